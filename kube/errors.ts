@@ -1,0 +1,32 @@
+// ApiError: the one error type for a failure an API server reported, with the questions callers ask of it.
+
+export interface ApiErrorInit {
+  readonly status: number;
+  /** The `reason` of the Status object, e.g. `NotFound`, `AlreadyExists`, `Conflict`, `Expired`. */
+  readonly reason: string;
+  readonly message: string;
+  readonly retryAfterMs?: number;
+}
+
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+  readonly reason: string;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(init: ApiErrorInit) {
+    super(init.message);
+    this.status = init.status;
+    this.reason = init.reason;
+    this.retryAfterMs = init.retryAfterMs;
+  }
+}
+
+const hasStatus = (error: unknown, status: number): error is ApiError =>
+  error instanceof ApiError && error.status === status;
+
+export const isNotFound = (error: unknown): boolean => hasStatus(error, 404);
+export const isConflict = (error: unknown): boolean => hasStatus(error, 409);
+export const isExpired = (error: unknown): boolean => hasStatus(error, 410);
+export const isForbidden = (error: unknown): boolean => hasStatus(error, 403);
+export const isInvalid = (error: unknown): boolean => hasStatus(error, 422) || hasStatus(error, 400);
