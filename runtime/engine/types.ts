@@ -1,0 +1,78 @@
+// What the HTTP side asks of the inference side: the Engine interface and the values that cross it. Types only.
+
+/** Text, or token ids that are used as they are (already holding the special tokens the client wants). */
+export type EngineInput = string | readonly number[];
+
+export type OutputEncoding = 'float' | 'base64';
+
+export interface EmbedRequest {
+  /** 1–2048 inputs. */
+  readonly inputs: readonly EngineInput[];
+  readonly encoding: OutputEncoding;
+  /** Keep the first `dimensions` numbers and make the result unit length again; omitted: all of them. */
+  readonly dimensions?: number;
+  readonly overlongInput: 'truncate' | 'error';
+  readonly lane: 'interactive' | 'bulk';
+  /** Aborted when the client is gone or out of time: work not yet running is dropped. */
+  readonly signal: AbortSignal;
+}
+
+/** Milliseconds a request spent in each stage (the longest over its inputs). */
+export interface StageTimes {
+  readonly queueMs: number;
+  readonly tokenizeMs: number;
+  readonly inferMs: number;
+  readonly serializeMs: number;
+}
+
+export interface EmbedResult {
+  /**
+   * One JSON value per input, in order, as UTF-8 bytes ready for the socket: `[0.1,…]` in shortest float32 decimals,
+   * or `"…"` in base64 of little-endian float32. Made in a worker, never re-serialised.
+   */
+  readonly vectors: readonly Uint8Array[];
+  /** Tokens run, special tokens included, after truncation. */
+  readonly promptTokens: number;
+  /** How many inputs were cut to the model's limit. */
+  readonly truncatedInputs: number;
+  readonly stages: StageTimes;
+}
+
+export interface EngineInfo {
+  readonly dimensions: number;
+  /** Longest input in tokens, special tokens included. */
+  readonly maxTokens: number;
+  readonly vocabularySize: number;
+  readonly pooling: 'mean' | 'cls';
+  readonly precision: 'float32' | 'float16' | 'int8';
+  readonly architecture: string;
+  readonly workers: number;
+  readonly threadsPerWorker: number;
+}
+
+/** A reading of counters for /metrics and the router's headers. Counters only grow. */
+export interface EngineStats {
+  readonly queuedInputs: number;
+  readonly queuedTokens: number;
+  readonly runningTokens: number;
+  /** Tokens per second this process can do when busy, measured; 0 until known. */
+  readonly capacityTokensPerSecond: number;
+  readonly computedTokens: number;
+  /** Positions computed that held padding. */
+  readonly paddedTokens: number;
+  readonly batches: number;
+  readonly workerRestarts: number;
+}
+
+/**
+ * `embed` rejects with `EngineError` (`runtime/engine/errors.ts`); codes: `queue_full` (429, transient), `too_large`
+ * (400, can never fit), `context_length` (400), `token_out_of_range` (400), `empty_input` (400), `aborted`, `worker_failed` (500),
+ * `not_finite` (500), `draining` (503).
+ */
+export interface Engine {
+  readonly info: EngineInfo;
+  embed(request: EmbedRequest): Promise<EmbedResult>;
+  stats(): EngineStats;
+  /** Stops taking work, waits for what runs (until the signal), ends the workers. */
+  close(signal: AbortSignal): Promise<void>;
+}
