@@ -1,0 +1,122 @@
+// `node tools/cluster/build.ts a|b|c`: builds the executables of a test control plane once, from pinned Go modules, and prints their folder.
+//   a: etcd and the Kubernetes programs   b: and kwok   c: and CoreDNS and helm
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+const TIERS = ['a', 'b', 'c'] as const;
+export type Tier = (typeof TIERS)[number];
+
+export const KUBERNETES_VERSION = 'v1.34.4';
+const GO_NEEDED = { major: 1, minor: 24 };
+const SOURCES = join(import.meta.dirname, 'go');
+
+interface Executable {
+  readonly name: string;
+  readonly tier: Tier;
+  readonly module: string;
+  readonly package: string;
+  /** Further names under which the same file is run; it looks at argv[0]. */
+  readonly links: readonly string[];
+}
+
+const PROGRAMS = [
+  'etcd',
+  'kube-apiserver',
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubelet',
+  'kube-proxy',
+  'kubectl',
+];
+const EXECUTABLES: readonly Executable[] = [
+  { name: 'hyperkube', tier: 'a', module: 'kubernetes', package: './hyperkube', links: PROGRAMS },
+  { name: 'kwok', tier: 'b', module: 'kwok', package: 'sigs.k8s.io/kwok/cmd/kwok', links: [] },
+  { name: 'coredns', tier: 'c', module: 'kubernetes', package: './coredns', links: [] },
+  { name: 'helm', tier: 'c', module: 'kubernetes', package: 'helm.sh/helm/v3/cmd/helm', links: [] },
+];
+
+/** Where the executables for these sources belong; another version or another go.sum is another folder. */
+export function binaryFolder(environment: NodeJS.ProcessEnv): string {
+  const hash = createHash('sha256');
+  for (const file of globSync('**/*.{go,mod,sum}', { cwd: SOURCES }).sort()) {
+    hash.update(file).update(readFileSync(join(SOURCES, file)));
+  }
+  const cache = environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
+  return join(cache, 'kubembed', 'k8s', `${KUBERNETES_VERSION}-${hash.digest('hex').slice(0, 8)}`, 'bin');
+}
+
+/** Builds what is missing for a tier and returns the folder with all its executables. Minutes when cold, instant when there. */
+export function buildTier(tier: Tier, environment: NodeJS.ProcessEnv): string {
+  const folder = binaryFolder(environment);
+  const wanted = EXECUTABLES.filter((executable) => executable.tier <= tier);
+  const missing = wanted.filter(({ name, links }) => [name, ...links].some((file) => !existsSync(join(folder, file))));
+  if (missing.length === 0) return folder;
+  requireGo();
+  mkdirSync(folder, { recursive: true });
+  for (const executable of missing) build(executable, folder, environment);
+  return folder;
+}
+
+function build({ name, module, links, ...rest }: Executable, folder: string, environment: NodeJS.ProcessEnv): void {
+  console.error(`kubembed: building ${name} for ${KUBERNETES_VERSION} (once; minutes with a cold Go cache) …`);
+  // Built beside and renamed: two test runs may build at the same time.
+  const unfinished = join(folder, `.${name}-${String(process.pid)}`);
+  const args = ['build', '-trimpath', '-buildvcs=false', '-gcflags=all=-dwarf=false', `-ldflags=${linkerFlags()}`];
+  const result = spawnSync('go', [...args, '-o', unfinished, rest.package], {
+    cwd: join(SOURCES, module),
+    stdio: ['ignore', 'inherit', 'inherit'],
+    env: { ...environment, CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local' },
+  });
+  if (result.status !== 0) throw new Error(`go build of ${name} failed with exit code ${String(result.status)}`);
+  renameSync(unfinished, join(folder, name));
+  for (const link of links) {
+    rmSync(join(folder, link), { force: true });
+    symlinkSync(name, join(folder, link));
+  }
+}
+
+/** Without these the server calls itself v0.0.0-master, and charts that ask for a Kubernetes version are refused. */
+function linkerFlags(): string {
+  const [major, minor] = KUBERNETES_VERSION.slice(1).split('.') as [string, string];
+  const values = {
+    gitVersion: KUBERNETES_VERSION,
+    gitMajor: major,
+    gitMinor: minor,
+    gitTreeState: 'clean',
+    buildDate: '2026-01-01T00:00:00Z',
+  };
+  const packages = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'];
+  const settings = packages.flatMap((path) =>
+    Object.entries(values).map(([key, value]) => `-X ${path}.${key}=${value}`),
+  );
+  return ['-s', '-w', ...settings].join(' ');
+}
+
+function requireGo(): void {
+  const needed = `${String(GO_NEEDED.major)}.${String(GO_NEEDED.minor)}`;
+  const help = `install Go ${needed} or newer from https://go.dev/dl/ and put it on PATH (Debian's package is too old)`;
+  let version: string;
+  try {
+    version = execFileSync('go', ['env', 'GOVERSION'], { encoding: 'utf8' }).trim();
+  } catch {
+    throw new Error(`the test control plane is built with Go, and there is no \`go\` on PATH: ${help}`);
+  }
+  const [, major, minor] = /^go(\d+)\.(\d+)/.exec(version) ?? [];
+  const newEnough =
+    Number(major) > GO_NEEDED.major || (Number(major) === GO_NEEDED.major && Number(minor) >= GO_NEEDED.minor);
+  if (!newEnough) throw new Error(`the test control plane needs Go ${needed}, found ${version}: ${help}`);
+}
+
+if (import.meta.main) {
+  const tier = TIERS.find((candidate) => candidate === process.argv[2]);
+  try {
+    if (tier === undefined) throw new Error('usage: node tools/cluster/build.ts a|b|c');
+    console.log(buildTier(tier, process.env));
+  } catch (error) {
+    console.error(`kubembed: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
+}
