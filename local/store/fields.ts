@@ -1,0 +1,110 @@
+// Field paths: how a JSON tree falls into the pieces that server-side apply lets managers own one by one.
+import { isFields } from './json.ts';
+import type { Fields } from './json.ts';
+
+/** Segments joined by newlines: a field's name, or the JSON of a list item's key. */
+export type FieldPath = string;
+const SEPARATOR = '\n';
+
+/**
+ * Lists whose items are told apart by key fields; every other list is atomic: owned and replaced as a whole.
+ * A list is keyed when all of its items carry the first key of one of the alternatives.
+ */
+const LIST_KEYS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  conditions: [['type']],
+  containers: [['name']],
+  env: [['name']],
+  imagePullSecrets: [['name']],
+  initContainers: [['name']],
+  ownerReferences: [['uid']],
+  ports: [
+    ['containerPort', 'protocol'],
+    ['port', 'protocol'],
+  ],
+  topologySpreadConstraints: [['topologyKey', 'whenUnsatisfiable']],
+  volumeMounts: [['mountPath']],
+  volumes: [['name']],
+};
+const KEY_DEFAULTS: Fields = { protocol: 'TCP' };
+
+export function listKeys(field: string, list: readonly unknown[]): readonly string[] | undefined {
+  if (list.length === 0) return undefined;
+  return LIST_KEYS[field]?.find(([first = '']) => list.every((item) => isFields(item) && first in item));
+}
+
+export const itemSegment = (keys: readonly string[], item: Fields): string =>
+  JSON.stringify(Object.fromEntries(keys.map((key) => [key, item[key] ?? KEY_DEFAULTS[key]])));
+
+export const join = (path: FieldPath, segment: string): FieldPath =>
+  path === '' ? segment : `${path}${SEPARATOR}${segment}`;
+
+export const isUnder = (path: FieldPath, ancestor: FieldPath): boolean => path.startsWith(ancestor + SEPARATOR);
+
+/** For messages: `.spec.replicas`. */
+export const displayPath = (path: FieldPath): string =>
+  path
+    .split(SEPARATOR)
+    .map((segment) => (segment.startsWith('{') ? `[${segment.slice(1, -1).replaceAll('"', '')}]` : `.${segment}`))
+    .join('');
+
+/** Stands for a list item as such, apart from its fields. */
+const ITEM = Symbol('item');
+
+/** Every ownable piece with its value: leaves, and the items of keyed lists. */
+export function leaves(value: unknown, path: FieldPath = '', field = ''): ReadonlyMap<FieldPath, unknown> {
+  const found = new Map<FieldPath, unknown>();
+  const keys = Array.isArray(value) ? listKeys(field, value) : undefined;
+  const children: [string, unknown][] =
+    keys && Array.isArray(value)
+      ? value.map((item: Fields) => [itemSegment(keys, item), item])
+      : isFields(value)
+        ? Object.entries(value)
+        : [];
+  if (children.length === 0) return path === '' ? found : found.set(path, value);
+  for (const [segment, child] of children) {
+    const childPath = join(path, segment);
+    if (keys) found.set(childPath, ITEM);
+    for (const [leaf, leafValue] of leaves(child, childPath, keys ? '' : segment)) found.set(leaf, leafValue);
+  }
+  return found;
+}
+
+/** Later wins, field by field; keyed lists keep the first's order and append. */
+export function mergeFields(live: unknown, applied: unknown, field = ''): unknown {
+  if (isFields(live) && isFields(applied)) {
+    const result: Record<string, unknown> = { ...live };
+    for (const [name, value] of Object.entries(applied)) result[name] = mergeFields(live[name], value, name);
+    return result;
+  }
+  const keys = Array.isArray(applied) && Array.isArray(live) ? listKeys(field, [...live, ...applied]) : undefined;
+  if (!keys) return applied;
+  const items = new Map((live as Fields[]).map((item) => [itemSegment(keys, item), item]));
+  for (const item of applied as Fields[]) {
+    const segment = itemSegment(keys, item);
+    items.set(segment, mergeFields(items.get(segment), item) as Fields);
+  }
+  return [...items.values()];
+}
+
+/** The value without the pieces in `gone`; containers that this empties go too, key fields of a kept item stay. */
+export function removeFields(value: unknown, gone: ReadonlySet<FieldPath>, path: FieldPath = '', field = ''): unknown {
+  const keys = Array.isArray(value) ? listKeys(field, value) : undefined;
+  if (keys) {
+    const kept = (value as Fields[]).flatMap((item) => {
+      const itemPath = join(path, itemSegment(keys, item));
+      if (gone.has(itemPath)) return [];
+      const keyFields = Object.fromEntries(keys.filter((key) => key in item).map((key) => [key, item[key]]));
+      return [{ ...keyFields, ...(removeFields(item, gone, itemPath) as Fields | undefined) }];
+    });
+    return kept.length > 0 ? kept : undefined;
+  }
+  if (!isFields(value)) return value;
+  const entries = Object.entries(value);
+  const kept = entries.flatMap(([name, child]): [string, unknown][] => {
+    const childPath = join(path, name);
+    if (gone.has(childPath)) return [];
+    const rest = removeFields(child, gone, childPath, name);
+    return rest === undefined ? [] : [[name, rest]];
+  });
+  return kept.length === 0 && entries.length > 0 ? undefined : Object.fromEntries(kept);
+}
