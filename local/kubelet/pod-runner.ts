@@ -36,6 +36,7 @@ export function runPod(pod: Pod, deps: PodRunnerDeps): PodRunner {
   const init = pod.spec.initContainers ?? [];
   const main = pod.spec.containers;
   let child: Child | undefined;
+  const isStopping = (): boolean => stopping.signal.aborted;
 
   const pick = (containers: readonly Container[]): ContainerRecord[] =>
     containers.map(
@@ -47,7 +48,10 @@ export function runPod(pod: Pod, deps: PodRunnerDeps): PodRunner {
     report();
   };
 
-  async function runOnce(container: Container, isInit: boolean): Promise<ContainerTermination> {
+  async function runOnce(
+    container: Container,
+    isInit: boolean,
+  ): Promise<{ termination: ContainerTermination; ranMs: number }> {
     const terminationLog = join(deps.logDir, `${container.name}.termination`);
     await rm(terminationLog, { force: true });
     const { args, env } = deps.command(container, isInit);
@@ -57,51 +61,38 @@ export function runPod(pod: Pod, deps: PodRunnerDeps): PodRunner {
       env: { ...env, KUBEMBED_TERMINATION_LOG: terminationLog },
       logFile: join(deps.logDir, `${container.name}.log`),
     });
+    // A stop that came while the process was being made found no child to stop.
+    if (isStopping()) void child.stop(0);
     const startedAt = now();
-    set(container.name, { kind: 'running', startedAt, ready: container.readinessProbe === undefined });
+    const running = (ready: boolean): void => set(container.name, { kind: 'running', startedAt, ready });
+    running(container.readinessProbe === undefined);
     const probing = new AbortController();
-    if (container.readinessProbe !== undefined)
-      void runProbe(
-        container.readinessProbe,
-        deps.port,
-        (ready) => {
-          if (!stopping.signal.aborted) set(container.name, { kind: 'running', startedAt, ready });
-        },
-        AbortSignal.any([probing.signal, stopping.signal]),
-      );
+    if (container.readinessProbe !== undefined) {
+      const signal = AbortSignal.any([probing.signal, stopping.signal]);
+      void runProbe(container.readinessProbe, deps.port, running, signal);
+    }
     const exitCode = await child.exited;
     probing.abort();
-    const message = await readFile(terminationLog, 'utf8').catch(() => '');
-    if (Date.now() - started > HEALTHY_MS) records.delete(container.name);
-    return {
-      exitCode,
-      reason: exitCode === 0 ? 'Completed' : 'Error',
-      message: message.slice(0, 4096),
-      finishedAt: now(),
-    };
+    const message = (await readFile(terminationLog, 'utf8').catch(() => '')).slice(0, 4096);
+    const reason = exitCode === 0 ? 'Completed' : 'Error';
+    return { termination: { exitCode, reason, message, finishedAt: now() }, ranMs: Date.now() - started };
   }
 
   /** Runs until it succeeds (init) or for ever (main), with back-off between failures. */
   async function runContainer(container: Container, isInit: boolean): Promise<void> {
-    for (let failures = 0; !stopping.signal.aborted;) {
-      let termination: ContainerTermination;
+    let failures = 0;
+    while (!isStopping()) {
       try {
-        termination = await runOnce(container, isInit);
+        const { termination, ranMs } = await runOnce(container, isInit);
+        set(container.name, { kind: 'terminated', termination });
+        if ((isInit && termination.exitCode === 0) || isStopping()) return;
+        failures = ranMs > HEALTHY_MS ? 1 : failures + 1;
+        const restarts = (records.get(container.name)?.restarts ?? 0) + 1;
+        set(container.name, { kind: 'waiting', reason: 'CrashLoopBackOff' }, { last: termination, restarts });
       } catch (error) {
+        failures = 1;
         set(container.name, { kind: 'waiting', reason: 'CreateContainerConfigError', message: String(error) });
-        await sleep(BACKOFF_BASE_MS, undefined, { signal: stopping.signal }).catch(() => undefined);
-        continue;
       }
-      const restarts = records.get(container.name)?.restarts ?? 0;
-      if (restarts === 0) failures = 0;
-      set(container.name, { kind: 'terminated', termination });
-      if ((isInit && termination.exitCode === 0) || stopping.signal.aborted) return;
-      failures += 1;
-      set(
-        container.name,
-        { kind: 'waiting', reason: 'CrashLoopBackOff' },
-        { last: termination, restarts: restarts + 1 },
-      );
       const pause = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (failures - 1));
       await sleep(pause, undefined, { signal: stopping.signal }).catch(() => undefined);
     }

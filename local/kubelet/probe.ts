@@ -28,9 +28,10 @@ export async function runProbe(
   const url = `http://127.0.0.1:${port}${probe.httpGet.path}`;
   let healthy: boolean | undefined;
   let failures = 0;
-  while (!signal.aborted) {
+  const isOver = (): boolean => signal.aborted;
+  while (!isOver()) {
     const ok = await passes(url, timeoutSeconds * 1000);
-    if (signal.aborted) return;
+    if (isOver()) return;
     failures = ok ? 0 : failures + 1;
     const next = ok ? true : failures >= failureThreshold ? false : healthy;
     if (next !== undefined && next !== healthy) {
