@@ -1,0 +1,135 @@
+// The request of `POST /v1/embeddings`: one zod schema that validates it and, through its JSON Schema, documents it.
+import * as z from 'zod';
+import { OpenAIError, clip } from './errors.ts';
+import { describeType, documentedInput, normalizeInput } from './input.ts';
+import type { EmbeddingInput } from './input.ts';
+
+const input = z
+  .unknown()
+  .transform((value, context): readonly EmbeddingInput[] => {
+    const inputs = normalizeInput(value);
+    if (!('fault' in inputs)) return inputs;
+    context.addIssue({ code: 'custom', message: inputs.fault });
+    return z.NEVER;
+  })
+  .meta({ description: 'What to embed: 1 to 2048 texts or lists of token ids. One vector each, in this order.' });
+
+/** Fields that this service does not know are accepted and ignored: clients add their own. */
+export const embeddingRequest = z.object({
+  model: z.string().meta({ description: 'Model id or alias.', example: 'sentence-transformers/all-MiniLM-L6-v2' }),
+  input,
+  encoding_format: z
+    .enum(['float', 'base64'])
+    .nullish()
+    .meta({ description: 'JSON numbers, or base64 of little-endian float32.', default: 'float' }),
+  dimensions: z.int().min(1).nullish().meta({
+    description: 'Keep this many leading numbers and make the vector unit length again. At most what the model has.',
+  }),
+  user: z.string().nullish().meta({ description: 'Accepted and ignored.' }),
+  truncate: z.boolean().nullish().meta({
+    description:
+      "Not in OpenAI's API. true: cut an input to the model's limit; false: refuse it with 400. Default: what the EmbeddingModel says.",
+  }),
+});
+
+/** The schema's JSON form; `input` prints the rules that its loop applies. */
+export function requestJsonSchema(): Record<string, unknown> {
+  const schema = jsonSchema(embeddingRequest);
+  const properties = schema['properties'] as Readonly<Record<string, object>>;
+  const input = { ...properties['input'], ...jsonSchema(documentedInput) };
+  return { ...schema, properties: { ...properties, input }, required: ['model', 'input'] };
+}
+
+/** OpenAPI 3.1 names the dialect once for the whole document. */
+function jsonSchema(schema: z.ZodType): Record<string, unknown> {
+  const json: Record<string, unknown> = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
+  delete json['$schema'];
+  return json;
+}
+
+export interface EmbeddingRequest {
+  readonly model: string;
+  /** The field's every shape as a list; a request of one token list is a list of one. */
+  readonly inputs: readonly EmbeddingInput[];
+  readonly encoding: 'float' | 'base64';
+  readonly dimensions?: number;
+  readonly truncate?: boolean;
+}
+
+/** Throws `OpenAIError` for everything that is not a request. */
+export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
+    throw new OpenAIError(
+      'invalid_request',
+      `The request body must be a JSON object, but it is ${describeType(body)}.`,
+    );
+  }
+  const result = embeddingRequest.safeParse(body);
+  if (!result.success) throw toError(result.error.issues, body as Readonly<Record<string, unknown>>);
+  const { model, input: inputs, encoding_format, dimensions, truncate } = result.data;
+  return {
+    model,
+    inputs,
+    encoding: encoding_format ?? 'float',
+    ...(isAbsent(dimensions) ? {} : { dimensions }),
+    ...(isAbsent(truncate) ? {} : { truncate }),
+  };
+}
+
+function isAbsent(value: unknown): value is null | undefined {
+  return value === null || value === undefined;
+}
+
+type Describe = (value: unknown, message: string) => OpenAIError;
+
+const typed =
+  (param: string, expected: string): Describe =>
+  (value) =>
+    new OpenAIError(
+      'invalid_request',
+      `Invalid type for '${param}': expected ${expected}, but got ${describeType(value)} instead.`,
+      {
+        param,
+      },
+    );
+
+// In the order in which a client should learn of them.
+const FIELDS: Readonly<Record<string, Describe>> = {
+  model: (value) =>
+    value === undefined
+      ? new OpenAIError('invalid_request', 'You must provide a model parameter.', { param: 'model' })
+      : typed('model', 'a string')(value, ''),
+  input: (value, message) =>
+    new OpenAIError('invalid_request', value === undefined ? "Missing required parameter: 'input'." : message, {
+      param: 'input',
+    }),
+  encoding_format: (value) =>
+    new OpenAIError(
+      'invalid_request',
+      `Invalid value for 'encoding_format' = ${clip(plain(value))}. Supported values: ['float', 'base64'].`,
+    ),
+  dimensions: (value) =>
+    typeof value === 'number' && Number.isInteger(value)
+      ? new OpenAIError(
+          'invalid_request',
+          `Invalid 'dimensions': ${value} is less than the minimum of 1 or not a safe integer.`,
+          {
+            param: 'dimensions',
+          },
+        )
+      : typed('dimensions', 'an integer')(value, ''),
+  user: typed('user', 'a string'),
+  truncate: typed('truncate', 'a boolean'),
+};
+
+function plain(value: unknown): string {
+  return typeof value === 'string' ? value : describeType(value);
+}
+
+function toError(issues: readonly z.core.$ZodIssue[], body: Readonly<Record<string, unknown>>): OpenAIError {
+  for (const [field, describe] of Object.entries(FIELDS)) {
+    const issue = issues.find(({ path }) => path[0] === field);
+    if (issue !== undefined) return describe(body[field], issue.message);
+  }
+  return new OpenAIError('invalid_request', 'The request body is not a valid embedding request.');
+}
