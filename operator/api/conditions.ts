@@ -14,3 +14,85 @@ export interface Condition {
 
 export const CONDITION_TYPES = ['Accepted', 'Fetched', 'Available', 'Progressing', 'Ready'] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
+
+interface ReasonInfo {
+  /** What it means and what to do, used when nothing more exact is known. */
+  readonly message: string;
+  /** `Warning` reasons are also sent as Warning events. */
+  readonly event?: 'Normal' | 'Warning';
+}
+
+/** Every reason a condition can carry. The troubleshooting page has one section per key. */
+export const REASONS = {
+  Accepted: { message: 'The model is listed and its names are free.' },
+  NotInSupportedModels: {
+    message: 'The model is not in the list of supported models; add its id to the list to allow it.',
+    event: 'Warning',
+  },
+  AliasConflict: { message: 'An older EmbeddingModel serves one of these names already.', event: 'Warning' },
+  NameConflict: {
+    message: 'An object with the name of one of the children exists and belongs to something else.',
+    event: 'Warning',
+  },
+  InvalidSpec: { message: 'The spec breaks a rule of the EmbeddingModel schema.', event: 'Warning' },
+  CatalogMissing: { message: 'The list of supported models has not been read yet.' },
+
+  Fetched: { message: 'The weights are complete.' },
+  PoolingDiffers: {
+    message: 'The repository declares another pooling than the one asked for; vectors follow spec.pooling.',
+    event: 'Warning',
+  },
+  NotFetched: { message: 'The weights are fetched when the first request comes.' },
+  Fetching: { message: 'The weights are being fetched.' },
+  RepositoryNotFound: {
+    message: 'The hub knows no such repository, or shows it to nobody without a token.',
+    event: 'Warning',
+  },
+  RevisionNotFound: { message: 'The repository has no such branch, tag or commit.', event: 'Warning' },
+  GatedRepository: {
+    message: 'The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.',
+    event: 'Warning',
+  },
+  HubUnreachable: { message: 'The hub could not be reached.', event: 'Warning' },
+  UnsupportedArchitecture: {
+    message: 'No graph builder serves this architecture and the repository ships no onnx/model.onnx.',
+    event: 'Warning',
+  },
+  CorruptWeights: { message: 'The weights do not match their size, hash or header.', event: 'Warning' },
+  FetchFailed: { message: 'Fetching the weights failed.', event: 'Warning' },
+
+  Available: { message: 'At least one replica serves.' },
+  ScaledToZero: { message: 'Asleep for want of demand; the next request wakes it.' },
+  Stopped: { message: 'spec.replicas is 0: nothing is served until it is raised or removed.' },
+  Starting: { message: 'Replicas are starting.' },
+  InsufficientMemory: { message: 'The memory limit is too small for this model.', event: 'Warning' },
+  VectorCheckFailed: { message: 'The probe text gave no finite unit vector of the right size.', event: 'Warning' },
+  ImagePullBackOff: { message: 'The runtime image cannot be pulled.', event: 'Warning' },
+  ContainerConfigError: { message: 'A Secret or ConfigMap that the pod names does not exist.', event: 'Warning' },
+  OutOfMemory: {
+    message: 'A container was killed at its memory limit; raise resources.limits.memory.',
+    event: 'Warning',
+  },
+  Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
+  ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
+  ClaimNotFound: { message: 'The claim named in spec.cache.existingClaim does not exist.', event: 'Warning' },
+  PodsRefused: { message: 'The API server refuses the pods (quota, admission or security policy).', event: 'Warning' },
+  CrashLooping: { message: 'The runtime starts and ends again and again.', event: 'Warning' },
+
+  Progressing: { message: 'A rollout or a change of scale is under way.' },
+  Stable: { message: 'What is wanted is what runs.' },
+
+  Ready: { message: 'Requests are answered.', event: 'Normal' },
+  NotAccepted: { message: 'The model is not accepted; see the Accepted condition.' },
+} as const satisfies Readonly<Record<string, ReasonInfo>>;
+
+export type Reason = keyof typeof REASONS;
+
+export const isReason = (text: string): text is Reason => Object.hasOwn(REASONS, text);
+
+export const reasonInfo = (reason: Reason): ReasonInfo => REASONS[reason];
+
+export const findCondition = (
+  conditions: readonly Condition[] | undefined,
+  type: ConditionType,
+): Condition | undefined => conditions?.find((condition) => condition.type === type);
