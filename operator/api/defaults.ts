@@ -1,5 +1,5 @@
 // Defaults: what an EmbeddingModel means where it says nothing. The CRD sets no more than `device`, so that this is the one place.
-import type { CacheSpec, Device, EmbeddingModelSpec, Pooling, Precision } from './types.ts';
+import type { CacheSpec, Device, EmbeddingModelSpec, Pooling, Precision, Scaling } from './types.ts';
 
 export interface ResolvedScaling {
   readonly minReplicas: number;
@@ -30,9 +30,19 @@ export const SCALING_DEFAULTS: ResolvedScaling = {
 
 const PRECISION_BY_DEVICE: Readonly<Record<Device, Precision>> = { cpu: 'float32', gpu: 'float16' };
 
+function scalingWithDefaults(scaling: Scaling = {}): ResolvedScaling {
+  const minReplicas = scaling.minReplicas ?? SCALING_DEFAULTS.minReplicas;
+  return {
+    minReplicas,
+    // An unsaid maximum never undercuts a said minimum.
+    maxReplicas: scaling.maxReplicas ?? Math.max(SCALING_DEFAULTS.maxReplicas, minReplicas),
+    targetUtilization: scaling.targetUtilization ?? SCALING_DEFAULTS.targetUtilization,
+    idleSeconds: scaling.idleSeconds ?? SCALING_DEFAULTS.idleSeconds,
+  };
+}
+
 export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
   const device = spec.device ?? 'cpu';
-  const minReplicas = spec.scaling?.minReplicas ?? SCALING_DEFAULTS.minReplicas;
   return {
     model: spec.model,
     revision: spec.revision ?? 'main',
@@ -41,13 +51,7 @@ export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
     precision: spec.precision ?? PRECISION_BY_DEVICE[device],
     pooling: spec.pooling ?? 'mean',
     overlongInput: spec.overlongInput ?? 'truncate',
-    scaling: {
-      minReplicas,
-      // An unsaid maximum never undercuts a said minimum.
-      maxReplicas: spec.scaling?.maxReplicas ?? Math.max(SCALING_DEFAULTS.maxReplicas, minReplicas),
-      targetUtilization: spec.scaling?.targetUtilization ?? SCALING_DEFAULTS.targetUtilization,
-      idleSeconds: spec.scaling?.idleSeconds ?? SCALING_DEFAULTS.idleSeconds,
-    },
+    scaling: scalingWithDefaults(spec.scaling),
     cache: spec.cache ?? { emptyDir: {} },
   };
 }
