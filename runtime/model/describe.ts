@@ -1,0 +1,121 @@
+// What a repository's JSON files say of its model, merged into one description. Reads nothing: takes the parsed files.
+import { integerOf, stringOf } from './graph/config.ts';
+import type { Config } from './graph/config.ts';
+import { UnsupportedArchitecture } from './graph/errors.ts';
+import type { DenseLayer, ModelDescription } from './types.ts';
+
+/** Parsed JSON files by their path in the repository; those that do not exist are left out. */
+export type JsonFiles = ReadonlyMap<string, unknown>;
+
+/** The files worth reading before `describeModel`; the rest are named by modules.json (`moduleConfigPaths`). */
+export const DESCRIBING_FILES = [
+  'config.json',
+  'sentence_bert_config.json',
+  'tokenizer_config.json',
+  'modules.json',
+] as const;
+
+/** transformers writes 10³⁰ when a tokenizer knows no limit. */
+const SANE_LENGTH = 1_000_000;
+
+/** Position tables of RoBERTa's kin start at padding id + 1. */
+const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'camembert', 'mpnet']);
+
+const isRecord = (value: unknown): value is Config =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const recordOf = (files: JsonFiles, path: string): Config => {
+  const value = files.get(path);
+  return isRecord(value) ? value : {};
+};
+
+interface Module {
+  readonly path: string;
+  /** `Transformer`, `Pooling`, `Dense`, `Normalize` … whatever the package path before it. */
+  readonly kind: string;
+}
+
+function modulesOf(files: JsonFiles): readonly Module[] {
+  const list = files.get('modules.json');
+  if (!Array.isArray(list)) return [];
+  return list.filter(isRecord).map((module) => ({
+    path: stringOf(module, 'path', ''),
+    kind: stringOf(module, 'type', '').split('.').at(-1) ?? '',
+  }));
+}
+
+/** `1_Pooling/config.json` and the like, as modules.json names them. */
+export const moduleConfigPaths = (modulesJson: unknown): readonly string[] =>
+  modulesOf(new Map([['modules.json', modulesJson]]))
+    .filter(({ path }) => path !== '')
+    .map(({ path }) => `${path}/config.json`);
+
+const POOLING_FLAGS: Readonly<Record<string, string>> = {
+  pooling_mode_mean_tokens: 'mean',
+  pooling_mode_cls_token: 'cls',
+  pooling_mode_max_tokens: 'max',
+  pooling_mode_lasttoken: 'lasttoken',
+  pooling_mode_mean_sqrt_len_tokens: 'mean_sqrt_len_tokens',
+  pooling_mode_weightedmean_tokens: 'weightedmean',
+};
+
+function declaredPoolingOf(files: JsonFiles, modules: readonly Module[]): string | undefined {
+  const module = modules.find(({ kind }) => kind === 'Pooling');
+  const config = recordOf(files, `${module?.path ?? '1_Pooling'}/config.json`);
+  if (typeof config['pooling_mode'] === 'string') return config['pooling_mode'];
+  const named = Object.keys(POOLING_FLAGS).filter((flag) => config[flag] === true);
+  return named.length === 0 ? undefined : named.map((flag) => POOLING_FLAGS[flag]).join('+');
+}
+
+const ACTIVATION_NAMES: Readonly<Record<string, string | undefined>> = {
+  Identity: undefined,
+  Tanh: 'tanh',
+  ReLU: 'relu',
+  GELU: 'gelu',
+  SiLU: 'silu',
+  Sigmoid: 'sigmoid',
+};
+
+function denseLayerOf(files: JsonFiles, path: string): DenseLayer {
+  const config = recordOf(files, `${path}/config.json`);
+  const name = stringOf(config, 'activation_function', 'torch.nn.modules.activation.Tanh').split('.').at(-1) ?? '';
+  if (!(name in ACTIVATION_NAMES)) throw new UnsupportedArchitecture(`${path}: activation ${name} is not supported.`);
+  const activation = ACTIVATION_NAMES[name];
+  return {
+    path,
+    outFeatures: integerOf(config, ['out_features']),
+    ...(activation !== undefined && { activation }),
+  };
+}
+
+const COMPUTED_MODULES = new Set(['Transformer', 'Pooling', 'Dense', 'Normalize', 'Dropout']);
+
+function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
+  const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
+  const table = integerOf(config, ['max_position_embeddings', 'n_positions', 'max_trained_positions']) - offset;
+  const declared = recordOf(files, 'sentence_bert_config.json')['max_seq_length'];
+  // sentence-transformers lets its own file overrule the tokenizer; the position table still is the end.
+  if (typeof declared === 'number' && declared > 0) return Math.min(declared, table);
+  const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];
+  return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
+}
+
+export function describeModel(files: JsonFiles): ModelDescription {
+  const config = files.get('config.json');
+  if (!isRecord(config)) throw new UnsupportedArchitecture('The repository has no config.json.');
+  const classes = config['architectures'];
+  const modelType = stringOf(config, 'model_type', '');
+  const first: unknown = Array.isArray(classes) ? classes[0] : undefined;
+  const modules = modulesOf(files);
+  const declaredPooling = declaredPoolingOf(files, modules);
+  return {
+    architecture: typeof first === 'string' ? first : modelType,
+    modelType,
+    maxTokens: maxTokensOf(files, config, modelType),
+    vocabularySize: integerOf(config, ['vocab_size']),
+    hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim']),
+    ...(declaredPooling !== undefined && { declaredPooling }),
+    denseLayers: modules.filter(({ kind }) => kind === 'Dense').map(({ path }) => denseLayerOf(files, path)),
+    unsupportedModules: modules.map(({ kind }) => kind).filter((kind) => !COMPUTED_MODULES.has(kind)),
+    config,
+  };
+}

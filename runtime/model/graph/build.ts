@@ -1,0 +1,82 @@
+// Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
+import type { ModelDescription } from '../types.ts';
+import { createGraphBuilder, MICROSOFT } from './builder.ts';
+import type { Value } from './builder.ts';
+import { UnsupportedArchitecture } from './errors.ts';
+import { createLayout } from './layouts.ts';
+import { ELEMENT, encodeModel } from './onnx.ts';
+import { activation, linear } from './ops.ts';
+import type { Context } from './ops.ts';
+import { findArchitecture } from './registry.ts';
+import type { BuiltGraph, GraphOptions, TensorIndex } from './types.ts';
+import { openWeights } from './weights.ts';
+import type { Weights } from './weights.ts';
+
+const OPSETS = { '': 18, [MICROSOFT]: 1 };
+const OUTPUT = 'embeddings';
+
+/** The Dense modules of sentence-transformers: after pooling, before the norm. */
+function applyDense(
+  context: Context,
+  pooled: { readonly vectors: Value; readonly width: number },
+  weights: Weights,
+  { denseLayers = [] }: ModelDescription,
+): { readonly vectors: Value; readonly width: number } {
+  let { vectors, width } = pooled;
+  for (const dense of denseLayers) {
+    const below = weights.below(`${dense.path}/linear.`);
+    if (!below.has('weight')) {
+      throw new UnsupportedArchitecture(`The model ends in a Dense module, and ${dense.path} has no safetensors file.`);
+    }
+    const outputs = dense.outFeatures;
+    vectors = linear(context, vectors, below, { inputs: width, outputs });
+    if (dense.activation !== undefined) vectors = activation(context, vectors, dense.activation);
+    width = outputs;
+  }
+  return { vectors, width };
+}
+
+export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
+  const architecture = findArchitecture(description);
+  if (description.unsupportedModules && description.unsupportedModules.length > 0) {
+    const names = description.unsupportedModules.join(', ');
+    throw new UnsupportedArchitecture(`modules.json names modules that kubembed does not compute: ${names}.`);
+  }
+  const graph = createGraphBuilder();
+  const layout = createLayout(graph, options.layout, options.pooling);
+  const context: Context = { graph, layout };
+  const weights = openWeights(graph, tensors, options.precision);
+
+  const { rows, width } = architecture.encode(context, weights, description);
+  const pooled = { vectors: layout.pool(rows, width), width };
+  const embedded = applyDense(context, pooled, weights, description);
+  const unit = graph.node('LpNormalization', [embedded.vectors], {
+    attributes: { axis: { int: -1 }, p: { int: 2 } },
+  });
+  const output = graph.node('Cast', [unit], { attributes: { to: { int: ELEMENT.float32 } } });
+
+  const { nodes, initializers } = graph.collected;
+  const { files, bytes: weightBytes } = weights.usage();
+  const positions = architecture.positionsOf(description.config, options.layout);
+  return {
+    bytes: encodeModel({
+      name: description.architecture,
+      opsets: OPSETS,
+      nodes: nodes.map((node) => ({
+        ...node,
+        outputs: node.outputs.map((name) => (name === output ? OUTPUT : name)),
+      })),
+      initializers,
+      inputs: layout.inputs,
+      outputs: [{ name: OUTPUT, element: 'float32', dims: ['texts', embedded.width] }],
+    }),
+    weightFolderNeeded: true,
+    weightFiles: files,
+    dimensions: embedded.width,
+    layout: options.layout,
+    inputNames: layout.inputs.map(({ name }) => name),
+    outputName: OUTPUT,
+    feedPlan: { layout: options.layout, pooling: options.pooling, ...(positions && { positions }) },
+    weightBytes,
+  };
+}

@@ -1,0 +1,84 @@
+// Token ids → the inputs of a run, for either layout. Pure.
+import type { Feed, FeedPlan, Feeds } from './types.ts';
+
+export type TokenList = readonly number[] | Int32Array;
+
+const int32 = (data: Int32Array, dims: readonly number[]): Feed => ({ type: 'int32', data, dims });
+
+function concatenate(texts: readonly TokenList[], tokens: number): Int32Array {
+  const ids = new Int32Array(tokens);
+  let start = 0;
+  for (const text of texts) {
+    ids.set(text, start);
+    start += text.length;
+  }
+  return ids;
+}
+
+function positionsOf(texts: readonly TokenList[], tokens: number, plan: NonNullable<FeedPlan['positions']>) {
+  const positions = new Int32Array(tokens);
+  let row = 0;
+  for (const text of texts) {
+    let next = plan.start;
+    for (const id of text) positions[row++] = id === plan.paddingId ? plan.start - 1 : next++;
+  }
+  return positions;
+}
+
+/** Texts of one length, at least one token each. */
+export function groupedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
+  const length = texts[0]?.length ?? 0;
+  if (length === 0 || texts.some((text) => text.length !== length)) {
+    throw new RangeError('A group holds one or more texts of one length, without empty ones.');
+  }
+  const dims = [texts.length, length];
+  const tokens = texts.length * length;
+  return {
+    input_ids: int32(concatenate(texts, tokens), dims),
+    ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), dims) }),
+  };
+}
+
+function poolingFeed(texts: readonly TokenList[], tokens: number, plan: FeedPlan): Feeds {
+  const firstRows = new Int32Array(texts.length);
+  const weights = new Float32Array(plan.pooling === 'mean' ? texts.length * tokens : 0);
+  let row = 0;
+  for (const [text, { length }] of texts.entries()) {
+    firstRows[text] = row;
+    if (plan.pooling === 'mean') weights.fill(1 / length, text * tokens + row, text * tokens + row + length);
+    row += length;
+  }
+  if (plan.pooling === 'cls') return { first_rows: int32(firstRows, [texts.length]) };
+  return { mean_weights: { type: 'float32', data: weights, dims: [texts.length, tokens] } };
+}
+
+/** Texts of any lengths, at least one token each. */
+export function packedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
+  const lengths = Int32Array.from(texts, (text) => text.length);
+  if (lengths.length === 0 || lengths.includes(0)) {
+    throw new RangeError('A pack holds one or more texts, without empty ones.');
+  }
+  const tokens = lengths.reduce((sum, length) => sum + length, 0);
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
+  // Padding of a block reads row 0: any finite row will do, the attention mask drops it.
+  const blockRows = new Int32Array(texts.length * longest);
+  const rowBlocks = new Int32Array(tokens);
+  let row = 0;
+  for (const [text, length] of lengths.entries()) {
+    for (let position = 0; position < length; position++) {
+      blockRows[text * longest + position] = row;
+      rowBlocks[row++] = text * longest + position;
+    }
+  }
+  return {
+    input_ids: int32(concatenate(texts, tokens), [1, tokens]),
+    block_rows: int32(blockRows, [texts.length, longest]),
+    row_blocks: int32(rowBlocks, [tokens]),
+    lengths: int32(lengths, [texts.length]),
+    ...poolingFeed(texts, tokens, plan),
+    ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
+  };
+}
+
+export const feedsFor = (texts: readonly TokenList[], plan: FeedPlan): Feeds =>
+  plan.layout === 'grouped' ? groupedFeeds(texts, plan) : packedFeeds(texts, plan);

@@ -1,0 +1,22 @@
+// Which architecture builds which model.
+import type { ModelDescription } from '../types.ts';
+import type { Architecture } from './architecture.ts';
+import { bert } from './bert.ts';
+import { UnsupportedArchitecture } from './errors.ts';
+
+const ARCHITECTURES: readonly Architecture[] = [bert];
+
+const unique = (names: readonly string[]) => [...new Set(names)].sort();
+
+export const supportedModelTypes: readonly string[] = unique(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes));
+
+/** By class name first: custom code may reuse a `model_type` for another class. */
+export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
+  const found =
+    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+  if (found) return found;
+  throw new UnsupportedArchitecture(
+    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${supportedModelTypes.join(', ')}.`,
+  );
+}

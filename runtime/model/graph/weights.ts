@@ -1,0 +1,92 @@
+// Gives the builders a model's tensors as graph values: external data, cast to the compute type where the file holds another.
+import type { GraphBuilder, Value } from './builder.ts';
+import { GraphError } from './errors.ts';
+import { ELEMENT } from './onnx.ts';
+import type { Element } from './onnx.ts';
+import type { GraphPrecision, TensorDtype, TensorEntry, TensorIndex } from './types.ts';
+
+const FLOAT_ELEMENTS: Partial<Readonly<Record<TensorDtype, Element>>> = {
+  F64: 'float64',
+  F32: 'float32',
+  F16: 'float16',
+  BF16: 'bfloat16',
+};
+
+const COMPUTE_BYTES = { float32: 4, float16: 2 } as const;
+
+export type ComputeElement = keyof typeof COMPUTE_BYTES;
+
+export interface Weights {
+  readonly compute: ComputeElement;
+  has(name: string): boolean;
+  /** A floating-point tensor in the compute type; its shape must be as given. */
+  tensor(name: string, shape: readonly number[]): Value;
+  /** As `tensor`, or nothing when the file has none of that name. */
+  optional(name: string, shape: readonly number[]): Value | undefined;
+  shapeOf(name: string): readonly number[];
+  /** The same weights below a prefix. */
+  below(prefix: string): Weights;
+  usage(): { readonly files: readonly string[]; readonly bytes: number };
+}
+
+interface Source {
+  readonly graph: GraphBuilder;
+  readonly tensors: TensorIndex;
+  readonly compute: ComputeElement;
+  readonly values: Map<string, Value>;
+  readonly files: Set<string>;
+  bytes: number;
+}
+
+function find(source: Source, name: string): TensorEntry {
+  const entry = source.tensors.get(name);
+  if (!entry) throw new GraphError('CorruptWeights', `The weight files hold no tensor ${name}.`);
+  return entry;
+}
+
+function load(source: Source, name: string, shape: readonly number[]): Value {
+  const entry = find(source, name);
+  if (entry.shape.join() !== shape.join()) {
+    const message = `Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`;
+    throw new GraphError('CorruptWeights', message);
+  }
+  const known = source.values.get(name);
+  if (known !== undefined) return known;
+  const element = FLOAT_ELEMENTS[entry.dtype];
+  if (!element) throw new GraphError('CorruptWeights', `Tensor ${name} has type ${entry.dtype}, not a float type.`);
+  const data = { location: entry.file, offset: entry.byteOffset, length: entry.byteLength };
+  const stored = source.graph.initializer({ name, element, dims: entry.shape, data });
+  // ONNX Runtime folds the cast of a constant away at load: it costs nothing at run time.
+  const value =
+    element === source.compute
+      ? stored
+      : source.graph.node('Cast', [stored], { attributes: { to: { int: ELEMENT[source.compute] } } });
+  source.values.set(name, value);
+  source.files.add(entry.file);
+  source.bytes += shape.reduce((product, dim) => product * dim, COMPUTE_BYTES[source.compute]);
+  return value;
+}
+
+function view(source: Source, prefix: string): Weights {
+  const has = (name: string) => source.tensors.has(prefix + name);
+  const tensor = (name: string, shape: readonly number[]) => load(source, prefix + name, shape);
+  return {
+    compute: source.compute,
+    has,
+    tensor,
+    optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
+    shapeOf: (name) => find(source, prefix + name).shape,
+    below: (more) => view(source, prefix + more),
+    usage: () => ({ files: [...source.files], bytes: source.bytes }),
+  };
+}
+
+export function openWeights(graph: GraphBuilder, tensors: TensorIndex, precision: GraphPrecision): Weights {
+  const compute = precision === 'float16' ? 'float16' : 'float32';
+  return view({ graph, tensors, compute, values: new Map(), files: new Set(), bytes: 0 }, '');
+}
+
+/** The weights below the first prefix under which `probe` exists: files are saved with or without a `bert.`-style prefix. */
+export function belowPrefix(weights: Weights, prefixes: readonly string[], probe: string): Weights {
+  return weights.below(prefixes.find((prefix) => weights.has(prefix + probe)) ?? '');
+}
