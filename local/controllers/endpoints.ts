@@ -1,0 +1,41 @@
+// The EndpointSlice controller of local mode: applies the slices that should exist and deletes its others.
+import { isDeepStrictEqual } from 'node:util';
+import type { KubeClient } from '../../kube/client.ts';
+import { isNotFound } from '../../kube/errors.ts';
+import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import type { EndpointSlice, Pod, Service } from '../../kube/resources.ts';
+import { SERVICE_NAME_LABEL } from '../names.ts';
+import { desiredSlices } from './endpoints-plan.ts';
+
+const FIELD_MANAGER = 'endpointslice-controller';
+
+const same = (a: EndpointSlice, b: EndpointSlice): boolean =>
+  isDeepStrictEqual([a.endpoints, a.ports, a.metadata.labels], [b.endpoints, b.ports, b.metadata.labels]);
+
+/** @param existing every EndpointSlice; those without a Service label are somebody else's and stay */
+export async function reconcileEndpoints(
+  services: readonly Service[],
+  pods: readonly Pod[],
+  existing: readonly EndpointSlice[],
+  client: KubeClient,
+): Promise<void> {
+  const desired = desiredSlices(services, pods);
+  const found = new Map(
+    existing
+      .filter(({ metadata }) => metadata.labels?.[SERVICE_NAME_LABEL] !== undefined)
+      .map((slice) => [`${slice.metadata.namespace ?? ''}/${slice.metadata.name}`, slice]),
+  );
+  for (const slice of desired) {
+    const key = `${slice.metadata.namespace ?? ''}/${slice.metadata.name}`;
+    const current = found.get(key);
+    found.delete(key);
+    if (current === undefined || !same(current, slice))
+      await client.apply(ENDPOINT_SLICES, slice, { fieldManager: FIELD_MANAGER, force: true });
+  }
+  for (const { metadata } of found.values())
+    await client
+      .delete(ENDPOINT_SLICES, { namespace: metadata.namespace ?? '', name: metadata.name })
+      .catch((error: unknown) => {
+        if (!isNotFound(error)) throw error;
+      });
+}
