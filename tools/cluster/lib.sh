@@ -3,6 +3,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 
+PATH=$ROOT/node_modules/.bin:$PATH # for the Node that package-lock.json pins
 RUN=${KUBEMBED_CLUSTER_STATE:-$ROOT/.kubembed/cluster}
 PKI=$RUN/pki LOG=$RUN/log PIDS=$RUN/pids
 NS=kubembed               # network namespace that holds the whole cluster

@@ -1,0 +1,52 @@
+# Makes debian:bookworm-slim and node:24-bookworm-slim from Debian's and npm's packages, for machines that reach these but no
+# container registry. Sourced by build.sh. Kept in the cache, so it is done once.
+
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kubembed/images
+DEBIAN_BASE=docker.io/library/debian:bookworm-slim
+NODE_BASE=docker.io/library/node:24-bookworm-slim
+CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
+
+# A store of our own: the machine's other images are none of our business.
+store() {
+  local command=$1; shift
+  STORAGE_DRIVER=overlay BUILDAH_ISOLATION=chroot buildah --root "$CACHE/store" --runroot /run/kubembed-images "$command" "$@"
+}
+
+make_local_bases() {
+  mkdir -p "$CACHE"
+  store inspect --type image $DEBIAN_BASE >/dev/null 2>&1 || make_debian_base
+  store inspect --type image $NODE_BASE >/dev/null 2>&1 || make_node_base
+}
+
+make_debian_base() {
+  local root=$CACHE/rootfs container
+  echo 'kubembed: making a Debian base image (once) …' >&2
+  rm -rf "$root"
+  debootstrap --variant=minbase bookworm "$root" >"$CACHE/debootstrap.log" 2>&1
+  rm -rf "$root"/usr/share/{doc,man,locale,info} "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+  container=$(store from scratch)
+  store copy -q "$container" "$root" / >/dev/null
+  store config --cmd bash "$container"
+  store commit -q --rm "$container" $DEBIAN_BASE >/dev/null
+  rm -rf "$root"
+}
+
+# As the official image: node and npm below /usr/local. The machine's own certificate authorities are added, because
+# `npm ci` may have to pass a proxy that signs with one of them; only the build stage is made from this image.
+make_node_base() {
+  local container folder
+  container=$(store from --pull=never $DEBIAN_BASE)
+  folder=$(store mount "$container")
+  mkdir -p "$folder/usr/local/lib/node_modules" "$folder/etc/ssl/certs"
+  cp -L "$ROOT/node_modules/node/bin/node" "$folder/usr/local/bin/node"
+  cp -r "$(npm root -g)/npm" "$folder/usr/local/lib/node_modules/npm"
+  ln -s ../lib/node_modules/npm/bin/npm-cli.js "$folder/usr/local/bin/npm"
+  ln -s ../lib/node_modules/npm/bin/npx-cli.js "$folder/usr/local/bin/npx"
+  if [ -f $CERTIFICATES ]; then
+    cp -L $CERTIFICATES "$folder$CERTIFICATES"
+    store config --env NODE_EXTRA_CA_CERTS=$CERTIFICATES "$container"
+  fi
+  store umount "$container" >/dev/null
+  store config --cmd node "$container"
+  store commit -q --rm "$container" $NODE_BASE >/dev/null
+}

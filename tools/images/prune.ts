@@ -1,0 +1,122 @@
+// `node tools/images/prune.ts FOLDER PROCESS...`: leaves in a built package only what these processes load, on this platform.
+// Run in the build stage of the Dockerfiles, after `npm run build`.
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
+import { dirname, join, relative, resolve, sep } from 'node:path';
+
+/** Dependencies that are declared but never loaded by a server process: image codecs and the browser's inference engine. */
+const NEVER_LOADED = new Set(['sharp', 'onnxruntime-web', 'global-agent', 'adm-zip']);
+const NOT_FOR_RUNNING = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$|(^|\/)(\.github|__tests__|\.vscode)\//i;
+const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"]+)['"]|\bnew URL\(\s*['"]([^'"]+)['"]\s*,\s*import\.meta\.url/g;
+
+interface Reached {
+  /** Compiled files that are loaded. */
+  readonly files: ReadonlySet<string>;
+  /** Packages that these files name. */
+  readonly packages: ReadonlySet<string>;
+}
+
+/** Follows the imports of our own compiled code, workers included. */
+export function reachedFrom(entries: readonly string[]): Reached {
+  const files = new Set<string>();
+  const packages = new Set<string>();
+  const waiting = [...entries];
+  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
+    if (files.has(file) || !existsSync(file)) continue;
+    files.add(file);
+    for (const specifier of specifiersIn(readFileSync(file, 'utf8'))) {
+      // A worker's URL is not rewritten by the compiler, so it still ends in .ts.
+      if (specifier.startsWith('.')) waiting.push(resolve(dirname(file), specifier.replace(/\.ts$/, '.js')));
+      else if (!isBuiltin(specifier)) packages.add(packageOf(specifier));
+    }
+  }
+  return { files, packages };
+}
+
+export function specifiersIn(source: string): string[] {
+  return [...source.matchAll(IMPORT)].map((match) => (match[1] ?? match[2])!);
+}
+
+function packageOf(specifier: string): string {
+  return specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/');
+}
+
+/** Folders of the named packages and of all they depend on, found as Node finds them. */
+export function installedClosure(root: string, names: Iterable<string>): Set<string> {
+  const kept = new Set<string>();
+  const waiting = [...names].map((name) => ({ name, from: root }));
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const folder = NEVER_LOADED.has(next.name) ? undefined : findPackage(next.name, next.from, root);
+    if (folder === undefined || kept.has(folder)) continue;
+    kept.add(folder);
+    const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
+    for (const field of ['dependencies', 'optionalDependencies', 'peerDependencies']) {
+      waiting.push(...Object.keys(manifest[field] ?? {}).map((name) => ({ name, from: folder })));
+    }
+  }
+  return kept;
+}
+
+function findPackage(name: string, from: string, root: string): string | undefined {
+  for (let folder = from; ; folder = dirname(folder)) {
+    const candidate = join(folder, 'node_modules', name);
+    if (existsSync(join(candidate, 'package.json'))) return candidate;
+    if (folder === root || folder === dirname(folder)) return undefined;
+  }
+}
+
+/** Whether a file in node_modules is needed when the platform is `linux-x64-gnu` or alike. */
+export function isNeeded(file: string, platform: string): boolean {
+  if (NOT_FOR_RUNNING.test(file)) return false;
+  const addon = /\.((?:android|darwin|freebsd|linux|win32)-[\w-]+)\.node$/.exec(file);
+  if (addon !== null) return addon[1] === platform;
+  const library = /\/bin\/napi-v\d+\/(\w+)\/(\w+)\//.exec(file);
+  return library === null || `${library[1]!}-${library[2]!}` === platform.split('-').slice(0, 2).join('-');
+}
+
+function* walk(folder: string): Generator<string> {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) yield* walk(path);
+    else yield path;
+  }
+}
+
+/** The innermost package folder that a file of node_modules belongs to. */
+function ownerOf(file: string, root: string): string {
+  const parts = relative(root, file).split(sep);
+  const last = parts.lastIndexOf('node_modules');
+  const length = parts[last + 1]?.startsWith('@') === true ? 3 : 2;
+  return join(root, ...parts.slice(0, last + length));
+}
+
+export function prune(root: string, processes: readonly string[], platform: string): void {
+  const reached = reachedFrom(processes.map((name) => join(root, 'dist', name, 'main.js')));
+  for (const file of walk(join(root, 'dist'))) {
+    if (!reached.files.has(file.replace(/\.map$/, '')) && /\.js(\.map)?$/.test(file)) rmSync(file);
+  }
+  const modules = join(root, 'node_modules');
+  const kept = installedClosure(root, reached.packages);
+  for (const file of walk(modules)) {
+    if (!kept.has(ownerOf(file, root)) || !isNeeded(file, platform)) rmSync(file, { force: true });
+  }
+  for (const folder of [join(root, 'dist'), modules]) removeEmptyFolders(folder);
+}
+
+function removeEmptyFolders(folder: string): void {
+  for (const entry of readdirSync(folder)) {
+    const path = join(folder, entry);
+    if (statSync(path).isDirectory()) removeEmptyFolders(path);
+  }
+  if (readdirSync(folder).length === 0) rmSync(folder, { recursive: true });
+}
+
+if (import.meta.main) {
+  const [root, ...processes] = process.argv.slice(2);
+  if (root === undefined || processes.length === 0)
+    throw new Error('usage: node tools/images/prune.ts FOLDER PROCESS...');
+  prune(resolve(root), processes, `${process.platform}-${process.arch}-gnu`);
+}
