@@ -1,0 +1,155 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
+import type { Condition, ConditionType } from '../../operator/api/conditions.ts';
+import { API_VERSION } from '../../operator/api/types.ts';
+import type { EmbeddingModel } from '../../operator/api/types.ts';
+import { buildTable, findModel } from './table.ts';
+
+const condition = (type: ConditionType, status: Condition['status'], reason: string): Condition => ({
+  type,
+  status,
+  reason,
+  message: `because ${reason}`,
+  lastTransitionTime: '2026-01-01T00:00:00Z',
+});
+const ACCEPTED = condition('Accepted', 'True', 'Listed');
+
+interface Given {
+  readonly name: string;
+  readonly model?: string;
+  readonly aliases?: readonly string[];
+  readonly created?: string;
+  readonly deleted?: string;
+  readonly conditions?: readonly Condition[];
+}
+
+const resource = (given: Given): EmbeddingModel => ({
+  apiVersion: API_VERSION,
+  kind: 'EmbeddingModel',
+  metadata: {
+    name: given.name,
+    namespace: 'ns',
+    creationTimestamp: given.created ?? '2026-01-01T00:00:00Z',
+    ...(given.deleted !== undefined && { deletionTimestamp: given.deleted }),
+  },
+  spec: { model: given.model ?? `org/${given.name}`, aliases: given.aliases ?? [] },
+  status: { conditions: given.conditions ?? [ACCEPTED] },
+});
+
+const slice = (model: string, endpoints: readonly Endpoint[], more: Partial<EndpointSlice> = {}): EndpointSlice => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name: `${model}-x`, namespace: 'ns', labels: { 'kubembed.dev/model': model } },
+  addressType: 'IPv4',
+  ports: [{ name: 'http', port: 8080 }],
+  endpoints,
+  ...more,
+});
+
+const origins = (model: string, slices: readonly EndpointSlice[]): readonly string[] =>
+  findModel(buildTable([resource({ name: model })], slices), `org/${model}`)?.endpoints.map(({ origin }) => origin) ??
+  [];
+
+describe('endpoints', () => {
+  it('keeps what is ready and has an address, drops the rest', () => {
+    const found = origins('m', [
+      slice('m', [
+        { addresses: ['10.0.0.1'], conditions: { ready: true } },
+        { addresses: ['10.0.0.2'], conditions: { ready: false } },
+        { addresses: ['10.0.0.3'], conditions: { ready: true, terminating: true } },
+        { addresses: [] },
+        { addresses: [''] },
+        { addresses: ['10.0.0.4'] },
+      ]),
+      slice('m', [{ addresses: ['10.0.0.1'] }]),
+      slice('m', [{ addresses: ['fd00::1'] }], {
+        addressType: 'IPv6',
+        ports: [{ port: 9 }, { name: 'http', port: 80 }],
+      }),
+      slice('m', [{ addresses: ['10.0.0.5'] }], { ports: null }),
+      slice('m', [], { endpoints: null }),
+      slice('other', [{ addresses: ['10.0.0.6'] }]),
+    ]);
+    expect(found).toEqual(['http://10.0.0.1:8080', 'http://10.0.0.4:8080', 'http://[fd00::1]:80']);
+  });
+
+  it('ignores slices of another namespace', () => {
+    const foreign = slice('m', [{ addresses: ['10.0.0.1'] }], {
+      metadata: { name: 'x', namespace: 'elsewhere', labels: { 'kubembed.dev/model': 'm' } },
+    });
+    expect(origins('m', [foreign])).toEqual([]);
+  });
+});
+
+describe('names', () => {
+  it('serves ids and aliases of accepted models that are not being deleted', () => {
+    const table = buildTable(
+      [
+        resource({ name: 'a', aliases: ['short', '__proto__'] }),
+        resource({ name: 'refused', conditions: [condition('Accepted', 'False', 'NotInSupportedModels')] }),
+        resource({ name: 'silent', conditions: [] }),
+        resource({ name: 'leaving', deleted: '2026-01-02T00:00:00Z' }),
+      ],
+      [],
+    );
+    expect([...table.byName.keys()]).toEqual(['org/a', 'short', '__proto__']);
+    expect(findModel(table, 'short')?.key).toBe('ns/a');
+    expect(findModel(table, 'constructor')).toBeUndefined();
+  });
+
+  it('finds a name in another case only when none matches exactly', () => {
+    const table = buildTable(
+      [
+        resource({ name: 'upper', model: 'Org/Model', created: '2026-01-01T00:00:00Z' }),
+        resource({ name: 'lower', model: 'org/model', created: '2026-01-02T00:00:00Z' }),
+      ],
+      [],
+    );
+    expect(findModel(table, 'org/model')?.key).toBe('ns/lower');
+    expect(findModel(table, 'ORG/MODEL')?.key).toBe('ns/upper');
+  });
+
+  it('gives a name to the older resource, in whatever order they are listed', () => {
+    const names = fc.constantFrom('one', 'two', 'three');
+    const models = fc.uniqueArray(
+      fc.record({
+        name: fc.constantFrom('a', 'b', 'c', 'd'),
+        model: names,
+        aliases: fc.array(names),
+        day: fc.integer({ min: 1, max: 3 }),
+      }),
+      { selector: ({ name }) => name },
+    );
+    fc.assert(
+      fc.property(models, fc.nat(), (given, seed) => {
+        const listed = given.map((one) => resource({ ...one, created: `2026-01-0${one.day}T00:00:00Z` }));
+        const rotated = listed.map((_, at) => listed[(at + seed) % listed.length]!);
+        const table = buildTable(rotated, []);
+        for (const [name, served] of table.byName) {
+          const claimants = given
+            .filter((one) => one.model === name || one.aliases.includes(name as 'one'))
+            .toSorted((a, b) => a.day - b.day || (a.name < b.name ? -1 : 1));
+          expect(served.key).toBe(`ns/${claimants[0]!.name}`);
+          expect(served.names).toContain(name);
+        }
+        expect(buildTable(listed, [])).toEqual(table);
+      }),
+    );
+  });
+});
+
+describe('conditions', () => {
+  it('tells a model that cannot come up from one that is on its way', () => {
+    const fetched = condition('Fetched', 'False', 'RepositoryNotFound');
+    const available = condition('Available', 'False', 'MinimumReplicasUnavailable');
+    const blocked = buildTable([resource({ name: 'a', conditions: [ACCEPTED, available, fetched] })], []);
+    expect(findModel(blocked, 'org/a')?.blocked).toEqual({
+      reason: 'RepositoryNotFound',
+      message: 'because RepositoryNotFound',
+    });
+    const coming = buildTable([resource({ name: 'a', conditions: [ACCEPTED, available] })], []);
+    expect(findModel(coming, 'org/a')?.blocked).toBeUndefined();
+    expect(findModel(coming, 'org/a')?.waiting?.reason).toBe('MinimumReplicasUnavailable');
+  });
+});

@@ -1,0 +1,139 @@
+// The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
+import type { EndpointSlice } from '../../kube/resources.ts';
+import type { EmbeddingModel } from '../../operator/api/types.ts';
+import { blockedBy, isTrue, waitingFor } from './condition.ts';
+import type { Cause } from './condition.ts';
+
+/** On EndpointSlices (copied from their Service): the name of the EmbeddingModel they belong to. */
+export const MODEL_LABEL = 'kubembed.dev/model';
+
+export interface RouteEndpoint {
+  /** `host:port`, the endpoint's identity. */
+  readonly id: string;
+  /** `http://host:port`. */
+  readonly origin: string;
+}
+
+export interface ServedModel {
+  /** `namespace/name` of the EmbeddingModel. */
+  readonly key: string;
+  /** Hugging Face id: what the runtime is asked for. */
+  readonly model: string;
+  /** Names this model answers to: its id and aliases, less those that belong to an older resource. */
+  readonly names: readonly string[];
+  /** Unix seconds. */
+  readonly created: number;
+  readonly endpoints: readonly RouteEndpoint[];
+  /** Longest input in tokens, once known. */
+  readonly maxTokens?: number;
+  readonly revision?: string;
+  /** Set when the model cannot come up; the reason to give. */
+  readonly blocked?: Cause;
+  /** Why there is no endpoint yet, as far as known. */
+  readonly waiting?: Cause;
+}
+
+export interface RouteTable {
+  readonly byKey: ReadonlyMap<string, ServedModel>;
+  readonly byName: ReadonlyMap<string, ServedModel>;
+  /** Lower-cased names: consulted only when no name matches exactly. */
+  readonly byFoldedName: ReadonlyMap<string, ServedModel>;
+}
+
+export const EMPTY_TABLE: RouteTable = { byKey: new Map(), byName: new Map(), byFoldedName: new Map() };
+
+const keyOf = (namespace: string | undefined, name: string): string => `${namespace ?? ''}/${name}`;
+
+const seconds = (timestamp: string | undefined): number => {
+  const time = Date.parse(timestamp ?? '');
+  return Number.isNaN(time) ? 0 : Math.floor(time / 1000);
+};
+
+const text = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
+
+/** By creation time, then by key: the order in which resources may claim a name. */
+const byAge = (a: EmbeddingModel, b: EmbeddingModel): number =>
+  text(a.metadata.creationTimestamp ?? '', b.metadata.creationTimestamp ?? '') ||
+  text(keyOf(a.metadata.namespace, a.metadata.name), keyOf(b.metadata.namespace, b.metadata.name));
+
+const portOf = (slice: EndpointSlice): number | undefined => {
+  const ports = (slice.ports ?? []).filter((one) => one.port !== undefined);
+  return (ports.find((one) => one.name === 'http') ?? ports[0])?.port;
+};
+
+/** Endpoints of one slice that may get traffic. Per the API, an absent `ready` means ready. */
+export const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] => {
+  const port = portOf(slice);
+  if (port === undefined || slice.metadata.deletionTimestamp !== undefined) return [];
+  return (slice.endpoints ?? [])
+    .filter(({ conditions }) => conditions?.ready !== false && conditions?.terminating !== true)
+    .flatMap(({ addresses }) => addresses.slice(0, 1))
+    .filter((address) => address !== '')
+    .map((address) => {
+      const id = `${slice.addressType === 'IPv6' ? `[${address}]` : address}:${port}`;
+      return { id, origin: `http://${id}` };
+    });
+};
+
+const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
+  const found = new Map<string, Map<string, RouteEndpoint>>();
+  for (const slice of slices) {
+    const name = slice.metadata.labels?.[MODEL_LABEL];
+    if (name === undefined) continue;
+    const key = keyOf(slice.metadata.namespace, name);
+    const endpoints = found.get(key) ?? new Map<string, RouteEndpoint>();
+    // An endpoint may be in two slices for a moment while a controller rebalances them.
+    for (const endpoint of usableEndpoints(slice)) endpoints.set(endpoint.id, endpoint);
+    found.set(key, endpoints);
+  }
+  return found;
+};
+
+const isServed = (model: EmbeddingModel): boolean =>
+  model.metadata.deletionTimestamp === undefined && isTrue(model.status?.conditions ?? [], 'Accepted');
+
+const serve = (
+  resource: EmbeddingModel,
+  endpoints: readonly RouteEndpoint[],
+  names: readonly string[],
+): ServedModel => {
+  const { metadata, spec, status } = resource;
+  const blocked = blockedBy(status?.conditions ?? []);
+  const waiting = waitingFor(status?.conditions ?? []);
+  return {
+    key: keyOf(metadata.namespace, metadata.name),
+    model: spec.model,
+    names,
+    created: seconds(metadata.creationTimestamp),
+    endpoints,
+    ...(status?.embedding && { maxTokens: status.embedding.maxTokens }),
+    ...(status?.revision !== undefined && { revision: status.revision }),
+    ...(blocked && { blocked }),
+    ...(waiting && { waiting }),
+  };
+};
+
+export const buildTable = (models: readonly EmbeddingModel[], slices: readonly EndpointSlice[]): RouteTable => {
+  const endpoints = endpointsByModel(slices);
+  const byKey = new Map<string, ServedModel>();
+  const byName = new Map<string, ServedModel>();
+  const byFoldedName = new Map<string, ServedModel>();
+  for (const resource of models.filter(isServed).toSorted(byAge)) {
+    const claimed = new Set(
+      [resource.spec.model, ...(resource.spec.aliases ?? [])].filter((name) => !byName.has(name)),
+    );
+    const key = keyOf(resource.metadata.namespace, resource.metadata.name);
+    const served = serve(resource, [...(endpoints.get(key)?.values() ?? [])], [...claimed]);
+    byKey.set(key, served);
+    for (const name of claimed) {
+      byName.set(name, served);
+      const folded = name.toLowerCase();
+      if (!byFoldedName.has(folded)) byFoldedName.set(folded, served);
+    }
+  }
+  return { byKey, byName, byFoldedName };
+};
+
+/** The exact name first; hub ids are case-insensitive, so a name that differs only in case is found too. */
+export const findModel = (table: RouteTable, name: string): ServedModel | undefined =>
+  table.byName.get(name) ?? table.byFoldedName.get(name.toLowerCase());
