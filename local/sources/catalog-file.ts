@@ -1,35 +1,45 @@
-// supported_models.txt on disk → the catalog ConfigMap that the operator reads, kept equal while the file changes.
+// supported_models.txt on disk as the operator's catalog source, re-read whenever the file changes.
 import { readFile } from 'node:fs/promises';
-import type { KubeClient } from '../../kube/client.ts';
-import { CONFIG_MAPS } from '../../kube/resources.ts';
-import type { ObjectKey } from '../../kube/types.ts';
+import type { CatalogSource, CatalogText } from '../../operator/catalog/source.ts';
 import { watchFiles } from './poll.ts';
 
 export interface CatalogFile {
-  readonly path: string;
-  readonly configMap: ObjectKey;
-  /** Key of the ConfigMap's `data` that holds the text. */
-  readonly dataKey: string;
+  readonly source: CatalogSource;
+  /** Settles when the file was read (or found unreadable) for the first time. */
+  readonly loaded: Promise<void>;
 }
 
-/** A file that cannot be read leaves the last catalog in place: a slip of an editor must not take every model down. */
-export async function followCatalogFile(
-  client: KubeClient,
-  { path, configMap, dataKey }: CatalogFile,
+/** A file that cannot be read leaves the last list in place: a slip of an editor must not take every model down. */
+export function followCatalogFile(
+  path: string,
+  namespace: string,
   warn: (message: string) => void,
   signal: AbortSignal,
-): Promise<void> {
-  await watchFiles(
-    () => Promise.resolve([path]),
-    async () => {
-      const text = await readFile(path, 'utf8').catch((error: unknown) => {
-        warn(`${path} cannot be read; the models stay as they are: ${String(error)}`);
-        return undefined;
-      });
-      if (text === undefined) return;
-      const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: configMap, data: { [dataKey]: text } };
-      await client.apply(CONFIG_MAPS, body, { fieldManager: 'kubembed-local', force: true });
+): CatalogFile {
+  let current: CatalogText | undefined;
+  const subscribers = new Set<() => void>();
+  const { promise: loaded, resolve } = Promise.withResolvers<void>();
+
+  const reload = async (): Promise<void> => {
+    try {
+      const text = await readFile(path, 'utf8');
+      current = { name: 'local', origin: path, text, namespace };
+    } catch (error) {
+      warn(`The list of supported models cannot be read; the models stay as they are: ${String(error)}`);
+    }
+    resolve();
+    for (const changed of subscribers) changed();
+  };
+  void watchFiles(() => Promise.resolve([path]), reload, signal);
+
+  return {
+    loaded,
+    source: {
+      current: () => current,
+      subscribe(changed) {
+        subscribers.add(changed);
+        return () => subscribers.delete(changed);
+      },
     },
-    signal,
-  );
+  };
 }
