@@ -50,21 +50,29 @@ export const displayPath = (path: FieldPath): string =>
 /** Stands for a list item as such, apart from its fields. */
 const ITEM = Symbol('item');
 
+interface Child {
+  readonly path: FieldPath;
+  readonly value: unknown;
+  /** The field's name; empty for a list item. */
+  readonly field: string;
+}
+
+function children(value: unknown, path: FieldPath, field: string): readonly Child[] {
+  if (isFields(value))
+    return Object.entries(value).map(([name, child]) => ({ path: join(path, name), value: child, field: name }));
+  const keys = Array.isArray(value) ? listKeys(field, value) : undefined;
+  if (!keys) return [];
+  return (value as Fields[]).map((item) => ({ path: join(path, itemSegment(keys, item)), value: item, field: '' }));
+}
+
 /** Every ownable piece with its value: leaves, and the items of keyed lists. */
 export function leaves(value: unknown, path: FieldPath = '', field = ''): ReadonlyMap<FieldPath, unknown> {
   const found = new Map<FieldPath, unknown>();
-  const keys = Array.isArray(value) ? listKeys(field, value) : undefined;
-  const children: [string, unknown][] =
-    keys && Array.isArray(value)
-      ? value.map((item: Fields) => [itemSegment(keys, item), item])
-      : isFields(value)
-        ? Object.entries(value)
-        : [];
-  if (children.length === 0) return path === '' ? found : found.set(path, value);
-  for (const [segment, child] of children) {
-    const childPath = join(path, segment);
-    if (keys) found.set(childPath, ITEM);
-    for (const [leaf, leafValue] of leaves(child, childPath, keys ? '' : segment)) found.set(leaf, leafValue);
+  const inside = children(value, path, field);
+  if (inside.length === 0 && path !== '') return found.set(path, value);
+  for (const child of inside) {
+    if (child.field === '') found.set(child.path, ITEM);
+    for (const [leaf, leafValue] of leaves(child.value, child.path, child.field)) found.set(leaf, leafValue);
   }
   return found;
 }
@@ -76,7 +84,9 @@ export function mergeFields(live: unknown, applied: unknown, field = ''): unknow
     for (const [name, value] of Object.entries(applied)) result[name] = mergeFields(live[name], value, name);
     return result;
   }
-  const keys = Array.isArray(applied) && Array.isArray(live) ? listKeys(field, [...live, ...applied]) : undefined;
+  const both: unknown[] =
+    Array.isArray(applied) && Array.isArray(live) ? [...(live as unknown[]), ...(applied as unknown[])] : [];
+  const keys = listKeys(field, both);
   if (!keys) return applied;
   const items = new Map((live as Fields[]).map((item) => [itemSegment(keys, item), item]));
   for (const item of applied as Fields[]) {

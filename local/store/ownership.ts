@@ -2,13 +2,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { displayPath, isUnder, leaves, mergeFields, removeFields } from './fields.ts';
 import type { FieldPath } from './fields.ts';
-import { fieldsOf } from './json.ts';
+import { fieldsOf, without } from './json.ts';
 import type { Fields } from './json.ts';
 
 /** By `name`, or `name/subresource`; applying and updating managers of one name are told apart by `:Update`. */
 export type Managers = ReadonlyMap<string, ReadonlySet<FieldPath>>;
 
-const SERVER_METADATA = new Set([
+const SERVER_METADATA = [
   'name',
   'namespace',
   'uid',
@@ -17,12 +17,12 @@ const SERVER_METADATA = new Set([
   'creationTimestamp',
   'deletionTimestamp',
   'managedFields',
-]);
+];
 
 /** The part of an object that managers may own. */
-export function ownable({ apiVersion: _apiVersion, kind: _kind, metadata, ...rest }: Fields): Fields {
-  const meta = Object.entries(fieldsOf(metadata)).filter(([name]) => !SERVER_METADATA.has(name));
-  return { ...rest, metadata: Object.fromEntries(meta) };
+function ownable(object: Fields): Fields {
+  const metadata = without(fieldsOf(object['metadata']), SERVER_METADATA);
+  return { ...without(object, ['apiVersion', 'kind']), metadata };
 }
 
 const owned = (object: Fields): ReadonlyMap<FieldPath, unknown> => {
@@ -54,7 +54,7 @@ export function apply(live: Fields, managers: Managers, manager: string, intent:
   }
   const gone = dropped(managers.get(manager) ?? new Set(), wanted, next);
   next.set(manager, new Set(wanted.keys()));
-  const merged = fieldsOf(mergeFields(live, { ...ownable(intent) }));
+  const merged = fieldsOf(mergeFields(live, ownable(intent)));
   return { object: fieldsOf(removeFields(merged, gone)), managers: withoutEmpty(next), conflicts };
 }
 

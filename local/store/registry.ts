@@ -1,0 +1,161 @@
+// Registry: the tables of stored objects, their revisions and histories, and the deletion that cascades through them.
+import type { DeleteOptions } from '../../kube/client.ts';
+import { deepFreeze } from '../../kube/freeze.ts';
+import { formatKey, keyOf, typeName } from '../../kube/key.ts';
+import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
+import { conflict, notFound } from './failures.ts';
+import { createHistory } from './history.ts';
+import type { History } from './history.ts';
+import { sameContent } from './metadata.ts';
+import type { Managers } from './ownership.ts';
+import { FOREGROUND, deletionOf, isOrphan, ownedBy, withoutFinalizer, withoutOwner } from './propagation.ts';
+
+export interface Stored {
+  readonly object: KubeObject;
+  readonly managers: Managers;
+}
+
+interface Table {
+  readonly type: ResourceType;
+  readonly rows: Map<string, Stored>;
+  readonly history: History;
+}
+
+interface Located {
+  readonly type: ResourceType;
+  readonly row: Stored;
+}
+
+export class Registry {
+  private readonly tables = new Map<string, Table>();
+  private readonly historyLimit: number;
+  private revision = 0;
+
+  constructor(historyLimit: number) {
+    this.historyLimit = historyLimit;
+  }
+
+  resourceVersion(): string {
+    return String(this.revision);
+  }
+
+  history(type: ResourceType): History {
+    return this.table(type).history;
+  }
+
+  find(type: ResourceType, key: ObjectKey): Stored | undefined {
+    return this.table(type).rows.get(formatKey(key));
+  }
+
+  get(type: ResourceType, key: ObjectKey): Stored {
+    const row = this.find(type, key);
+    if (!row) throw notFound(type, key.name);
+    return row;
+  }
+
+  /** In key order. */
+  list(type: ResourceType): readonly KubeObject[] {
+    const rows = [...this.table(type).rows].sort(([a], [b]) => (a < b ? -1 : 1));
+    return rows.map(([, { object }]) => object);
+  }
+
+  /** A write that changes nothing makes no new resourceVersion and no watch event. */
+  save(type: ResourceType, next: Stored, current?: Stored): KubeObject {
+    const { rows, history } = this.table(type);
+    const key = formatKey(keyOf(next.object));
+    if (current && sameContent(current.object, next.object)) {
+      rows.set(key, { ...current, managers: next.managers });
+      return current.object;
+    }
+    const { deletionTimestamp, finalizers = [] } = next.object.metadata;
+    if (deletionTimestamp !== undefined && finalizers.length === 0) {
+      this.remove(type, next.object);
+      return next.object;
+    }
+    const object = this.stamped(next.object);
+    rows.set(key, { object, managers: next.managers });
+    const change = current ? 'MODIFIED' : 'ADDED';
+    history.append({ revision: this.revision, type: change, object, previous: current?.object });
+    this.collect([{ type, row: { object, managers: next.managers } }]);
+    return object;
+  }
+
+  delete(type: ResourceType, key: ObjectKey, now: string, options: DeleteOptions): void {
+    const current = this.get(type, key);
+    const { uid } = current.object.metadata;
+    if (options.uid !== undefined && options.uid !== uid) {
+      throw conflict(type, key.name, `the UID in the precondition (${options.uid}) does not match (${uid ?? ''})`);
+    }
+    if (options.propagation === 'Orphan') this.orphan(current.object);
+    const dependents = this.dependents(current.object);
+    const foreground = options.propagation === 'Foreground' && dependents.length > 0;
+    const dying = deletionOf(current.object, now, foreground);
+    this.save(type, { ...current, object: dying }, current);
+    if (!foreground) return;
+    for (const dependent of dependents) this.deleteLocated(dependent, now, 'Foreground');
+  }
+
+  private orphan(owner: KubeObject): void {
+    for (const { type, row } of this.dependents(owner)) {
+      this.save(type, { ...row, object: withoutOwner(row.object, owner) }, row);
+    }
+  }
+
+  private remove(type: ResourceType, object: KubeObject): void {
+    const { rows, history } = this.table(type);
+    rows.delete(formatKey(keyOf(object)));
+    const last = this.stamped(object);
+    history.append({ revision: this.revision, type: 'DELETED', object: last, previous: object });
+    this.collect(this.dependents(object));
+    this.finishForeground();
+  }
+
+  /** Deletes those whose owners are all gone. */
+  private collect(candidates: readonly Located[]): void {
+    const uids = new Set([...this.everything()].map(({ row }) => row.object.metadata.uid ?? ''));
+    for (const candidate of candidates) {
+      const { metadata } = candidate.row.object;
+      if (isOrphan(candidate.row.object, uids)) {
+        this.deleteLocated(candidate, metadata.deletionTimestamp ?? metadata.creationTimestamp ?? '', 'Background');
+      }
+    }
+  }
+
+  private deleteLocated({ type, row }: Located, now: string, propagation: 'Background' | 'Foreground'): void {
+    const key = keyOf(row.object);
+    const current = this.find(type, key);
+    if (current?.object.metadata.uid === row.object.metadata.uid) this.delete(type, key, now, { propagation });
+  }
+
+  /** Owners that waited for their last dependent. */
+  private finishForeground(): void {
+    for (const { type, row } of this.everything()) {
+      const waits = row.object.metadata.finalizers?.includes(FOREGROUND) === true;
+      if (!waits || this.dependents(row.object).length > 0) continue;
+      const current = this.find(type, keyOf(row.object));
+      if (current) this.save(type, { ...current, object: withoutFinalizer(current.object, FOREGROUND) }, current);
+    }
+  }
+
+  private stamped(object: KubeObject): KubeObject {
+    this.revision += 1;
+    return deepFreeze({ ...object, metadata: { ...object.metadata, resourceVersion: String(this.revision) } });
+  }
+
+  private *everything(): Generator<Located> {
+    for (const { type, rows } of this.tables.values()) for (const row of [...rows.values()]) yield { type, row };
+  }
+
+  private dependents(owner: KubeObject): readonly Located[] {
+    return [...this.everything()].filter(({ row }) => ownedBy(row.object, owner));
+  }
+
+  private table(type: ResourceType): Table {
+    const name = typeName(type);
+    const known = this.tables.get(name);
+    if (known) return known;
+    const table = { type, rows: new Map(), history: createHistory(this.historyLimit) };
+    this.tables.set(name, table);
+    return table;
+  }
+}

@@ -1,0 +1,188 @@
+// ApiStore: a small API server in memory — the verbs and their rules; synchronous, knows no transport.
+import type { ApplyBody, DeleteOptions } from '../../kube/client.ts';
+import type { Clock } from '../../kube/clock.ts';
+import { deepFreeze } from '../../kube/freeze.ts';
+import { targetKey, typeName } from '../../kube/key.ts';
+import type { KubeObject, ObjectKey, ObjectMeta, ResourceType } from '../../kube/types.ts';
+import { alreadyExists, badRequest, conflict, invalid, modified, notFound } from './failures.ts';
+import type { History } from './history.ts';
+import { fieldsOf, mergePatch, toWire, without } from './json.ts';
+import type { Fields } from './json.ts';
+import { initial, successor } from './metadata.ts';
+import type { Subresource } from './metadata.ts';
+import { apply as applyFields, recordUpdate } from './ownership.ts';
+import { Registry } from './registry.ts';
+import type { Stored } from './registry.ts';
+import { isScalable, scaleIntent, scaleOf } from './scale.ts';
+
+/** What a type's own rules (a CRD's schema, say) add to a write. */
+export interface TypeHooks {
+  readonly setDefaults?: (object: KubeObject) => KubeObject;
+  /** Causes to refuse the write; empty: it is fine. Not asked for status writes. */
+  readonly validate?: (object: KubeObject, old: KubeObject | undefined) => readonly string[];
+}
+
+export interface StoreOptions {
+  readonly clock: Clock;
+  readonly newUid: () => string;
+  /** By `plural.group`, see `typeName`. */
+  readonly hooks?: Readonly<Record<string, TypeHooks>>;
+  /** Changes of a type that a watch can reach back to, at least. */
+  readonly historyLimit?: number;
+}
+
+export interface WriteOptions {
+  readonly subresource?: Subresource;
+  readonly fieldManager?: string;
+}
+
+export interface StoreApplyOptions {
+  readonly fieldManager: string;
+  readonly subresource?: Subresource;
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+}
+
+const DEFAULT_HISTORY = 1024;
+const DEFAULT_MANAGER = 'unknown';
+
+const asFields = (object: object): Fields => object as Fields;
+const managerId = (name: string, subresource: Subresource): string => (subresource ? `${name}/${subresource}` : name);
+const updaterId = ({ fieldManager = DEFAULT_MANAGER, subresource }: WriteOptions): string =>
+  `${managerId(fieldManager, subresource)}:Update`;
+
+export class ApiStore {
+  readonly clock: Clock;
+  private readonly options: StoreOptions;
+  private readonly registry: Registry;
+
+  constructor(options: StoreOptions) {
+    this.options = options;
+    this.clock = options.clock;
+    this.registry = new Registry(options.historyLimit ?? DEFAULT_HISTORY);
+  }
+
+  resourceVersion(): string {
+    return this.registry.resourceVersion();
+  }
+
+  history(type: ResourceType): History {
+    return this.registry.history(type);
+  }
+
+  get(type: ResourceType, key: ObjectKey): KubeObject {
+    return this.registry.get(type, key).object;
+  }
+
+  list(type: ResourceType): readonly KubeObject[] {
+    return this.registry.list(type);
+  }
+
+  create(type: ResourceType, body: KubeObject, options: WriteOptions = {}): KubeObject {
+    const key = targetKey(type, body.metadata);
+    if (this.registry.find(type, key)) throw alreadyExists(type, key.name);
+    const object = this.admitted(type, this.initial(type, key, asFields(toWire(body))));
+    const managers = recordUpdate({}, asFields(object), new Map(), updaterId(options));
+    return this.registry.save(type, { object, managers });
+  }
+
+  replace(type: ResourceType, body: KubeObject, options: WriteOptions = {}): KubeObject {
+    const current = this.registry.get(type, targetKey(type, body.metadata));
+    const { name, resourceVersion, uid } = body.metadata;
+    if (resourceVersion === undefined) {
+      throw invalid(type, name, ['metadata.resourceVersion: must be specified for an update']);
+    }
+    checkPreconditions(type, current, { resourceVersion, uid });
+    return this.update(type, current, asFields(toWire(body)), options);
+  }
+
+  patch(type: ResourceType, key: ObjectKey, patch: object, options: WriteOptions = {}): KubeObject {
+    if (options.subresource === 'scale' && !isScalable(type.kind)) throw notFound(type, `${key.name}/scale`);
+    const current = this.registry.get(type, key);
+    const body = fieldsOf(toWire(patch));
+    checkPreconditions(type, current, fieldsOf(body['metadata']));
+    const change = intentOf(body, options.subresource);
+    const saved = this.update(type, current, fieldsOf(mergePatch(current.object, change)), options);
+    return options.subresource === 'scale' ? scaleOf(saved) : saved;
+  }
+
+  apply(type: ResourceType, body: ApplyBody, options: StoreApplyOptions): KubeObject {
+    const whole = asFields(toWire(body));
+    const key = targetKey(type, body.metadata as ObjectMeta);
+    const current = this.registry.find(type, key);
+    if (!current && options.subresource) throw notFound(type, key.name);
+    checkPreconditions(type, current, fieldsOf(whole['metadata']));
+    const next = this.applied(type, key, current, { intent: intentOf(whole, options.subresource), options });
+    const saved = options.dryRun === true ? deepFreeze(next.object) : this.registry.save(type, next, current);
+    return options.subresource === 'scale' ? scaleOf(saved) : saved;
+  }
+
+  delete(type: ResourceType, key: ObjectKey, options: DeleteOptions = {}): void {
+    this.registry.delete(type, key, this.now(), options);
+  }
+
+  private applied(
+    type: ResourceType,
+    key: ObjectKey,
+    current: Stored | undefined,
+    { intent, options }: { readonly intent: Fields; readonly options: StoreApplyOptions },
+  ): Stored {
+    const { fieldManager, subresource, force = false } = options;
+    const live = asFields(current?.object ?? {});
+    const managers = current?.managers ?? new Map();
+    const result = applyFields(live, managers, managerId(fieldManager, subresource), intent);
+    if (result.conflicts.length > 0 && !force) throw conflict(type, key.name, result.conflicts.join(', '));
+    const object = current
+      ? successor(current.object, result.object, subresource)
+      : this.initial(type, key, result.object);
+    return { object: this.admitted(type, object, { old: current?.object, subresource }), managers: result.managers };
+  }
+
+  private update(type: ResourceType, current: Stored, next: Fields, options: WriteOptions): KubeObject {
+    const { name } = current.object.metadata;
+    if (fieldsOf(next['metadata'])['name'] !== name) throw badRequest(`the name of the object does not match: ${name}`);
+    const { subresource } = options;
+    const object = this.admitted(type, successor(current.object, next, subresource), {
+      old: current.object,
+      subresource,
+    });
+    const managers = recordUpdate(asFields(current.object), asFields(object), current.managers, updaterId(options));
+    return this.registry.save(type, { object, managers }, current);
+  }
+
+  private admitted(
+    type: ResourceType,
+    object: KubeObject,
+    { old, subresource }: { readonly old?: KubeObject | undefined; readonly subresource?: Subresource } = {},
+  ): KubeObject {
+    const hooks = this.options.hooks?.[typeName(type)];
+    if (!hooks || subresource === 'status') return object;
+    const whole = hooks.setDefaults?.(object) ?? object;
+    const causes = hooks.validate?.(whole, old) ?? [];
+    if (causes.length > 0) throw invalid(type, object.metadata.name, causes);
+    return whole;
+  }
+
+  private initial(type: ResourceType, key: ObjectKey, object: Fields): KubeObject {
+    return initial(type, key, object, { uid: this.options.newUid(), creationTimestamp: this.now() });
+  }
+
+  /** metav1.Time: whole seconds. */
+  private now(): string {
+    return new Date(this.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+  }
+}
+
+/** The part of a write's body that its subresource lets through. */
+function intentOf(body: Fields, subresource: Subresource): Fields {
+  if (subresource === 'scale') return scaleIntent(body);
+  return subresource === 'status' ? { status: body['status'] ?? {} } : without(body, ['status']);
+}
+
+function checkPreconditions(type: ResourceType, current: Stored | undefined, expected: Fields): void {
+  for (const field of ['uid', 'resourceVersion'] as const) {
+    const value = expected[field];
+    if (value === undefined || value === current?.object.metadata[field]) continue;
+    throw modified(type, current?.object.metadata.name ?? '');
+  }
+}
