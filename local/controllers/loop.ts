@@ -18,25 +18,31 @@ export interface LoopDeps {
 const WATCHED: readonly ResourceType[] = [DEPLOYMENTS, PODS, SERVICES, ENDPOINT_SLICES];
 const RETRY_MS = 500;
 
-/** Lists, then watches, for ever: an ended or expired watch starts over with a list. */
+async function listAndWatch(
+  client: KubeClient,
+  type: ResourceType,
+  changed: () => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { metadata } = await client.list(type);
+  changed();
+  const events = client.watch(type, { resourceVersion: metadata.resourceVersion, timeoutSeconds: 3600, signal });
+  for await (const event of events) if (event.type !== 'BOOKMARK') changed();
+}
+
+/** For ever: an ended or expired watch starts over with a list. */
 async function follow(client: KubeClient, type: ResourceType, changed: () => void, signal: AbortSignal): Promise<void> {
   const isOver = (): boolean => signal.aborted;
-  while (!isOver()) {
-    try {
-      const { metadata } = await client.list(type);
-      changed();
-      const events = client.watch(type, { resourceVersion: metadata.resourceVersion, timeoutSeconds: 3600, signal });
-      for await (const event of events) if (event.type !== 'BOOKMARK') changed();
-    } catch {
+  while (!isOver())
+    await listAndWatch(client, type, changed, signal).catch(async () => {
       await sleep(RETRY_MS, undefined, { signal }).catch(() => undefined);
-    }
-  }
+    });
 }
 
 /** Runs until the signal. */
 export async function runControllers({ client, kubelet, suffix, warn }: LoopDeps, signal: AbortSignal): Promise<void> {
-  let wake = Promise.withResolvers<void>();
-  const changed = (): void => wake.resolve();
+  let wake = Promise.withResolvers<undefined>();
+  const changed = (): void => wake.resolve(undefined);
   const all = async <T extends KubeObject>(type: ResourceType<T>): Promise<readonly T[]> =>
     (await client.list(type)).items;
 

@@ -6,7 +6,7 @@ import { watchFiles } from './poll.ts';
 export interface CatalogFile {
   readonly source: CatalogSource;
   /** Settles when the file was read (or found unreadable) for the first time. */
-  readonly loaded: Promise<void>;
+  readonly loaded: Promise<unknown>;
 }
 
 /** A file that cannot be read leaves the last list in place: a slip of an editor must not take every model down. */
@@ -18,7 +18,7 @@ export function followCatalogFile(
 ): CatalogFile {
   let current: CatalogText | undefined;
   const subscribers = new Set<() => void>();
-  const { promise: loaded, resolve } = Promise.withResolvers<void>();
+  const { promise: loaded, resolve } = Promise.withResolvers<undefined>();
 
   const reload = async (): Promise<void> => {
     try {
@@ -27,7 +27,7 @@ export function followCatalogFile(
     } catch (error) {
       warn(`The list of supported models cannot be read; the models stay as they are: ${String(error)}`);
     }
-    resolve();
+    resolve(undefined);
     for (const changed of subscribers) changed();
   };
   void watchFiles(() => Promise.resolve([path]), reload, signal);
