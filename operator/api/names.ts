@@ -24,6 +24,7 @@ export const HTTP_PORT_NAME = 'http';
 
 const LABEL_MAX = 63;
 const HASH_LENGTH = 8;
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 export const shortHash = (text: string, length = HASH_LENGTH): string =>
   createHash('sha256').update(text).digest('hex').slice(0, length);
@@ -37,13 +38,9 @@ const withHash = (base: string, whole: string, max: number): string =>
  * (the hub tells no two repositories apart by case), or is too long, a short hash of the id is appended.
  */
 export function resourceNameOf(modelId: string): string {
-  const faithful = modelId.toLowerCase().replace('/', '--');
-  if (
-    /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/.test(faithful) &&
-    faithful.length <= LABEL_MAX
-  )
-    return faithful;
-  const base = faithful.replace(/[^a-z0-9-]/g, '-').replace(/^-+|-+$/g, '');
+  const name = modelId.toLowerCase().replace('/', '--');
+  if (SUBDOMAIN.test(name) && name.length <= LABEL_MAX && !modelId.includes('--')) return name;
+  const base = name.replace(/[^a-z0-9-]/g, '-').replace(/^-+|-+$/g, '');
   return withHash(base === '' ? 'model' : base, modelId, LABEL_MAX);
 }
 

@@ -31,10 +31,10 @@ export interface CacheSpec {
   };
 }
 
-/** Kubernetes resource quantities by name, as in a container's `resources`. */
+/** Resource quantities by name, as in a container's `resources`; YAML's `cpu: 2` arrives as a number. */
 export interface ResourceRequirements {
-  readonly requests?: Readonly<Record<string, string>>;
-  readonly limits?: Readonly<Record<string, string>>;
+  readonly requests?: Readonly<Record<string, string | number>>;
+  readonly limits?: Readonly<Record<string, string | number>>;
 }
 
 export interface EmbeddingModelSpec {

@@ -1,0 +1,144 @@
+// The CustomResourceDefinition as a value. `crds/embeddingmodels.yaml` is its print-out; a test holds the two together.
+import { CONDITION_TYPES } from './conditions.ts';
+import { MODEL_IMMUTABLE, NAME_RULE, RULES } from './rules.ts';
+import type { Rule } from './rules.ts';
+import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
+import type { Schema } from './schema.ts';
+import { EMBEDDING_MODELS, GROUP, VERSION } from './types.ts';
+import type { EmbeddingModelStatus } from './types.ts';
+
+const rulesAt = (at: Rule['at']): readonly object[] =>
+  RULES.filter((rule) => rule.at === at).map(({ cel, message }) => ({ rule: cel, message }));
+
+function withRules(): Schema {
+  const properties = Object.entries(SPEC_PROPERTIES).map(([name, schema]) => {
+    const rules =
+      name === 'model' ? [MODEL_IMMUTABLE] : RULES.some(({ at }) => at === name) ? rulesAt(name as Rule['at']) : [];
+    return [name, rules.length > 0 ? { ...schema, 'x-kubernetes-validations': rules } : schema] as const;
+  });
+  return {
+    description: 'What is wanted.',
+    type: 'object',
+    required: SPEC_REQUIRED,
+    properties: Object.fromEntries(properties),
+    'x-kubernetes-validations': rulesAt(''),
+  };
+}
+
+const count = (description: string): Schema => ({ description, type: 'integer', format: 'int32' });
+const text = (description: string): Schema => ({ description, type: 'string' });
+
+const CONDITION: Schema = {
+  type: 'object',
+  required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+  properties: {
+    type: text(`One of ${CONDITION_TYPES.join(', ')}.`),
+    status: { description: 'True, False or Unknown.', type: 'string', enum: ['True', 'False', 'Unknown'] },
+    observedGeneration: {
+      description: 'Generation of the spec this was judged from.',
+      type: 'integer',
+      format: 'int64',
+    },
+    lastTransitionTime: { description: 'When the status last changed.', type: 'string', format: 'date-time' },
+    reason: { description: 'Why, as one word for programs.', type: 'string', minLength: 1, maxLength: 1024 },
+    message: { description: 'Why, for people.', type: 'string', maxLength: 32_768 },
+  },
+};
+
+const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = {
+  observedGeneration: {
+    description: 'Generation of the spec that this status speaks of.',
+    type: 'integer',
+    format: 'int64',
+  },
+  conditions: {
+    description: 'Accepted, Fetched, Available, Progressing and Ready, each with a reason a person can act on.',
+    type: 'array',
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': ['type'],
+    items: CONDITION,
+  },
+  replicas: count('Pods that exist.'),
+  readyReplicas: count('Pods that serve.'),
+  selector: text('Label selector of the pods, for the scale subresource.'),
+  revision: text('Commit whose weights every replica serves.'),
+  embedding: {
+    description: 'What the vectors are.',
+    type: 'object',
+    required: ['dimensions', 'maxTokens', 'pooling', 'precision'],
+    properties: {
+      dimensions: count('Numbers in a vector.'),
+      maxTokens: count('Longest input in tokens, special tokens included.'),
+      pooling: text('Pooling in use.'),
+      precision: text('Precision in use.'),
+    },
+  },
+  scalingDecision: text('Why kubembed last chose its number of replicas.'),
+};
+
+const column = (name: string, jsonPath: string, rest: object = {}): object => ({
+  name,
+  type: 'string',
+  jsonPath,
+  ...rest,
+});
+
+const PRINTER_COLUMNS = [
+  column('Model', '.spec.model'),
+  column('Device', '.spec.device'),
+  column('Ready', '.status.conditions[?(@.type=="Ready")].status'),
+  column('Replicas', '.status.readyReplicas', { type: 'integer' }),
+  column('Reason', '.status.conditions[?(@.type=="Ready")].reason'),
+  column('Revision', '.status.revision', { priority: 1 }),
+  column('Message', '.status.conditions[?(@.type=="Ready")].message', { priority: 1 }),
+  column('Age', '.metadata.creationTimestamp', { type: 'date' }),
+];
+
+export const crd = (): object => ({
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: `${EMBEDDING_MODELS.plural}.${GROUP}` },
+  spec: {
+    group: GROUP,
+    scope: 'Namespaced',
+    names: {
+      plural: EMBEDDING_MODELS.plural,
+      singular: 'embeddingmodel',
+      kind: EMBEDDING_MODELS.kind,
+      listKind: 'EmbeddingModelList',
+      shortNames: ['em'],
+      categories: ['kubembed'],
+    },
+    versions: [
+      {
+        name: VERSION,
+        served: true,
+        storage: true,
+        additionalPrinterColumns: PRINTER_COLUMNS,
+        subresources: {
+          status: {},
+          scale: {
+            specReplicasPath: '.spec.replicas',
+            statusReplicasPath: '.status.replicas',
+            labelSelectorPath: '.status.selector',
+          },
+        },
+        schema: {
+          openAPIV3Schema: {
+            description: 'A text embedding model, served under the OpenAI embeddings API.',
+            type: 'object',
+            required: ['spec'],
+            'x-kubernetes-validations': [NAME_RULE],
+            properties: {
+              apiVersion: text('Version of the schema of this object.'),
+              kind: text('EmbeddingModel.'),
+              metadata: { type: 'object' },
+              spec: withRules(),
+              status: { description: 'What is.', type: 'object', properties: STATUS_PROPERTIES },
+            },
+          },
+        },
+      },
+    ],
+  },
+});

@@ -1,0 +1,241 @@
+// The OpenAPI schema of an EmbeddingModel's spec: source of crds/, of `kubectl explain`, and of the checks in validate.ts.
+import type { EmbeddingModelSpec } from './types.ts';
+
+/** The subset of structural OpenAPI v3 that the CRD uses and that validate.ts understands. */
+export interface Schema {
+  readonly description?: string;
+  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean';
+  readonly default?: unknown;
+  readonly enum?: readonly string[];
+  readonly format?: string;
+  readonly pattern?: string;
+  readonly minLength?: number;
+  readonly maxLength?: number;
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly minItems?: number;
+  readonly maxItems?: number;
+  readonly maxProperties?: number;
+  readonly required?: readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly additionalProperties?: Schema;
+  readonly items?: Schema;
+  readonly anyOf?: readonly Schema[];
+  readonly 'x-kubernetes-int-or-string'?: true;
+  readonly 'x-kubernetes-preserve-unknown-fields'?: true;
+  readonly 'x-kubernetes-list-type'?: 'set' | 'map' | 'atomic';
+  readonly 'x-kubernetes-list-map-keys'?: readonly string[];
+  readonly 'x-kubernetes-map-type'?: 'atomic';
+  readonly 'x-kubernetes-validations'?: readonly object[];
+}
+
+const QUANTITY: Schema = {
+  description: 'A resource quantity, such as 500m or 2Gi.',
+  'x-kubernetes-int-or-string': true,
+  anyOf: [{ type: 'integer' }, { type: 'string' }],
+  pattern: '^([0-9]+(\\.[0-9]*)?|\\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$',
+};
+
+const quantities = (description: string): Schema => ({
+  description,
+  type: 'object',
+  maxProperties: 32,
+  additionalProperties: QUANTITY,
+});
+
+const strings = (description: string): Schema => ({
+  description,
+  type: 'object',
+  additionalProperties: { type: 'string' },
+});
+
+/** Kubernetes' own object names. */
+const objectName = (description: string): Schema => ({
+  description,
+  type: 'string',
+  pattern: '^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$',
+  maxLength: 253,
+});
+
+const SCALING: Schema = {
+  description: 'How kubembed scales this model by demand. Without effect while spec.replicas is set.',
+  type: 'object',
+  properties: {
+    minReplicas: {
+      description: 'Fewest replicas; 0 (the default) lets the model sleep when idle.',
+      type: 'integer',
+      format: 'int32',
+      minimum: 0,
+      maximum: 1000,
+    },
+    maxReplicas: {
+      description: 'Most replicas. Default: 1, or minReplicas where that is more.',
+      type: 'integer',
+      format: 'int32',
+      minimum: 1,
+      maximum: 1000,
+    },
+    targetUtilization: {
+      description: 'Fraction of the measured capacity to fill before another replica is added. Default: 0.7.',
+      type: 'number',
+      minimum: 0.1,
+      maximum: 1,
+    },
+    idleSeconds: {
+      description: 'Seconds without any demand after which a model with minReplicas 0 goes to zero. Default: 300.',
+      type: 'integer',
+      format: 'int32',
+      minimum: 1,
+      maximum: 604_800,
+    },
+  },
+};
+
+const CACHE: Schema = {
+  description: 'Where the weights lie. Exactly one of emptyDir, existingClaim and claim; emptyDir when omitted.',
+  type: 'object',
+  properties: {
+    emptyDir: {
+      description: 'On the node, fetched anew by every pod.',
+      type: 'object',
+      properties: { sizeLimit: { ...QUANTITY, description: 'Most bytes the weights may take, such as 2Gi.' } },
+    },
+    existingClaim: objectName('Name of a PersistentVolumeClaim in the same namespace, shared by all replicas.'),
+    claim: {
+      description: 'A PersistentVolumeClaim to make; it is deleted with the EmbeddingModel.',
+      type: 'object',
+      required: ['size'],
+      properties: {
+        size: { ...QUANTITY, description: 'Size to ask for, such as 5Gi.' },
+        storageClassName: objectName("StorageClass; the cluster's default when omitted."),
+        accessModes: {
+          description: 'Access modes; ReadWriteOnce when omitted. Replicas on several nodes need ReadWriteMany.',
+          type: 'array',
+          maxItems: 4,
+          'x-kubernetes-list-type': 'set',
+          items: { type: 'string', enum: ['ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod'] },
+        },
+      },
+    },
+  },
+};
+
+const TOLERATIONS: Schema = {
+  description: "Taints the pods tolerate, added to the device's defaults.",
+  type: 'array',
+  maxItems: 64,
+  'x-kubernetes-list-type': 'atomic',
+  items: {
+    type: 'object',
+    properties: {
+      key: { description: 'Taint key; empty with operator Exists matches all.', type: 'string' },
+      operator: { description: 'Exists or Equal (the default).', type: 'string', enum: ['Exists', 'Equal'] },
+      value: { description: 'Taint value, with operator Equal.', type: 'string' },
+      effect: {
+        description: 'Taint effect; all effects when omitted.',
+        type: 'string',
+        enum: ['NoSchedule', 'PreferNoSchedule', 'NoExecute'],
+      },
+      tolerationSeconds: { description: 'How long a NoExecute taint is tolerated.', type: 'integer', format: 'int64' },
+    },
+  },
+};
+
+/** One schema per field of the spec: a field in the types without one here (or the reverse) does not compile. */
+export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>> = {
+  model: {
+    description: 'Hugging Face id, org/name or name. It must be in the list of supported models. Immutable.',
+    type: 'string',
+    minLength: 1,
+    maxLength: 193,
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?$',
+  },
+  revision: {
+    description: 'Branch, tag or commit; main when omitted. Resolved once to a commit, which status.revision keeps.',
+    type: 'string',
+    minLength: 1,
+    maxLength: 250,
+    pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]*$',
+  },
+  aliases: {
+    description: 'Further names clients may send, such as text-embedding-3-small.',
+    type: 'array',
+    maxItems: 32,
+    'x-kubernetes-list-type': 'set',
+    items: { type: 'string', minLength: 1, maxLength: 193, pattern: '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' },
+  },
+  device: {
+    description: 'What the model runs on: cpu or gpu.',
+    type: 'string',
+    enum: ['cpu', 'gpu'],
+    default: 'cpu',
+  },
+  precision: {
+    description: 'float32 (default on cpu), float16 (default on gpu, gpu only) or int8 (cpu only).',
+    type: 'string',
+    enum: ['float32', 'float16', 'int8'],
+  },
+  pooling: {
+    description:
+      'How token vectors become one: mean (always the default) or cls. Where the repository declares another, a warning says so.',
+    type: 'string',
+    enum: ['mean', 'cls'],
+  },
+  overlongInput: {
+    description: "What to do with inputs longer than the model's limit: truncate (default) or error (a 400).",
+    type: 'string',
+    enum: ['truncate', 'error'],
+  },
+  replicas: {
+    description: 'Fixed number of replicas, as set by kubectl scale or an autoscaler. Omit it to let kubembed scale.',
+    type: 'integer',
+    format: 'int32',
+    minimum: 0,
+    maximum: 1000,
+  },
+  scaling: SCALING,
+  cache: CACHE,
+  tokenSecretRef: {
+    description: 'Secret with a Hugging Face token. The fetching init container alone sees it.',
+    type: 'object',
+    required: ['name'],
+    properties: {
+      name: objectName('Name of a Secret in the same namespace.'),
+      key: {
+        description: 'Key in the Secret; HF_TOKEN when omitted.',
+        type: 'string',
+        minLength: 1,
+        maxLength: 253,
+        pattern: '^[-._a-zA-Z0-9]+$',
+      },
+    },
+  },
+  resources: {
+    description:
+      "Requests and limits of the serving container, over the device's defaults. The cpu limit sets the threads.",
+    type: 'object',
+    properties: {
+      requests: quantities('Least resources, by name.'),
+      limits: quantities('Most resources, by name.'),
+    },
+  },
+  nodeSelector: strings('Labels a node must have.'),
+  tolerations: TOLERATIONS,
+  affinity: {
+    description: 'Affinity as in a pod.',
+    type: 'object',
+    'x-kubernetes-preserve-unknown-fields': true,
+  },
+  runtimeClassName: objectName("RuntimeClass of the pods; the device's default when omitted."),
+  priorityClassName: objectName('PriorityClass of the pods.'),
+  imagePullSecrets: {
+    description: 'Secrets for pulling the runtime image.',
+    type: 'array',
+    maxItems: 16,
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': ['name'],
+    items: { type: 'object', required: ['name'], properties: { name: objectName('Name of the Secret.') } },
+  },
+};
+
+export const SPEC_REQUIRED: readonly (keyof EmbeddingModelSpec)[] = ['model'];
