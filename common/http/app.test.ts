@@ -1,0 +1,260 @@
+import { connect } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLog } from '../obs/log.ts';
+import { openApiDocument } from '../openai/document.ts';
+import { OpenAIError } from '../openai/errors.ts';
+import { createApp } from './app.ts';
+import { createBodyReader } from './body.ts';
+import { docsRoutes } from './docs.ts';
+import { exchangeOf } from './exchange.ts';
+import type { FinishedExchange } from './exchange.ts';
+import { decodeJson } from './json.ts';
+import { startServer } from './server.ts';
+import type { RunningServer } from './server.ts';
+
+let server: RunningServer;
+let lines: Record<string, unknown>[];
+let finished: FinishedExchange[];
+let release: () => void;
+const reader = createBodyReader({ maxBytes: 1000, maxTotalBytes: 1500 });
+
+beforeEach(async () => {
+  lines = [];
+  finished = [];
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const { log } = createLog({
+    name: 'test',
+    level: 'info',
+    readable: false,
+    destination: { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+  });
+  const handler = createApp({
+    log,
+    quiet: ['/quiet'],
+    onFinish: (outcome) => finished.push(outcome),
+    routes: {
+      '/echo': {
+        post: async (request, response) => {
+          exchangeOf(response).facts['inputs'] = 1;
+          response.end(JSON.stringify(await reader.read(request, decodeJson)));
+        },
+      },
+      '/quiet': { get: (_request, response) => void response.end('ok') },
+      '/broken': {
+        get: () => {
+          throw new Error('secret path');
+        },
+      },
+      '/refused': {
+        get: () => {
+          throw new OpenAIError('rate_limit_exceeded', 'Later.', { retryAfterMs: 1500 });
+        },
+      },
+      '/held': {
+        get: async (_request, response) => {
+          await held;
+          response.end('done');
+        },
+      },
+      '/items/{*id}': { get: (_request, response) => void response.end('item') },
+      ...docsRoutes(openApiDocument('1.2.3')),
+    },
+  });
+  server = await startServer({ host: '127.0.0.1', port: 0, handler, timeouts: { headersMs: 300, requestMs: 300 } });
+});
+
+afterEach(async () => {
+  release();
+  await server.drain(AbortSignal.timeout(1000));
+});
+
+const call = (path: string, init?: RequestInit) => fetch(`${server.url}${path}`, init);
+const post = (body: string | Uint8Array<ArrayBuffer>, type = 'application/json') =>
+  call('/echo', { method: 'POST', body, headers: { 'content-type': type } });
+
+/** Bytes in, everything the server sends out. */
+function raw(bytes: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(server.port, '127.0.0.1', () => socket.write(bytes));
+    let answer = '';
+    socket.on('data', (chunk) => (answer += chunk.toString()));
+    socket.on('close', () => resolve(answer));
+    socket.on('error', () => undefined);
+  });
+}
+
+describe('errors', () => {
+  it.each([
+    ['/nowhere', 'GET', 404, 'unknown_url'],
+    ['/echo', 'GET', 405, 'method_not_allowed'],
+    ['/items/%ff', 'GET', 400, null],
+    ['/broken', 'GET', 500, 'internal_error'],
+    ['/refused', 'GET', 429, 'rate_limit_exceeded'],
+  ])('%s by %s is a %d error object', async (path, method, status, code) => {
+    const response = await call(path, { method });
+    expect(response.status).toBe(status);
+    expect(response.headers.get('content-type')).toContain('application/json');
+    expect(response.headers.get('x-request-id')).toMatch(/^[\w-]{36}$/);
+    const { error } = (await response.json()) as { error: Record<string, unknown> };
+    expect(Object.keys(error)).toEqual(['message', 'type', 'param', 'code']);
+    expect(error['code']).toBe(code);
+    expect(JSON.stringify(error)).not.toContain('secret');
+  });
+
+  it('says which methods are allowed', async () => {
+    expect((await call('/echo')).headers.get('allow')).toBe('POST, OPTIONS');
+    expect((await call('/quiet', { method: 'POST' })).headers.get('allow')).toBe('GET, HEAD, OPTIONS');
+    expect((await call('/quiet', { method: 'OPTIONS' })).status).toBe(204);
+    expect((await call('/quiet', { method: 'HEAD' })).status).toBe(200);
+  });
+
+  it('says when to try again, in both units', async () => {
+    const { headers } = await call('/refused');
+    expect([headers.get('retry-after'), headers.get('retry-after-ms')]).toEqual(['2', '1500']);
+  });
+
+  it('keeps the cause of a fault in the log and there alone', async () => {
+    await call('/broken');
+    await expect.poll(() => lines.length).toBe(1);
+    expect(lines[0]).toMatchObject({
+      level: 'error',
+      status: 500,
+      reason: 'internal_error',
+      error: { message: 'secret path' },
+    });
+  });
+});
+
+describe('bodies', () => {
+  it.each([
+    ['{"a":1}', 'application/json', 200],
+    ['{"a":1}', 'application/json; charset=UTF-8', 200],
+    ['{"a":1}', 'application/vnd.x+json', 200],
+    ['{"a":1}', 'text/plain', 415],
+    ['{"a":1}', 'application/json; charset=latin1', 415],
+    ['{"a":1}', 'application/x-www-form-urlencoded', 415],
+    ['{"a":', 'application/json', 400],
+    ['', 'application/json', 400],
+    [new Uint8Array([0x22, 0xc3, 0x28, 0x22]), 'application/json', 400],
+    [`"${'a'.repeat(1000)}"`, 'application/json', 413],
+  ])('%s as %s gives %d', async (body, type, status) => {
+    expect((await post(body, type)).status).toBe(status);
+    expect(reader.heldBytes()).toBe(0);
+  });
+
+  it('never quotes what it could not parse', async () => {
+    const answer = await (await post('{"input": hunter2}')).text();
+    expect(answer).not.toContain('hunter2');
+    await expect.poll(() => lines.length).toBe(1);
+    expect(JSON.stringify(lines)).not.toContain('hunter2');
+  });
+
+  it('stops a chunked body at the limit', async () => {
+    const part = 'a'.repeat(600);
+    const chunk = `${(600).toString(16)}\r\n${part}\r\n`;
+    const head =
+      'POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n';
+    expect(await raw(`${head}${chunk}${chunk}0\r\n\r\n`)).toMatch(/^HTTP\/1.1 413 /);
+  });
+});
+
+describe('the log', () => {
+  it('has one line per request with its facts, and none for quiet routes', async () => {
+    await call('/quiet');
+    await call('/echo?key=hunter2', {
+      method: 'POST',
+      body: '"hunter2"',
+      headers: { 'content-type': 'application/json', authorization: 'Bearer hunter2', 'x-request-id': 'abc' },
+    });
+    await expect.poll(() => lines.length).toBe(1);
+    expect(lines[0]).toMatchObject({
+      requestId: 'abc',
+      method: 'POST',
+      path: '/echo',
+      status: 200,
+      inputs: 1,
+      level: 'info',
+    });
+    expect(JSON.stringify(lines)).not.toContain('hunter2');
+    expect(finished.map(({ exchange, status }) => [exchange.route, status])).toEqual([
+      ['/quiet', 200],
+      ['/echo', 200],
+    ]);
+  });
+
+  it('does not take over an id that could forge a header or a line', async () => {
+    const { headers } = await call('/quiet', { headers: { 'x-request-id': 'a b"c' } });
+    expect(headers.get('x-request-id')).toMatch(/^[\w-]{36}$/);
+  });
+
+  it('marks a client that left as 499', async () => {
+    const leaving = new AbortController();
+    const answer = call('/held', { signal: leaving.signal });
+    await expect.poll(() => server.inFlight()).toBe(1);
+    leaving.abort();
+    await expect(answer).rejects.toThrow();
+    await expect.poll(() => finished.map(({ status }) => status)).toEqual([499]);
+  });
+});
+
+describe('the listener', () => {
+  it('answers what is not HTTP with the error object', async () => {
+    expect(await raw('nonsense\r\n\r\n')).toMatch(/^HTTP\/1.1 400 [^]*"type":"invalid_request_error"/);
+  });
+
+  it('answers too many headers with 431', async () => {
+    expect(await raw(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`)).toMatch(
+      /^HTTP\/1.1 431 [^]*headers_too_large/,
+    );
+  });
+
+  it('does not wait for slow heads or bodies', async () => {
+    const head = 'POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n';
+    for (const slow of ['GET / HT', head]) expect(await raw(slow)).toMatch(/^HTTP\/1.1 408 /);
+  });
+
+  it('drains: finishes what runs, refuses to keep connections, then closes', async () => {
+    const answer = call('/held');
+    await expect.poll(() => server.inFlight()).toBe(1);
+    const drained = server.drain(AbortSignal.timeout(5000));
+    const late = await call('/quiet');
+    expect([late.status, late.headers.get('connection')]).toEqual([200, 'close']);
+    release();
+    expect(await (await answer).text()).toBe('done');
+    expect(await drained).toBe(0);
+    await expect(call('/quiet')).rejects.toThrow();
+  });
+
+  it('cuts what hangs when the deadline comes', async () => {
+    const answer = call('/held').catch(() => 'cut');
+    await expect.poll(() => server.inFlight()).toBe(1);
+    expect(await server.drain(AbortSignal.timeout(50))).toBe(1);
+    expect(await answer).toBe('cut');
+  });
+});
+
+describe('documentation', () => {
+  it.each(['/docs', '/redoc'])('%s loads nothing from elsewhere', async (path) => {
+    const response = await call(path);
+    const html = await response.text();
+    expect(html).not.toMatch(/https?:/);
+    expect(response.headers.get('content-security-policy')).toContain("default-src 'none'");
+    const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, asset]) => asset!);
+    expect(assets.length).toBeGreaterThan(0);
+    for (const asset of assets) {
+      const file = await call(`/${asset}`);
+      expect(file.status).toBe(200);
+      expect((await file.text()).length).toBeGreaterThan(10);
+    }
+  });
+
+  it('serves the OpenAPI document, whose references all resolve', async () => {
+    const document = (await (await call('/openapi.json')).json()) as {
+      components: { schemas: object };
+      info: { version: string };
+    };
+    const names = [...JSON.stringify(document).matchAll(/#\/components\/schemas\/(\w+)/g)].map(([, name]) => name);
+    expect(document.info.version).toBe('1.2.3');
+    expect(Object.keys(document.components.schemas)).toEqual(expect.arrayContaining(names));
+  });
+});

@@ -1,0 +1,102 @@
+// The Express base of every process: request ids, one log line per request, and the OpenAI error object for all failures.
+import express from 'express';
+import type { Express, NextFunction, Request, Response } from 'express';
+import type { Log } from '../obs/log.ts';
+import { OpenAIError, clip } from '../openai/errors.ts';
+import { sendError, toOpenAIError } from './errors.ts';
+import { exchangeOf, openExchange } from './exchange.ts';
+import type { FinishedExchange } from './exchange.ts';
+
+export type Handler = (request: Request, response: Response) => void | Promise<void>;
+export type Method = 'get' | 'post' | 'put' | 'delete';
+/** By Express path pattern, then by method. */
+export type Routes = Readonly<Record<string, Partial<Record<Method, Handler>>>>;
+
+export interface AppOptions {
+  readonly log: Log;
+  readonly routes: Routes;
+  /** Routes whose every call is not worth a line, e.g. probes: logged at debug. */
+  readonly quiet?: readonly string[];
+  readonly onFinish?: (finished: FinishedExchange) => void;
+  /** Runs before routing, e.g. authentication; throws to refuse. */
+  readonly before?: (request: Request, response: Response) => void;
+}
+
+export function createApp({ log, routes, quiet = [], onFinish, before }: AppOptions): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  app.set('query parser', false);
+  const finished = (outcome: FinishedExchange): void => {
+    logExchange(log, outcome, quiet);
+    onFinish?.(outcome);
+  };
+  app.use((request: Request, response: Response, next: NextFunction) => {
+    openExchange(request, response, finished);
+    before?.(request, response);
+    next();
+  });
+  for (const [path, handlers] of Object.entries(routes)) addRoute(app, path, handlers);
+  app.use((request: Request) => {
+    throw new OpenAIError('unknown_url', `Unknown request URL: ${request.method} ${clip(request.path)}.`);
+  });
+  // eslint-disable-next-line @typescript-eslint/no-unused-vars -- four parameters make it an error handler
+  app.use((thrown: unknown, _request: Request, response: Response, _next: NextFunction) => {
+    const error = toOpenAIError(thrown);
+    exchangeOf(response).error = error;
+    sendError(response, error);
+  });
+  return app;
+}
+
+function addRoute(app: Express, path: string, handlers: Routes[string]): void {
+  const route = app.route(path);
+  const methods = Object.keys(handlers).map((method) => method.toUpperCase());
+  const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
+  for (const [method, handler] of Object.entries(handlers) as [Method, Handler][]) {
+    route[method]((request: Request, response: Response) => {
+      exchangeOf(response).route = path;
+      return handler(request, response);
+    });
+  }
+  route.options((_request: Request, response: Response) => {
+    response.setHeader('allow', allow);
+    response.statusCode = 204;
+    response.end();
+  });
+  route.all((request: Request, response: Response) => {
+    exchangeOf(response).route = path;
+    throw new OpenAIError(
+      'method_not_allowed',
+      `Not allowed to ${request.method} on ${clip(request.path)}. Allowed: ${allow}.`,
+      {
+        headers: { allow },
+      },
+    );
+  });
+}
+
+function logExchange(
+  log: Log,
+  { exchange, request, status, seconds }: FinishedExchange,
+  quiet: readonly string[],
+): void {
+  const level =
+    exchange.error?.kind === 'internal_error' ? 'error' : quiet.includes(exchange.route ?? '') ? 'debug' : 'info';
+  if (!log.isLevelEnabled(level)) return;
+  const { error } = exchange;
+  log[level](
+    {
+      requestId: exchange.id,
+      method: request.method,
+      // Without the query: some clients put keys there.
+      path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
+      status,
+      durationMs: Math.round(seconds * 10_000) / 10,
+      ...exchange.facts,
+      ...(error === undefined ? {} : { reason: error.kind }),
+      ...(error?.cause === undefined ? {} : { error: error.cause }),
+    },
+    'Request answered',
+  );
+}

@@ -1,0 +1,54 @@
+import { afterAll, expect, it } from 'vitest';
+import { OpenAIError } from '../openai/errors.ts';
+import { createEmbeddingParser } from './embedding-parser.ts';
+
+const parser = createEmbeddingParser();
+afterAll(() => parser.close());
+
+const body = (value: unknown) => Buffer.from(JSON.stringify(value));
+const LARGE = 300_000;
+
+it('parses small and large texts alike', async () => {
+  for (const size of [10, LARGE]) {
+    const input = ['é'.repeat(size), ''];
+    expect(await parser.parse(body({ model: 'm', input, dimensions: 3 }))).toEqual({
+      model: 'm',
+      inputs: input,
+      encoding: 'float',
+      dimensions: 3,
+    });
+  }
+});
+
+it('brings token lists back from the thread as they were', async () => {
+  const input = Array.from({ length: 500 }, (_, at) =>
+    Array.from({ length: (at % 700) + 1 }, (__, id) => (id * 7919) % 2 ** 31),
+  );
+  expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+});
+
+it('refuses large faulty bodies as it refuses small ones', async () => {
+  const fault = { kind: 'invalid_request', param: 'input', status: 400 };
+  for (const size of [1, LARGE]) {
+    await expect(parser.parse(body({ model: 'm', input: ['a'.repeat(size), 5] }))).rejects.toMatchObject(fault);
+    await expect(parser.parse(Buffer.from(`{"model":"${'a'.repeat(size)}`))).rejects.toBeInstanceOf(OpenAIError);
+  }
+});
+
+it('survives a body that needs gigabytes, and goes on', async () => {
+  const bomb = Buffer.concat([
+    Buffer.from('{"model":"m","input":"a","x":'),
+    Buffer.alloc(16_000_000, '['),
+    Buffer.alloc(16_000_000, ']'),
+    Buffer.from('}'),
+  ]);
+  await expect(parser.parse(bomb)).rejects.toMatchObject({ kind: 'invalid_request' });
+  const input = 'a'.repeat(LARGE);
+  expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual([input]);
+});
+
+it('answers many large bodies at once, each with its own', async () => {
+  const inputs = Array.from({ length: 10 }, (_, at) => String(at).repeat(LARGE));
+  const parsed = await Promise.all(inputs.map((input) => parser.parse(body({ model: 'm', input }))));
+  expect(parsed.map(({ inputs: [first] }) => first)).toEqual(inputs);
+});

@@ -1,0 +1,84 @@
+// Bytes to an embedding request: small bodies at once, large ones in a thread whose heap is bounded, one after the other.
+import { setImmediate } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { OpenAIError } from '../openai/errors.ts';
+import { parseEmbeddingRequest } from '../openai/request.ts';
+import type { EmbeddingRequest } from '../openai/request.ts';
+import { errorOf, unpackRequest } from './embedding-message.ts';
+import type { ParseReply } from './embedding-message.ts';
+import { decodeJson } from './json.ts';
+
+export interface EmbeddingParser {
+  /** Rejects with `OpenAIError`. Takes the buffer over. */
+  parse(body: Buffer): Promise<EmbeddingRequest>;
+  close(): Promise<void>;
+}
+
+/** 256 kB take 1 to 2 ms to parse; a thread costs about as much in hand-over. */
+const INLINE_BYTES = 256 * 1024;
+/** 32 MB of token ids need about 200 MB while they are parsed; a hostile body (millions of empty arrays) needs gigabytes. */
+const THREAD_HEAP_MB = 384;
+/** A thread that nobody needed for this long ends, and its memory with it. */
+const IDLE_MS = 30_000;
+
+const THREAD = new URL(
+  import.meta.url.endsWith('.ts') ? './embedding-thread.ts' : './embedding-thread.js',
+  import.meta.url,
+);
+
+export function createEmbeddingParser(): EmbeddingParser {
+  let worker: Worker | undefined;
+  let idle: NodeJS.Timeout | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  function thread(): Worker {
+    if (worker !== undefined) return worker;
+    const started = new Worker(THREAD, { resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MB } });
+    started.unref();
+    started.once('exit', () => (worker = worker === started ? undefined : worker));
+    // Someone who waits hears of it through `ask`; without a listener it would end the process.
+    started.on('error', () => undefined);
+    return (worker = started);
+  }
+
+  function ask(body: Buffer): Promise<ParseReply> {
+    clearTimeout(idle);
+    const asked = thread();
+    return new Promise<ParseReply>((resolve, reject) => {
+      const onError = (cause: Error): void => reject(tooComplex(cause));
+      const onExit = (): void => reject(tooComplex(undefined));
+      asked.once('error', onError);
+      asked.once('exit', onExit);
+      asked.once('message', (reply: ParseReply) => {
+        asked.off('error', onError);
+        asked.off('exit', onExit);
+        resolve(reply);
+      });
+      asked.postMessage(body, body.byteLength === body.buffer.byteLength ? [body.buffer as ArrayBuffer] : []);
+    }).finally(() => {
+      idle = setTimeout(() => void asked.terminate(), IDLE_MS).unref();
+    });
+  }
+
+  async function parse(body: Buffer): Promise<EmbeddingRequest> {
+    if (body.byteLength <= INLINE_BYTES) return parseEmbeddingRequest(decodeJson(body));
+    const turn = last.then(() => ask(body));
+    last = turn.catch(() => undefined);
+    const reply = await turn;
+    if ('refusal' in reply) throw errorOf(reply.refusal);
+    return await unpackRequest(reply.packed, () => setImmediate());
+  }
+
+  return {
+    parse,
+    close: async () => {
+      clearTimeout(idle);
+      await worker?.terminate();
+    },
+  };
+}
+
+/** The thread ran out of its heap: the body says little in many bytes, or is hostile. */
+function tooComplex(cause: Error | undefined): OpenAIError {
+  return new OpenAIError('invalid_request', 'The request body holds too many values to be parsed.', { cause });
+}

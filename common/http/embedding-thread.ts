@@ -1,0 +1,25 @@
+// Worker thread: parses and validates large bodies, so that the event loop of the main thread never waits for one.
+import { parentPort } from 'node:worker_threads';
+import { OpenAIError } from '../openai/errors.ts';
+import { parseEmbeddingRequest } from '../openai/request.ts';
+import { packRequest, refusalOf } from './embedding-message.ts';
+import type { ParseReply } from './embedding-message.ts';
+import { decodeJson } from './json.ts';
+
+function parse(body: Uint8Array): ParseReply {
+  try {
+    return { packed: packRequest(parseEmbeddingRequest(decodeJson(body))) };
+  } catch (error) {
+    if (error instanceof OpenAIError) return refusalOf(error);
+    throw error;
+  }
+}
+
+parentPort?.on('message', (body: Uint8Array) => {
+  const reply = parse(body);
+  const moved =
+    'packed' in reply && 'ids' in reply.packed.inputs
+      ? [reply.packed.inputs.ids.buffer, reply.packed.inputs.lengths.buffer]
+      : [];
+  parentPort?.postMessage(reply, moved);
+});

@@ -1,0 +1,68 @@
+// The logger of a process: JSON lines for machines, one readable line each on a terminal.
+import pino from 'pino';
+import type { DestinationStream, Logger } from 'pino';
+
+export type Log = Pick<
+  Logger,
+  'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'child' | 'level' | 'isLevelEnabled'
+>;
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export interface LogOptions {
+  readonly name: string;
+  readonly level: LogLevel;
+  /** True when a person reads: one short line each instead of JSON. */
+  readonly readable: boolean;
+  readonly destination?: DestinationStream;
+}
+
+/** A log and how to write out what it still holds, for the last moment of a process. */
+export interface LogHandle {
+  readonly log: Logger;
+  flush(): void;
+}
+
+export function createLog({ name, level, readable, destination }: LogOptions): LogHandle {
+  const { target, flush } = destination === undefined ? openStdout() : { target: destination, flush: () => undefined };
+  const stream: DestinationStream = readable ? { write: (line) => target.write(readableLine(line)) } : target;
+  const log = pino(
+    {
+      name,
+      level,
+      base: { name },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      messageKey: 'message',
+      errorKey: 'error',
+    },
+    stream,
+  );
+  return { log, flush };
+}
+
+function openStdout(): { target: DestinationStream; flush: () => void } {
+  // Not synchronous: a reader that stops reading the pipe must not stop the event loop.
+  const target = pino.destination({ dest: 1, sync: false });
+  return { target, flush: () => target.flushSync() };
+}
+
+const SHOWN_ELSEWHERE = new Set(['time', 'level', 'name', 'message', 'error']);
+
+/** `12:00:00 INFO  runtime Request answered status=200 tokens=12` */
+export function readableLine(line: string): string {
+  let entry: Record<string, unknown>;
+  try {
+    entry = JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    return line;
+  }
+  const pairs = Object.entries(entry)
+    .filter(([key]) => !SHOWN_ELSEWHERE.has(key))
+    .map(([key, value]) => ` ${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const text = (key: string) => (typeof entry[key] === 'string' ? entry[key] : '');
+  const error = entry['error'] as { readonly stack?: string; readonly message?: string } | undefined;
+  const trace = error === undefined ? '' : `\n  ${(error.stack ?? error.message ?? '').replaceAll('\n', '\n  ')}`;
+  return `${text('time').slice(11, 19)} ${text('level').toUpperCase().padEnd(5)} ${text('name')} ${text('message')}${pairs.join('')}${trace}\n`;
+}

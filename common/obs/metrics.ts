@@ -1,0 +1,23 @@
+// A registry of Prometheus metrics for one process (never the library's global one), and its page.
+import { Registry, collectDefaultMetrics } from 'prom-client';
+import type { Request, Response } from 'express';
+
+/** Process, garbage collection and event loop metrics come with it, under their customary names. */
+export function createRegistry(): Registry {
+  const register = new Registry();
+  collectDefaultMetrics({ register });
+  return register;
+}
+
+export function metricsHandler(register: Registry): (request: Request, response: Response) => Promise<void> {
+  return async (_request, response) => {
+    const page = await register.metrics();
+    response.setHeader('content-type', register.contentType);
+    response.end(page);
+  };
+}
+
+/** 1 ms to 60 s. */
+export const DURATION_BUCKETS = [
+  0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+] as const;
