@@ -67,7 +67,10 @@ export function parseCatalog(text: string): Catalog {
   const faults: CatalogFault[] = [];
   const seen = new Map<string, number>();
   // Editors on Windows leave a BOM and carriage returns.
-  for (const [index, raw] of text.replace(/^\uFEFF/, '').split(/\r\n|\r|\n/).entries()) {
+  for (const [index, raw] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r\n|\r|\n/)
+    .entries()) {
     const line = index + 1;
     const content = raw.replace(/#.*$/, '').trim();
     if (content === '') continue;

@@ -2,11 +2,12 @@
 import { LABEL_CATALOG, resourceNameOf } from '../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../api/types.ts';
-import { covers } from '../desired/covers.ts';
+import { needsApply, withHash } from '../desired/manifest.ts';
+import type { Manifest } from '../desired/manifest.ts';
 import type { Catalog } from './parse.ts';
 
 export interface CatalogPlan {
-  readonly apply: readonly EmbeddingModel[];
+  readonly apply: readonly Manifest[];
   readonly prune: readonly EmbeddingModel[];
 }
 
@@ -16,29 +17,21 @@ export interface CatalogSettings {
   readonly namespace: string;
 }
 
-const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: CatalogSettings): EmbeddingModel => ({
-  apiVersion: API_VERSION,
-  kind: EMBEDDING_MODELS.kind,
-  metadata: { name: resourceNameOf(spec.model), namespace, labels: { [LABEL_CATALOG]: name } },
-  spec,
-});
-
-/** Fields that catalog options can set: one that is set but no longer listed must be taken back. */
-const OWNED: readonly (keyof EmbeddingModelSpec)[] = ['aliases', 'revision', 'precision', 'pooling', 'scaling'];
-
-const lingers = (wanted: EmbeddingModelSpec, found: EmbeddingModelSpec, owned: ReadonlySet<string>): boolean =>
-  OWNED.some((field) => wanted[field] === undefined && found[field] !== undefined && owned.has(field));
+const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: CatalogSettings): EmbeddingModel =>
+  withHash({
+    apiVersion: API_VERSION,
+    kind: EMBEDDING_MODELS.kind,
+    metadata: { name: resourceNameOf(spec.model), namespace, labels: { [LABEL_CATALOG]: name } },
+    spec,
+  });
 
 /**
  * A model that somebody wrote an EmbeddingModel of their own for is theirs: the catalog makes none beside it and withdraws its own.
- *
- * @param ownedFields spec fields of an object that the catalog's field manager owns
  */
 export function planCatalog(
   catalog: Catalog,
   existing: readonly EmbeddingModel[],
   settings: CatalogSettings,
-  ownedFields: (model: EmbeddingModel) => ReadonlySet<string>,
 ): CatalogPlan {
   const isOurs = (model: EmbeddingModel): boolean =>
     model.metadata.labels?.[LABEL_CATALOG] === settings.name && model.metadata.namespace === settings.namespace;
@@ -56,9 +49,8 @@ export function planCatalog(
   return {
     apply: wanted.filter((manifest) => {
       const found = ours.get(manifest.metadata.name);
-      if (found === undefined) return true;
-      if (found.metadata.deletionTimestamp !== undefined) return false;
-      return !covers(found.spec, manifest.spec) || lingers(manifest.spec, found.spec, ownedFields(found));
+      // One that is going away comes back when it is gone.
+      return found?.metadata.deletionTimestamp === undefined && needsApply(found, manifest);
     }),
     prune: [...ours.values()].filter(
       ({ metadata }) => !names.has(metadata.name) && metadata.deletionTimestamp === undefined,
