@@ -1,4 +1,4 @@
-// Bytes to an embedding request: small bodies at once, large ones in a thread whose heap is bounded, one after the other.
+// Bytes to an embedding request: small bodies at once, large ones in a thread, one after the other.
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
@@ -16,8 +16,6 @@ export interface EmbeddingParser {
 
 /** 256 kB take 1 to 2 ms to parse; a thread costs about as much in hand-over. */
 const INLINE_BYTES = 256 * 1024;
-/** 32 MB of token ids need about 200 MB while they are parsed; a hostile body (millions of empty arrays) needs gigabytes. */
-const THREAD_HEAP_MB = 384;
 /** A thread that nobody needed for this long ends, and its memory with it. */
 const IDLE_MS = 30_000;
 
@@ -33,7 +31,7 @@ export function createEmbeddingParser(): EmbeddingParser {
 
   function thread(): Worker {
     if (worker !== undefined) return worker;
-    const started = new Worker(THREAD, { resourceLimits: { maxOldGenerationSizeMb: THREAD_HEAP_MB } });
+    const started = new Worker(THREAD);
     started.unref();
     started.once('exit', () => (worker = worker === started ? undefined : worker));
     // Someone who waits hears of it through `ask`; without a listener it would end the process.
@@ -45,8 +43,8 @@ export function createEmbeddingParser(): EmbeddingParser {
     clearTimeout(idle);
     const asked = thread();
     return new Promise<ParseReply>((resolve, reject) => {
-      const onError = (cause: Error): void => reject(tooComplex(cause));
-      const onExit = (): void => reject(tooComplex(undefined));
+      const onError = (cause: Error): void => reject(lost(cause));
+      const onExit = (): void => reject(lost(undefined));
       asked.once('error', onError);
       asked.once('exit', onExit);
       asked.once('message', (reply: ParseReply) => {
@@ -78,7 +76,6 @@ export function createEmbeddingParser(): EmbeddingParser {
   };
 }
 
-/** The thread ran out of its heap: the body says little in many bytes, or is hostile. */
-function tooComplex(cause: Error | undefined): OpenAIError {
-  return new OpenAIError('invalid_request', 'The request body holds too many values to be parsed.', { cause });
+function lost(cause: Error | undefined): OpenAIError {
+  return new OpenAIError('internal_error', 'The request body could not be parsed.', { cause });
 }

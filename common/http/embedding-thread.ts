@@ -4,10 +4,13 @@ import { OpenAIError } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import { packRequest, refusalOf } from './embedding-message.ts';
 import type { ParseReply } from './embedding-message.ts';
+import { SHAPE_LIMITS, requireModestShape } from './json-shape.ts';
 import { decodeJson } from './json.ts';
 
-function parse(body: Uint8Array): ParseReply {
+function parse(bytes: Uint8Array): ParseReply {
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
+    requireModestShape(body, SHAPE_LIMITS);
     return { packed: packRequest(parseEmbeddingRequest(decodeJson(body))) };
   } catch (error) {
     if (error instanceof OpenAIError) return refusalOf(error);
