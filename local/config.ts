@@ -1,8 +1,11 @@
 // Options of local mode: command line first, then KUBEMBED_* variables, then defaults. The one reader of the environment here.
 import { parseArgs } from 'node:util';
 import { resolve } from 'node:path';
+import { LOG_LEVELS } from '../common/obs/log.ts';
+import type { LogLevel } from '../common/obs/log.ts';
 
 export interface LocalConfig {
+  readonly host: string;
   readonly port: number;
   readonly supportedModels: string;
   /** Folder of EmbeddingModel YAML files; it need not exist. */
@@ -10,6 +13,8 @@ export interface LocalConfig {
   /** State and logs. */
   readonly dataDir: string;
   readonly help: boolean;
+  readonly logLevel: LogLevel;
+  readonly hub: { readonly endpoint?: string; readonly token?: string; readonly offline?: boolean };
   /** The whole environment, handed on to `fetch` processes (proxies, pip and Hugging Face settings). */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -21,6 +26,7 @@ export class ConfigError extends Error {
 export const USAGE = `Usage: npm start -- [options]
 
   --port N                  port of the endpoint (EMBEDDINGS_PORT, KUBEMBED_PORT; 11445)
+  --host ADDRESS            address it listens on (KUBEMBED_HOST; 127.0.0.1)
   --supported-models FILE   the models that may load (KUBEMBED_SUPPORTED_MODELS; supported_models.txt)
   --models DIR              folder of EmbeddingModel YAML files (KUBEMBED_MODELS; models)
   --data DIR                state and logs (KUBEMBED_DATA; .kubembed)
@@ -30,6 +36,7 @@ HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they m
 
 const OPTIONS = {
   port: { type: 'string' },
+  host: { type: 'string' },
   'supported-models': { type: 'string' },
   models: { type: 'string' },
   data: { type: 'string' },
@@ -41,6 +48,22 @@ function readPort(text: string): number {
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new ConfigError(`--port: expected a number from 0 to 65535, got "${text}"`);
   return port;
+}
+
+function readLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((name) => name === text);
+  if (level === undefined)
+    throw new ConfigError(`KUBEMBED_LOG_LEVEL: expected one of ${LOG_LEVELS.join(', ')}, got "${text}"`);
+  return level;
+}
+
+/** As huggingface_hub reads them: an empty value counts as unset. */
+function readHub(env: Readonly<Record<string, string | undefined>>): LocalConfig['hub'] {
+  return {
+    ...(env['HF_ENDPOINT'] ? { endpoint: env['HF_ENDPOINT'] } : {}),
+    ...(env['HF_TOKEN'] ? { token: env['HF_TOKEN'] } : {}),
+    offline: ['1', 'on', 'yes', 'true'].includes((env['HF_HUB_OFFLINE'] ?? '').toLowerCase()),
+  };
 }
 
 /** @throws ConfigError naming the option. */
@@ -60,11 +83,14 @@ export function readLocalConfig(
     return variables.map((name) => env[name]).find((value) => value !== undefined && value !== '') ?? fallback;
   };
   return {
+    host: choose('host', ['KUBEMBED_HOST'], '127.0.0.1'),
     port: readPort(choose('port', ['EMBEDDINGS_PORT', 'KUBEMBED_PORT'], '11445')),
     supportedModels: resolve(choose('supported-models', ['KUBEMBED_SUPPORTED_MODELS'], 'supported_models.txt')),
     modelsDir: resolve(choose('models', ['KUBEMBED_MODELS'], 'models')),
     dataDir: resolve(choose('data', ['KUBEMBED_DATA'], '.kubembed')),
     help: values.help === true,
+    logLevel: readLogLevel(env['KUBEMBED_LOG_LEVEL'] ?? 'warn'),
+    hub: readHub(env),
     environment: Object.fromEntries(
       Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),

@@ -10,7 +10,8 @@ ensureInstalled();
 const child = spawn(
   join(ROOT, 'node_modules', '.bin', 'node'),
   ['--disable-warning=ExperimentalWarning', join(ROOT, 'local', 'main.ts'), ...process.argv.slice(2)],
-  { stdio: 'inherit' },
+  // The IPC channel tells the child when this process is gone, however it went.
+  { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] },
 );
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code, signal) => {

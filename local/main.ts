@@ -1,0 +1,92 @@
+// Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
+import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { createLog } from '../common/obs/log.ts';
+import { createProgress } from '../runtime/model/progress.ts';
+import { locateStore } from '../runtime/model/store-paths.ts';
+import { banner } from './banner.ts';
+import { ConfigError, readLocalConfig, USAGE } from './config.ts';
+import type { LocalConfig } from './config.ts';
+import { listedModels, prefetch } from './prefetch.ts';
+import { startLocal } from './start.ts';
+
+/** Ctrl-C reaches this process twice, from the terminal and from `npm start`: what comes this soon is the same one. */
+const SAME_SIGNAL_MS = 1000;
+
+function readConfig(): LocalConfig {
+  try {
+    return readLocalConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    console.error(`kubembed: ${error.message}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+const config = readConfig();
+if (config.help) {
+  console.log(USAGE);
+  process.exit(0);
+}
+
+const { environment } = config;
+const output = createLog({ name: 'kubembed', level: config.logLevel, readable: process.stdout.isTTY });
+const { log } = output;
+const leaving = new AbortController();
+let stop = async (): Promise<void> => {
+  await Promise.resolve();
+};
+let firstSignalAt: number | undefined;
+
+async function leave(code: number): Promise<void> {
+  const now = Date.now();
+  if (firstSignalAt !== undefined && now - firstSignalAt < SAME_SIGNAL_MS) return;
+  if (firstSignalAt !== undefined) process.exit(130);
+  firstSignalAt = now;
+  leaving.abort();
+  await stop();
+  output.flush();
+  process.exit(code);
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void leave(0));
+// The channel to `npm start` closes when that process is gone, kill -9 included.
+process.on('disconnect', () => void leave(0));
+process.channel?.unref();
+
+const modelStore = locateStore({
+  kubembedStore: environment['KUBEMBED_STORE'],
+  hfHubCache: environment['HF_HUB_CACHE'],
+  hfHome: environment['HF_HOME'],
+  xdgCacheHome: environment['XDG_CACHE_HOME'],
+  home: homedir(),
+});
+
+async function fetchFirst(models: readonly string[]): Promise<void> {
+  const [modelId] = models;
+  if (modelId === undefined) return;
+  const progress = createProgress(process.stderr);
+  const problem = await prefetch({
+    ...config.hub,
+    modelId,
+    store: modelStore,
+    onEvent: progress.onEvent,
+    signal: leaving.signal,
+  });
+  progress.done();
+  if (problem !== undefined)
+    log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${problem}`);
+}
+
+try {
+  await mkdir(config.dataDir, { recursive: true });
+  const models = await listedModels(config.supportedModels);
+  await fetchFirst(models);
+  const running = await startLocal({ config, modelStore, log });
+  stop = running.stop;
+  console.log(banner(running.url, models));
+} catch (error) {
+  log.fatal({ error }, 'Could not start');
+  output.flush();
+  process.exit(1);
+}

@@ -1,0 +1,161 @@
+// Wires the API store, operator, router, controllers and kubelet into one running local mode.
+import { randomBytes, randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Logger } from 'pino';
+import type { KubeClient } from '../kube/client.ts';
+import { systemClock } from '../kube/clock.ts';
+import { isNotFound } from '../kube/errors.ts';
+import { CONFIG_MAPS, ENDPOINT_SLICES, SECRETS } from '../kube/resources.ts';
+import type { ConfigMap, Secret } from '../kube/resources.ts';
+import { readOperatorConfig } from '../operator/config.ts';
+import { startOperator } from '../operator/start.ts';
+import { readRouterConfig } from '../router/config.ts';
+import { startRouter } from '../router/start.ts';
+import type { LocalConfig } from './config.ts';
+import { runControllers } from './controllers/loop.ts';
+import { createKubelet } from './kubelet/kubelet.ts';
+import { SERVICE_NAME_LABEL } from './names.ts';
+import { followCatalogFile } from './sources/catalog-file.ts';
+import { followModelsDir } from './sources/models-dir.ts';
+import { createStoreClient } from './store/client.ts';
+import { ApiStore } from './store/store.ts';
+import { embeddingModelChangeFaults, embeddingModelFaults } from './validation.ts';
+
+export interface LocalOptions {
+  readonly config: LocalConfig;
+  /** Folder of the model store. */
+  readonly modelStore: string;
+  readonly log: Logger;
+}
+
+export interface RunningLocal {
+  /** `http://host:port` of the endpoint. */
+  readonly url: string;
+  /** The API store, for tests and tools on the same machine. */
+  readonly client: KubeClient;
+  /** Drains the router, then stops every process. Idempotent. */
+  readonly stop: () => Promise<void>;
+}
+
+const NAMESPACE = 'default';
+const RUNTIME_IMAGE = 'kubembed-runtime';
+const RUNTIME_SCRIPT = fileURLToPath(new URL('../runtime/main.ts', import.meta.url));
+const ROUTER_SERVICE = 'kubembed-router-internal';
+
+/** All that a serving process inherits: no token, no proxy, nothing it has no use for. */
+const SERVE_VARIABLES = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'TZ'];
+
+const pick = (env: Readonly<Record<string, string>>, keep: (name: string) => boolean): Record<string, string> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => keep(name)));
+
+/** Looks `data` up in the store at the moment a container starts. */
+function referencesIn(store: ApiStore) {
+  const read = <T>(get: () => T): T | undefined => {
+    try {
+      return get();
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  };
+  return (namespace: string) => ({
+    configMap: (name: string, key: string) =>
+      read(() => store.get(CONFIG_MAPS, { namespace, name }) as ConfigMap)?.data?.[key],
+    secret: (name: string, key: string) => {
+      const encoded = read(() => store.get(SECRETS, { namespace, name }) as Secret)?.data?.[key];
+      return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString();
+    },
+  });
+}
+
+/** Makes the router's demand stream discoverable as on a cluster: through the EndpointSlice of its Service. */
+async function publishRouter(client: KubeClient, internalUrl: string): Promise<void> {
+  const slice = {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name: ROUTER_SERVICE, namespace: NAMESPACE, labels: { [SERVICE_NAME_LABEL]: ROUTER_SERVICE } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true, serving: true, terminating: false } }],
+    ports: [{ name: 'internal', port: Number(new URL(internalUrl).port) }],
+  };
+  await client.apply(ENDPOINT_SLICES, slice, { fieldManager: 'kubembed-local', force: true });
+}
+
+function operatorConfig({ environment }: LocalConfig) {
+  return readOperatorConfig({
+    KUBEMBED_NAMESPACE: NAMESPACE,
+    KUBEMBED_WATCH_NAMESPACE: NAMESPACE,
+    KUBEMBED_ROUTER_SERVICE: ROUTER_SERVICE,
+    KUBEMBED_RUNTIME_IMAGE: RUNTIME_IMAGE,
+    KUBEMBED_LEADER_ELECTION: 'false',
+    ...pick(environment, (name) => name === 'KUBEMBED_SCALE_DOWN_SECONDS'),
+  });
+}
+
+export async function startLocal({ config, modelStore, log }: LocalOptions): Promise<RunningLocal> {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const warn = (message: string): void => log.warn(message);
+  const hooks = {
+    'embeddingmodels.kubembed.dev': { validate: embeddingModelChangeFaults },
+  };
+  const store = new ApiStore({ clock: systemClock, newUid: randomUUID, hooks });
+  const client = createStoreClient(store);
+
+  const kubelet = createKubelet({
+    client,
+    images: new Map([[RUNTIME_IMAGE, RUNTIME_SCRIPT]]),
+    references: referencesIn(store),
+    environment: {
+      init: pick(config.environment, (name) => !name.startsWith('KUBEMBED_')),
+      main: pick(config.environment, (name) => SERVE_VARIABLES.includes(name)),
+    },
+    overrides: { KUBEMBED_STORE: modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
+    logDir: join(config.dataDir, 'logs'),
+    warn,
+  });
+  const suffix = (): string => randomBytes(4).toString('hex').slice(0, 5);
+  const controllers = runControllers({ client, kubelet, suffix, warn }, signal);
+
+  const router = await startRouter({
+    client,
+    config: readRouterConfig({
+      ...pick(config.environment, (name) => name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_')),
+      KUBEMBED_HOST: config.host,
+      KUBEMBED_PORT: String(config.port),
+      KUBEMBED_INTERNAL_HOST: '127.0.0.1',
+      KUBEMBED_INTERNAL_PORT: '0',
+      KUBEMBED_NAMESPACE: NAMESPACE,
+    }),
+    log,
+  });
+  await publishRouter(client, router.internalUrl);
+
+  const catalog = followCatalogFile(config.supportedModels, NAMESPACE, warn, signal);
+  await catalog.loaded;
+  const operator = await startOperator({
+    client,
+    config: operatorConfig(config),
+    log,
+    clock: systemClock,
+    catalog: catalog.source,
+  });
+  const models = followModelsDir(
+    config.modelsDir,
+    { client, namespace: NAMESPACE, validate: embeddingModelFaults, warn },
+    signal,
+  );
+  await router.synced;
+
+  let stopped: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    await router.close();
+    await operator.stop();
+    stopping.abort();
+    await Promise.all([controllers, models]);
+    await kubelet.stop();
+  };
+  return { url: router.url, client, stop: async () => await (stopped ??= stop()) };
+}
