@@ -62,12 +62,13 @@ export interface StoreLocation {
   readonly home: string;
 }
 
+const set = (value: string | undefined): string | undefined => (value === '' ? undefined : value);
+
 /** The store's folder by the rules of huggingface_hub, with our own variable first; an empty value counts as unset. */
 export const locateStore = (from: StoreLocation): string => {
-  const chosen =
-    from.kubembedStore ||
-    from.hfHubCache ||
-    path.join(from.hfHome || path.join(from.xdgCacheHome || path.join(from.home, '.cache'), 'huggingface'), 'hub');
+  const cacheHome = set(from.xdgCacheHome) ?? path.join(from.home, '.cache');
+  const hfHome = set(from.hfHome) ?? path.join(cacheHome, 'huggingface');
+  const chosen = set(from.kubembedStore) ?? set(from.hfHubCache) ?? path.join(hfHome, 'hub');
   const expanded = chosen === '~' || chosen.startsWith('~/') ? path.join(from.home, chosen.slice(1)) : chosen;
   return path.resolve(expanded);
 };

@@ -76,14 +76,6 @@ const wholeWeights = async (
   return whole ? await realPaths(folder, shards) : undefined;
 };
 
-const tryChoose = (choose: () => WeightFormat): WeightFormat | undefined => {
-  try {
-    return choose();
-  } catch {
-    return undefined;
-  }
-};
-
 const isKnown = async (paths: StorePaths, sha: string, names: readonly string[]): Promise<boolean> => {
   if (isSelfEvident(names)) return true;
   const own = await stat(path.join(paths.complete, sha)).catch(() => undefined);
@@ -92,7 +84,7 @@ const isKnown = async (paths: StorePaths, sha: string, names: readonly string[])
   return absent !== undefined;
 };
 
-/** The snapshot of one commit, when everything needed to compute is there. */
+/** The snapshot of one commit, when everything needed to compute is there. What `choose` throws comes out. */
 export const inspectSnapshot = async (
   paths: StorePaths,
   snapshot: { readonly modelId: string; readonly sha: string },
@@ -104,7 +96,7 @@ export const inspectSnapshot = async (
   const config = await readJson(path.join(folder, 'config.json'));
   if (config === undefined) return undefined;
   const offered = offeredWeights(names);
-  const format = offered.safetensors || offered.onnx ? tryChoose(() => choose(config, offered)) : undefined;
+  const format = offered.safetensors || offered.onnx ? choose(config, offered) : undefined;
   if (format === undefined || !offered[format]) return undefined;
   const found = await wholeWeights(folder, names, format);
   if (found === undefined) return undefined;

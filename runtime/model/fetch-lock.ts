@@ -1,0 +1,158 @@
+// One fetcher at a time per model, also across machines on a shared volume, where a crashed holder is soon succeeded.
+//
+// Lock files are numbered; the highest number is the lock. Who would succeed a holder that released, died or stands still
+// creates the next number, which only one can. Breaking a lock by deleting it would let two waiters both win.
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+
+/** Where a process lives: pids compare only within one kernel boot and pid namespace. */
+export interface ProcessIdentity {
+  readonly space: string;
+  readonly pid: number;
+}
+
+export interface LockOptions {
+  readonly folder: string;
+  readonly self: ProcessIdentity;
+  /** A heartbeat that stands still for this long, by our own clock, means a dead holder. */
+  readonly staleMs: number;
+  readonly signal: AbortSignal;
+  readonly now: () => number;
+  readonly isAlive: (pid: number) => boolean;
+  /** Called once when someone else holds the lock. */
+  readonly onWait: (holder: string) => void;
+  /** Checked while waiting; true ends the wait without the lock. */
+  readonly isNeedless: () => Promise<boolean>;
+}
+
+export interface Lock {
+  /** Aborted when another took over, as after a long pause of this machine. */
+  readonly lost: AbortSignal;
+  release(): Promise<void>;
+}
+
+const recordSchema = z.object({ id: z.string(), space: z.string(), pid: z.number(), released: z.boolean() });
+type LockRecord = z.infer<typeof recordSchema>;
+
+const heldHere = new Set<string>();
+
+const fileOf = (folder: string, number: number): string => path.join(folder, `kubembed-${number}.lock`);
+
+const numbers = async (folder: string): Promise<number[]> =>
+  (await readdir(folder))
+    .map((name) => /^kubembed-(\d+)\.lock$/.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b);
+
+const readRecord = async (file: string): Promise<LockRecord | undefined> => {
+  try {
+    return recordSchema.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch {
+    // Just created and still empty, or already gone.
+    return undefined;
+  }
+};
+
+const create = async (file: string, record: LockRecord): Promise<boolean> => {
+  try {
+    await writeFile(file, JSON.stringify(record), { flag: 'wx' });
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
+  }
+};
+
+/** Whether the record alone shows that nobody holds the lock. */
+const isFree = (record: LockRecord | undefined, options: LockOptions): boolean => {
+  if (record === undefined) return false;
+  if (record.released) return true;
+  if (record.space !== options.self.space) return false;
+  return record.pid === options.self.pid ? !heldHere.has(record.id) : !options.isAlive(record.pid);
+};
+
+/** Keeps the heartbeat going; `lost` when a higher number has appeared. */
+const hold = (number: number, record: LockRecord, options: LockOptions): Lock => {
+  const { folder } = options;
+  const file = fileOf(folder, number);
+  const lost = new AbortController();
+  heldHere.add(record.id);
+  const beat = async (): Promise<void> => {
+    const highest = (await numbers(folder)).at(-1) ?? number;
+    if (highest > number) lost.abort(new Error('another process took the lock over'));
+    const now = new Date();
+    await utimes(file, now, now);
+  };
+  const timer = setInterval(() => {
+    beat().catch(() => undefined);
+  }, options.staleMs / 6);
+  timer.unref();
+  return {
+    lost: lost.signal,
+    release: async () => {
+      clearInterval(timer);
+      heldHere.delete(record.id);
+      await using handle = await open(file, 'r+').catch(() => undefined);
+      if (handle === undefined) return;
+      const text = JSON.stringify({ ...record, released: true });
+      await handle.write(text, 0);
+      await handle.truncate(Buffer.byteLength(text));
+    },
+  };
+};
+
+const takeNext = async (highest: number, options: LockOptions): Promise<Lock | undefined> => {
+  const record = { id: randomUUID(), ...options.self, released: false };
+  const number = highest + 1;
+  if (!(await create(fileOf(options.folder, number), record))) return undefined;
+  const all = await numbers(options.folder);
+  // Our view of the folder was old: others have come and gone meanwhile.
+  if (all.at(-1) !== number) {
+    await rm(fileOf(options.folder, number), { force: true });
+    return undefined;
+  }
+  for (const old of all.filter((other) => other < number)) await rm(fileOf(options.folder, old), { force: true });
+  return hold(number, record, options);
+};
+
+interface Watch {
+  key: string;
+  since: number;
+}
+
+/** Whether the heartbeat of the current holder has stood still for too long. Clocks of other machines play no part. */
+const stoodStill = async (file: string, watch: Watch, options: LockOptions): Promise<boolean> => {
+  const info = await stat(file).catch(() => undefined);
+  const key = `${file} ${info?.mtimeMs ?? 'gone'}`;
+  if (key !== watch.key) {
+    watch.key = key;
+    watch.since = options.now();
+  }
+  return options.now() - watch.since >= options.staleMs;
+};
+
+/** The lock, or undefined when waiting became needless. */
+export const acquireLock = async (options: LockOptions): Promise<Lock | undefined> => {
+  await mkdir(options.folder, { recursive: true });
+  const watch: Watch = { key: '', since: options.now() };
+  let told = false;
+  for (;;) {
+    options.signal.throwIfAborted();
+    const highest = (await numbers(options.folder)).at(-1) ?? 0;
+    const file = fileOf(options.folder, highest);
+    const record = highest === 0 ? undefined : await readRecord(file);
+    if (highest === 0 || isFree(record, options) || (await stoodStill(file, watch, options))) {
+      const lock = await takeNext(highest, options);
+      if (lock !== undefined) return lock;
+      continue;
+    }
+    if (await options.isNeedless()) return undefined;
+    if (!told) options.onWait(record === undefined ? 'another process' : `process ${record.pid}`);
+    told = true;
+    await sleep(Math.min(500, options.staleMs / 6), undefined, { signal: options.signal });
+  }
+};
