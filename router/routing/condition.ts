@@ -1,28 +1,31 @@
 // What a model's conditions tell a waiting client: whether it cannot come up, and why it is not up yet. Pure.
-import type { Condition } from '../../operator/api/conditions.ts';
+import type { Condition, Reason } from '../../operator/api/conditions.ts';
 
 export interface Cause {
   readonly reason: string;
   readonly message: string;
 }
 
-/** Reasons that waiting does not cure: a request is told at once instead of being held. */
-const BLOCKING: ReadonlySet<string> = new Set([
+/**
+ * Reasons that waiting does not cure: a request is told at once instead of being held. A pod without a node or a volume
+ * is not among them, for clusters add both on demand.
+ */
+const BLOCKING: ReadonlySet<string> = new Set<Reason>([
+  'ClaimNotFound',
+  'ContainerConfigError',
   'CorruptWeights',
-  'CrashLoopBackOff',
-  'CreateContainerConfigError',
-  'ErrImageNeverPull',
-  'ErrImagePull',
+  'CrashLooping',
+  'FetchFailed',
   'GatedRepository',
   'HubUnreachable',
   'ImagePullBackOff',
-  'InsufficientDisk',
   'InsufficientMemory',
-  'InvalidImageName',
+  'NameConflict',
   'OutOfMemory',
+  'PodsRefused',
   'RepositoryNotFound',
   'RevisionNotFound',
-  'Unschedulable',
+  'Stopped',
   'UnsupportedArchitecture',
   'VectorCheckFailed',
 ]);

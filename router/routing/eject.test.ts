@@ -33,8 +33,20 @@ describe('ejection', () => {
       health = startProbe(health);
     }
     expect(waits).toEqual([500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
-    for (let round = 0; round < 9; round += 1) health = afterSignal(health, 'ok', 0);
+    for (let round = 0; round < 10; round += 1) health = afterSignal(health, 'ok', 0);
     expect(health).toEqual(TRUSTED);
+  });
+
+  it('backs off from an endpoint that passes every probe and fails every request', () => {
+    let health: Health = TRUSTED;
+    let failed = 0;
+    for (let nowMs = 0; nowMs < 60_000; nowMs += 100) {
+      if (probeDue(health, nowMs)) health = afterSignal(startProbe(health), 'ok', nowMs);
+      if (!isTrusted(health)) continue;
+      failed += 1;
+      health = afterSignal(health, 'failed', nowMs);
+    }
+    expect(failed).toBeLessThan(12);
   });
 
   it('a straggler does not prolong an ejection', () => {

@@ -31,24 +31,26 @@ const eject = (rounds: number, nowMs: number, options: EjectOptions): Health => 
   rounds: rounds + 1,
 });
 
-/** One success forgets the failures in a row; the ejection rounds fade one at a time, so that flapping still backs off. */
+/**
+ * One success forgets the failures in a row. The ejection rounds fade one request at a time, and a probe's success
+ * takes nothing off: an endpoint that passes probes and fails requests must still back off.
+ */
 const onOk = (health: Health): Health => {
-  switch (health.state) {
-    case 'trusted':
-      return health.failures === 0 && health.rounds === 0
-        ? health
-        : { state: 'trusted', failures: 0, rounds: Math.max(0, health.rounds - 1) };
-    case 'ejected':
-    case 'probing':
-      return { state: 'trusted', failures: 0, rounds: Math.max(0, health.rounds - 1) };
-  }
+  if (health.state === 'probing') return { state: 'trusted', failures: 0, rounds: health.rounds };
+  const rounds = Math.max(0, health.rounds - 1);
+  return health.state === 'trusted' && health.failures === 0 && health.rounds === 0
+    ? health
+    : { state: 'trusted', failures: 0, rounds };
 };
+
+/** On parole after an ejection, one failure is enough. */
+const threshold = (health: Health, options: EjectOptions): number => (health.rounds > 0 ? 1 : options.threshold);
 
 const onFailure = (health: Health, signal: Signal, nowMs: number, options: EjectOptions): Health => {
   switch (health.state) {
     case 'trusted': {
       const failures = health.failures + 1;
-      return signal === 'unreachable' || failures >= options.threshold
+      return signal === 'unreachable' || failures >= threshold(health, options)
         ? eject(health.rounds, nowMs, options)
         : { ...health, failures };
     }

@@ -12,7 +12,7 @@ export type Failure =
   | 'aborted'
   | 'deadline';
 
-export type AttemptResult = { readonly failure: Failure } | { readonly status: number; readonly draining: boolean };
+export type AttemptResult = { readonly failure: Failure } | { readonly status: number };
 
 /** What an endpoint's answer or failure means to a request that still has time. */
 export type Verdict = 'deliver' | 'retry' | 'give-up';
@@ -25,13 +25,13 @@ const FAILURES: Readonly<Record<Failure, Verdict>> = {
   deadline: 'give-up',
 };
 
-const MISDIRECTED = 421;
-const UNAVAILABLE = 503;
+/** Refused before any work: another model's pod (421); draining or not ready (503). */
+const REFUSED: ReadonlySet<number> = new Set([421, 503]);
 
 /** Embeddings are pure, so a lost attempt may be repeated; a 4xx or a 500 is the same everywhere and may not. */
 export const judge = (result: AttemptResult): Verdict => {
   if ('failure' in result) return FAILURES[result.failure];
-  return result.status === MISDIRECTED || (result.status === UNAVAILABLE && result.draining) ? 'retry' : 'deliver';
+  return REFUSED.has(result.status) ? 'retry' : 'deliver';
 };
 
 export interface RetryBudget {

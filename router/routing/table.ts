@@ -1,11 +1,9 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import type { EndpointSlice } from '../../kube/resources.ts';
 import type { EmbeddingModel } from '../../operator/api/types.ts';
+import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../operator/api/names.ts';
 import { blockedBy, isTrue, waitingFor } from './condition.ts';
 import type { Cause } from './condition.ts';
-
-/** On EndpointSlices (copied from their Service): the name of the EmbeddingModel they belong to. */
-export const MODEL_LABEL = 'kubembed.dev/model';
 
 export interface RouteEndpoint {
   /** `host:port`, the endpoint's identity. */
@@ -42,8 +40,6 @@ export interface RouteTable {
 
 export const EMPTY_TABLE: RouteTable = { byKey: new Map(), byName: new Map(), byFoldedName: new Map() };
 
-const keyOf = (namespace: string | undefined, name: string): string => `${namespace ?? ''}/${name}`;
-
 const seconds = (timestamp: string | undefined): number => {
   const time = Date.parse(timestamp ?? '');
   return Number.isNaN(time) ? 0 : Math.floor(time / 1000);
@@ -53,12 +49,11 @@ const text = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
 /** By creation time, then by key: the order in which resources may claim a name. */
 const byAge = (a: EmbeddingModel, b: EmbeddingModel): number =>
-  text(a.metadata.creationTimestamp ?? '', b.metadata.creationTimestamp ?? '') ||
-  text(keyOf(a.metadata.namespace, a.metadata.name), keyOf(b.metadata.namespace, b.metadata.name));
+  text(a.metadata.creationTimestamp ?? '', b.metadata.creationTimestamp ?? '') || text(modelKey(a), modelKey(b));
 
 const portOf = (slice: EndpointSlice): number | undefined => {
   const ports = (slice.ports ?? []).filter((one) => one.port !== undefined);
-  return (ports.find((one) => one.name === 'http') ?? ports[0])?.port;
+  return (ports.find((one) => one.name === HTTP_PORT_NAME) ?? ports[0])?.port;
 };
 
 /** Endpoints of one slice that may get traffic. Per the API, an absent `ready` means ready. */
@@ -78,9 +73,9 @@ export const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] 
 const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
   const found = new Map<string, Map<string, RouteEndpoint>>();
   for (const slice of slices) {
-    const name = slice.metadata.labels?.[MODEL_LABEL];
+    const name = slice.metadata.labels?.[LABEL_MODEL];
     if (name === undefined) continue;
-    const key = keyOf(slice.metadata.namespace, name);
+    const key = `${slice.metadata.namespace ?? ''}/${name}`;
     const endpoints = found.get(key) ?? new Map<string, RouteEndpoint>();
     // An endpoint may be in two slices for a moment while a controller rebalances them.
     for (const endpoint of usableEndpoints(slice)) endpoints.set(endpoint.id, endpoint);
@@ -101,7 +96,7 @@ const serve = (
   const blocked = blockedBy(status?.conditions ?? []);
   const waiting = waitingFor(status?.conditions ?? []);
   return {
-    key: keyOf(metadata.namespace, metadata.name),
+    key: modelKey(resource),
     model: spec.model,
     names,
     created: seconds(metadata.creationTimestamp),
@@ -119,10 +114,8 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
   for (const resource of models.filter(isServed).toSorted(byAge)) {
-    const claimed = new Set(
-      [resource.spec.model, ...(resource.spec.aliases ?? [])].filter((name) => !byName.has(name)),
-    );
-    const key = keyOf(resource.metadata.namespace, resource.metadata.name);
+    const claimed = new Set(servedNames(resource).filter((name) => !byName.has(name)));
+    const key = modelKey(resource);
     const served = serve(resource, [...(endpoints.get(key)?.values() ?? [])], [...claimed]);
     byKey.set(key, served);
     for (const name of claimed) {
