@@ -1,0 +1,166 @@
+// Reflector: keeps a sink equal to a list on the server — list, watch, and what to do after every way these can end.
+import { NO_FAILURES, backOff } from './backoff.ts';
+import type { BackoffPolicy, BackoffState } from './backoff.ts';
+import type { KubeClient, WatchOptions } from './client.ts';
+import { sleep } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { ApiError, isExpired } from './errors.ts';
+import { typeName } from './key.ts';
+import type { Log } from './log.ts';
+import { listAll } from './pager.ts';
+import type { KubeObject, ResourceType, WatchEvent } from './types.ts';
+
+const BACKOFF: BackoffPolicy = { initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000, jitter: 1 };
+/** A clean close without a single event, sooner than this, is a failure: some proxies do nothing but that. */
+const SHORT_WATCH_MS = 1_000;
+/** The server closes a watch in time; one that is open this much longer is half-open and will never speak again. */
+const SILENCE_GRACE_MS = 5_000;
+/** Watches in a row that brought nothing before the resourceVersion itself is doubted. */
+const FRUITLESS_WATCHES = 3;
+
+export interface Selection {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+  readonly fieldSelector?: string;
+}
+
+export interface Sink<T extends KubeObject> {
+  /** The whole truth: what is not in `items` is gone. */
+  replace(items: readonly T[]): void;
+  apply(event: Exclude<WatchEvent<T>, { readonly type: 'BOOKMARK' }>): void;
+}
+
+export interface Environment {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+export interface State {
+  /** Where to watch from; undefined: list first. */
+  readonly resourceVersion: string | undefined;
+  readonly backoff: BackoffState;
+  readonly fruitless: number;
+}
+
+export const INITIAL: State = { resourceVersion: undefined, backoff: NO_FAILURES, fruitless: 0 };
+
+/** How one list or watch ended. */
+export type Outcome =
+  | { readonly kind: 'listed'; readonly resourceVersion: string }
+  | { readonly kind: 'listFailed'; readonly error: unknown }
+  | { readonly kind: 'watchClosed'; readonly resourceVersion: string; readonly events: number; readonly ms: number }
+  | {
+      readonly kind: 'watchFailed';
+      readonly resourceVersion: string;
+      readonly events: number;
+      readonly error: unknown;
+    };
+
+export interface Transition {
+  readonly state: State;
+  readonly delayMs: number;
+}
+
+/** What follows from an outcome; pure. */
+export function transition(state: State, outcome: Outcome, now: number, random: number): Transition {
+  switch (outcome.kind) {
+    case 'listed':
+      return { state: { ...state, resourceVersion: outcome.resourceVersion, fruitless: 0 }, delayMs: 0 };
+    case 'listFailed':
+      return delayed({ ...state, resourceVersion: undefined }, outcome.error, now, random);
+    case 'watchClosed': {
+      const { resourceVersion, events, ms } = outcome;
+      if (events > 0 || ms >= SHORT_WATCH_MS) return { state: { ...state, resourceVersion, fruitless: 0 }, delayMs: 0 };
+      return delayed(afterFruitless(state, resourceVersion), undefined, now, random);
+    }
+    case 'watchFailed': {
+      const { resourceVersion, events, error } = outcome;
+      if (mustRelist(error)) return delayed({ ...state, resourceVersion: undefined }, error, now, random);
+      const next = events > 0 ? { ...state, resourceVersion, fruitless: 0 } : afterFruitless(state, resourceVersion);
+      return delayed(next, error, now, random);
+    }
+  }
+}
+
+function afterFruitless(state: State, resourceVersion: string): State {
+  const fruitless = state.fruitless + 1;
+  return fruitless < FRUITLESS_WATCHES
+    ? { ...state, resourceVersion, fruitless }
+    : { ...state, resourceVersion: undefined, fruitless: 0 };
+}
+
+/** An answer about this watch, rather than about the server's health. */
+const mustRelist = (error: unknown): boolean =>
+  isExpired(error) || (error instanceof ApiError && error.status < 500 && error.status !== 429);
+
+function delayed(state: State, error: unknown, now: number, random: number): Transition {
+  const { state: backoff, delayMs } = backOff(BACKOFF, state.backoff, now, random);
+  const retryAfterMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
+  return { state: { ...state, backoff }, delayMs: Math.max(delayMs, retryAfterMs) };
+}
+
+/** Runs until the signal aborts; never rejects. */
+export async function runReflector<T extends KubeObject>(
+  source: { readonly client: KubeClient; readonly type: ResourceType<T>; readonly selection: Selection },
+  sink: Sink<T>,
+  environment: Environment,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, random, log } = environment;
+  const resource = typeName(source.type);
+
+  async function list(): Promise<Outcome> {
+    try {
+      const { metadata, items } = await listAll(source.client, source.type, { ...source.selection, signal });
+      sink.replace(items);
+      return { kind: 'listed', resourceVersion: metadata.resourceVersion };
+    } catch (error) {
+      return { kind: 'listFailed', error };
+    }
+  }
+
+  async function watch(from: string): Promise<Outcome> {
+    let resourceVersion = from;
+    let events = 0;
+    const started = clock.now();
+    const silence = new AbortController();
+    // Spread, so that a fleet's watches do not end together.
+    const timeoutSeconds = 300 + Math.floor(random() * 300);
+    const cancel = clock.setTimeout(
+      () => silence.abort(new Error('The watch went silent')),
+      timeoutSeconds * 1000 + SILENCE_GRACE_MS,
+    );
+    const options: WatchOptions = {
+      ...source.selection,
+      resourceVersion,
+      timeoutSeconds,
+      signal: AbortSignal.any([signal, silence.signal]),
+    };
+    try {
+      for await (const event of source.client.watch(source.type, options)) {
+        events += 1;
+        if (event.type !== 'BOOKMARK') sink.apply(event);
+        resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+      }
+      return { kind: 'watchClosed', resourceVersion, events, ms: clock.now() - started };
+    } catch (error) {
+      return { kind: 'watchFailed', resourceVersion, events, error };
+    } finally {
+      cancel();
+    }
+  }
+
+  const stopped = (): boolean => signal.aborted;
+  let state = INITIAL;
+  while (!stopped()) {
+    const outcome = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
+    const step = transition(state, outcome, clock.now(), random());
+    state = step.state;
+    if (step.delayMs === 0 || stopped()) continue;
+    const error = 'error' in outcome ? outcome.error : undefined;
+    log.warn({ resource, outcome: outcome.kind, error, delayMs: step.delayMs }, 'List or watch failed');
+    await sleep(clock, step.delayMs, signal);
+  }
+}
