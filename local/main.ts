@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { createLog } from '../common/obs/log.ts';
-import { createProgress } from '../runtime/model/progress.ts';
+import { showProgress } from '../runtime/model/progress.ts';
 import { locateStore } from '../runtime/model/store-paths.ts';
 import { banner } from './banner.ts';
 import { ConfigError, readLocalConfig, USAGE } from './config.ts';
@@ -65,15 +65,19 @@ const modelStore = locateStore({
 async function fetchFirst(models: readonly string[]): Promise<void> {
   const [modelId] = models;
   if (modelId === undefined) return;
-  const progress = createProgress(process.stderr);
+  const onEvent = showProgress({
+    write: (text) => process.stderr.write(text),
+    isTerminal: process.stderr.isTTY,
+    now: Date.now,
+    modelId,
+  });
   const problem = await prefetch({
     ...config.hub,
     modelId,
     store: modelStore,
-    onEvent: progress.onEvent,
+    onEvent,
     signal: leaving.signal,
   });
-  progress.done();
   if (problem !== undefined)
     log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${problem}`);
 }
