@@ -1,0 +1,234 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { costModelFor } from './cost.ts';
+import { createScheduler } from './scheduler.ts';
+import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
+
+const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
+  workers: 2,
+  maxQueueTokens: 100_000,
+  runTokens: 256,
+  minRunTokens: 96,
+  smallRequestInputs: 8,
+  bulkShare: 0.25,
+  wide: false,
+  aloneMs: 100,
+  packing: true,
+  cost: costModelFor(384),
+  ...over,
+});
+
+const sum = (lengths: readonly number[]): number => lengths.reduce((total, length) => total + length, 0);
+
+interface Offer {
+  readonly id: number;
+  readonly lengths: readonly number[];
+  readonly lane?: 'interactive' | 'bulk';
+}
+
+function offer(scheduler: Scheduler, { id, lengths, lane = 'interactive' }: Offer, nowMs = 0) {
+  const admission = scheduler.admit({ id, lane, inputs: lengths.length, tokens: sum(lengths) }, nowMs);
+  if (admission === 'admitted') {
+    const pieces = lengths.map((length, index) => ({ request: id, index, length }));
+    scheduler.add(id, pieces, true);
+  }
+  return admission;
+}
+
+function drain(scheduler: Scheduler, idle = 1, nowMs = 0): Batch[] {
+  const batches: Batch[] = [];
+  for (;;) {
+    const batch = scheduler.next(idle, nowMs);
+    if (!batch) return batches;
+    batches.push(batch);
+    scheduler.finished(batch);
+  }
+}
+
+const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 60 });
+const offers = fc
+  .array(fc.record({ lengths, lane: fc.constantFrom('interactive' as const, 'bulk' as const) }), { maxLength: 20 })
+  .map((list) => list.map((entry, id) => ({ id, ...entry })));
+
+const keyOf = ({ request, index }: Piece): string => `${request}/${index}`;
+
+describe('scheduler', () => {
+  it('runs every piece exactly once, within the budget, equal lengths in groups', () => {
+    fc.assert(
+      fc.property(offers, fc.integer({ min: 1, max: 4 }), fc.boolean(), (requests, workers, packing) => {
+        const scheduler = createScheduler(limits({ workers, packing }));
+        for (const request of requests) expect(offer(scheduler, request)).toBe('admitted');
+        const seen: string[] = [];
+        for (const batch of drain(scheduler, workers)) {
+          const run = batch.pieces.map(({ length }) => length);
+          expect(batch.tokens).toBe(sum(run));
+          if (run.length > 1) expect(batch.tokens).toBeLessThanOrEqual(256);
+          if (batch.layout === 'grouped') expect(new Set(run).size).toBe(1);
+          else expect(packing).toBe(true);
+          seen.push(...batch.pieces.map(keyOf));
+        }
+        const expected = requests.flatMap(({ id, lengths: all }) => all.map((_, index) => `${id}/${index}`));
+        expect(seen.sort()).toEqual(expected.sort());
+        expect(scheduler.reading()).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+      }),
+    );
+  });
+
+  it('never lets a worker rest while pieces wait', () => {
+    fc.assert(
+      fc.property(offers, (requests) => {
+        const scheduler = createScheduler(limits({ wide: true, aloneMs: 0 }));
+        for (const request of requests) offer(scheduler, request);
+        let waiting = scheduler.reading().queuedInputs;
+        while (waiting > 0) {
+          const batch = scheduler.next(1, 0);
+          expect(batch?.pieces.length).toBeGreaterThan(0);
+          scheduler.finished(batch!);
+          waiting -= batch!.pieces.length;
+          expect(scheduler.reading().queuedInputs).toBe(waiting);
+        }
+      }),
+    );
+  });
+
+  it('keeps the bound: what it admits never exceeds it, and what can never fit is told so', () => {
+    fc.assert(
+      fc.property(offers, fc.integer({ min: 50, max: 5000 }), (requests, maxQueueTokens) => {
+        const scheduler = createScheduler(limits({ maxQueueTokens }));
+        for (const request of requests) {
+          const before = scheduler.reading().queuedTokens;
+          const tokens = sum(request.lengths);
+          const expected =
+            tokens > maxQueueTokens ? 'too_large' : before + tokens > maxQueueTokens ? 'queue_full' : 'admitted';
+          expect(offer(scheduler, request)).toBe(expected);
+          expect(scheduler.reading().queuedTokens).toBeLessThanOrEqual(maxQueueTokens);
+        }
+      }),
+    );
+  });
+
+  it('drops what waits of a dead request and nothing else', () => {
+    fc.assert(
+      fc.property(offers, fc.nat(19), (requests, dead) => {
+        const scheduler = createScheduler(limits());
+        for (const request of requests) offer(scheduler, request);
+        scheduler.leave(dead, 0);
+        const ran = new Set(drain(scheduler).flatMap(({ pieces }) => pieces.map(({ request }) => request)));
+        expect([...ran].sort()).toEqual(
+          requests
+            .map(({ id }) => id)
+            .filter((id) => id !== dead)
+            .sort(),
+        );
+      }),
+    );
+  });
+
+  it('reserves what is not tokenised yet, and forgets it when the pieces come or the request dies', () => {
+    const scheduler = createScheduler(limits({ maxQueueTokens: 1000 }));
+    expect(scheduler.admit({ id: 1, lane: 'bulk', inputs: 100, tokens: 900 }, 0)).toBe('admitted');
+    expect(scheduler.admit({ id: 2, lane: 'bulk', inputs: 1, tokens: 200 }, 0)).toBe('queue_full');
+    scheduler.add(1, [{ request: 1, index: 0, length: 50 }], false);
+    expect(scheduler.reading().queuedTokens).toBe(900);
+    scheduler.add(1, [{ request: 1, index: 1, length: 50 }], true);
+    expect(scheduler.reading().queuedTokens).toBe(100);
+    scheduler.leave(1, 0);
+    expect(scheduler.reading().queuedTokens).toBe(0);
+  });
+
+  it('runs small requests ahead of the bulk that came before them', () => {
+    const scheduler = createScheduler(limits());
+    offer(scheduler, { id: 1, lengths: Array<number>(500).fill(250) });
+    offer(scheduler, { id: 2, lengths: [20] });
+    const first = scheduler.next(1, 0);
+    expect(first?.pieces.map(({ request }) => request)).toEqual([2]);
+  });
+
+  it('never starves bulk: small requests without end leave it its share', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 250 }), fc.integer({ min: 1, max: 250 }), (bulkLength, smallLength) => {
+        const scheduler = createScheduler(limits({ packing: false }));
+        offer(scheduler, { id: 0, lengths: Array<number>(40).fill(bulkLength), lane: 'bulk' });
+        let bulkRun = 0;
+        let smallRun = 0;
+        for (let id = 1; bulkRun < 20; id++) {
+          while (scheduler.reading().queuedInputs < 60) offer(scheduler, { id: id++, lengths: [smallLength] });
+          const batch = scheduler.next(1, 0)!;
+          scheduler.finished(batch);
+          for (const { request } of batch.pieces) {
+            if (request === 0) bulkRun++;
+            else smallRun++;
+          }
+          expect(smallRun * smallLength).toBeLessThanOrEqual((bulkRun + 2) * bulkLength * 4 + 1024);
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  it('advances two bulk requests evenly', () => {
+    const scheduler = createScheduler(limits());
+    offer(scheduler, { id: 1, lengths: Array<number>(400).fill(100) });
+    for (let run = 0; run < 20; run++) scheduler.finished(scheduler.next(1, 0)!);
+    offer(scheduler, { id: 2, lengths: Array<number>(400).fill(90) });
+    const tokens = new Map([
+      [1, 0],
+      [2, 0],
+    ]);
+    for (let run = 0; run < 60; run++) {
+      const batch = scheduler.next(1, 0)!;
+      scheduler.finished(batch);
+      for (const { request, length } of batch.pieces) tokens.set(request, tokens.get(request)! + length);
+    }
+    const share = tokens.get(1)! / (tokens.get(1)! + tokens.get(2)!);
+    expect(share).toBeGreaterThan(0.4);
+    expect(share).toBeLessThan(0.6);
+  });
+
+  it('packs short texts of like length when few wait, and runs long ones alone', () => {
+    const scheduler = createScheduler(limits({ workers: 1 }));
+    offer(scheduler, { id: 1, lengths: [18, 20, 22, 25, 200] });
+    const batches = drain(scheduler);
+    expect(batches.map(({ layout, pieces }) => [layout, pieces.map(({ length }) => length).sort()])).toEqual([
+      ['packed', [18, 20, 22, 25]],
+      ['grouped', [200]],
+    ]);
+  });
+
+  it('shares a shallow backlog out over the idle workers', () => {
+    const scheduler = createScheduler(limits());
+    offer(scheduler, { id: 1, lengths: [20, 20, 20, 20] });
+    expect(scheduler.next(2, 0)?.tokens).toBe(40);
+    expect(scheduler.next(1, 0)?.tokens).toBe(40);
+  });
+
+  describe('wide', () => {
+    const wide = limits({ wide: true });
+
+    it('gives all cores to a text that is alone, and lets nothing run beside it', () => {
+      const scheduler = createScheduler(wide);
+      offer(scheduler, { id: 1, lengths: [20] }, 1000);
+      const batch = scheduler.next(2, 1000)!;
+      expect(batch.wide).toBe(true);
+      offer(scheduler, { id: 2, lengths: [20] }, 1001);
+      expect(scheduler.next(1, 1001)).toBeUndefined();
+      scheduler.finished(batch);
+      scheduler.leave(1, 1005);
+      expect(scheduler.next(2, 1005)?.wide).toBe(false);
+    });
+
+    it('does not take a text for alone while others come and go', () => {
+      const scheduler = createScheduler(wide);
+      offer(scheduler, { id: 1, lengths: [20] }, 0);
+      offer(scheduler, { id: 2, lengths: [20] }, 0);
+      drain(scheduler);
+      scheduler.leave(1, 10);
+      scheduler.leave(2, 10);
+      offer(scheduler, { id: 3, lengths: [20] }, 50);
+      expect(drain(scheduler, 2, 50)[0]?.wide).toBe(false);
+      scheduler.leave(3, 60);
+      offer(scheduler, { id: 4, lengths: [20] }, 111);
+      expect(drain(scheduler, 2, 111)[0]?.wide).toBe(true);
+    });
+  });
+});

@@ -1,0 +1,132 @@
+// Decides what runs next: a state machine without clock or timers. Work-conserving, bounded in tokens, fair.
+import { formBatch } from './batching.ts';
+import { createLane } from './lane.ts';
+import type { Lane } from './lane.ts';
+import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
+
+interface OpenRequest {
+  readonly lane: Lane;
+  /** Estimated tokens of what is not tokenised yet. */
+  reserved: number;
+  /** Bulk only: virtual time at which its pieces so far will have been served. */
+  virtualEnd: number;
+}
+
+const longestFirst = (pieces: readonly Piece[]): Piece[] => [...pieces].sort((a, b) => b.length - a.length);
+
+/** Tokens of the next run: an even share while several workers rest or the backlog ends, else a full run. */
+function runBudget(limits: SchedulerLimits, queuedTokens: number, idleWorkers: number): number {
+  if (idleWorkers > 1) return Math.min(limits.runTokens, Math.ceil(queuedTokens / idleWorkers));
+  const share = Math.ceil(queuedTokens / limits.workers);
+  return Math.min(limits.runTokens, Math.max(limits.minRunTokens, share));
+}
+
+export function createScheduler(limits: SchedulerLimits): Scheduler {
+  /** Small requests, in order of arrival. */
+  const small = createLane();
+  /** Everything else, by virtual time: requests advance evenly, whatever their size. */
+  const bulk = createLane();
+  const open = new Map<number, OpenRequest>();
+  let arrivals = 0;
+  let virtualTime = 0;
+  let bulkCredit = 0;
+  let reservedTokens = 0;
+  let runningTokens = 0;
+  let wideRuns = 0;
+  let lastCrowdedMs = -Infinity;
+
+  const reserve = (request: OpenRequest, tokens: number): void => {
+    reservedTokens += tokens - request.reserved;
+    request.reserved = tokens;
+  };
+
+  function put(request: OpenRequest, pieces: readonly Piece[]): void {
+    if (request.lane === small) {
+      for (const piece of pieces) small.put(piece, arrivals++);
+      return;
+    }
+    // Long ones first: the short ones left for the end let the workers finish together.
+    for (const piece of longestFirst(pieces)) {
+      request.virtualEnd = Math.max(request.virtualEnd, virtualTime);
+      bulk.put(piece, request.virtualEnd);
+      request.virtualEnd += piece.length;
+    }
+  }
+
+  function chooseLanes(): [Lane, Lane] {
+    const owed = bulk.head();
+    if (owed && (small.pieces === 0 || bulkCredit >= owed.piece.length)) return [bulk, small];
+    return [small, bulk];
+  }
+
+  function account(batch: Batch, bulkBefore: number): void {
+    const bulkTokens = bulkBefore - bulk.tokens;
+    const owed = bulk.pieces > 0 ? (batch.tokens - bulkTokens) * limits.bulkShare : 0;
+    bulkCredit = bulk.pieces > 0 ? Math.max(0, bulkCredit + owed - bulkTokens) : 0;
+    runningTokens += batch.tokens;
+    if (batch.wide) wideRuns++;
+  }
+
+  const isAlone = (idleWorkers: number, nowMs: number): boolean =>
+    limits.wide &&
+    idleWorkers === limits.workers &&
+    open.size === 1 &&
+    reservedTokens === 0 &&
+    small.pieces + bulk.pieces === 1 &&
+    nowMs - lastCrowdedMs >= limits.aloneMs;
+
+  const noteCrowd = (nowMs: number): void => {
+    if (open.size > 1) lastCrowdedMs = nowMs;
+  };
+
+  return {
+    admit({ id, lane, inputs, tokens }, nowMs) {
+      if (tokens > limits.maxQueueTokens) return 'too_large';
+      if (small.tokens + bulk.tokens + reservedTokens + tokens > limits.maxQueueTokens) return 'queue_full';
+      const isSmall = lane === 'interactive' && inputs <= limits.smallRequestInputs;
+      const request = { lane: isSmall ? small : bulk, reserved: 0, virtualEnd: virtualTime };
+      open.set(id, request);
+      reserve(request, tokens);
+      noteCrowd(nowMs);
+      return 'admitted';
+    },
+    add(id, pieces, last) {
+      const request = open.get(id);
+      if (!request) return;
+      const arrived = pieces.reduce((sum, { length }) => sum + length, 0);
+      reserve(request, last ? 0 : Math.max(0, request.reserved - arrived));
+      put(request, pieces);
+    },
+    next(idleWorkers, nowMs) {
+      if (idleWorkers === 0 || wideRuns > 0) return undefined;
+      const lanes = chooseLanes();
+      const head = lanes[0].head();
+      if (!head) return undefined;
+      const wide = isAlone(idleWorkers, nowMs);
+      if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
+      const bulkBefore = bulk.tokens;
+      const budget = runBudget(limits, small.tokens + bulk.tokens, idleWorkers);
+      const { packing, cost } = limits;
+      const batch = { ...formBatch({ lanes, first: head.piece, budget, packing, cost }), wide };
+      account(batch, bulkBefore);
+      return batch;
+    },
+    finished(batch) {
+      runningTokens -= batch.tokens;
+      if (batch.wide) wideRuns--;
+    },
+    leave(id, nowMs) {
+      const request = open.get(id);
+      if (!request) return;
+      noteCrowd(nowMs);
+      reserve(request, 0);
+      open.delete(id);
+      request.lane.drop(id);
+    },
+    reading: () => ({
+      queuedInputs: small.pieces + bulk.pieces,
+      queuedTokens: small.tokens + bulk.tokens + reservedTokens,
+      runningTokens,
+    }),
+  };
+}
