@@ -40,7 +40,7 @@ const EXECUTABLES: readonly Executable[] = [
 
 /** Where the executables for these sources belong; another version or another go.sum is another folder. */
 export function binaryFolder(environment: NodeJS.ProcessEnv): string {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(linkerFlags());
   for (const file of globSync('**/*.{go,mod,sum}', { cwd: SOURCES }).sort()) {
     hash.update(file).update(readFileSync(join(SOURCES, file)));
   }
@@ -78,18 +78,24 @@ function build({ name, module, links, ...rest }: Executable, folder: string, env
   }
 }
 
-/** Without these the server calls itself v0.0.0-master, and charts that ask for a Kubernetes version are refused. */
+/** Without these the server calls itself v0.0.0-master and helm takes v1.20 for granted, so charts that ask for a version are refused. */
 function linkerFlags(): string {
   const [major, minor] = KUBERNETES_VERSION.slice(1).split('.') as [string, string];
-  const values = {
+  const kubernetes = {
     gitVersion: KUBERNETES_VERSION,
     gitMajor: major,
     gitMinor: minor,
     gitTreeState: 'clean',
     buildDate: '2026-01-01T00:00:00Z',
   };
-  const packages = ['k8s.io/component-base/version', 'k8s.io/client-go/pkg/version'];
-  const settings = packages.flatMap((path) =>
+  const helm = { k8sVersionMajor: major, k8sVersionMinor: minor };
+  const variables: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
+    ['k8s.io/component-base/version', kubernetes],
+    ['k8s.io/client-go/pkg/version', kubernetes],
+    ['helm.sh/helm/v3/pkg/chartutil', helm],
+    ['helm.sh/helm/v3/pkg/lint/rules', helm],
+  ];
+  const settings = variables.flatMap(([path, values]) =>
     Object.entries(values).map(([key, value]) => `-X ${path}.${key}=${value}`),
   );
   return ['-s', '-w', ...settings].join(' ');
