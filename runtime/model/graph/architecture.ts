@@ -3,7 +3,7 @@ import type { ModelDescription } from '../types.ts';
 import type { Value } from './builder.ts';
 import type { Config } from './config.ts';
 import type { Context } from './ops.ts';
-import type { FeedPlan, LayoutName } from './types.ts';
+import type { FeedPlan } from './types.ts';
 import type { Weights } from './weights.ts';
 
 export interface Architecture {
@@ -17,6 +17,6 @@ export interface Architecture {
     weights: Weights,
     description: ModelDescription,
   ): { readonly rows: Value; readonly width: number };
-  /** How positions are numbered when `encode` asks the layout for them. */
-  positionsOf(config: Config, layout: LayoutName): FeedPlan['positions'];
+  /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
+  positions?(config: Config): FeedPlan['positions'];
 }

@@ -4,8 +4,8 @@ import { createGraphBuilder, MICROSOFT } from './builder.ts';
 import type { Value } from './builder.ts';
 import { UnsupportedArchitecture } from './errors.ts';
 import { createLayout } from './layouts.ts';
-import { ELEMENT, encodeModel } from './onnx.ts';
-import { activation, linear } from './ops.ts';
+import { encodeModel } from './onnx.ts';
+import { activation, cast, linear } from './ops.ts';
 import type { Context } from './ops.ts';
 import { findArchitecture } from './registry.ts';
 import type { BuiltGraph, GraphOptions, TensorIndex } from './types.ts';
@@ -43,21 +43,22 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
     throw new UnsupportedArchitecture(`modules.json names modules that kubembed does not compute: ${names}.`);
   }
   const graph = createGraphBuilder();
-  const layout = createLayout(graph, options.layout, options.pooling);
-  const context: Context = { graph, layout };
   const weights = openWeights(graph, tensors, options.precision);
+  const layout = createLayout(graph, options, weights.compute);
+  const context: Context = { graph, layout, compute: weights.compute };
 
   const { rows, width } = architecture.encode(context, weights, description);
   const pooled = { vectors: layout.pool(rows, width), width };
   const embedded = applyDense(context, pooled, weights, description);
-  const unit = graph.node('LpNormalization', [embedded.vectors], {
-    attributes: { axis: { int: -1 }, p: { int: 2 } },
-  });
-  const output = graph.node('Cast', [unit], { attributes: { to: { int: ELEMENT.float32 } } });
+  const vectors = weights.compute === 'float32' ? embedded.vectors : cast(context, embedded.vectors, 'float32');
+  const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
 
   const { nodes, initializers } = graph.collected;
   const { files, bytes: weightBytes } = weights.usage();
-  const positions = architecture.positionsOf(description.config, options.layout);
+  const inputNames = layout.inputs.map(({ name }) => name);
+  const positions = inputNames.includes('position_ids')
+    ? (architecture.positions?.(description.config) ?? { start: 0 })
+    : undefined;
   return {
     bytes: encodeModel({
       name: description.architecture,
@@ -74,7 +75,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
     weightFiles: files,
     dimensions: embedded.width,
     layout: options.layout,
-    inputNames: layout.inputs.map(({ name }) => name),
+    inputNames,
     outputName: OUTPUT,
     feedPlan: { layout: options.layout, pooling: options.pooling, ...(positions && { positions }) },
     weightBytes,

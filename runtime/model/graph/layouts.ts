@@ -1,12 +1,16 @@
 // The two ways texts lie in a run. Everything outside attention and pooling sees rows `[tokens, width]` in both.
 import type { GraphBuilder, Value } from './builder.ts';
+import { ELEMENT } from './onnx.ts';
 import type { OnnxValue } from './onnx.ts';
-import type { LayoutName, Pooling } from './types.ts';
+import type { GraphOptions, Pooling } from './types.ts';
+import type { ComputeElement } from './weights.ts';
 
 export interface Layout {
   readonly inputs: readonly OnnxValue[];
   /** int32 token ids, `[texts, length]` or `[1, tokens]`. */
   readonly ids: Value;
+  /** Whether `ids` is a matrix whose columns are the positions 0, 1, 2 … of each text. */
+  readonly implicitPositions: boolean;
   /** int32 positions of the same shape as `ids`; an input of the graph only once asked for. */
   positions(): Value;
   /** Rows → `[texts, longest, width]` for attention. */
@@ -44,6 +48,7 @@ function grouped(graph: GraphBuilder, pooling: Pooling): Layout {
   return {
     inputs,
     ids: 'input_ids',
+    implicitPositions: true,
     positions: once(() => {
       inputs.push({ name: 'position_ids', element: 'int32', dims });
       return 'position_ids';
@@ -59,7 +64,7 @@ function grouped(graph: GraphBuilder, pooling: Pooling): Layout {
   };
 }
 
-function packed(graph: GraphBuilder, pooling: Pooling): Layout {
+function packed(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement): Layout {
   const inputs: OnnxValue[] = [
     { name: 'input_ids', element: 'int32', dims: [1, 'tokens'] },
     { name: 'block_rows', element: 'int32', dims: ['texts', 'longest'] },
@@ -69,9 +74,14 @@ function packed(graph: GraphBuilder, pooling: Pooling): Layout {
       ? { name: 'mean_weights', element: 'float32', dims: ['texts', 'tokens'] }
       : { name: 'first_rows', element: 'int32', dims: ['texts'] },
   ];
+  const meanWeights = (): Value =>
+    compute === 'float32'
+      ? 'mean_weights'
+      : graph.node('Cast', ['mean_weights'], { attributes: { to: { int: ELEMENT[compute] } } });
   return {
     inputs,
     ids: 'input_ids',
+    implicitPositions: false,
     positions: once(() => {
       inputs.push({ name: 'position_ids', element: 'int32', dims: [1, 'tokens'] });
       return 'position_ids';
@@ -81,11 +91,11 @@ function packed(graph: GraphBuilder, pooling: Pooling): Layout {
     lengths: 'lengths',
     blockLength: once(() => dimension(graph, 'block_rows', 1)),
     pool: (rows) =>
-      pooling === 'mean' ? graph.node('MatMul', ['mean_weights', rows]) : graph.node('Gather', [rows, 'first_rows']),
+      pooling === 'mean' ? graph.node('MatMul', [meanWeights(), rows]) : graph.node('Gather', [rows, 'first_rows']),
   };
 }
 
 const LAYOUTS = { grouped, packed };
 
-export const createLayout = (graph: GraphBuilder, name: LayoutName, pooling: Pooling): Layout =>
-  LAYOUTS[name](graph, pooling);
+export const createLayout = (graph: GraphBuilder, options: GraphOptions, compute: ComputeElement): Layout =>
+  LAYOUTS[options.layout](graph, options.pooling, compute);

@@ -1,15 +1,26 @@
-// The blocks that architectures share: linear layers, norms, activations, attention.
-import type { GraphBuilder, Value } from './builder.ts';
+// The operators that architectures share: linear layers, norms, activations, gates.
 import { MICROSOFT } from './builder.ts';
+import type { GraphBuilder, Value } from './builder.ts';
 import { UnsupportedArchitecture } from './errors.ts';
 import type { Layout } from './layouts.ts';
-import type { Weights } from './weights.ts';
+import { ELEMENT } from './onnx.ts';
+import type { Element } from './onnx.ts';
+import type { ComputeElement, Weights } from './weights.ts';
 
 /** What every block needs; one per graph. */
 export interface Context {
   readonly graph: GraphBuilder;
   readonly layout: Layout;
+  /** The type of weights and hidden states. */
+  readonly compute: ComputeElement;
 }
+
+export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Element): Value =>
+  graph.node('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } });
+
+/** float32 → the type the graph computes in. */
+export const toCompute = (context: Context, value: Value): Value =>
+  context.compute === 'float32' ? value : cast(context, value, context.compute);
 
 export interface LinearShape {
   readonly inputs: number;
@@ -25,20 +36,45 @@ export function linear({ graph }: Context, rows: Value, weights: Weights, shape:
   });
 }
 
+export interface NormShape {
+  readonly width: number;
+  readonly epsilon: number;
+}
+
+/** Scale and bias of a LayerNorm; old checkpoints call them gamma and beta. */
+export const normParameters = (weights: Weights, width: number): readonly [Value, Value | undefined] => [
+  weights.optional('gamma', [width]) ?? weights.tensor('weight', [width]),
+  weights.optional('beta', [width]) ?? weights.optional('bias', [width]),
+];
+
 /** LayerNorm(rows + residual). */
 export function addAndNormalize(
   { graph }: Context,
   [rows, residual]: readonly [Value, Value],
   weights: Weights,
-  norm: { readonly width: number; readonly epsilon: number },
+  norm: NormShape,
 ): Value {
-  const scale = weights.tensor('weight', [norm.width]);
-  const bias = weights.tensor('bias', [norm.width]);
-  return graph.node('SkipLayerNormalization', [rows, residual, scale, bias], {
+  const [scale, bias] = normParameters(weights, norm.width);
+  return graph.node('SkipLayerNormalization', [rows, residual, scale, ...(bias === undefined ? [] : [bias])], {
     domain: MICROSOFT,
     attributes: { epsilon: { float: norm.epsilon } },
   });
 }
+
+export function normalize({ graph }: Context, rows: Value, weights: Weights, norm: NormShape): Value {
+  const [scale, bias] = normParameters(weights, norm.width);
+  return graph.node('LayerNormalization', [rows, scale, ...(bias === undefined ? [] : [bias])], {
+    attributes: { axis: { int: -1 }, epsilon: { float: norm.epsilon } },
+  });
+}
+
+/** rows / rms(rows) × weight. ONNX Runtime's own operator, though of the standard domain. */
+export const rootMeanSquareNorm = ({ graph }: Context, rows: Value, weights: Weights, norm: NormShape): Value =>
+  graph.node('SimplifiedLayerNormalization', [rows, weights.tensor('weight', [norm.width])], {
+    attributes: { axis: { int: -1 }, epsilon: { float: norm.epsilon } },
+  });
+
+export const add = ({ graph }: Context, left: Value, right: Value): Value => graph.node('Add', [left, right]);
 
 const contrib = (op: string) => (graph: GraphBuilder, x: Value) => graph.node(op, [x], { domain: MICROSOFT });
 const standard = (op: string) => (graph: GraphBuilder, x: Value) => graph.node(op, [x]);
@@ -69,36 +105,10 @@ export function activation({ graph }: Context, rows: Value, name: string): Value
   return apply(graph, rows);
 }
 
-export interface AttentionShape {
-  readonly heads: number;
-  readonly headSize: number;
-  /** Added to the scores, `[1, heads or 1, longest, longest]`. */
-  readonly bias?: Value;
-  readonly causal?: boolean;
-}
+/** Rows of `parts × width` → that many rows of `width`. */
+export const splitRows = ({ graph }: Context, rows: Value, parts: number): readonly Value[] =>
+  graph.nodes('Split', [rows], { attributes: { axis: { int: -1 }, num_outputs: { int: parts } }, outputs: parts });
 
-/** Softmax(q·kᵀ/√d)·v over each text, on rows. Without bias and padding ONNX Runtime takes its fastest kernel. */
-export function attend(
-  { graph, layout }: Context,
-  [query, key, value]: readonly [Value, Value, Value],
-  shape: AttentionShape,
-): Value {
-  const width = shape.heads * shape.headSize;
-  const blocks = [query, key, value].map((rows) => layout.toBlocks(rows, width));
-  const output = graph.node('MultiHeadAttention', [...blocks, '', layout.lengths ?? '', shape.bias ?? ''], {
-    domain: MICROSOFT,
-    attributes: {
-      num_heads: { int: shape.heads },
-      ...(shape.causal === true && { unidirectional: { int: 1 } }),
-    },
-  });
-  return layout.fromBlocks(output, width);
-}
-
-/** int32 zeros of the shape of the token ids: the token type of every token. */
-export function zeroIds({ graph, layout }: Context): Value {
-  const zero = { name: 'zero', element: 'int32', dims: [1], data: new Uint8Array(4) } as const;
-  return graph.node('ConstantOfShape', [graph.node('Shape', [layout.ids])], {
-    attributes: { value: { tensor: zero } },
-  });
-}
+/** activation(gate) × up. */
+export const gate = (context: Context, [gated, up]: readonly [Value, Value], activationName: string): Value =>
+  context.graph.node('Mul', [activation(context, gated, activationName), up]);
