@@ -79,8 +79,10 @@ describe('informer', () => {
     store.delete(CONFIG_MAPS, key('deleted'));
     store.delete(CONFIG_MAPS, key('remade'));
     store.create(CONFIG_MAPS, configMap('remade'));
-    for (let i = 0; i < 9; i += 1)
-      (store.create(CONFIG_MAPS, configMap('other', String(i))), store.delete(CONFIG_MAPS, key('other')));
+    for (let i = 0; i < 9; i += 1) {
+      store.create(CONFIG_MAPS, configMap('other', String(i)));
+      store.delete(CONFIG_MAPS, key('other'));
+    }
     news.length = 0;
     await clock.advance(5_000);
     expect(news).toEqual(['-deleted', '-remade', '+remade']);

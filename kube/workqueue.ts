@@ -1,0 +1,139 @@
+// WorkQueue: keys that await work. A key waits at most once, is worked on by one worker at a time, and none is lost.
+import type { Clock } from './clock.ts';
+
+/** What just changed goes before what is only looked at again. */
+export type Priority = 'live' | 'resync';
+
+/** Seconds throughout, as client-go's workqueue metrics. */
+export interface WorkQueueMetrics {
+  added(): void;
+  taken(waitedSeconds: number): void;
+  finished(workedSeconds: number): void;
+}
+
+export interface WorkQueue {
+  add(key: string, priority?: Priority): void;
+  /** Of several calls for a key, the earliest moment stands. */
+  addAfter(key: string, delayMs: number, priority?: Priority): void;
+  /** The next key; undefined once the queue is shut down. */
+  take(): Promise<string | undefined>;
+  /** Must follow every `take`. */
+  done(key: string): void;
+  /** Nothing more is handed out; who waits gets undefined. */
+  shutDown(): void;
+  readonly depth: number;
+  /** Start times of the work in progress, by the queue's clock. */
+  readonly inProgress: () => readonly number[];
+}
+
+interface Waiting {
+  readonly since: number;
+  readonly priority: Priority;
+}
+
+interface Delayed {
+  readonly at: number;
+  readonly priority: Priority;
+  readonly cancel: () => void;
+}
+
+const IGNORE: WorkQueueMetrics = { added: () => undefined, taken: () => undefined, finished: () => undefined };
+const higher = (a: Priority, b: Priority): Priority => (a === 'live' || b === 'live' ? 'live' : 'resync');
+
+export function createWorkQueue(clock: Clock, metrics: WorkQueueMetrics = IGNORE): WorkQueue {
+  // Maps keep insertion order: each is a FIFO queue that can be searched.
+  const queues: Record<Priority, Map<string, Waiting>> = { live: new Map(), resync: new Map() };
+  /** Added while being worked on. */
+  const again = new Map<string, Waiting>();
+  const processing = new Map<string, number>();
+  const delayed = new Map<string, Delayed>();
+  const takers: ((key: string | undefined) => void)[] = [];
+  let down = false;
+
+  function enqueue(key: string, waiting: Waiting): void {
+    const { live, resync } = queues;
+    const queued = live.get(key) ?? resync.get(key);
+    if (!queued) queues[waiting.priority].set(key, waiting);
+    else if (queued.priority === 'resync' && waiting.priority === 'live') {
+      resync.delete(key);
+      live.set(key, { since: queued.since, priority: 'live' });
+    }
+  }
+
+  function hand(): void {
+    while (takers.length > 0) {
+      const next = first();
+      if (next === undefined) return;
+      takers.shift()?.(next);
+    }
+  }
+
+  function first(): string | undefined {
+    for (const queue of [queues.live, queues.resync]) {
+      for (const [key, { since }] of queue) {
+        queue.delete(key);
+        processing.set(key, clock.now());
+        metrics.taken((clock.now() - since) / 1000);
+        return key;
+      }
+    }
+    return undefined;
+  }
+
+  function add(key: string, priority: Priority = 'live'): void {
+    if (down) return;
+    const waiting = { since: clock.now(), priority };
+    const before = again.get(key);
+    if (!before && !queues.live.has(key) && !queues.resync.has(key)) metrics.added();
+    if (processing.has(key))
+      again.set(key, before ? { ...before, priority: higher(before.priority, priority) } : waiting);
+    else enqueue(key, waiting);
+    hand();
+  }
+
+  return {
+    add,
+    addAfter(key, delayMs, priority = 'live') {
+      if (down) return;
+      if (delayMs <= 0) {
+        add(key, priority);
+        return;
+      }
+      const pending = delayed.get(key);
+      const at = Math.min(clock.now() + delayMs, pending?.at ?? Infinity);
+      const strongest = higher(priority, pending?.priority ?? priority);
+      pending?.cancel();
+      const cancel = clock.setTimeout(() => {
+        delayed.delete(key);
+        add(key, strongest);
+      }, at - clock.now());
+      delayed.set(key, { at, priority: strongest, cancel });
+    },
+    take: async () => {
+      if (down) return undefined;
+      const key = first();
+      return key ?? (await new Promise<string | undefined>((resolve) => takers.push(resolve)));
+    },
+    done(key) {
+      const started = processing.get(key);
+      if (started === undefined) return;
+      processing.delete(key);
+      metrics.finished((clock.now() - started) / 1000);
+      const waiting = again.get(key);
+      again.delete(key);
+      if (!waiting || down) return;
+      enqueue(key, waiting);
+      hand();
+    },
+    shutDown() {
+      down = true;
+      for (const { cancel } of delayed.values()) cancel();
+      for (const map of [queues.live, queues.resync, again, delayed]) map.clear();
+      for (const taker of takers.splice(0)) taker(undefined);
+    },
+    get depth() {
+      return queues.live.size + queues.resync.size;
+    },
+    inProgress: () => [...processing.values()],
+  };
+}
