@@ -15,8 +15,9 @@ export interface Exchange {
   /** Logged as they are: never input text, never keys. */
   readonly facts: Record<string, Fact>;
   error?: OpenAIError;
-  /** Aborted when the client is gone before its answer was written. */
+  /** Aborted when the client is gone before its answer was written, or by `abort`. */
   readonly gone: AbortSignal;
+  abort(reason: OpenAIError): void;
 }
 
 export interface FinishedExchange {
@@ -53,6 +54,7 @@ export function openExchange(
     startedAt: performance.now(),
     facts: {},
     gone: gone.signal,
+    abort: (reason) => gone.abort(reason),
   };
   exchanges.set(response, exchange);
   response.setHeader(REQUEST_ID, exchange.id);

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { ConfigError, readRuntimeConfig } from './config.ts';
+
+const MODEL = { KUBEMBED_MODEL: 'org/model' };
+
+describe('readRuntimeConfig', () => {
+  it('has a default for everything but the model', () => {
+    expect(readRuntimeConfig(MODEL, '/home/user')).toEqual({
+      model: 'org/model',
+      revision: 'main',
+      store: '/home/user/.cache/huggingface/hub',
+      hub: { offline: false },
+      host: '0.0.0.0',
+      port: 8080,
+      device: 'cpu',
+      precision: 'float32',
+      pooling: 'mean',
+      overlongInput: 'truncate',
+      maxQueueTokens: 1_048_576,
+      maxBodyBytes: 33_554_432,
+      drainMs: 25_000,
+      logLevel: 'info',
+      terminationLog: '/dev/termination-log',
+    });
+  });
+
+  it('computes in half precision on a GPU unless told otherwise', () => {
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_DEVICE: 'gpu' }).precision).toBe('float16');
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_DEVICE: 'gpu', KUBEMBED_PRECISION: 'float32' }).precision).toBe(
+      'float32',
+    );
+  });
+
+  it('reads the variables of Hugging Face tools', () => {
+    const config = readRuntimeConfig({
+      ...MODEL,
+      HF_HOME: '/hf',
+      HF_ENDPOINT: 'http://hub',
+      HF_TOKEN: 't',
+      HF_HUB_OFFLINE: '1',
+    });
+    expect(config.store).toBe('/hf/hub');
+    expect(config.hub).toEqual({ endpoint: 'http://hub', token: 't', offline: true });
+  });
+
+  it('takes an empty value for none, as pod templates write it', () => {
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_PINNED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
+      readRuntimeConfig(MODEL),
+    );
+  });
+
+  it('names every fault at once', () => {
+    const read = () => readRuntimeConfig({ KUBEMBED_PORT: 'x', KUBEMBED_TREADS: '1', KUBEMBED_POOLING: 'max' });
+    expect(read).toThrow(ConfigError);
+    for (const name of ['KUBEMBED_MODEL', 'KUBEMBED_PORT', 'KUBEMBED_TREADS: unknown', 'KUBEMBED_POOLING'])
+      expect(read).toThrow(name);
+  });
+
+  it('does not mistake the variables of a Service called kubembed for its own', () => {
+    const links = {
+      KUBEMBED_SERVICE_HOST: '10.0.0.1',
+      KUBEMBED_SERVICE_PORT_HTTP: '80',
+      KUBEMBED_PORT_80_TCP_ADDR: '10.0.0.1',
+      KUBEMBED_ROUTER_PORT: 'tcp://10.0.0.1:80',
+    };
+    expect(readRuntimeConfig({ ...MODEL, ...links })).toEqual(readRuntimeConfig(MODEL));
+  });
+});
