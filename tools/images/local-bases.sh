@@ -39,7 +39,7 @@ make_node_base() {
   folder=$(store mount "$container")
   mkdir -p "$folder/usr/local/lib/node_modules" "$folder/etc/ssl/certs"
   cp -L "$ROOT/node_modules/node/bin/node" "$folder/usr/local/bin/node"
-  cp -r "$(npm root -g)/npm" "$folder/usr/local/lib/node_modules/npm"
+  cp -r "$(dirname "$(realpath "$(command -v npm)")")/.." "$folder/usr/local/lib/node_modules/npm"
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$folder/usr/local/bin/npm"
   ln -s ../lib/node_modules/npm/bin/npx-cli.js "$folder/usr/local/bin/npx"
   if [ -f $CERTIFICATES ]; then

@@ -89,3 +89,21 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels: {{- include "kubembed.selector" . | nindent 8 }}
 {{- end -}}
+
+{{/* The `runtime` values as the operator's KUBEMBED_RUNTIME_DEFAULTS: empty settings left out, scrape annotations and pull secrets added. */}}
+{{- define "kubembed.runtimeDefaults" -}}
+{{- $defaults := dict -}}
+{{- range $key, $value := .Values.runtime -}}
+{{- if has $key (list "cpu" "gpu") -}}
+{{- $profile := dict -}}
+{{- range $field, $setting := $value -}}{{- if $setting -}}{{- $_ := set $profile $field $setting -}}{{- end -}}{{- end -}}
+{{- $_ := set $defaults $key $profile -}}
+{{- else if $value -}}
+{{- $_ := set $defaults $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- $scrape := include "kubembed.scrapeAnnotations" (dict "root" . "port" 8080) | fromYaml -}}
+{{- with merge (dict) .Values.runtime.podAnnotations $scrape -}}{{- $_ := set $defaults "podAnnotations" . -}}{{- end -}}
+{{- with .Values.images.pullSecrets -}}{{- $_ := set $defaults "imagePullSecrets" . -}}{{- end -}}
+{{- toJson $defaults -}}
+{{- end -}}

@@ -1,0 +1,18 @@
+{{/* Rights of the operator over models and their children. No Secrets: tokens are named in pod specs, never read. */}}
+{{- define "kubembed.operatorRules" -}}
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels/status], verbs: [get, patch, update] }
+# For owner references that block deletion, where the server asks for this right.
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels/finalizers], verbs: [update] }
+- { apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [services, serviceaccounts, configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
+- { apiGroups: [""], resources: [events], verbs: [create, patch] }
+{{- end -}}
+
+{{/* Rights of the router: it reads names and addresses, and writes nothing. */}}
+{{- define "kubembed.routerRules" -}}
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [get, list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
+{{- end -}}
