@@ -139,7 +139,7 @@ const listOnce = async (hub: HubHttp, asked: Asked, signal: AbortSignal): Promis
   if (listing !== undefined) return listing;
   throw new ModelError(
     'HubUnreachable',
-    `${hub.endpoint} answered something else than a model's description; check HF_ENDPOINT`,
+    `${asked.modelId}: ${hub.endpoint} answered something else than a model's description; check HF_ENDPOINT`,
   );
 };
 
@@ -167,7 +167,10 @@ const headOnce = async (hub: HubHttp, asked: Asked, name: string, signal: AbortS
   const etag = unquote(response.headers['x-linked-etag'] ?? response.headers['etag'] ?? '');
   const size = Number(response.headers['x-linked-size'] ?? response.headers['content-length'] ?? Number.NaN);
   if (!isEtag(etag) || !Number.isSafeInteger(size)) {
-    throw new ModelError('HubUnreachable', `${hub.endpoint} tells neither size nor hash of ${name}; check HF_ENDPOINT`);
+    throw new ModelError(
+      'HubUnreachable',
+      `${asked.modelId}: ${hub.endpoint} tells neither size nor hash of ${name}; check HF_ENDPOINT`,
+    );
   }
   return { name, size, etag };
 };

@@ -434,7 +434,6 @@ if (import.meta.main) {
   });
   if (values.store !== undefined) commitStore(server, values.store);
   if (values.dir !== undefined) commitFolder(server, values.dir);
-  for (const modelId of values.gated ?? [])
-    server.commit(modelId, { 'config.json': Buffer.from('{}') }, { gated: true });
+  for (const modelId of values.gated ?? []) server.gate(modelId);
   console.log(JSON.stringify({ endpoint: server.endpoint, cdn: server.cdnOrigin }));
 }
