@@ -1,5 +1,7 @@
 // The router's configuration: one schema over the environment, with defaults that suit a pod.
 import { z } from 'zod';
+import { LOG_LEVELS } from '../common/obs/log.ts';
+import type { LogLevel } from '../common/obs/log.ts';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
 const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
@@ -14,7 +16,7 @@ const environment = z.object({
   KUBEMBED_NAMESPACE: z.string().min(1).optional(),
   KUBEMBED_REQUEST_SECONDS: count(600),
   KUBEMBED_CONNECT_TIMEOUT_MS: count(500),
-  KUBEMBED_MAX_BODY_BYTES: count(64 * 1024 * 1024),
+  KUBEMBED_MAX_BODY_BYTES: count(32 * 1024 * 1024),
   KUBEMBED_HOLD_MAX_REQUESTS: count(2000),
   KUBEMBED_HOLD_MAX_BYTES: count(64 * 1024 * 1024),
   KUBEMBED_HOLD_SECONDS: count(300),
@@ -23,7 +25,9 @@ const environment = z.object({
   KUBEMBED_SPLIT: flag.default(true),
   KUBEMBED_SLOW_START_SECONDS: count(10),
   KUBEMBED_DRAIN_SECONDS: count(25),
-  KUBEMBED_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** After SIGTERM: not ready, but still taking requests, until load balancers have heard of it. */
+  KUBEMBED_LINGER_SECONDS: z.coerce.number().min(0).default(0),
+  KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
   /** File of API keys (docs: sha256 of each key, never the key). Absent: no keys are asked for. */
   KUBEMBED_API_KEYS_FILE: z.string().min(1).optional(),
   /** `namespace/name` of a Secret with the same content under `keys.yaml`. */
@@ -50,8 +54,9 @@ export interface RouterConfig {
   /** `targetMs` 0 switches splitting off. */
   readonly split: { readonly targetMs: number };
   readonly slowStartMs: number;
+  readonly lingerMs: number;
   readonly drainMs: number;
-  readonly logLevel: string;
+  readonly logLevel: LogLevel;
   readonly keys: { readonly file?: string; readonly secret?: { readonly namespace: string; readonly name: string } };
   readonly cache: { readonly models: readonly string[]; readonly maxBytes: number };
 }
@@ -66,8 +71,12 @@ const keySource = (file: string | undefined, secret: string | undefined): Router
   };
 };
 
+/** Empty counts as unset; in a namespace with a Service named kubembed, Kubernetes sets KUBEMBED_PORT to its address. */
+const isGiven = ([, value]: readonly [string, string | undefined]): boolean =>
+  value !== undefined && value !== '' && !value.startsWith('tcp://');
+
 export const readRouterConfig = (env: Readonly<Record<string, string | undefined>>): RouterConfig => {
-  const given = environment.parse(env);
+  const given = environment.parse(Object.fromEntries(Object.entries(env).filter(isGiven)));
   return {
     host: given.KUBEMBED_HOST,
     port: given.KUBEMBED_PORT,
@@ -84,6 +93,7 @@ export const readRouterConfig = (env: Readonly<Record<string, string | undefined
     },
     split: { targetMs: given.KUBEMBED_SPLIT ? given.KUBEMBED_SPLIT_MILLISECONDS : 0 },
     slowStartMs: given.KUBEMBED_SLOW_START_SECONDS * 1000,
+    lingerMs: given.KUBEMBED_LINGER_SECONDS * 1000,
     drainMs: given.KUBEMBED_DRAIN_SECONDS * 1000,
     logLevel: given.KUBEMBED_LOG_LEVEL,
     keys: keySource(given.KUBEMBED_API_KEYS_FILE, given.KUBEMBED_API_KEYS_SECRET),

@@ -1,8 +1,27 @@
-// startRouter's contract: what a router needs and what a running one offers. `main.ts` and local mode call it.
+// startRouter: wires discovery, fleet, admission and the two listeners into one running router. `main.ts` and local mode call it.
+import { randomUUID } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { createBodyReader } from '../common/http/body.ts';
+import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
+import { startServer } from '../common/http/server.ts';
+import { createRegistry } from '../common/obs/metrics.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { createDemandBook } from './admission/demand.ts';
+import { createInternalApp, createPublicApp } from './app.ts';
 import type { RouterConfig } from './config.ts';
+import { startDiscovery } from './discovery.ts';
+import { createDeliver } from './dispatch/deliver.ts';
+import { createModelMemories } from './dispatch/models.ts';
+import { createGauges } from './gauges.ts';
+import { createRouterMetrics } from './metrics.ts';
+import { createDemandStream } from './routes/demand.ts';
+import type { RouteTable } from './routing/table.ts';
+import { createFleet } from './upstream/fleet.ts';
+import { startPatrol } from './upstream/patrol.ts';
+import { createPools } from './upstream/pools.ts';
 
 /** Monotonic milliseconds, and a source of randomness in [0, 1). */
 export interface RouterClock {
@@ -18,6 +37,8 @@ export interface RouterOptions {
   /** Where metrics are registered; a fresh one when absent. */
   readonly registry?: Registry;
   readonly clock?: RouterClock;
+  /** The package's, for the OpenAPI document. */
+  readonly version?: string;
 }
 
 export interface RunningRouter {
@@ -33,7 +54,122 @@ export interface RunningRouter {
   readonly close: () => Promise<void>;
 }
 
+const SYSTEM_CLOCK: RouterClock = { now: () => performance.now(), random: () => Math.random() };
+/** Bodies of this many times the limit may be held at once. */
+const BODIES_AT_ONCE = 4;
+
+/** Everything between the API server and the listeners. */
+const assemble = (options: RouterOptions, registry: Registry) => {
+  const { config, client, log, clock = SYSTEM_CLOCK } = options;
+  const { now, random } = clock;
+  const pools = createPools(config.connectMs);
+  const memories = createModelMemories(config.hold);
+  const fleet = createFleet({
+    now,
+    random,
+    slowStartMs: config.slowStartMs,
+    onEject: ({ id, model }) => {
+      log.warn({ endpoint: id, model }, 'Endpoint ejected');
+      metrics.ejected(model);
+    },
+    onGone: pools.drop,
+  });
+  const demand = createDemandBook({
+    instance: randomUUID(),
+    now,
+    onWake: (model) => {
+      log.info({ model }, 'Waking a model without endpoints');
+      metrics.activated(model);
+      stream.push();
+    },
+  });
+
+  const onTable = (table: RouteTable): void => {
+    const isServed = (key: string): boolean => table.byKey.has(key);
+    fleet.sync(table.byKey.values());
+    for (const [key, { endpoints }] of table.byKey) {
+      const tookMs = endpoints.length > 0 ? demand.awake(key) : undefined;
+      if (tookMs !== undefined) metrics.coldStart(key, tookMs);
+    }
+    memories.pump();
+    memories.keep(isServed);
+    for (const key of demand.models()) if (!isServed(key)) demand.forget(key);
+    metrics.keep(isServed);
+  };
+
+  const discovery = startDiscovery({
+    client,
+    ...(config.namespace !== undefined && { namespace: config.namespace }),
+    log,
+    random,
+    now,
+    onTable,
+  });
+  const { table, isSynced } = discovery;
+  const metrics = createRouterMetrics(registry, createGauges({ table, isSynced, fleet, memories }));
+  const stream = createDemandStream(() =>
+    demand.snapshot((model) => ({
+      heldRequests: memories.known(model)?.hold.size() ?? 0,
+      capacityTokensPerSecond: fleet.capacity(table().byKey.get(model)?.endpoints ?? []),
+    })),
+  );
+  const deliver = createDeliver({ table, fleet, pools, memories, demand, metrics, now });
+  const endPatrol = startPatrol({ fleet, pools, now, onReturn: () => memories.pump() });
+  return { pools, memories, fleet, demand, discovery, table, isSynced, metrics, stream, deliver, endPatrol, now };
+};
+
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
-  await Promise.resolve();
-  throw new Error(`not wired yet: ${options.config.host}`);
+  const { config, log, registry = createRegistry(), version = 'development' } = options;
+  const parts = assemble(options, registry);
+  const { discovery, stream, pools } = parts;
+  const parser = createEmbeddingParser();
+  const bodies = createBodyReader({
+    maxBytes: config.maxBodyBytes,
+    maxTotalBytes: config.maxBodyBytes * BODIES_AT_ONCE,
+  });
+  let draining = false;
+  const isDraining = (): boolean => draining;
+  const publicServer = await startServer({
+    host: config.host,
+    port: config.port,
+    handler: createPublicApp({
+      ...parts,
+      log,
+      registry,
+      bodies,
+      parser,
+      isDraining,
+      version,
+      requestMs: config.requestMs,
+      splitMs: config.split.targetMs,
+    }),
+  });
+  const internalServer = await startServer({
+    host: config.internalHost,
+    port: config.internalPort,
+    handler: createInternalApp({ log, registry, demand: stream.handler, isSynced: parts.isSynced, isDraining }),
+  });
+  log.info({ url: publicServer.url, internalUrl: internalServer.url }, 'Router listens');
+
+  const shutDown = async (): Promise<void> => {
+    draining = true;
+    // Whoever sends requests here learns of it from the probe first; refusing them before that would lose some.
+    if (config.lingerMs > 0) await sleep(config.lingerMs);
+    const cut = await publicServer.drain(AbortSignal.timeout(config.drainMs));
+    log.info({ cut }, 'Router drained');
+    stream.close();
+    await internalServer.drain(AbortSignal.timeout(1000));
+    parts.endPatrol();
+    discovery.stop();
+    await Promise.all([pools.close(), parser.close()]);
+  };
+  let closing: Promise<void> | undefined;
+
+  return {
+    url: publicServer.url,
+    internalUrl: internalServer.url,
+    ready: () => parts.isSynced() && !draining,
+    synced: discovery.synced,
+    close: async () => await (closing ??= shutDown()),
+  };
 };

@@ -22,6 +22,8 @@ export interface ChooseOptions {
   readonly slowStartMs: number;
   /** Endpoints that this request has already failed on. */
   readonly tried: ReadonlySet<string>;
+  /** Shards of one request must not meet by chance: they look at all endpoints instead of two. */
+  readonly thorough?: boolean;
 }
 
 const FRESH_SHARE = 0.1;
@@ -47,6 +49,12 @@ const betterOfTwo = (candidates: readonly Candidate[], options: ChooseOptions): 
   return b !== undefined && score(b, options) < score(a, options) ? b : a;
 };
 
+const bestOfAll = (candidates: readonly Candidate[], options: ChooseOptions): Candidate | undefined =>
+  candidates.reduce<Candidate | undefined>(
+    (best, one) => (best === undefined || score(one, options) < score(best, options) ? one : best),
+    undefined,
+  );
+
 export type Choice =
   | { readonly kind: 'endpoint'; readonly id: string }
   /** Every endpoint that could take it is at its cap: wait for a slot. */
@@ -60,9 +68,7 @@ export const choose = (candidates: readonly Candidate[], options: ChooseOptions)
   const healthy = untried.filter(({ ejected }) => !ejected);
   const open = healthy.length > 0 ? healthy : untried;
   if (open.length === 0) return { kind: 'none' };
-  const best = betterOfTwo(
-    open.filter(({ inFlight, limit }) => inFlight < limit),
-    options,
-  );
+  const free = open.filter(({ inFlight, limit }) => inFlight < limit);
+  const best = options.thorough === true ? bestOfAll(free, options) : betterOfTwo(free, options);
   return best ? { kind: 'endpoint', id: best.id } : { kind: 'saturated' };
 };

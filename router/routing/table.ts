@@ -1,6 +1,6 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import type { EndpointSlice } from '../../kube/resources.ts';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../operator/api/types.ts';
 import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../operator/api/names.ts';
 import { blockedBy, isTrue, waitingFor } from './condition.ts';
 import type { Cause } from './condition.ts';
@@ -22,8 +22,9 @@ export interface ServedModel {
   /** Unix seconds. */
   readonly created: number;
   readonly endpoints: readonly RouteEndpoint[];
-  /** Longest input in tokens, once known. */
-  readonly maxTokens?: number;
+  readonly aliases: readonly string[];
+  /** Known once the weights were read. */
+  readonly embedding?: NonNullable<EmbeddingModelStatus['embedding']>;
   readonly revision?: string;
   /** Set when the model cannot come up; the reason to give. */
   readonly blocked?: Cause;
@@ -99,9 +100,10 @@ const serve = (
     key: modelKey(resource),
     model: spec.model,
     names,
+    aliases: names.filter((name) => name !== spec.model),
     created: seconds(metadata.creationTimestamp),
     endpoints,
-    ...(status?.embedding && { maxTokens: status.embedding.maxTokens }),
+    ...(status?.embedding && { embedding: status.embedding }),
     ...(status?.revision !== undefined && { revision: status.revision }),
     ...(blocked && { blocked }),
     ...(waiting && { waiting }),

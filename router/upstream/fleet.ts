@@ -36,6 +36,7 @@ export interface Lease {
 export interface PickRequest {
   readonly tokens: number;
   readonly tried: ReadonlySet<string>;
+  readonly thorough: boolean;
 }
 
 export interface FleetOptions {
@@ -158,12 +159,13 @@ export const createFleet = (options: FleetOptions): Fleet => {
     }));
   };
 
-  const pick: Fleet['pick'] = (endpoints, { tokens, tried }) => {
+  const pick: Fleet['pick'] = (endpoints, { tokens, tried, thorough }) => {
     const choice = choose(candidates(of(endpoints)), {
       draws: [random(), random()],
       requestTokens: tokens,
       slowStartMs: options.slowStartMs,
       tried,
+      thorough,
     });
     const endpoint = choice.kind === 'endpoint' ? states.get(choice.id) : undefined;
     if (endpoint === undefined) return { none: choice.kind === 'saturated' ? 'saturated' : 'none' };

@@ -1,0 +1,79 @@
+// The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
+import type { Express } from 'express';
+import type { Registry } from 'prom-client';
+import { createApp } from '../common/http/app.ts';
+import type { AppOptions, Handler } from '../common/http/app.ts';
+import { docsRoutes } from '../common/http/docs.ts';
+import type { FinishedExchange } from '../common/http/exchange.ts';
+import type { Log } from '../common/obs/log.ts';
+import { metricsHandler } from '../common/obs/metrics.ts';
+import { openApiDocument } from '../common/openai/document.ts';
+import { UNKNOWN } from './metrics.ts';
+import type { RouterMetrics } from './metrics.ts';
+import { embeddingsHandler } from './routes/embeddings.ts';
+import type { EmbeddingsDeps } from './routes/embeddings.ts';
+import { healthRoutes } from './routes/health.ts';
+import { modelsRoutes } from './routes/models.ts';
+
+const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand'];
+const EMBEDDINGS: ReadonlySet<string | undefined> = new Set(['/v1/embeddings', '/embeddings']);
+
+const observe =
+  (metrics: RouterMetrics) =>
+  ({ exchange, status, seconds }: FinishedExchange): void => {
+    if (!EMBEDDINGS.has(exchange.route)) return;
+    const { model, upstreamStatus } = exchange.facts;
+    const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
+    metrics.finished({
+      model: typeof model === 'string' ? model : UNKNOWN,
+      status,
+      seconds,
+      ...(reason !== undefined && { reason }),
+    });
+  };
+
+export interface PublicDeps extends EmbeddingsDeps {
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly isDraining: () => boolean;
+  readonly version: string;
+  readonly before?: NonNullable<AppOptions['before']>;
+}
+
+export const createPublicApp = (deps: PublicDeps): Express => {
+  const { log, registry, metrics, version, before } = deps;
+  const embeddings = embeddingsHandler(deps);
+  return createApp({
+    log,
+    quiet: QUIET,
+    onFinish: observe(metrics),
+    ...(before && { before }),
+    routes: {
+      '/v1/embeddings': { post: embeddings },
+      '/embeddings': { post: embeddings },
+      ...modelsRoutes(deps),
+      ...healthRoutes(deps),
+      '/metrics': { get: metricsHandler(registry) },
+      ...docsRoutes(openApiDocument(version)),
+    },
+  });
+};
+
+export interface InternalDeps {
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly demand: Handler;
+  readonly isSynced: () => boolean;
+  readonly isDraining: () => boolean;
+}
+
+export const createInternalApp = (deps: InternalDeps): Express =>
+  createApp({
+    log: deps.log,
+    quiet: QUIET,
+    routes: {
+      '/internal/demand': { get: deps.demand },
+      '/metrics': { get: metricsHandler(deps.registry) },
+      ...healthRoutes(deps),
+    },
+  });
