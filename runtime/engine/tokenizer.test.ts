@@ -1,0 +1,111 @@
+import { readFileSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadTokenizer } from './tokenizer.ts';
+
+const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
+const texts = JSON.parse(readFileSync(join(fixtures, 'tokenizers/texts.json'), 'utf8')) as string[];
+
+const words = (file: string): Uint16Array => {
+  const bytes = readFileSync(join(fixtures, file));
+  return new Uint16Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+};
+
+/** Lists written one after the other, each after its length. */
+function lists(file: string): number[][] {
+  const data = words(file);
+  const found: number[][] = [];
+  for (let at = 0; at < data.length; at += 1 + data[at]!) found.push([...data.subarray(at + 1, at + 1 + data[at]!)]);
+  return found;
+}
+
+const KINDS = [
+  { kind: 'wordpiece', folder: 'minilm' },
+  { kind: 'byte-level-bpe', folder: 'tokenizers/byte-level-bpe' },
+  { kind: 'unigram', folder: 'tokenizers/unigram' },
+];
+
+describe.each(KINDS)('native tokenizer, $kind', ({ kind, folder }) => {
+  const golden = lists(`tokenizers/${kind}/ids.u16`);
+
+  it('gives the ids of the Rust tokenizers for 2,000 texts', async () => {
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, folder), maxTokens: 8192 });
+    expect(tokenizer.implementation).toBe('native');
+    const results = await Promise.all(texts.map((text) => tokenizer.encode(text)));
+    for (const [index, { ids, untruncated }] of results.entries()) {
+      expect([...ids], JSON.stringify(texts[index])).toEqual(golden[index]);
+      expect(untruncated).toBe(ids.length);
+    }
+  });
+
+  it('cuts as the Rust tokenizers do, keeping the final special token, and says how long the text was', async () => {
+    const maxTokens = 32;
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, folder), maxTokens });
+    const cut = lists(`tokenizers/${kind}/ids-truncated-32.u16`);
+    let next = 0;
+    for (const [index, text] of texts.entries()) {
+      const whole = golden[index]!;
+      const { ids, untruncated } = await tokenizer.encode(text);
+      expect([...ids]).toEqual(whole.length > maxTokens ? cut[next++] : whole);
+      if (text.length <= maxTokens * 16) expect(untruncated).toBe(whole.length);
+      else expect(untruncated > maxTokens).toBe(whole.length > maxTokens);
+    }
+    expect(next).toBe(cut.length);
+  });
+});
+
+describe('long texts', () => {
+  it('gives of a text far beyond the limit what the whole text would give', async () => {
+    const folder = join(fixtures, 'minilm');
+    const tokenizer = await loadTokenizer({ folder, maxTokens: 32 });
+    const unlimited = await loadTokenizer({ folder, maxTokens: 1_000_000 });
+    const long = texts.filter((text) => text.trim() !== '');
+    for (let start = 0; start < long.length; start += 50) {
+      const text = long.slice(start, start + 200).join(' ');
+      const whole = (await unlimited.encode(text)).ids;
+      expect([...(await tokenizer.encode(text)).ids]).toEqual([...whole.subarray(0, 31), whole.at(-1)]);
+    }
+  });
+
+  it.each([['!'], ['a'], ['a '], ['好'], ['😀'], [' '], ['e\u0301']])(
+    'answers a megabyte of %j from its beginning',
+    async (unit) => {
+      const tokenizer = await loadTokenizer({ folder: join(fixtures, 'minilm'), maxTokens: 256 });
+      const { ids } = await tokenizer.encode(unit.repeat(1_000_000 / unit.length));
+      const { ids: shorter } = await tokenizer.encode(unit.repeat(256 * 256 + 8));
+      expect(ids).toEqual(shorter);
+    },
+  );
+});
+
+describe('transformers.js tokenizer', () => {
+  let folder = '';
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kubembed-tokenizer-'));
+    for (const name of ['tokenizer.json', 'tokenizer_config.json', 'config.json']) {
+      await cp(join(fixtures, 'minilm', name), join(folder, name));
+    }
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('gives the same ids for common texts and keeps the final special token', async () => {
+    const options = { folder, maxTokens: 32 };
+    const script = await loadTokenizer({ ...options, implementation: 'javascript' });
+    const native = await loadTokenizer({ ...options, implementation: 'native' });
+    expect(script.implementation).toBe('javascript');
+    expect(script.finalToken).toBe(native.finalToken);
+    for (const text of ['Hello world', '', 'naïve café', 'a b '.repeat(100), 'The quick brown fox. '.repeat(1000)]) {
+      expect((await script.encode(text)).ids).toEqual((await native.encode(text)).ids);
+    }
+  });
+});
+
+it('says which folder has no usable tokenizer', async () => {
+  await expect(loadTokenizer({ folder: join(fixtures, 'nowhere'), maxTokens: 32 })).rejects.toMatchObject({
+    reason: 'TokenizerUnusable',
+    message: expect.stringContaining('nowhere') as string,
+  });
+});

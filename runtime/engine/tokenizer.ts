@@ -1,0 +1,149 @@
+// Owns the tokenizer packages: text → token ids exactly as the Rust tokenizers give them, cut to the model's limit.
+import { access } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Tokenizer as NativeTokenizer } from 'tokenizers';
+import { EngineStartError } from './errors.ts';
+
+export interface Tokens {
+  readonly ids: Int32Array;
+  /** Tokens before the cut; a lower bound for texts too long to be read to their end. */
+  readonly untruncated: number;
+}
+
+export interface Tokenizer {
+  readonly implementation: 'native' | 'javascript';
+  encode(text: string): Promise<Tokens>;
+  /** Special token that ends every text, when there is one. */
+  readonly finalToken: number | undefined;
+}
+
+/** Tokens of a text, or of the beginning of one, with the cut applied. */
+type Encode = (text: string) => Promise<Tokens>;
+
+/** Characters looked at first, per token of the limit: four times what English needs. */
+const FIRST_LOOK = 16;
+/** Characters looked at in all, per token of the limit. */
+const LAST_LOOK = 256;
+/** Tokens beyond the limit that the part looked at must give: the cut may change the last word of that part. */
+const MARGIN = 64;
+
+const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800;
+
+/** The first `length` units of a text, never half a character. */
+const beginning = (text: string, length: number): string =>
+  text.slice(0, isHighSurrogate(text.charCodeAt(length - 1)) ? length - 1 : length);
+
+/**
+ * Looks at a growing beginning of the text until it gives clearly more tokens than the model takes: what follows can then
+ * not change the result, and a megabyte costs no more than a page. Words of thousands of characters are looked at up to
+ * `LAST_LOOK`; what is beyond that is ignored.
+ */
+export function lookingAtBeginning(encode: Encode, maxTokens: number): Encode {
+  return async (text) => {
+    const last = maxTokens * LAST_LOOK;
+    for (let length = maxTokens * FIRST_LOOK; length < text.length; length *= 4) {
+      const tokens = await encode(beginning(text, Math.min(length, last)));
+      if (tokens.untruncated >= maxTokens + MARGIN || length >= last) return tokens;
+    }
+    return await encode(text.length > last ? beginning(text, last) : text);
+  };
+}
+
+function requireRoom(maxTokens: number, specialTokens: number): void {
+  if (maxTokens > specialTokens) return;
+  throw new RangeError(`a limit of ${maxTokens} tokens leaves no room beside ${specialTokens} special tokens`);
+}
+
+async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokenizer> {
+  const { Tokenizer: Native } = await import('tokenizers');
+  const tokenizer: NativeTokenizer = Native.fromFile(file);
+  // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
+  tokenizer.disablePadding();
+  tokenizer.disableTruncation();
+  const sample = await tokenizer.encode('a');
+  const mask = sample.getSpecialTokensMask();
+  const suffix = Int32Array.from(sample.getIds().slice(mask.lastIndexOf(0) + 1));
+  requireRoom(maxTokens, mask.filter((special) => special === 1).length);
+  const encode: Encode = async (text) => {
+    // Runs on libuv's pool, off this thread.
+    const ids = Int32Array.from((await tokenizer.encode(text)).getIds());
+    if (ids.length <= maxTokens) return { ids, untruncated: ids.length };
+    // What comes before the suffix is kept as far as there is room: the Rust tokenizers cut before they add it.
+    const cut = ids.slice(0, maxTokens);
+    cut.set(suffix, maxTokens - suffix.length);
+    return { ids: cut, untruncated: ids.length };
+  };
+  return { implementation: 'native', encode: lookingAtBeginning(encode, maxTokens), finalToken: suffix.at(-1) };
+}
+
+/** Length of the longest common end of two lists. */
+function commonEnd(a: readonly number[], b: readonly number[]): number {
+  let length = 0;
+  while (length < Math.min(a.length, b.length) && a.at(-1 - length) === b.at(-1 - length)) length++;
+  return length;
+}
+
+/**
+ * transformers.js, for platforms without a native binary and for repositories without tokenizer.json. It cuts after adding
+ * the special tokens, losing the last one, so the cut is made here.
+ */
+async function javascriptTokenizer(folder: string, maxTokens: number): Promise<Tokenizer> {
+  const { AutoTokenizer, env } = await import('@huggingface/transformers');
+  env.allowRemoteModels = false;
+  env.localModelPath = '';
+  const tokenizer = await AutoTokenizer.from_pretrained(folder, { local_files_only: true });
+  const bare = tokenizer.encode('a', { add_special_tokens: false });
+  const framed = tokenizer.encode('a');
+  // Compared by their ends, because a text may itself begin with the special token's id.
+  const other = tokenizer.encode('b');
+  const suffix = framed.slice(framed.length - commonEnd(framed, other));
+  const prefix = framed.slice(0, framed.length - suffix.length - bare.length);
+  const room = maxTokens - prefix.length - suffix.length;
+  requireRoom(maxTokens, maxTokens - room);
+  const encode: Encode = (text) => {
+    const ids = tokenizer.encode(text, { add_special_tokens: false });
+    const kept = [...prefix, ...ids.slice(0, room), ...suffix];
+    return Promise.resolve({ ids: Int32Array.from(kept), untruncated: kept.length + Math.max(0, ids.length - room) });
+  };
+  return { implementation: 'javascript', encode: lookingAtBeginning(encode, maxTokens), finalToken: suffix.at(-1) };
+}
+
+const exists = async (file: string): Promise<boolean> => {
+  try {
+    await access(file);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+async function nativeIsLoadable(): Promise<boolean> {
+  try {
+    await import('tokenizers');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export interface TokenizerOptions {
+  /** Folder of the model's own files. */
+  readonly folder: string;
+  /** Longest result, special tokens included. */
+  readonly maxTokens: number;
+  /** Default: native where it can be. */
+  readonly implementation?: 'native' | 'javascript';
+}
+
+export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
+  const file = join(folder, 'tokenizer.json');
+  try {
+    const native = implementation ? implementation === 'native' : (await exists(file)) && (await nativeIsLoadable());
+    return await (native ? nativeTokenizer(file, maxTokens) : javascriptTokenizer(folder, maxTokens));
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error);
+    throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${words}`, {
+      cause: error,
+    });
+  }
+}
