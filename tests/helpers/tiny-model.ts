@@ -5,8 +5,9 @@ const BERT = new URL('../fixtures/architectures/bert/', import.meta.url);
 const SPECIAL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
 
 const letters = 'abcdefghijklmnopqrstuvwxyz0123456789'.split('');
+const PUNCTUATION = '.,!?-()[]:;/'.split('');
 /** 5 + 36 + 36 + 32 tokens: within the fixture's vocabulary of 120. */
-const TOKENS = [...SPECIAL, ...letters, ...letters.map((letter) => `##${letter}`), ...'.,!?-\'"()[]:;/'];
+const TOKENS = [...SPECIAL, ...letters, ...letters.map((letter) => `##${letter}`), ...PUNCTUATION];
 
 const special = (name: string) => ({ id: name, ids: [TOKENS.indexOf(name)], tokens: [name] });
 
@@ -60,8 +61,8 @@ const tokenizer = {
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 
 /** File name → content, as a repository on the hub holds it. 32 dimensions, at most 128 tokens, a token per letter. */
-export async function tinyModel(): Promise<ReadonlyMap<string, Buffer>> {
-  return new Map([
+export async function tinyModel(): Promise<Readonly<Record<string, Buffer>>> {
+  return Object.fromEntries([
     ['config.json', await readFile(new URL('config.json', BERT))],
     ['model.safetensors', await readFile(new URL('model.safetensors', BERT))],
     ['tokenizer.json', json(tokenizer)],

@@ -1,0 +1,189 @@
+// Local mode from the outside, as a person uses it: catalog, manifests, failure and recovery, nothing left behind.
+import { rm, writeFile, appendFile, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startHubServer } from '../helpers/hub-server.ts';
+import type { HubServer } from '../helpers/hub-server.ts';
+import { eventually, processesWith, startLocalProcess } from '../helpers/local-process.ts';
+import type { LocalProcess, LocalProcessOptions } from '../helpers/local-process.ts';
+import { tinyModel } from '../helpers/tiny-model.ts';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+
+let hub: HubServer;
+let store: string;
+let local: LocalProcess | undefined;
+
+beforeAll(async () => {
+  hub = await startHubServer();
+  const files = await tinyModel();
+  for (const id of ['tiny/one', 'tiny/two', 'tiny/three']) hub.commit(id, files);
+});
+afterAll(async () => {
+  await hub.close();
+});
+afterEach(async () => {
+  await local?.stop();
+  local = undefined;
+  await rm(store, { recursive: true, force: true });
+});
+
+async function start(options: LocalProcessOptions): Promise<LocalProcess> {
+  store = await mkdtemp(join(tmpdir(), 'kubembed-store-'));
+  local = await startLocalProcess({
+    ...options,
+    env: { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: store, KUBEMBED_LOG_LEVEL: 'warn', ...options.env },
+  });
+  return local;
+}
+
+const manifest = (name: string, spec: string): string =>
+  `apiVersion: kubembed.dev/v1alpha1\nkind: EmbeddingModel\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+
+interface Answer {
+  readonly data: { readonly embedding: number[] }[];
+  readonly model: string;
+  readonly usage: { readonly prompt_tokens: number };
+}
+
+async function vectorOf(response: Response): Promise<Answer> {
+  const text = await response.text();
+  expect(response.status, text).toBe(200);
+  return JSON.parse(text) as Answer;
+}
+
+async function errorOf(response: Response): Promise<{ status: number; code: string | null; message: string }> {
+  const { error } = (await response.json()) as { error: { code: string | null; message: string } };
+  return { status: response.status, code: error.code, message: error.message };
+}
+
+describe('local mode', () => {
+  it('wakes a model on its first request and answers with unit vectors', async () => {
+    const { embed, listModels } = await start({ supportedModels: 'tiny/one\ntiny/two\n' });
+    expect(await listModels()).toEqual(['tiny/one', 'tiny/two']);
+    const [one, two] = await Promise.all([
+      embed({ model: 'tiny/one', input: 'abc' }).then(vectorOf),
+      embed({ model: 'tiny/two', input: ['a', 'b'] }).then(vectorOf),
+    ]);
+    expect(one).toMatchObject({ model: 'tiny/one', usage: { prompt_tokens: 5 } });
+    expect(two.data).toHaveLength(2);
+    expect(Math.hypot(...(one.data[0]?.embedding ?? []))).toBeCloseTo(1, 5);
+  });
+
+  it('follows supported_models.txt while it runs', async () => {
+    const { embed, listModels, supportedModels } = await start({ supportedModels: 'tiny/one\ntiny/two\n' });
+    expect(await errorOf(await embed({ model: 'tiny/three', input: 'a' }))).toMatchObject({
+      status: 404,
+      code: 'model_not_found',
+    });
+    await appendFile(supportedModels, 'tiny/three\n');
+    await eventually(listModels, (ids) => ids.includes('tiny/three'));
+    await vectorOf(await embed({ model: 'tiny/three', input: 'a' }));
+    await writeFile(supportedModels, '# one is gone\ntiny/three\nnot a model id\n');
+    await eventually(listModels, (ids) => ids.length === 1);
+    expect(await errorOf(await embed({ model: 'tiny/one', input: 'a' }))).toMatchObject({ status: 404 });
+    await vectorOf(await embed({ model: 'tiny/three', input: 'b' }));
+    await eventually(
+      () => Promise.resolve(local?.output() ?? ''),
+      (text) => /line 3|:3/.test(text),
+    );
+  });
+
+  it('serves EmbeddingModel files, refuses what is not listed, and follows their changes', async () => {
+    const { embed, listModels, modelsDir, output } = await start({
+      supportedModels: 'tiny/one\n',
+      models: {
+        'a.yaml': `${manifest('unlisted', '{model: tiny/two}')}---\n${manifest('wrong', '{model: tiny/one, device: tpu}')}`,
+      },
+    });
+    expect(await listModels()).toEqual(['tiny/one']);
+    expect(await errorOf(await embed({ model: 'tiny/two', input: 'a' }))).toMatchObject({ status: 404 });
+    expect(await processesWith('KUBEMBED_MODEL=tiny/two')).toEqual([]);
+    expect(output()).toMatch(/a\.yaml: line \d+: spec\.device/);
+
+    const file = join(modelsDir, 'b.yml');
+    await writeFile(file, manifest('mine', '{model: tiny/one, aliases: [text-embedding-3-small]}'));
+    await eventually(
+      async () => (await embed({ model: 'text-embedding-3-small', input: 'a' })).status,
+      (status) => status === 200,
+    );
+    await rm(file);
+    await eventually(
+      async () => (await embed({ model: 'text-embedding-3-small', input: 'a' })).status,
+      (status) => status === 404,
+    );
+    await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
+  });
+
+  it('answers 503 in words while weights cannot be had, leaves others alone, and recovers by itself', async () => {
+    const { embed } = await start({ supportedModels: 'tiny/one\ntiny/two\n' });
+    await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
+    hub.faults = [{ match: 'tiny/two', status: 503 }];
+    const refused = await eventually(
+      async () => await errorOf(await embed({ model: 'tiny/two', input: 'a' })),
+      ({ status }) => status === 503,
+    );
+    expect(refused.message).toMatch(/tiny\/two/);
+    await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
+    hub.faults = [];
+    await eventually(
+      async () => (await embed({ model: 'tiny/two', input: 'a' })).status,
+      (status) => status === 200,
+    );
+  });
+
+  it('restarts a killed runtime; with two replicas no client sees an error', async () => {
+    const { embed } = await start({
+      supportedModels: 'tiny/one\n',
+      models: { 'two.yaml': manifest('pair', '{model: tiny/one, aliases: [pair], replicas: 2}') },
+    });
+    await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
+    const serving = async (): Promise<number[]> => await processesWith('KUBEMBED_MODEL=tiny/one');
+    await eventually(serving, (pids) => pids.length === 2);
+    // Both replicas have answered before one dies.
+    for (let i = 0; i < 40; i++) await vectorOf(await embed({ model: 'tiny/one', input: 'warm' }));
+    let sent = 0;
+    const statuses: number[] = [];
+    const stopLoad = new AbortController();
+    const client = async (): Promise<void> => {
+      while (!stopLoad.signal.aborted) {
+        sent += 1;
+        statuses.push((await embed({ model: 'tiny/one', input: `text ${sent}` })).status);
+      }
+    };
+    const load = Promise.all(Array.from({ length: 8 }, client));
+    const [victim] = await serving();
+    process.kill(victim ?? 0, 'SIGKILL');
+    await eventually(serving, (pids) => pids.length === 2 && !pids.includes(victim ?? 0));
+    stopLoad.abort();
+    await load;
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(statuses.length).toBeGreaterThan(50);
+  });
+
+  it('leaves no process behind, not after Ctrl-C and not after kill -9', async () => {
+    const first = await start({ supportedModels: 'tiny/one\n' });
+    await vectorOf(await first.embed({ model: 'tiny/one', input: 'a' }));
+    expect(await processesWith('KUBEMBED_MODEL=tiny/one')).not.toEqual([]);
+    expect(await first.stop()).toBe(0);
+    local = undefined;
+    expect(await processesWith(`KUBEMBED_STORE=${store}`)).toEqual([]);
+
+    const second = await start({ supportedModels: 'tiny/one\n' });
+    await vectorOf(await second.embed({ model: 'tiny/one', input: 'a' }));
+    second.process.kill('SIGKILL');
+    await eventually(
+      async () => await processesWith(`KUBEMBED_STORE=${store}`),
+      (pids) => pids.length === 0,
+    );
+  });
+
+  it('gives the token to the process that fetches and to no other', async () => {
+    const { embed, dataDir } = await start({ supportedModels: 'tiny/one\n', env: { HF_TOKEN: 'hf_planted' } });
+    await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
+    const [pid] = await processesWith('KUBEMBED_MODEL=tiny/one');
+    expect(await readFile(`/proc/${pid ?? 0}/environ`, 'utf8')).not.toContain('hf_planted');
+    expect(local?.output()).not.toContain('hf_planted');
+    expect(await readFile(join(dataDir, 'logs', 'planted'), 'utf8').catch(() => '')).not.toContain('hf_planted');
+  });
+});
