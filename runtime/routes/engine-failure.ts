@@ -2,9 +2,11 @@
 import type { ErrorKind } from '../../common/openai/errors.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../../common/openai/input.ts';
+import { isEngineError } from '../engine/errors.ts';
+import type { EngineErrorCode } from '../engine/errors.ts';
 import type { EngineStats } from '../engine/types.ts';
 
-const KINDS: Readonly<Record<string, ErrorKind>> = {
+const KINDS: Readonly<Record<EngineErrorCode, ErrorKind>> = {
   queue_full: 'rate_limit_exceeded',
   too_large: 'max_tokens_per_request',
   context_length: 'context_length_exceeded',
@@ -16,13 +18,13 @@ const KINDS: Readonly<Record<string, ErrorKind>> = {
   draining: 'service_unavailable',
 };
 
-const ABOUT_INPUT = new Set(['token_out_of_range', 'empty_input']);
-const OWN_FAULTS: Readonly<Record<string, string>> = {
+const ABOUT_INPUT = new Set<EngineErrorCode>(['token_out_of_range', 'empty_input']);
+const OWN_FAULTS: Readonly<Partial<Record<EngineErrorCode, string>>> = {
   worker_failed: 'The process that computed this request failed; try again.',
   not_finite: 'The model gave numbers that are not finite for one of the inputs.',
 };
 
-function wording(code: string, message: string): string {
+function wording(code: EngineErrorCode, message: string): string {
   if (code === 'token_out_of_range' && !message.includes('check_embedding_ctx_length'))
     return `${message}. ${FOREIGN_TOKENS}`;
   return OWN_FAULTS[code] ?? message;
@@ -30,11 +32,9 @@ function wording(code: string, message: string): string {
 
 /** Anything else is a fault of ours and passes unchanged. */
 export function fromEngine(thrown: unknown, stats: () => EngineStats): unknown {
-  if (!(thrown instanceof Error) || !('code' in thrown) || typeof thrown.code !== 'string') return thrown;
+  if (!isEngineError(thrown)) return thrown;
   const { code } = thrown;
-  const kind = KINDS[code];
-  if (kind === undefined) return thrown;
-  return new OpenAIError(kind, wording(code, thrown.message), {
+  return new OpenAIError(KINDS[code], wording(code, thrown.message), {
     ...(ABOUT_INPUT.has(code) ? { param: 'input' } : {}),
     ...(code === 'queue_full' ? { retryAfterMs: untilRoom(stats()) } : {}),
     ...(code === 'draining' ? { retryAfterMs: 1000 } : {}),

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { vectorToBytes } from '../../common/openai/vector.ts';
+import { EngineError } from '../../runtime/engine/errors.ts';
+import type { EngineErrorCode } from '../../runtime/engine/errors.ts';
 import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineStats } from '../../runtime/engine/types.ts';
 
 export interface FakeEngineOptions {
@@ -14,20 +16,11 @@ export interface FakeEngineOptions {
 
 export interface FakeEngine extends Engine {
   /** While set, requests fail with this code. */
-  failWith: string | undefined;
+  failWith: EngineErrorCode | 'bug' | undefined;
   /** Every request waits this long, or until it is aborted. */
   delayMs: number;
   readonly seen: EmbedRequest[];
   readonly aborted: number;
-}
-
-class FakeEngineError extends Error {
-  readonly code: string;
-
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
 }
 
 /** Words and the two special tokens; token lists as they are. */
@@ -59,7 +52,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     for (const [at, input] of request.inputs.entries()) {
       const foreign = typeof input === 'string' ? undefined : input.find((id) => id >= vocabularySize);
       if (foreign !== undefined) {
-        throw new FakeEngineError(
+        throw new EngineError(
           'token_out_of_range',
           `input[${at}]: token id ${foreign} is outside of the vocabulary of ${vocabularySize}`,
         );
@@ -67,17 +60,14 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     }
     const tooLong = lengths.filter((length) => length > maxTokens);
     if (request.overlongInput === 'error' && tooLong[0] !== undefined) {
-      throw new FakeEngineError(
+      throw new EngineError(
         'context_length',
         `This model's maximum context length is ${maxTokens} tokens, however you requested ${tooLong[0]} tokens`,
       );
     }
     const promptTokens = lengths.reduce((sum, length) => sum + Math.min(length, maxTokens), 0);
     if (promptTokens > maxQueueTokens)
-      throw new FakeEngineError(
-        'too_large',
-        `Requested ${promptTokens} tokens, max ${maxQueueTokens} tokens per request`,
-      );
+      throw new EngineError('too_large', `Requested ${promptTokens} tokens, max ${maxQueueTokens} tokens per request`);
     return { promptTokens, truncatedInputs: tooLong.length };
   }
 
@@ -92,7 +82,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       workers: 1,
       threadsPerWorker: 1,
     },
-    failWith: undefined as string | undefined,
+    failWith: undefined as EngineErrorCode | 'bug' | undefined,
     delayMs: 0,
     seen: [] as EmbedRequest[],
     get aborted() {
@@ -100,13 +90,14 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
     },
     async embed(request: EmbedRequest): Promise<EmbedResult> {
       engine.seen.push(request);
-      if (engine.failWith !== undefined) throw new FakeEngineError(engine.failWith, 'as the test asked');
+      if (engine.failWith === 'bug') throw new Error('a bug');
+      if (engine.failWith !== undefined) throw new EngineError(engine.failWith, 'as the test asked');
       const { promptTokens, truncatedInputs } = check(request);
       try {
         if (engine.delayMs > 0) await sleep(engine.delayMs, undefined, { signal: request.signal });
       } catch {
         aborted += 1;
-        throw new FakeEngineError('aborted', 'nobody waits any more');
+        throw new EngineError('aborted', 'nobody waits any more');
       }
       computedTokens += promptTokens;
       const vectors = request.inputs.map((input) =>

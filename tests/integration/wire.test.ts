@@ -285,8 +285,8 @@ describe('what is refused', () => {
     ['draining', 503, { type: 'server_error', code: 'service_unavailable' }],
     ['worker_failed', 500, { type: 'server_error', code: 'internal_error' }],
     ['not_finite', 500, { type: 'server_error', code: 'internal_error' }],
-    ['something_new', 500, { type: 'server_error', code: 'internal_error' }],
-  ])('R19, R21: %s is a %d that counts once', async (code, status, wire) => {
+    ['bug', 500, { type: 'server_error', code: 'internal_error' }],
+  ] as const)('R19, R21: %s is a %d that counts once', async (code, status, wire) => {
     const reason = `kubembed_runtime_errors_total{reason="${wire.code}"}`;
     const before = (await scrape(service.url, reason)) ?? 0;
     service.engine.failWith = code;
