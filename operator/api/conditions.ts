@@ -34,7 +34,6 @@ export const REASONS = {
     message: 'An object with the name of one of the children exists and belongs to something else.',
     event: 'Warning',
   },
-  InvalidSpec: { message: 'The spec breaks a rule of the EmbeddingModel schema.', event: 'Warning' },
   CatalogMissing: { message: 'The list of supported models has not been read yet.' },
 
   Fetched: { message: 'The weights are complete.' },
@@ -76,6 +75,7 @@ export const REASONS = {
   Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
   ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
   ClaimNotFound: { message: 'The claim named in spec.cache.existingClaim does not exist.', event: 'Warning' },
+  ApplyFailed: { message: 'The API server refuses an object of this model.', event: 'Warning' },
   PodsRefused: { message: 'The API server refuses the pods (quota, admission or security policy).', event: 'Warning' },
   CrashLooping: { message: 'The runtime starts and ends again and again.', event: 'Warning' },
 

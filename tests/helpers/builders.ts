@@ -3,6 +3,8 @@ import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../operator/api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { DesiredConfig } from '../../operator/desired/config.ts';
+import { LABEL_MODEL } from '../../operator/api/names.ts';
+import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { ObjectMeta } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
@@ -47,4 +49,60 @@ export const desiredConfig = (overrides: Partial<DesiredConfig> = {}): DesiredCo
     KUBEMBED_RUNTIME_GPU_IMAGE: 'kubembed-runtime-gpu:test',
   }).desired,
   ...overrides,
+});
+
+interface PodParts {
+  readonly revision?: string;
+  readonly created?: string;
+  readonly deleting?: boolean;
+  readonly status?: Pod['status'];
+}
+
+/** A pod of the model, as the kubelet would report it; `status` says how far it is. */
+export const pod = (name: string, { revision = 'main', created, deleting, status }: PodParts = {}): Pod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: {
+    name,
+    namespace: 'default',
+    labels: { [LABEL_MODEL]: 'minilm' },
+    creationTimestamp: created ?? '2026-01-01T00:00:00Z',
+    ...(deleting && { deletionTimestamp: '2026-01-01T01:00:00Z' }),
+  },
+  spec: {
+    initContainers: [{ name: 'fetch', image: 'i', env: [{ name: 'KUBEMBED_REVISION', value: revision }] }],
+    containers: [{ name: 'runtime', image: 'i' }],
+  },
+  ...(status && { status }),
+});
+
+type ContainerState = Partial<Pick<ContainerStatus, 'state' | 'lastState' | 'ready'>>;
+
+const containerStatus = (name: string, state: ContainerState): ContainerStatus => ({
+  name,
+  ready: false,
+  restartCount: 0,
+  ...state,
+});
+
+export const fetching = (state: ContainerState): Pod['status'] => ({
+  phase: 'Pending',
+  initContainerStatuses: [containerStatus('fetch', state)],
+});
+
+export const FETCHED_WORDS = {
+  revision: SHA,
+  dimensions: 384,
+  maxTokens: 256,
+  pooling: 'mean',
+  architecture: 'BertModel',
+};
+
+const fetchDone = (words: object): ContainerStatus =>
+  containerStatus('fetch', { ready: true, state: { terminated: { exitCode: 0, message: JSON.stringify(words) } } });
+
+export const serving = (state: ContainerState, words: object = FETCHED_WORDS): Pod['status'] => ({
+  phase: 'Running',
+  initContainerStatuses: [fetchDone(words)],
+  containerStatuses: [containerStatus('runtime', state)],
 });

@@ -1,0 +1,63 @@
+// Acceptance: which EmbeddingModels may be served, given the list and each other. One verdict per model, all at once.
+import { modelKey, servedNames } from '../api/names.ts';
+import type { EmbeddingModel } from '../api/types.ts';
+import type { Verdict } from './snapshot.ts';
+
+export interface Listed {
+  readonly models: ReadonlySet<string>;
+  /** What a person edits to allow a model. */
+  readonly origin: string;
+}
+
+/** Oldest first, by creation, then by key: the same order in every process. */
+const bySeniority = (a: EmbeddingModel, b: EmbeddingModel): number => {
+  const [left, right] = [a, b].map((model) => `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`);
+  return (left ?? '') < (right ?? '') ? -1 : 1;
+};
+
+const ACCEPTED: Verdict = {
+  status: 'True',
+  reason: 'Accepted',
+  message: 'The model is listed and its names are free.',
+};
+
+/**
+ * A name claimed twice belongs to the older model. What is refused, or on its way out, claims nothing.
+ *
+ * @param listed undefined while the list cannot be read: what was decided before then stands (`CatalogMissing`)
+ */
+export function judge(models: readonly EmbeddingModel[], listed: Listed | undefined): ReadonlyMap<string, Verdict> {
+  const holders = new Map<string, string>();
+  const verdicts = new Map<string, Verdict>();
+  for (const model of models.toSorted(bySeniority)) {
+    const key = modelKey(model);
+    const verdict = judgeOne(model, listed, holders);
+    verdicts.set(key, verdict);
+    const leaves = model.metadata.deletionTimestamp !== undefined;
+    if (verdict.status !== 'False' && !leaves) for (const name of servedNames(model)) holders.set(name, key);
+  }
+  return verdicts;
+}
+
+function judgeOne(model: EmbeddingModel, listed: Listed | undefined, holders: ReadonlyMap<string, string>): Verdict {
+  if (listed?.models.has(model.spec.model) === false)
+    return {
+      status: 'False',
+      reason: 'NotInSupportedModels',
+      message: `${model.spec.model} is not in ${listed.origin}; add it there to allow it`,
+    };
+  const taken = servedNames(model).find((name) => holders.has(name));
+  if (taken !== undefined)
+    return {
+      status: 'False',
+      reason: 'AliasConflict',
+      message: `${taken} is served by the older EmbeddingModel ${holders.get(taken) ?? ''}`,
+    };
+  if (listed === undefined)
+    return {
+      status: 'Unknown',
+      reason: 'CatalogMissing',
+      message: 'The list of supported models has not been read yet',
+    };
+  return ACCEPTED;
+}

@@ -1,0 +1,137 @@
+// Facts → the five conditions, each with a reason taken from where the trouble is.
+import { findCondition, isReason, reasonInfo } from '../api/conditions.ts';
+import type { Condition, ConditionStatus, ConditionType, Reason } from '../api/conditions.ts';
+import type { EmbeddingModel } from '../api/types.ts';
+import type { Deployment } from '../../kube/resources.ts';
+import type { Facts } from './facts.ts';
+
+export interface ConditionFacts extends Facts {
+  readonly model: EmbeddingModel;
+  /** Those that are not on their way out. */
+  readonly livePods: number;
+  readonly deployment: Deployment | undefined;
+  readonly now: string;
+}
+
+export interface Finding {
+  readonly status: ConditionStatus;
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+const finding = (status: ConditionStatus, reason: Reason, message = reasonInfo(reason).message): Finding => ({
+  status,
+  reason,
+  message,
+});
+
+const isAsleep = ({ replicas }: ConditionFacts): boolean => replicas === 0;
+const isStopped = ({ model }: ConditionFacts): boolean => model.spec.replicas === 0;
+
+/** What was said of this very spec, before its pods went away and their words with them. */
+const previously = ({ model }: ConditionFacts, type: ConditionType): Condition | undefined => {
+  const before = findCondition(model.status?.conditions, type);
+  return before?.observedGeneration === model.metadata.generation ? before : undefined;
+};
+
+const failedBefore = (facts: ConditionFacts, type: ConditionType): Finding | undefined => {
+  const before = facts.livePods > 0 ? undefined : previously(facts, type);
+  if (before?.status !== 'False' || !isReason(before.reason)) return undefined;
+  return reasonInfo(before.reason).event === 'Warning' ? finding('False', before.reason, before.message) : undefined;
+};
+
+function fetchedFinding(facts: ConditionFacts): Finding {
+  const { fetched, pods, problem, spec } = facts;
+  if (problem?.duringFetch === true) return finding('False', problem.reason, problem.message);
+  if (fetched !== undefined) {
+    if (fetched.pooling !== undefined && fetched.pooling !== spec.pooling)
+      return finding(
+        'True',
+        'PoolingDiffers',
+        `The repository declares pooling ${fetched.pooling}, the vectors are made with ${spec.pooling}; set spec.pooling to choose`,
+      );
+    return finding('True', 'Fetched', `Commit ${fetched.revision}`);
+  }
+  if (pods.fetching) return finding('Unknown', 'Fetching');
+  return failedBefore(facts, 'Fetched') ?? finding('Unknown', 'NotFetched');
+}
+
+function availableFinding(facts: ConditionFacts): Finding {
+  const ready = facts.deployment?.status?.readyReplicas ?? 0;
+  if (ready > 0) return finding('True', 'Available');
+  if (isAsleep(facts)) return finding('False', isStopped(facts) ? 'Stopped' : 'ScaledToZero');
+  if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
+  return finding('False', facts.pods.fetching && facts.fetched === undefined ? 'Fetching' : 'Starting');
+}
+
+/** All replicas wanted run the template in force, are ready, and nothing else is left. */
+function isSettled({ deployment, replicas }: ConditionFacts): boolean {
+  const {
+    readyReplicas = 0,
+    updatedReplicas = 0,
+    replicas: existing = 0,
+    observedGeneration,
+  } = deployment?.status ?? {};
+  return (
+    readyReplicas === replicas &&
+    updatedReplicas === replicas &&
+    existing === replicas &&
+    (observedGeneration ?? 0) >= (deployment?.metadata.generation ?? 0)
+  );
+}
+
+function progressingFinding(facts: ConditionFacts): Finding {
+  const { deployment, problem, replicas } = facts;
+  if (isSettled(facts)) return finding('False', 'Stable');
+  if (problem !== undefined) return finding('False', problem.reason, problem.message);
+  return finding('True', 'Progressing', `${deployment?.status?.readyReplicas ?? 0} of ${replicas} replicas are ready`);
+}
+
+function readyFinding(facts: ConditionFacts, available: Finding): Finding {
+  if (available.status === 'True') return finding('True', 'Ready');
+  if (!isAsleep(facts) || isStopped(facts)) return available;
+  // Asleep after a failure is still broken: the next request would meet it again.
+  if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
+  return failedBefore(facts, 'Ready') ?? finding('True', 'ScaledToZero');
+}
+
+function findings(facts: ConditionFacts): Readonly<Record<ConditionType, Finding>> {
+  const { verdict } = facts;
+  if (verdict.status !== 'True') {
+    const status = verdict.status;
+    const because = finding(status, 'NotAccepted');
+    return {
+      Accepted: verdict,
+      Fetched: finding('Unknown', 'NotAccepted'),
+      Available: because,
+      Progressing: finding('False', 'NotAccepted'),
+      Ready: verdict,
+    };
+  }
+  const available = availableFinding(facts);
+  return {
+    Accepted: verdict,
+    Fetched: fetchedFinding(facts),
+    Available: available,
+    Progressing: progressingFinding(facts),
+    Ready: readyFinding(facts, available),
+  };
+}
+
+/** In the order of CONDITION_TYPES; a transition time moves only when the status does. */
+export function conditionsOf(facts: ConditionFacts): readonly Condition[] {
+  const { metadata, status } = facts.model;
+  return Object.entries(findings(facts)).map(([name, found]) => {
+    // Keys of findings() are the condition types.
+    const type = name as ConditionType;
+    const before = findCondition(status?.conditions, type);
+    return {
+      type,
+      status: found.status,
+      observedGeneration: metadata.generation ?? 0,
+      lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : facts.now,
+      reason: found.reason,
+      message: found.message,
+    };
+  });
+}
