@@ -15,6 +15,9 @@ export const DESCRIBING_FILES = [
   'modules.json',
 ] as const;
 
+/** Where no file names a limit. */
+const DEFAULT_LENGTH = 512;
+
 /** transformers writes 10³⁰ when a tokenizer knows no limit. */
 const SANE_LENGTH = 1_000_000;
 
@@ -91,7 +94,7 @@ const COMPUTED_MODULES = new Set(['Transformer', 'Pooling', 'Dense', 'Normalize'
 
 function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
   const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
-  const table = integerOf(config, ['max_position_embeddings', 'n_positions', 'max_trained_positions']) - offset;
+  const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
   const declared = recordOf(files, 'sentence_bert_config.json')['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; the position table still is the end.
   if (typeof declared === 'number' && declared > 0) return Math.min(declared, table);

@@ -1,8 +1,9 @@
 // Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
 import type { ModelDescription } from '../types.ts';
+import type { Architecture } from './architecture.ts';
 import { createGraphBuilder, MICROSOFT } from './builder.ts';
 import type { Value } from './builder.ts';
-import { UnsupportedArchitecture } from './errors.ts';
+import { GraphError, UnsupportedArchitecture } from './errors.ts';
 import { createLayout } from './layouts.ts';
 import { encodeModel } from './onnx.ts';
 import { activation, cast, linear } from './ops.ts';
@@ -36,6 +37,21 @@ function applyDense(
   return { vectors, width };
 }
 
+/** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
+function encodeOrExplain(
+  architecture: Architecture,
+  ...[context, weights, description]: Parameters<Architecture['encode']>
+): ReturnType<Architecture['encode']> {
+  try {
+    return architecture.encode(context, weights, description);
+  } catch (error) {
+    const custom = error instanceof GraphError && error.code === 'CorruptWeights' && 'auto_map' in description.config;
+    if (!custom) throw error;
+    const name = description.architecture;
+    throw new UnsupportedArchitecture(`${name} here is defined by the repository's own code. ${error.message}`);
+  }
+}
+
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
   if (description.unsupportedModules && description.unsupportedModules.length > 0) {
@@ -47,7 +63,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const layout = createLayout(graph, options, weights.compute);
   const context: Context = { graph, layout, compute: weights.compute };
 
-  const { rows, width } = architecture.encode(context, weights, description);
+  const { rows, width } = encodeOrExplain(architecture, context, weights, description);
   const pooled = { vectors: layout.pool(rows, width), width };
   const embedded = applyDense(context, pooled, weights, description);
   const vectors = weights.compute === 'float32' ? embedded.vectors : cast(context, embedded.vectors, 'float32');

@@ -4,7 +4,7 @@ import type { Value } from './builder.ts';
 import { integerOf } from './config.ts';
 import type { Config } from './config.ts';
 import { toRows } from './layouts.ts';
-import { normalize, normParameters } from './ops.ts';
+import { cast, normalize, normParameters } from './ops.ts';
 import type { Context, NormShape } from './ops.ts';
 import type { Weights } from './weights.ts';
 
@@ -51,10 +51,12 @@ export function positionedEmbeddings(
   return toRows(graph, embedded, shape.width);
 }
 
-/** The rows of a word table. */
-export function wordEmbeddings({ graph, layout }: Context, weights: Weights, config: Config, width: number): Value {
-  const table = weights.tensor('weight', [integerOf(config, ['vocab_size']), width]);
-  return toRows(graph, graph.node('Gather', [table, layout.ids]), width);
+/** The rows of a word table, cast after the look-up: a cast table of 250,000 words would cost a gigabyte. */
+export function wordEmbeddings(context: Context, weights: Weights, config: Config, width: number): Value {
+  const { graph, layout, compute } = context;
+  const table = weights.stored('weight', [integerOf(config, ['vocab_size']), width]);
+  const rows = toRows(graph, graph.node('Gather', [table.value, layout.ids]), width);
+  return table.element === compute ? rows : cast(context, rows, compute);
 }
 
 /** LayerNorm(word + token type 0) for models that learn no positions. */

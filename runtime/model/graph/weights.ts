@@ -21,6 +21,8 @@ export interface Weights {
   has(name: string): boolean;
   /** A floating-point tensor in the compute type; its shape must be as given. */
   tensor(name: string, shape: readonly number[]): Value;
+  /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
+  stored(name: string, shape: readonly number[]): { readonly value: Value; readonly element: Element };
   /** As `tensor`, or nothing when the file has none of that name. */
   optional(name: string, shape: readonly number[]): Value | undefined;
   shapeOf(name: string): readonly number[];
@@ -44,25 +46,34 @@ function find(source: Source, name: string): TensorEntry {
   return entry;
 }
 
-function load(source: Source, name: string, shape: readonly number[]): Value {
+interface Stored {
+  readonly value: Value;
+  readonly element: Element;
+}
+
+function loadStored(source: Source, name: string, shape: readonly number[]): Stored {
   const entry = find(source, name);
   if (entry.shape.join() !== shape.join()) {
     const message = `Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`;
     throw new GraphError('CorruptWeights', message);
   }
-  const known = source.values.get(name);
-  if (known !== undefined) return known;
   const element = FLOAT_ELEMENTS[entry.dtype];
   if (!element) throw new GraphError('CorruptWeights', `Tensor ${name} has type ${entry.dtype}, not a float type.`);
   const data = { location: entry.file, offset: entry.byteOffset, length: entry.byteLength };
-  const stored = source.graph.initializer({ name, element, dims: entry.shape, data });
+  source.files.add(entry.file);
+  return { value: source.graph.initializer({ name, element, dims: entry.shape, data }), element };
+}
+
+function load(source: Source, name: string, shape: readonly number[]): Value {
+  const known = source.values.get(name);
+  if (known !== undefined) return known;
+  const stored = loadStored(source, name, shape);
   // ONNX Runtime folds the cast of a constant away at load: it costs nothing at run time.
   const value =
-    element === source.compute
-      ? stored
-      : source.graph.node('Cast', [stored], { attributes: { to: { int: ELEMENT[source.compute] } } });
+    stored.element === source.compute
+      ? stored.value
+      : source.graph.node('Cast', [stored.value], { attributes: { to: { int: ELEMENT[source.compute] } } });
   source.values.set(name, value);
-  source.files.add(entry.file);
   source.bytes += shape.reduce((product, dim) => product * dim, COMPUTE_BYTES[source.compute]);
   return value;
 }
@@ -74,6 +85,10 @@ function view(source: Source, prefix: string): Weights {
     compute: source.compute,
     has,
     tensor,
+    stored: (name, shape) => {
+      source.bytes += find(source, prefix + name).byteLength;
+      return loadStored(source, prefix + name, shape);
+    },
     optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
     shapeOf: (name) => find(source, prefix + name).shape,
     below: (more) => view(source, prefix + more),

@@ -1,0 +1,83 @@
+// The inputs of a run: shapes, row bookkeeping and positions, for any texts.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { feedsFor, groupedFeeds, packedFeeds } from './feeds.ts';
+
+const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
+const packedMean = { layout: 'packed', pooling: 'mean' } as const;
+const data = (feeds: ReturnType<typeof packedFeeds>, name: string) => [...feeds[name]!.data];
+
+describe('packedFeeds', () => {
+  it('leads every token into its block and back', () => {
+    fc.assert(
+      fc.property(texts, (lists) => {
+        const feeds = packedFeeds(lists, packedMean);
+        const [, longest = 0] = feeds['block_rows']!.dims;
+        const blockRows = data(feeds, 'block_rows');
+        const ids = data(feeds, 'input_ids');
+        expect(ids).toEqual(lists.flat());
+        expect(data(feeds, 'row_blocks').map((cell) => blockRows[cell])).toEqual(ids.map((_, row) => row));
+        for (const [text, list] of lists.entries()) {
+          const rows = blockRows.slice(text * longest, text * longest + list.length);
+          expect(rows.map((row) => ids[row])).toEqual(list);
+        }
+      }),
+    );
+  });
+
+  it('weighs the tokens of each text to one, and no others', () => {
+    fc.assert(
+      fc.property(texts, (lists) => {
+        const weights = data(packedFeeds(lists, packedMean), 'mean_weights');
+        const owner = lists.flatMap((list, text) => list.map(() => text));
+        for (const [cell, weight] of weights.entries()) {
+          const text = Math.floor(cell / owner.length);
+          const own = owner[cell % owner.length] === text;
+          expect(weight).toBe(own ? Math.fround(1 / lists[text]!.length) : 0);
+        }
+      }),
+    );
+  });
+
+  it('names the first row of each text for CLS', () => {
+    const feeds = packedFeeds([[1, 2, 3], [4], [5, 6]], { layout: 'packed', pooling: 'cls' });
+    expect(data(feeds, 'first_rows')).toEqual([0, 3, 4]);
+    expect(feeds).not.toHaveProperty('mean_weights');
+  });
+
+  it('numbers positions afresh in each text', () => {
+    const feeds = packedFeeds(
+      [
+        [7, 7, 7],
+        [7, 7],
+      ],
+      { ...packedMean, positions: { start: 0 } },
+    );
+    expect(data(feeds, 'position_ids')).toEqual([0, 1, 2, 0, 1]);
+  });
+});
+
+describe('groupedFeeds', () => {
+  it('gives padding ids of RoBERTa no number of their own', () => {
+    const plan = { layout: 'grouped', pooling: 'mean', positions: { start: 2, paddingId: 1 } } as const;
+    const feeds = groupedFeeds(
+      [
+        [0, 5, 1, 6],
+        [1, 1, 7, 2],
+      ],
+      plan,
+    );
+    expect(data(feeds, 'position_ids')).toEqual([2, 3, 1, 4, 1, 1, 2, 3]);
+    expect(feeds['position_ids']!.dims).toEqual([2, 4]);
+  });
+});
+
+it.each([
+  ['grouped', []],
+  ['grouped', [[]]],
+  ['grouped', [[1], [1, 2]]],
+  ['packed', []],
+  ['packed', [[1], []]],
+] as const)('refuses, %s, %j', (layout, lists) => {
+  expect(() => feedsFor(lists, { layout, pooling: 'mean' })).toThrow(RangeError);
+});

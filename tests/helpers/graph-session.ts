@@ -1,0 +1,57 @@
+// Builds a graph out of a model folder and runs it with the bare ONNX Runtime, so that graph tests need no engine.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { describeModel } from '../../runtime/model/describe.ts';
+import { buildGraph } from '../../runtime/model/graph/build.ts';
+import { feedsFor } from '../../runtime/model/graph/feeds.ts';
+import type { TokenList } from '../../runtime/model/graph/feeds.ts';
+import type { BuiltGraph, GraphOptions, TensorIndex } from '../../runtime/model/graph/types.ts';
+import { readTensorIndex } from '../../runtime/model/safetensors.ts';
+import type { ModelDescription } from '../../runtime/model/types.ts';
+
+export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
+
+export interface LoadedFolder {
+  readonly description: ModelDescription;
+  readonly tensors: TensorIndex;
+}
+
+export async function loadFolder(folder: string): Promise<LoadedFolder> {
+  const shards = readdirSync(folder).filter((file) => file.endsWith('.safetensors'));
+  return {
+    description: describeModel(new Map([['config.json', readJson(join(folder, 'config.json'))]])),
+    tensors: await readTensorIndex(new Map(shards.map((file) => [file, join(folder, file)])), folder),
+  };
+}
+
+export type RunTexts = (texts: readonly TokenList[]) => Promise<number[][]>;
+
+export async function openGraph(graph: BuiltGraph, weightFolder: string): Promise<RunTexts> {
+  const session = await InferenceSession.create(graph.bytes, {
+    intraOpNumThreads: 1,
+    logSeverityLevel: 3,
+    extra: { session: { model_external_initializers_file_folder_path: weightFolder } },
+  });
+  return async (texts) => {
+    const feeds = Object.entries(feedsFor(texts, graph.feedPlan));
+    const results = await session.run(
+      Object.fromEntries(feeds.map(([input, { type, data, dims }]) => [input, new Tensor(type, data, dims)])),
+    );
+    const output = results[graph.outputName];
+    if (output?.dims.join() !== [texts.length, graph.dimensions].join())
+      throw new Error('The output has a wrong shape.');
+    const flat = [...(output.data as Float32Array)];
+    return texts.map((_, text) => flat.slice(text * graph.dimensions, (text + 1) * graph.dimensions));
+  };
+}
+
+export async function openFolder(folder: string, options: GraphOptions): Promise<RunTexts> {
+  const { description, tensors } = await loadFolder(folder);
+  return await openGraph(buildGraph(description, tensors, options), folder);
+}
+
+export const largestDifference = (actual: readonly number[][], expected: readonly (readonly number[])[]): number =>
+  Math.max(
+    ...actual.flatMap((row, text) => row.map((value, index) => Math.abs(value - (expected[text]?.[index] ?? NaN)))),
+  );
