@@ -30,3 +30,14 @@ export const isConflict = (error: unknown): boolean => hasStatus(error, 409);
 export const isExpired = (error: unknown): boolean => hasStatus(error, 410);
 export const isForbidden = (error: unknown): boolean => hasStatus(error, 403);
 export const isInvalid = (error: unknown): boolean => hasStatus(error, 422) || hasStatus(error, 400);
+
+/** No answer: the connection failed, was cut, or took too long. Whether the server acted is unknown. */
+export class TransportError extends Error {
+  override readonly name = 'TransportError';
+  readonly code: 'timeout' | 'connection';
+
+  constructor(code: 'timeout' | 'connection', message: string, cause?: unknown) {
+    super(message, { cause });
+    this.code = code;
+  }
+}
