@@ -129,7 +129,21 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   });
   let draining = false;
   const isDraining = (): boolean => draining;
-  const publicServer = await startServer({
+  const stopParts = async (): Promise<void> => {
+    parts.endPatrol();
+    discovery.stop();
+    stream.close();
+    await Promise.all([pools.close(), parser.close()]);
+  };
+  const listen = async (server: Parameters<typeof startServer>[0]): ReturnType<typeof startServer> => {
+    try {
+      return await startServer(server);
+    } catch (error) {
+      await stopParts();
+      throw error;
+    }
+  };
+  const publicServer = await listen({
     host: config.host,
     port: config.port,
     handler: createPublicApp({
@@ -144,7 +158,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
       splitMs: config.split.targetMs,
     }),
   });
-  const internalServer = await startServer({
+  const internalServer = await listen({
     host: config.internalHost,
     port: config.internalPort,
     handler: createInternalApp({ log, registry, demand: stream.handler, isSynced: parts.isSynced, isDraining }),
@@ -159,9 +173,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
     log.info({ cut }, 'Router drained');
     stream.close();
     await internalServer.drain(AbortSignal.timeout(1000));
-    parts.endPatrol();
-    discovery.stop();
-    await Promise.all([pools.close(), parser.close()]);
+    await stopParts();
   };
   let closing: Promise<void> | undefined;
 

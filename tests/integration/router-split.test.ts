@@ -1,0 +1,97 @@
+// Big input arrays over real sockets: split over endpoints, merged as if one had answered, failures invisible.
+import { afterEach, describe, expect, it } from 'vitest';
+import { startStubCluster, embed, eventually } from '../helpers/stub-runtime-cluster.ts';
+import { startStubRuntime, stubVector } from '../helpers/stub-runtime.ts';
+import type { StubOptions, StubRuntime } from '../helpers/stub-runtime.ts';
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).toReversed()) await close();
+});
+
+const INPUTS = Array.from({ length: 2048 }, (_, at) => `text number ${at} ${'x'.repeat(at % 40)}`);
+
+const serving = async (each: readonly StubOptions[]): Promise<{ url: string; stubs: StubRuntime[] }> => {
+  const stubs = await Promise.all(each.map(async (options) => await startStubRuntime(options)));
+  const cluster = await startStubCluster();
+  closing.push(() => cluster.close(), ...stubs.map((stub) => () => stub.kill()));
+  await cluster.model('model');
+  await cluster.endpoints(
+    'model',
+    stubs.map(({ port }) => port),
+  );
+  const { url } = cluster.router;
+  await eventually(async () => {
+    const response = await fetch(`${url}/v1/models/org/model`);
+    return response.ok && ((await response.json()) as { ready_endpoints: number }).ready_endpoints === stubs.length;
+  });
+  return { url, stubs };
+};
+
+const timed = async <T>(work: () => Promise<T>): Promise<[T, number]> => {
+  const startedAt = performance.now();
+  return [await work(), performance.now() - startedAt];
+};
+
+describe('splitting', () => {
+  it('over four endpoints is at least 3.5 times faster than over one, and the answer is the same', async () => {
+    const pace = { tokensPerSecond: 20_000, capacity: 20_000 };
+    const one = await serving([pace]);
+    const four = await serving([pace, pace, pace, pace]);
+    for (const format of ['float', 'base64']) {
+      const ask = { model: 'org/model', input: INPUTS, encoding_format: format };
+      const [whole, slow] = await timed(async () => await embed(one.url, ask));
+      const [merged, fast] = await timed(async () => await embed(four.url, ask));
+      expect(merged.text).toBe(whole.text);
+      expect(merged.headers.get('x-kubembed-revision')).toBe('rev-1');
+      expect(slow / fast).toBeGreaterThan(3.5);
+    }
+    expect(four.stubs.map(({ seen }) => seen.length)).toEqual([2, 2, 2, 2]);
+    expect(four.stubs[0]!.seen[0]!.headers['x-kubembed-lane']).toBe('bulk');
+    expect(one.stubs[0]!.seen[0]!.headers['x-kubembed-lane']).toBeUndefined();
+  });
+
+  it.each(['reset', 'cut', 'draining', 'silent'] as const)('shows nothing of a shard that fails: %s', async (how) => {
+    const { url, stubs } = await serving([{}, {}, {}, {}]);
+    stubs[1]!.misbehave = how;
+    const reply = await embed(url, { model: 'org/model', input: INPUTS });
+    expect(reply.status).toBe(200);
+    expect(stubs[1]!.seen.length).toBeGreaterThan(0);
+    const data = reply.body.data as { index: number; embedding: number[] }[];
+    expect(data.map(({ index }) => index)).toEqual(INPUTS.map((_, at) => at));
+    expect(data.every(({ embedding }, at) => embedding[0] === stubVector(INPUTS[at], 8)[0])).toBe(true);
+  });
+
+  it('gives the refusal of the whole request when a shard is refused', async () => {
+    const { url, stubs } = await serving([{}, {}]);
+    for (const stub of stubs) stub.misbehave = 'refuse';
+    const reply = await embed(url, { model: 'org/model', input: INPUTS });
+    expect([reply.status, reply.body.error.message]).toEqual([400, 'The stub does not like this input.']);
+    const last = stubs.flatMap(({ seen }) => seen).toSorted((a, b) => b.inputs.length - a.inputs.length)[0]!;
+    expect(last.inputs).toHaveLength(2048);
+  });
+
+  it('never mixes revisions in one answer', async () => {
+    const { url } = await serving([{ revision: 'old' }, { revision: 'new' }]);
+    const reply = await embed(url, { model: 'org/model', input: INPUTS });
+    expect(reply.status).toBe(200);
+    expect(['old', 'new']).toContain(reply.headers.get('x-kubembed-revision'));
+    expect(reply.body.data).toHaveLength(2048);
+  });
+
+  it('leaves small requests whole', async () => {
+    const { url, stubs } = await serving([{}, {}]);
+    await embed(url, { model: 'org/model', input: ['a', 'b', 'c'] });
+    expect(stubs.flatMap(({ seen }) => seen).map(({ inputs }) => inputs.length)).toEqual([3]);
+  });
+
+  it('stops all shards when the client leaves', async () => {
+    const { url, stubs } = await serving([{ latencyMs: 60_000 }, { latencyMs: 60_000 }]);
+    const leaving = new AbortController();
+    const reply = embed(url, { model: 'org/model', input: INPUTS }, { signal: leaving.signal });
+    await eventually(() => stubs.every((stub) => stub.inFlight() === 1));
+    leaving.abort();
+    await expect(reply).rejects.toThrow();
+    await eventually(() => stubs.every((stub) => stub.aborted() === 1));
+  });
+});
