@@ -1,0 +1,194 @@
+// From nothing to embeddings: cluster, chart, `kubectl apply` of an EmbeddingModel with real weights, and its vectors from another pod.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { EmbeddingModel } from '../../operator/api/types.ts';
+import type { Deployment, Pod } from '../../kube/resources.ts';
+import { eventually, installChart, RESTRICTED, startCluster } from '../helpers/cluster.ts';
+import type { Cluster } from '../helpers/cluster.ts';
+import { readRepository, serveHub } from '../helpers/cluster-hub.ts';
+import type { HubServer } from '../helpers/hub-server.ts';
+import { MINILM, minilm } from '../helpers/minilm.ts';
+import { scrapeOnce, startPrometheus } from '../helpers/prometheus.ts';
+import { distance, minilmReferences } from '../helpers/references.ts';
+
+const ENDPOINT = 'http://kubembed.kubembed.svc/v1';
+const NAMESPACE = 'models';
+let cluster: Cluster;
+let hub: HubServer;
+
+interface Answer {
+  readonly status: number;
+  readonly body: {
+    readonly data: readonly { readonly embedding: readonly number[] }[];
+    readonly error?: { readonly code: string };
+  };
+}
+
+const model = async (name: string): Promise<EmbeddingModel> =>
+  await cluster.get<EmbeddingModel>('embeddingmodel', name, '-n', NAMESPACE);
+
+beforeAll(async () => {
+  const { snapshotDir } = await minilm();
+  cluster = await startCluster();
+  hub = await serveHub(cluster.host);
+  hub.commit(MINILM, await readRepository(snapshotDir));
+  await installChart(cluster, {
+    supportedModels: `${MINILM}\norg/listed-but-absent\n`,
+    'huggingFace.endpoint': hub.endpoint,
+    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '512Mi' }, limits: { cpu: '2', memory: '1Gi' } },
+  });
+  await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, labels: RESTRICTED } });
+});
+
+afterAll(async () => {
+  await hub.close();
+  await cluster.stop();
+});
+
+describe('the list of supported models', () => {
+  it('becomes EmbeddingModels that sleep', async () => {
+    const sleeping = await eventually('an EmbeddingModel for every line', async () => {
+      const { items } = await cluster.get<{ items: EmbeddingModel[] }>('embeddingmodels', '-n', 'kubembed');
+      return items.length === 2 && items.every(({ status }) => status?.conditions !== undefined) ? items : undefined;
+    });
+    expect(sleeping.map(({ spec }) => spec.model).sort()).toEqual(['org/listed-but-absent', MINILM].sort());
+    const { items: pods } = await cluster.get<{ items: Pod[] }>('pods', '-n', 'kubembed', '-l', 'kubembed.dev/model');
+    expect(pods).toEqual([]);
+  });
+
+  it('is the limit of what may be applied', async () => {
+    const unlisted = {
+      apiVersion: 'kubembed.dev/v1alpha1',
+      kind: 'EmbeddingModel',
+      metadata: { name: 'unlisted', namespace: NAMESPACE },
+      spec: { model: 'org/unlisted' },
+    };
+    await expect(cluster.apply(unlisted)).rejects.toThrow(/org\/unlisted.*not in.*kubembed-catalog/s);
+  });
+});
+
+describe('an EmbeddingModel', () => {
+  it('is Ready after kubectl apply, and says what it serves', async () => {
+    await cluster.apply({
+      apiVersion: 'kubembed.dev/v1alpha1',
+      kind: 'EmbeddingModel',
+      metadata: { name: 'minilm', namespace: NAMESPACE },
+      spec: { model: MINILM, aliases: ['text-embedding-3-small'], scaling: { minReplicas: 1 } },
+    });
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/minilm', '--for=condition=Ready', '--timeout=180s']);
+    const { status } = await model('minilm');
+    expect(status?.embedding).toEqual({ dimensions: 384, maxTokens: 256, pooling: 'mean', precision: 'float32' });
+    expect(status?.revision).toMatch(/^[0-9a-f]{40}$/);
+    expect(await cluster.kubectl(['get', 'em', '-n', NAMESPACE])).toMatch(
+      /NAME +MODEL +DEVICE +READY .*\nminilm +sentence-transformers\/all-MiniLM-L6-v2 +cpu +True /,
+    );
+  });
+
+  it('answers another pod with the vectors of sentence-transformers, by id and by alias', async () => {
+    const references = await minilmReferences();
+    const input = references.map(({ text }) => text);
+    for (const name of [MINILM, 'text-embedding-3-small']) {
+      const request = JSON.stringify({ model: name, input, encoding_format: 'float' });
+      const { status, body } = await cluster.inClient<Answer>('embed.mjs', `${ENDPOINT}/embeddings`, request);
+      expect(status, JSON.stringify(body).slice(0, 500)).toBe(200);
+      const distances = references.map(({ vector }, index) => distance(body.data[index]!.embedding, vector));
+      expect(Math.max(...distances)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('takes the place of the one that the list made', async () => {
+    await eventually('one EmbeddingModel for the id', async () => {
+      const { items } = await cluster.get<{ items: EmbeddingModel[] }>('embeddingmodels', '-A');
+      return items.filter(({ spec }) => spec.model === MINILM).length === 1 ? true : undefined;
+    });
+  });
+
+  it('runs without token, root or writable root file system', async () => {
+    const { items } = await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', 'kubembed.dev/model=minilm');
+    const inPod = async (script: string): Promise<string> =>
+      (
+        await cluster.kubectl([
+          'exec',
+          '-n',
+          NAMESPACE,
+          items[0]!.metadata.name,
+          '-c',
+          'runtime',
+          '--',
+          'sh',
+          '-c',
+          script,
+        ])
+      ).trim();
+    expect(await inPod('id -u')).toBe('65532');
+    expect(await inPod('ls /var/run/secrets/kubernetes.io 2>/dev/null || echo none')).toBe('none');
+    expect(await inPod('touch /app/x 2>/dev/null || echo refused')).toBe('refused');
+    expect(await inPod("sed -n 's/^CapEff:\\s*//p' /proc/1/status")).toBe('0000000000000000');
+    expect(await inPod("sed -n 's/^Seccomp:\\s*//p' /proc/1/status")).toBe('2');
+    expect(await inPod('env | grep -c HF_ || true')).toBe('0');
+  });
+
+  it('follows kubectl scale, and keeps one commit for both replicas', async () => {
+    await cluster.kubectl(['scale', '-n', NAMESPACE, 'em/minilm', '--replicas=2']);
+    await eventually('two ready replicas', async () =>
+      (await model('minilm')).status?.readyReplicas === 2 ? true : undefined,
+    );
+    await cluster.kubectl(['scale', '-n', NAMESPACE, 'em/minilm', '--replicas=1']);
+    await eventually('one replica', async () => ((await model('minilm')).status?.replicas === 1 ? true : undefined));
+  });
+});
+
+describe('what surrounds it', () => {
+  it('passes helm test', async () => {
+    expect(await cluster.helm(['test', 'kubembed', '-n', 'kubembed', '--timeout', '60s'])).toMatch(/Phase: +Succeeded/);
+  });
+
+  it('explains every field', async () => {
+    const explained = await cluster.kubectl(['explain', 'embeddingmodel.spec', '--recursive=false']);
+    expect(explained).toContain('Hugging Face');
+    expect(explained).not.toContain('<no description>');
+  });
+
+  it('is scraped by Prometheus with the chart’s own configuration, all three processes', async () => {
+    const prometheus = await startPrometheus(cluster.kubeconfig);
+    try {
+      const targets = await eventually('healthy targets of operator, router and runtime', async () => {
+        const found = await prometheus.targets();
+        const kinds = new Set(
+          found.map(({ pod, model: served }) => (served === undefined ? pod.split('-')[1]! : 'runtime')),
+        );
+        return kinds.size === 3 && found.every(({ health }) => health === 'up') ? found : undefined;
+      });
+      // Two operators, two routers, one model; every pod once.
+      expect(targets.map(({ pod }) => pod)).toHaveLength(new Set(targets.map(({ pod }) => pod)).size);
+      expect(targets).toHaveLength(5);
+      for (const { url } of targets) expect(await scrapeOnce(url)).toBe('');
+      const answered = await eventually(
+        'requests counted by routers',
+        async () => (await prometheus.query('sum(kubembed_router_requests_total)'))[0],
+      );
+      expect(answered).toBeGreaterThanOrEqual(2);
+    } finally {
+      await prometheus.stop();
+    }
+  });
+
+  it('goes away with the EmbeddingModel', async () => {
+    await cluster.kubectl(['delete', 'em', 'minilm', '-n', NAMESPACE, '--timeout=60s']);
+    await eventually('no children', async () => {
+      const { items } = await cluster.get<{ items: Deployment[] }>(
+        'deploy,svc,pdb,pods,configmap',
+        '-n',
+        NAMESPACE,
+        '-l',
+        'kubembed.dev/model',
+      );
+      return items.length === 0 ? true : undefined;
+    });
+  });
+
+  it('keeps EmbeddingModels through helm uninstall', async () => {
+    await cluster.helm(['uninstall', 'kubembed', '-n', 'kubembed', '--wait', '--timeout', '90s']);
+    const { items } = await cluster.get<{ items: EmbeddingModel[] }>('embeddingmodels', '-n', 'kubembed');
+    expect(items.length).toBeGreaterThan(0);
+  });
+});

@@ -1,0 +1,129 @@
+// A real cluster with the project's images in it: brought up for a suite, or the one that KUBECONFIG names.
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { CHART, execute } from './helm.ts';
+
+const run = promisify(execFile);
+const ROOT = join(import.meta.dirname, '..', '..');
+const TOOLS = join(ROOT, 'tools');
+/** This machine as pods see it: the host's end of the test cluster's veth pair. */
+const HOST_OF_TEST_CLUSTER = '10.213.0.1';
+const CLIENT_SCRIPTS = join(ROOT, 'tests', 'e2e', 'client');
+
+export interface Cluster {
+  /** Where pods reach servers that the test runs. */
+  readonly host: string;
+  readonly kubeconfig: string;
+  readonly kubectl: (args: readonly string[], stdin?: string) => Promise<string>;
+  readonly helm: (args: readonly string[]) => Promise<string>;
+  /** `kubectl get … -o json`. */
+  readonly get: <T>(...args: readonly string[]) => Promise<T>;
+  readonly apply: (...objects: readonly object[]) => Promise<void>;
+  /** Runs a script of tests/e2e/client in the client pod and returns what it printed, as JSON. */
+  readonly inClient: <T>(script: string, ...args: readonly string[]) => Promise<T>;
+  /** Takes it down, unless it was there before or KUBEMBED_E2E_KEEP is set. */
+  readonly stop: () => Promise<void>;
+}
+
+/** Cluster up, images built and imported, a client pod running. */
+export async function startCluster(): Promise<Cluster> {
+  const given = process.env['KUBECONFIG'];
+  const kubeconfig = given ?? (await bringUp());
+  const kubectl: Cluster['kubectl'] = async (args, stdin) =>
+    await execute('kubectl', args, { kubeconfig, ...(stdin !== undefined && { stdin }) });
+  const cluster: Cluster = {
+    host: process.env['KUBEMBED_E2E_HOST'] ?? HOST_OF_TEST_CLUSTER,
+    kubeconfig,
+    kubectl,
+    helm: async (args) => await execute('helm', args, { kubeconfig }),
+    get: async (...args) => JSON.parse(await kubectl(['get', ...args, '-o', 'json'])) as never,
+    apply: async (...objects) => {
+      await kubectl(
+        ['apply', '--server-side', '-f', '-'],
+        objects.map((object) => JSON.stringify(object)).join('\n---\n'),
+      );
+    },
+    inClient: async (script, ...args) => {
+      const command = ['exec', '-i', '-n', CLIENTS, 'client', '--', '/usr/local/bin/node', '--input-type=module', '-'];
+      return JSON.parse(
+        await kubectl([...command, ...args], await readFile(join(CLIENT_SCRIPTS, script), 'utf8')),
+      ) as never;
+    },
+    stop: async () => {
+      if (given === undefined && process.env['KUBEMBED_E2E_KEEP'] === undefined)
+        await run(join(TOOLS, 'cluster', 'down.sh'));
+    },
+  };
+  await startClientPod(cluster);
+  return cluster;
+}
+
+async function bringUp(): Promise<string> {
+  const images = ['operator', 'runtime'];
+  await run(join(TOOLS, 'images', 'build.sh'), images, { maxBuffer: 1 << 26 });
+  const { stdout } = await run(join(TOOLS, 'cluster', 'up.sh'), [], { maxBuffer: 1 << 26 });
+  const archives = images.map((image) => join(ROOT, '.kubembed', 'images', `${image}.tar`));
+  await run(join(TOOLS, 'cluster', 'import-image.sh'), archives);
+  return stdout.trim();
+}
+
+export const CLIENTS = 'clients';
+export const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
+const IMAGE = 'kubembed/operator:0.1.0';
+
+const namespace = (name: string): object => ({
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: { name, labels: RESTRICTED },
+});
+
+/** A pod that does nothing until a test runs a script in it: a client like any other in the cluster. */
+async function startClientPod(cluster: Cluster): Promise<void> {
+  await cluster.apply(namespace(CLIENTS), {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name: 'client', namespace: CLIENTS },
+    spec: {
+      automountServiceAccountToken: false,
+      terminationGracePeriodSeconds: 0,
+      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
+      containers: [
+        {
+          name: 'client',
+          image: IMAGE,
+          args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+        },
+      ],
+    },
+  });
+  await cluster.kubectl(['wait', '-n', CLIENTS, '--for=condition=Ready', 'pod/client', '--timeout=120s']);
+}
+
+/** Installs the chart into a namespace that enforces the restricted Pod Security Standard; waits until it is ready. */
+export async function installChart(cluster: Cluster, values: object): Promise<void> {
+  await cluster.apply(namespace('kubembed'));
+  const settings = Object.entries(values).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const flags = settings.flatMap((setting) => ['--set-json', setting]);
+  const command = ['upgrade', '--install', 'kubembed', CHART, '-n', 'kubembed', '--wait', '--timeout', '180s'];
+  await cluster.helm([...command, ...flags]);
+}
+
+/** Polls until the probe gives something; its last answer or error is told when time is up. */
+export async function eventually<T>(what: string, probe: () => Promise<T | undefined>, seconds = 120): Promise<T> {
+  let last: unknown;
+  for (let tries = 0; tries < seconds * 2; tries++) {
+    try {
+      const answer = await probe();
+      if (answer !== undefined) return answer;
+      last = 'nothing yet';
+    } catch (error) {
+      last = error;
+    }
+    await sleep(500);
+  }
+  throw new Error(`not within ${String(seconds)} s: ${what} (${String(last)})`);
+}
