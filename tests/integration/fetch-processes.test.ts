@@ -1,0 +1,155 @@
+// Fetchers that are killed, stopped or run side by side: never a wrong byte served, never a byte fetched twice without need.
+import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ensureSnapshot } from '../../runtime/model/fetch.ts';
+import type { EnsureOptions } from '../../runtime/model/fetch-types.ts';
+import { openSnapshot } from '../../runtime/model/store.ts';
+import { startHubServer } from '../helpers/hub-server.ts';
+import type { HubServer } from '../helpers/hub-server.ts';
+
+const MODEL = 'acme/tiny-embedder';
+const WEIGHTS = randomBytes(8_000_000);
+const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+const BLOB = sha256(WEIGHTS);
+
+let hub: HubServer;
+let store: string;
+const children = new Set<ChildProcess>();
+
+interface Fetcher {
+  readonly child: ChildProcess;
+  /** Resolves with the first line of that kind, or undefined when the process ends without. */
+  readonly line: (kind: string) => Promise<string | undefined>;
+  readonly exited: Promise<unknown>;
+}
+
+const options = (more: Partial<EnsureOptions> = {}): EnsureOptions => ({
+  modelId: MODEL,
+  store,
+  endpoint: hub.endpoint,
+  ...more,
+});
+
+const startFetcher = (more: Partial<EnsureOptions> = {}): Fetcher => {
+  const script = path.join(import.meta.dirname, 'fetch-child.ts');
+  const child = spawn(process.execPath, [script, JSON.stringify(options(more))], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  children.add(child);
+  const lines: string[] = [];
+  const reader = createInterface({ input: child.stdout });
+  reader.on('line', (text) => lines.push(text));
+  const find = (kind: string) => lines.find((text) => text.includes(`"kind":"${kind}"`));
+  return {
+    child,
+    exited: once(child, 'exit'),
+    line: async (kind) => {
+      const ended = once(reader, 'close');
+      while (find(kind) === undefined && child.exitCode === null && child.signalCode === null) {
+        await Promise.race([once(reader, 'line'), ended]);
+      }
+      return find(kind);
+    },
+  };
+};
+
+const servedNow = async (): Promise<string | undefined> => {
+  const files = await openSnapshot(store, MODEL, 'main');
+  return files === undefined ? undefined : sha256(await readFile(files.weights.get('model.safetensors') ?? ''));
+};
+
+const blobRequests = () => hub.requests.filter((seen) => seen.path.includes(BLOB));
+
+beforeEach(async () => {
+  hub = await startHubServer();
+  hub.commit(MODEL, {
+    'config.json': Buffer.from('{"architectures":["BertModel"]}'),
+    'tokenizer.json': Buffer.from('{}'),
+    'modules.json': Buffer.from('[]'),
+    'model.safetensors': WEIGHTS,
+  });
+  store = await mkdtemp(path.join(tmpdir(), 'kubembed-store-'));
+});
+afterEach(async () => {
+  for (const child of children) child.kill('SIGKILL');
+  children.clear();
+  await hub.close();
+  await rm(store, { recursive: true, force: true });
+});
+
+test('killed at random points twenty times: nothing partial is ever served, and the bytes got are kept', async () => {
+  hub.faults = [{ match: BLOB, bytesPerSecond: 16_000_000 }];
+  let resumed = 0;
+  for (let round = 0; round < 20; round++) {
+    const before = blobRequests().length;
+    const fetcher = startFetcher();
+    const begun = await fetcher.line(round % 2 === 0 ? 'source' : 'progress');
+    expect(begun, `round ${round}`).toBeDefined();
+    await sleep(Math.random() * 250);
+    fetcher.child.kill('SIGKILL');
+    await fetcher.exited;
+    const served = await servedNow();
+    expect([undefined, BLOB], `round ${round}`).toContain(served);
+    resumed += blobRequests()
+      .slice(before)
+      .filter((seen) => seen.range !== undefined).length;
+    // Begin anew, so that all stages get their share of kills.
+    if (served !== undefined) await rm(store, { recursive: true, force: true });
+  }
+  expect(resumed).toBeGreaterThan(0);
+  hub.faults = [];
+  await ensureSnapshot(options());
+  expect(await servedNow()).toBe(BLOB);
+});
+
+test('the bytes of a killed fetch are not fetched again', async () => {
+  hub.faults = [{ match: BLOB, stallAfterBytes: 5_000_000, times: 1 }];
+  const fetcher = startFetcher({ timeouts: { stallMs: 60_000 } });
+  const partial = async (): Promise<number> => {
+    const file = path.join(store, `models--${MODEL.replace('/', '--')}`, 'blobs', `${BLOB}.kubembed-part`);
+    return (await readFile(file).catch(() => Buffer.alloc(0))).length;
+  };
+  while ((await partial()) < 5_000_000) await sleep(20);
+  fetcher.child.kill('SIGKILL');
+  await fetcher.exited;
+  await ensureSnapshot(options());
+  expect(await servedNow()).toBe(BLOB);
+  expect(blobRequests().map((seen) => seen.range)).toEqual([undefined, 'bytes=5000000-']);
+});
+
+test('four fetchers at once download once', async () => {
+  hub.faults = [{ match: BLOB, bytesPerSecond: 8_000_000 }];
+  const fetchers = [startFetcher(), startFetcher(), startFetcher()];
+  await Promise.all([
+    ensureSnapshot(options()),
+    ...fetchers.map(async (fetcher) => expect(await fetcher.line('done')).toBeDefined()),
+  ]);
+  expect(await servedNow()).toBe(BLOB);
+  expect(blobRequests().length).toBe(1);
+});
+
+test('two fetches in one process download once', async () => {
+  const [one, two] = await Promise.all([ensureSnapshot(options()), ensureSnapshot(options())]);
+  expect(one).toEqual(two);
+  expect(blobRequests().length).toBe(1);
+});
+
+test('a holder that stands still is succeeded, and does no harm when it wakes', async () => {
+  hub.faults = [{ match: BLOB, bytesPerSecond: 4_000_000, times: 1 }];
+  const sleeper = startFetcher({ lockStaleMs: 900 });
+  await sleeper.line('progress');
+  sleeper.child.kill('SIGSTOP');
+  await ensureSnapshot(options({ lockStaleMs: 900 }));
+  expect(await servedNow()).toBe(BLOB);
+  sleeper.child.kill('SIGCONT');
+  await sleeper.exited;
+  expect(await servedNow()).toBe(BLOB);
+});
