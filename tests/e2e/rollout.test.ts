@@ -1,7 +1,6 @@
 // Under continuous load from another pod, nothing that an administrator does to pods fails a request.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Pod } from '../../kube/resources.ts';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
+import type { Deployment, Pod } from '../../kube/resources.ts';
 import { CLIENTS, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
@@ -35,11 +34,12 @@ const livePods = async (): Promise<readonly Pod[]> => {
   return items.filter(({ metadata }) => metadata.deletionTimestamp === undefined);
 };
 
+// Read from the Deployment, which is true without an operator as well.
 const twoReady = async (): Promise<void> => {
   await eventually('two ready replicas and no other', async () => {
-    const { status } = await cluster.get<EmbeddingModel>('em', 'tiny', '-n', NAMESPACE);
-    const settled = status?.readyReplicas === 2 && status.replicas === 2 && (await livePods()).length === 2;
-    return settled ? true : undefined;
+    const { status } = await cluster.get<Deployment>('deploy', 'em-tiny', '-n', NAMESPACE);
+    const settled = status?.readyReplicas === 2 && status.replicas === 2 && status.updatedReplicas === 2;
+    return settled && (await livePods()).length === 2 ? true : undefined;
   });
 };
 
