@@ -1,0 +1,162 @@
+// The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
+import { costModelFor } from '../scheduler/cost.ts';
+import { createScheduler } from '../scheduler/scheduler.ts';
+import type { Admission, Piece, Scheduler } from '../scheduler/types.ts';
+import { createCapacityMeter } from './capacity.ts';
+import { createDispatcher } from './dispatch.ts';
+import { EngineError } from './errors.ts';
+import { checkTokenLists, cutTokenList, distinctInputs, estimateTokens, refuseOverlong } from './inputs.ts';
+import { openRequest } from './requests.ts';
+import type { OpenRequest } from './requests.ts';
+import { layFoundation } from './startup.ts';
+import type { Foundation, ModelOptions } from './startup.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo } from './types.ts';
+
+export interface EngineEvent {
+  readonly kind: 'worker-died';
+  readonly error: Error;
+  readonly restartInMs: number;
+}
+
+export interface EngineOptions extends ModelOptions {
+  /** Tokens that may wait; default two million. */
+  readonly maxQueueTokens?: number;
+  readonly onEvent?: (event: EngineEvent) => void;
+}
+
+const DEFAULT_QUEUE_TOKENS = 2_000_000;
+/** Texts tokenised before the workers get their first pieces of a request. */
+const CHUNK = 32;
+
+const now = (): number => performance.now();
+
+const schedulerFor = ({ description, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
+  createScheduler({
+    workers: base.workers,
+    maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
+    runTokens: 256,
+    minRunTokens: 96,
+    smallRequestInputs: 8,
+    bulkShare: 0.25,
+    wide: base.wide,
+    aloneMs: 100,
+    packing: base.packing,
+    cost: costModelFor(description.hiddenSize),
+  });
+
+const infoOf = ({ description, pooling, precision }: EngineOptions, base: Foundation): EngineInfo => ({
+  dimensions: base.pool.dimensions,
+  maxTokens: description.maxTokens,
+  vocabularySize: description.vocabularySize,
+  pooling,
+  precision,
+  architecture: description.architecture,
+  workers: base.workers,
+  threadsPerWorker: base.threadsPerWorker,
+});
+
+function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQueueTokens: number): EngineError {
+  const details = { tokens, maxQueueTokens };
+  return admission === 'queue_full'
+    ? new EngineError('queue_full', `The queue of ${maxQueueTokens} tokens is full; try again.`, details)
+    : new EngineError(
+        'too_large',
+        `The request holds about ${tokens} tokens; the queue takes at most ${maxQueueTokens}. Send it in parts.`,
+        details,
+      );
+}
+
+export async function createEngine(options: EngineOptions): Promise<Engine> {
+  let wake = (): void => undefined;
+  const base = await layFoundation(options, {
+    onIdle: () => wake(),
+    onCrash: (error, restartInMs) => options.onEvent?.({ kind: 'worker-died', error, restartInMs }),
+  });
+  const { pool, tokenizer } = base;
+  const info = infoOf(options, base);
+  const { maxTokens, vocabularySize } = info;
+  const maxQueueTokens = options.maxQueueTokens ?? DEFAULT_QUEUE_TOKENS;
+  const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
+  const scheduler = schedulerFor(options, base);
+  const capacity = createCapacityMeter(base.workers);
+  const requests = new Map<number, OpenRequest>();
+  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch: capacity.ran });
+  ({ wake } = dispatcher);
+  let nextId = 0;
+  let draining = false;
+  let emptied = (): void => undefined;
+
+  async function tokensOf(input: EngineInput): Promise<{ ids: Int32Array; untruncated: number }> {
+    if (typeof input === 'string') return await tokenizer.encode(input);
+    return { ids: cutTokenList(input, tokenLimits), untruncated: input.length };
+  }
+
+  async function tokenize(open: OpenRequest, request: EmbedRequest, inputs: readonly EngineInput[]): Promise<void> {
+    const started = now();
+    for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
+      const chunk = await Promise.all(inputs.slice(start, start + CHUNK).map(tokensOf));
+      const pieces = chunk.map(({ ids, untruncated }, offset): Piece => {
+        const index = start + offset;
+        refuseOverlong(request, untruncated, { input: open.firstInput(index), maxTokens });
+        open.tokenized(index, { ids, truncated: untruncated > maxTokens }, now());
+        return { request: open.id, index, length: ids.length };
+      });
+      open.tokenizing(now() - started);
+      scheduler.add(open.id, pieces, start + CHUNK >= inputs.length);
+      dispatcher.wake();
+    }
+  }
+
+  function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
+    if (draining) throw new EngineError('draining', 'The runtime is shutting down.');
+    if (request.signal.aborted) throw new EngineError('aborted', 'The request was aborted.');
+    checkTokenLists(request.inputs, tokenLimits);
+    const { inputs, places } = distinctInputs(request.inputs);
+    const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
+    const id = nextId++;
+    const admission = scheduler.admit({ id, lane: request.lane, inputs: inputs.length, tokens }, now());
+    if (admission !== 'admitted') throw refuse(admission, tokens, maxQueueTokens);
+    const open = openRequest({ id, request, places, distinct: inputs.length });
+    requests.set(id, open);
+    return { open, inputs };
+  }
+
+  async function embed(request: EmbedRequest): Promise<EmbedResult> {
+    const { open, inputs } = admit(request);
+    const abort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
+    request.signal.addEventListener('abort', abort, { once: true });
+    try {
+      tokenize(open, request, inputs).catch(open.fail);
+      return await open.result;
+    } finally {
+      request.signal.removeEventListener('abort', abort);
+      requests.delete(open.id);
+      scheduler.leave(open.id, now());
+      if (requests.size === 0) emptied();
+    }
+  }
+
+  async function close(signal: AbortSignal): Promise<void> {
+    draining = true;
+    if (requests.size > 0 && !signal.aborted) {
+      await new Promise<void>((resolve) => {
+        emptied = resolve;
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+    }
+    for (const open of requests.values()) open.fail(new EngineError('draining', 'The runtime is shutting down.'));
+    await pool.close();
+  }
+
+  return {
+    info,
+    embed,
+    close,
+    stats: () => ({
+      ...scheduler.reading(),
+      ...dispatcher.counters(),
+      capacityTokensPerSecond: capacity.tokensPerSecond(),
+      workerRestarts: pool.restarts,
+    }),
+  };
+}

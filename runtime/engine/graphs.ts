@@ -1,0 +1,77 @@
+// A model on disk → what the workers load: kubembed's own graphs where a builder serves it, else the repository's ONNX file.
+import { stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { buildGraph } from '../model/graph/build.ts';
+import { UnsupportedArchitecture } from '../model/graph/errors.ts';
+import type { GraphPrecision, LayoutName } from '../model/graph/types.ts';
+import { readTensorIndex } from '../model/safetensors.ts';
+import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
+import type { ModelSource } from './protocol.ts';
+
+export interface ModelChoices {
+  readonly files: ModelFiles;
+  readonly description: ModelDescription;
+  readonly pooling: PoolingMode;
+  readonly precision: GraphPrecision;
+}
+
+export interface Sources {
+  readonly grouped: ModelSource;
+  readonly packed?: ModelSource;
+  /** Bytes that one session holds for weights. */
+  readonly weightBytes: number;
+}
+
+const isSafetensors = ([name]: readonly [string, string]): boolean => name.endsWith('.safetensors');
+
+/** The folder all paths share: ONNX Runtime wants the weights below one. */
+export function commonFolder(paths: readonly string[]): string {
+  const [first = '/', ...others] = paths.map(dirname);
+  return others.reduce((common, folder) => {
+    let candidate = common;
+    while (folder !== candidate && !folder.startsWith(candidate === '/' ? '/' : `${candidate}/`)) {
+      candidate = dirname(candidate);
+    }
+    return candidate;
+  }, first);
+}
+
+async function ownGraphs({ files, description, pooling, precision }: ModelChoices): Promise<Sources> {
+  const weights = new Map([...files.weights].filter(isSafetensors));
+  const weightFolder = commonFolder([...weights.values()]);
+  const tensors = await readTensorIndex(weights, weightFolder);
+  const build = (layout: LayoutName) => buildGraph(description, tensors, { pooling, layout, precision });
+  const grouped = build('grouped');
+  const packed = build('packed');
+  const source = ({ bytes, outputName, feedPlan }: typeof grouped): ModelSource => ({
+    kind: 'graph',
+    bytes,
+    weightFolder,
+    outputName,
+    plan: feedPlan,
+  });
+  return { grouped: source(grouped), packed: source(packed), weightBytes: grouped.weightBytes };
+}
+
+async function repositoryFile({ files, pooling }: ModelChoices, path: string): Promise<Sources> {
+  const dataPath = files.weights.get('onnx/model.onnx_data');
+  const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
+  return {
+    grouped: { kind: 'file', path, pooling, ...(dataPath !== undefined && { dataPath }) },
+    weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
+  };
+}
+
+/** Throws a GraphError when neither a builder nor a file of the repository serves the model. */
+export async function loadSources(choices: ModelChoices): Promise<Sources> {
+  const { onnxModel, weights } = choices.files;
+  if (onnxModel !== undefined && ![...weights].some(isSafetensors)) return await repositoryFile(choices, onnxModel);
+  try {
+    return await ownGraphs(choices);
+  } catch (error) {
+    if (error instanceof UnsupportedArchitecture && onnxModel !== undefined) {
+      return await repositoryFile(choices, onnxModel);
+    }
+    throw error;
+  }
+}

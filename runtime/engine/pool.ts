@@ -1,0 +1,157 @@
+// The worker threads: started, handed one batch at a time, replaced when one dies.
+import { Worker } from 'node:worker_threads';
+import { EngineError, EngineStartError } from './errors.ts';
+import type { EngineStartReason } from './errors.ts';
+import type { RunMessage, RunReply, WorkerReply, WorkerSetup } from './protocol.ts';
+
+export interface PoolEvents {
+  /** A worker has become free: there may be work for it. */
+  readonly onIdle: () => void;
+  /** A worker died; it is replaced after `delayMs`. */
+  readonly onCrash: (error: Error, delayMs: number) => void;
+}
+
+export interface Pool {
+  idle(): number;
+  /** Sends a batch to an idle worker; `wide` to the one that has the wide session. */
+  run(message: RunMessage): Promise<RunReply>;
+  readonly dimensions: number;
+  readonly restarts: number;
+  close(): Promise<void>;
+}
+
+interface Job {
+  readonly id: number;
+  resolve(reply: RunReply): void;
+  reject(error: EngineError): void;
+}
+
+interface Slot {
+  readonly setup: WorkerSetup;
+  worker: Worker | undefined;
+  ready: boolean;
+  job: Job | undefined;
+  /** Deaths since it last finished a batch. */
+  deaths: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+const FIRST_BACKOFF_MS = 100;
+const LAST_BACKOFF_MS = 10_000;
+
+/** Same folder, same extension: `.ts` from source, `.js` when compiled. */
+const workerUrl = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url);
+
+const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
+
+/** Starts a worker for each setup; resolves when all are ready and rejects when one cannot be. */
+export async function createPool(setups: readonly WorkerSetup[], events: PoolEvents): Promise<Pool> {
+  const slots = setups.map((setup): Slot => ({
+    setup,
+    worker: undefined,
+    ready: false,
+    job: undefined,
+    deaths: 0,
+    timer: undefined,
+  }));
+  let closing = false;
+  let restarts = 0;
+  let dimensions = 0;
+
+  function settle(slot: Slot, reply: WorkerReply): void {
+    const { job } = slot;
+    if (reply.kind !== 'done' && reply.kind !== 'failed') return;
+    slot.job = undefined;
+    slot.deaths = 0;
+    if (reply.kind === 'done') job?.resolve(reply.reply);
+    else job?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
+    events.onIdle();
+  }
+
+  function bury(slot: Slot, error: Error): void {
+    slot.worker = undefined;
+    slot.ready = false;
+    const { job } = slot;
+    slot.job = undefined;
+    job?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
+    if (closing) return;
+    slot.deaths++;
+    const delayMs = backoffMs(slot.deaths);
+    events.onCrash(error, delayMs);
+    slot.timer = setTimeout(() => {
+      restarts++;
+      // A failure shows as another death, which is buried in turn.
+      start(slot).then(events.onIdle, () => undefined);
+    }, delayMs);
+  }
+
+  function start(slot: Slot): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const worker = new Worker(workerUrl, { workerData: slot.setup });
+      slot.worker = worker;
+      let cause = new Error('the worker ended');
+      const startFailed = (error: Error): void => {
+        cause = error;
+        reject(error);
+      };
+      worker.on('message', (reply: WorkerReply) => {
+        if (reply.kind === 'ready') {
+          slot.ready = true;
+          ({ dimensions } = reply);
+          resolve();
+        } else if (reply.kind === 'unusable') {
+          startFailed(new EngineStartError(reply.reason as EngineStartReason, reply.message));
+        } else {
+          settle(slot, reply);
+        }
+      });
+      worker.on('error', (error) => startFailed(error instanceof Error ? error : new Error(String(error))));
+      worker.on('exit', () => {
+        reject(cause);
+        bury(slot, cause);
+      });
+    });
+  }
+
+  async function close(): Promise<void> {
+    closing = true;
+    for (const slot of slots) clearTimeout(slot.timer);
+    await Promise.all(slots.flatMap(({ worker }) => (worker ? [worker.terminate()] : [])));
+  }
+
+  // The first worker alone first: what fails for one fails for all, and its pages are then warm for the others.
+  try {
+    const [first, ...others] = slots;
+    if (first) await start(first);
+    await Promise.all(others.map(start));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
+  return {
+    idle: () => slots.reduce((count, slot) => count + (isIdle(slot) ? 1 : 0), 0),
+    run(message) {
+      return new Promise((resolve, reject) => {
+        // The wide session lives in the first worker, so others are preferred for everything else.
+        const slot = message.wide ? slots[0] : slots.findLast(isIdle);
+        if (!slot?.worker || !isIdle(slot)) {
+          reject(new EngineError('worker_failed', 'No worker is free.'));
+          return;
+        }
+        slot.job = { id: message.id, resolve, reject };
+        const { ids, lengths, dimensions: asked } = message;
+        const transfer = [ids.buffer, lengths.buffer, asked.buffer] as ArrayBuffer[];
+        slot.worker.postMessage({ kind: 'run', run: message }, transfer);
+      });
+    },
+    get dimensions() {
+      return dimensions;
+    },
+    get restarts() {
+      return restarts;
+    },
+    close,
+  };
+}

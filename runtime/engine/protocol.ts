@@ -1,0 +1,67 @@
+// What crosses between the main thread and its workers. Types only; every array of numbers is transferred, not copied.
+import type { FeedPlan } from '../model/graph/types.ts';
+import type { BatchLayout } from '../scheduler/types.ts';
+import type { Device } from './session.ts';
+import type { OutputEncoding } from './types.ts';
+
+export interface GraphSource {
+  readonly kind: 'graph';
+  readonly bytes: Uint8Array;
+  readonly weightFolder: string;
+  readonly outputName: string;
+  readonly plan: FeedPlan;
+}
+
+/** A repository's own ONNX file: padded, masked, pooled outside of the graph. */
+export interface FileSource {
+  readonly kind: 'file';
+  readonly path: string;
+  /** Real path of `model.onnx_data`, for models above 2 GB. */
+  readonly dataPath?: string;
+  readonly pooling: 'mean' | 'cls';
+}
+
+export type ModelSource = GraphSource | FileSource;
+
+export interface WorkerSetup {
+  readonly device: Device;
+  readonly threads: number;
+  readonly grouped: ModelSource;
+  readonly packed?: ModelSource;
+  /** Threads of a second session for texts that are alone. */
+  readonly wideThreads?: number;
+}
+
+export interface RunMessage {
+  readonly id: number;
+  readonly layout: BatchLayout;
+  readonly wide: boolean;
+  /** Token ids of all texts, one after the other. */
+  readonly ids: Int32Array;
+  readonly lengths: Int32Array;
+  readonly encodings: readonly OutputEncoding[];
+  /** Dimensions asked for, by text; 0 for all. */
+  readonly dimensions: Int32Array;
+}
+
+export interface RunReply {
+  readonly id: number;
+  /** JSON values of all texts, one after the other. */
+  readonly bytes: Uint8Array;
+  /** Where each text's value ends in `bytes`; one that is not finite is empty. */
+  readonly ends: Uint32Array;
+  readonly paddedTokens: number;
+  readonly inferMs: number;
+  readonly serializeMs: number;
+}
+
+export type WorkerReply =
+  | { readonly kind: 'ready'; readonly dimensions: number }
+  | { readonly kind: 'done'; readonly reply: RunReply }
+  | { readonly kind: 'failed'; readonly id: number; readonly message: string }
+  | { readonly kind: 'unusable'; readonly reason: string; readonly message: string };
+
+export interface WorkerRequest {
+  readonly kind: 'run';
+  readonly run: RunMessage;
+}

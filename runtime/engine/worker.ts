@@ -1,0 +1,90 @@
+// A worker thread: its own sessions; runs batches and writes their vectors as JSON bytes.
+import { parentPort, workerData } from 'node:worker_threads';
+import { EngineStartError } from './errors.ts';
+import { createRunner } from './runner.ts';
+import type { Runner, Vectors } from './runner.ts';
+import { cutVector, isFiniteVector, maxBytes, writeVector } from './serialize.ts';
+import type { RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
+
+interface Runners {
+  readonly grouped: Runner;
+  readonly packed: Runner;
+  readonly wide: Runner;
+}
+
+async function createRunners(setup: WorkerSetup): Promise<Runners> {
+  const { device, threads, wideThreads } = setup;
+  const grouped = await createRunner(setup.grouped, { device, threads });
+  const packed = setup.packed ? await createRunner(setup.packed, { device, threads }) : grouped;
+  const wide =
+    wideThreads === undefined ? grouped : await createRunner(setup.grouped, { device, threads: wideThreads });
+  return { grouped, packed, wide };
+}
+
+function textsOf({ ids, lengths }: RunMessage): Int32Array[] {
+  let start = 0;
+  return Array.from(lengths, (length) => ids.subarray(start, (start += length)));
+}
+
+/** Grows to the largest batch seen, so that serialising allocates only what is sent. */
+let scratch = new Uint8Array(0);
+
+function serialize({ encodings, dimensions }: RunMessage, vectors: Vectors): Pick<RunReply, 'bytes' | 'ends'> {
+  const forms = encodings.map((encoding, text) => {
+    const asked = dimensions[text] ?? 0;
+    return { encoding, dimensions: asked > 0 ? asked : vectors.dimensions };
+  });
+  const room = forms.reduce((sum, form) => sum + maxBytes(form), 0);
+  if (scratch.length < room) scratch = new Uint8Array(room);
+  const ends = new Uint32Array(forms.length);
+  let end = 0;
+  for (const [text, form] of forms.entries()) {
+    const row = vectors.data.subarray(text * vectors.dimensions, (text + 1) * vectors.dimensions);
+    const vector = cutVector(row, form.dimensions);
+    if (isFiniteVector(vector)) end = writeVector(vector, form.encoding, scratch, end);
+    ends[text] = end;
+  }
+  return { bytes: scratch.slice(0, end), ends };
+}
+
+async function runBatch(runners: Runners, message: RunMessage): Promise<RunReply> {
+  const started = performance.now();
+  const runner = message.wide ? runners.wide : runners[message.layout];
+  const vectors = await runner.run(textsOf(message));
+  const ran = performance.now();
+  const written = serialize(message, vectors);
+  return {
+    id: message.id,
+    ...written,
+    paddedTokens: vectors.paddedTokens,
+    inferMs: ran - started,
+    serializeMs: performance.now() - ran,
+  };
+}
+
+const PROBE = Int32Array.of(0);
+
+async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
+  const send = (reply: WorkerReply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
+  let runners: Runners;
+  try {
+    runners = await createRunners(workerData as WorkerSetup);
+    const { dimensions } = await runners.grouped.run([PROBE]);
+    send({ kind: 'ready', dimensions });
+  } catch (error) {
+    const reason = error instanceof EngineStartError ? error.reason : 'CorruptWeights';
+    send({ kind: 'unusable', reason, message: error instanceof Error ? error.message : String(error) });
+    return;
+  }
+  port.on('message', (request: WorkerRequest) => {
+    runBatch(runners, request.run).then(
+      (reply) => send({ kind: 'done', reply }, [reply.bytes.buffer, reply.ends.buffer] as ArrayBuffer[]),
+      (error: unknown) => {
+        const message = error instanceof Error ? error.message : String(error);
+        send({ kind: 'failed', id: request.run.id, message });
+      },
+    );
+  });
+}
+
+if (parentPort) void serve(parentPort);
