@@ -1,5 +1,6 @@
 // Continuous load until /tmp/stop exists: argv is URL, then the request as JSON. Prints {answered, failures, pods}.
 // Half of the clients keep their connection, the others take a new one for each request.
+/* global AbortSignal */
 import { existsSync } from 'node:fs';
 
 const [url, request] = process.argv.slice(2);
