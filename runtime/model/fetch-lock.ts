@@ -80,7 +80,6 @@ const hold = (number: number, record: LockRecord, options: LockOptions): Lock =>
   const { folder } = options;
   const file = fileOf(folder, number);
   const lost = new AbortController();
-  heldHere.add(record.id);
   const beat = async (): Promise<void> => {
     const highest = (await numbers(folder)).at(-1) ?? number;
     if (highest > number) lost.abort(new Error('another process took the lock over'));
@@ -105,40 +104,56 @@ const hold = (number: number, record: LockRecord, options: LockOptions): Lock =>
   };
 };
 
-const takeNext = async (highest: number, options: LockOptions): Promise<Lock | undefined> => {
-  const record = { id: randomUUID(), ...options.self, released: false };
-  const number = highest + 1;
-  if (!(await create(fileOf(options.folder, number), record))) return undefined;
+/** Creates the numbered file; false when another was first. */
+const claim = async (number: number, record: LockRecord, options: LockOptions): Promise<boolean> => {
+  if (!(await create(fileOf(options.folder, number), record))) return false;
   const all = await numbers(options.folder);
   // Our view of the folder was old: others have come and gone meanwhile.
   if (all.at(-1) !== number) {
     await rm(fileOf(options.folder, number), { force: true });
-    return undefined;
+    return false;
   }
   for (const old of all.filter((other) => other < number)) await rm(fileOf(options.folder, old), { force: true });
-  return hold(number, record, options);
+  return true;
+};
+
+const takeNext = async (highest: number, options: LockOptions): Promise<Lock | undefined> => {
+  const record = { id: randomUUID(), ...options.self, released: false };
+  const number = highest + 1;
+  // Before the file exists: others of this process must not take our own pid for a dead predecessor's.
+  heldHere.add(record.id);
+  if (await claim(number, record, options)) return hold(number, record, options);
+  heldHere.delete(record.id);
+  return undefined;
 };
 
 interface Watch {
-  key: string;
-  since: number;
+  heartbeat: string;
+  seenAt: number;
+  stillMs: number;
 }
 
-/** Whether the heartbeat of the current holder has stood still for too long. Clocks of other machines play no part. */
+const pollMs = (options: LockOptions): number => Math.min(500, options.staleMs / 6);
+
+/**
+ * Whether the heartbeat of the current holder has stood still for too long. Clocks of other machines play no part,
+ * and time in which we ourselves did not look, as when this machine was paused, does not count.
+ */
 const stoodStill = async (file: string, watch: Watch, options: LockOptions): Promise<boolean> => {
   const info = await stat(file).catch(() => undefined);
-  const key = `${file} ${info?.mtimeMs ?? 'gone'}`;
-  if (key !== watch.key) {
-    watch.key = key;
-    watch.since = options.now();
-  }
-  return options.now() - watch.since >= options.staleMs;
+  const heartbeat = `${file} ${info?.mtimeMs ?? 'gone'}`;
+  const now = options.now();
+  const lookedForMs = Math.min(now - watch.seenAt, 2 * pollMs(options));
+  watch.stillMs = heartbeat === watch.heartbeat ? watch.stillMs + lookedForMs : 0;
+  watch.heartbeat = heartbeat;
+  watch.seenAt = now;
+  return watch.stillMs >= options.staleMs;
 };
 
 /** The lock, or undefined when waiting became needless. */
 export const acquireLock = async (options: LockOptions): Promise<Lock | undefined> => {
   await mkdir(options.folder, { recursive: true });
-  const watch: Watch = { key: '', since: options.now() };
+  const watch: Watch = { heartbeat: '', seenAt: options.now(), stillMs: 0 };
   let told = false;
   for (;;) {
     options.signal.throwIfAborted();
@@ -153,6 +168,6 @@ export const acquireLock = async (options: LockOptions): Promise<Lock | undefine
     if (await options.isNeedless()) return undefined;
     if (!told) options.onWait(record === undefined ? 'another process' : `process ${record.pid}`);
     told = true;
-    await sleep(Math.min(500, options.staleMs / 6), undefined, { signal: options.signal });
+    await sleep(pollMs(options), undefined, { signal: options.signal });
   }
 };
