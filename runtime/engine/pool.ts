@@ -45,7 +45,11 @@ const workerUrl = new URL(`./worker${import.meta.url.slice(import.meta.url.lastI
 const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
 
 /** Starts a worker for each setup; resolves when all are ready and rejects when one cannot be. */
-export async function createPool(setups: readonly WorkerSetup[], events: PoolEvents): Promise<Pool> {
+export async function createPool(
+  setups: readonly WorkerSetup[],
+  events: PoolEvents,
+  url: URL = workerUrl,
+): Promise<Pool> {
   const slots = setups.map((setup): Slot => ({
     setup,
     worker: undefined,
@@ -87,7 +91,7 @@ export async function createPool(setups: readonly WorkerSetup[], events: PoolEve
 
   function start(slot: Slot): Promise<void> {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(workerUrl, { workerData: slot.setup });
+      const worker = new Worker(url, { workerData: slot.setup });
       slot.worker = worker;
       let cause = new Error('the worker ended');
       const startFailed = (error: Error): void => {
@@ -119,11 +123,8 @@ export async function createPool(setups: readonly WorkerSetup[], events: PoolEve
     await Promise.all(slots.flatMap(({ worker }) => (worker ? [worker.terminate()] : [])));
   }
 
-  // The first worker alone first: what fails for one fails for all, and its pages are then warm for the others.
   try {
-    const [first, ...others] = slots;
-    if (first) await start(first);
-    await Promise.all(others.map(start));
+    await Promise.all(slots.map(start));
   } catch (error) {
     await close();
     throw error;

@@ -1,0 +1,218 @@
+import { readFileSync } from 'node:fs';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describeModel } from '../model/describe.ts';
+import { createEngine } from './engine.ts';
+import type { EngineEvent, EngineOptions } from './engine.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineInput } from './types.ts';
+
+const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
+const model = join(fixtures, 'architectures/bert');
+const reference = JSON.parse(readFileSync(join(model, 'reference.json'), 'utf8')) as {
+  texts: number[][];
+  mean: number[][];
+};
+const config = JSON.parse(readFileSync(join(model, 'config.json'), 'utf8')) as Record<string, unknown>;
+
+let folder = '';
+const open: Engine[] = [];
+
+/** The tiny model beside a real tokenizer: its ids are beyond the tiny vocabulary, so texts are tokenised, never run. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kubembed-engine-'));
+  await cp(join(model, 'model.safetensors'), join(folder, 'model.safetensors'));
+  await cp(join(fixtures, 'minilm/tokenizer.json'), join(folder, 'tokenizer.json'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((engine) => engine.close(AbortSignal.abort())));
+});
+
+async function start(over: Partial<EngineOptions> = {}): Promise<Engine> {
+  const engine = await createEngine({
+    files: {
+      modelId: 'test/bert',
+      revision: 'test',
+      snapshotDir: folder,
+      weights: new Map([['model.safetensors', join(folder, 'model.safetensors')]]),
+    },
+    description: describeModel(new Map([['config.json', config]])),
+    pooling: 'mean',
+    precision: 'float32',
+    device: 'cpu',
+    threads: 2,
+    ...over,
+  });
+  open.push(engine);
+  return engine;
+}
+
+const embed = (engine: Engine, inputs: readonly EngineInput[], over: Partial<EmbedRequest> = {}) =>
+  engine.embed({
+    inputs,
+    encoding: 'float',
+    overlongInput: 'truncate',
+    lane: 'interactive',
+    signal: new AbortController().signal,
+    ...over,
+  });
+
+const vectorsOf = ({ vectors }: EmbedResult): number[][] =>
+  vectors.map((bytes) => JSON.parse(Buffer.from(bytes).toString('latin1')) as number[]);
+
+const distance = (a: readonly number[], b: readonly number[]): number =>
+  Math.max(...a.map((value, index) => Math.abs(value - b[index]!)));
+
+/** Distinct lists of token ids of the tiny vocabulary. */
+const tokens = (length: number, seed = 1): number[] =>
+  Array.from({ length }, (_, index) => 1 + ((index * 7 + seed * 13 + ((index * index * seed) % 5)) % 118));
+
+describe('vectors', () => {
+  it('are those of transformers, whatever runs beside them', async () => {
+    const engine = await start();
+    const neighbours = Array.from({ length: 40 }, (_, index) => tokens(1 + ((index * 11) % 60), index));
+    const alone = [];
+    for (const text of reference.texts) alone.push(...vectorsOf(await embed(engine, [text])));
+    const mixed = vectorsOf(await embed(engine, [...reference.texts, ...neighbours]));
+    for (const [index, expected] of reference.mean.entries()) {
+      expect(distance(alone[index]!, expected)).toBeLessThan(1e-4);
+      expect(distance(mixed[index]!, alone[index]!)).toBeLessThan(1e-5);
+    }
+    expect(engine.stats().paddedTokens).toBe(0);
+  });
+
+  it('come in the order of the inputs, and say the same in both encodings', async () => {
+    const engine = await start();
+    const inputs = Array.from({ length: 50 }, (_, index) => tokens(1 + (index % 9), index));
+    const [floats, base64] = await Promise.all([
+      embed(engine, inputs),
+      embed(engine, inputs, { encoding: 'base64', lane: 'bulk' }),
+    ]);
+    for (const [index, vector] of vectorsOf(floats).entries()) {
+      const text = JSON.parse(Buffer.from(base64.vectors[index]!).toString('latin1')) as string;
+      const bytes = Buffer.from(text, 'base64');
+      const decoded = new Float32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
+      expect(distance(vector, [...decoded])).toBeLessThan(1e-6);
+    }
+  });
+
+  it('have unit length and the dimensions asked for', async () => {
+    const engine = await start();
+    for (const dimensions of [1, 7, 31, 32]) {
+      const [vector] = vectorsOf(await embed(engine, [tokens(5)], { dimensions }));
+      expect(vector).toHaveLength(dimensions);
+      expect(Math.abs(Math.hypot(...vector!) - 1)).toBeLessThan(1e-6);
+    }
+  });
+
+  it('are computed once for inputs that are the same, and counted for each', async () => {
+    const engine = await start();
+    const before = engine.stats().computedTokens;
+    const { promptTokens, vectors } = await embed(engine, [tokens(6), tokens(9), tokens(6), tokens(6)]);
+    expect(promptTokens).toBe(27);
+    expect(vectors[0]).toEqual(vectors[3]);
+    expect(engine.stats().computedTokens - before).toBe(15);
+  });
+});
+
+describe('inputs that cannot be run as they are', () => {
+  it('are cut to the limit and counted, or refused when the request says so', async () => {
+    const engine = await start();
+    const { maxTokens } = engine.info;
+    const long = tokens(maxTokens + 20);
+    const result = await embed(engine, [long, tokens(4)]);
+    expect(result.truncatedInputs).toBe(1);
+    expect(result.promptTokens).toBe(maxTokens + 4);
+    const [cut] = vectorsOf(await embed(engine, [long.slice(0, maxTokens)]));
+    expect(distance(vectorsOf(result)[0]!, cut!)).toBeLessThan(1e-5);
+    await expect(embed(engine, [tokens(4), long], { overlongInput: 'error' })).rejects.toMatchObject({
+      code: 'context_length',
+      details: { input: 1, tokens: maxTokens + 20, maxTokens },
+    });
+  });
+
+  it.each([
+    ['beyond the vocabulary', [5, 120], 120],
+    ['negative', [5, -1], -1],
+    ['fractional', [5, 1.5], 1.5],
+  ])('token %s: refused, naming the id and its place', async (_, ids, tokenId) => {
+    const engine = await start();
+    await expect(embed(engine, [tokens(3), ids])).rejects.toMatchObject({
+      code: 'token_out_of_range',
+      details: { input: 1, tokenId, tokenPosition: 1, vocabularySize: 120 },
+    });
+  });
+
+  it('an empty token list is refused', async () => {
+    await expect(embed(await start(), [[]])).rejects.toMatchObject({ code: 'empty_input' });
+  });
+
+  it('a request beyond the queue is told whether to come again', async () => {
+    const engine = await start({ maxQueueTokens: 300 });
+    const big = Array.from({ length: 40 }, (_, index) => tokens(7, index));
+    await expect(embed(engine, [...big, ...big.map((ids) => [...ids, 2])])).rejects.toMatchObject({
+      code: 'too_large',
+      details: { tokens: 600, maxQueueTokens: 300 },
+    });
+    const first = embed(engine, big);
+    await expect(embed(engine, big)).rejects.toMatchObject({ code: 'queue_full' });
+    await first;
+    await embed(engine, big);
+  });
+});
+
+describe('life of requests and workers', () => {
+  const bulk = Array.from({ length: 400 }, (_, index) => tokens(100 + (index % 20), index));
+
+  it('drops the waiting work of a client that is gone', async () => {
+    const engine = await start();
+    const controller = new AbortController();
+    const result = embed(engine, bulk, { signal: controller.signal });
+    controller.abort();
+    await expect(result).rejects.toMatchObject({ code: 'aborted' });
+    await embed(engine, [tokens(3)]);
+    expect(engine.stats()).toMatchObject({ queuedInputs: 0, queuedTokens: 0 });
+    expect(engine.stats().computedTokens).toBeLessThan(bulk.flat().length / 2);
+    await expect(embed(engine, bulk, { signal: controller.signal })).rejects.toMatchObject({ code: 'aborted' });
+  });
+
+  it('answers a small request between the pieces of a big one', async () => {
+    const engine = await start({ threads: 1 });
+    const finished: string[] = [];
+    const big = embed(engine, bulk).then(() => finished.push('big'));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    await embed(engine, [tokens(5)]).then(() => finished.push('small'));
+    await big;
+    expect(finished).toEqual(['small', 'big']);
+  });
+
+  it('drains: what runs is answered, what comes later is refused', async () => {
+    const engine = await start();
+    const running = embed(engine, bulk);
+    const closed = engine.close(new AbortController().signal);
+    await expect(embed(engine, [tokens(3)])).rejects.toMatchObject({ code: 'draining' });
+    expect((await running).vectors).toHaveLength(bulk.length);
+    await closed;
+  });
+
+  it('gives up what still runs when draining takes too long', async () => {
+    const engine = await start();
+    const running = embed(engine, bulk);
+    const refused = expect(running).rejects.toMatchObject({ code: 'draining' });
+    await engine.close(AbortSignal.abort());
+    await refused;
+  });
+
+  it('fails only the batch that ONNX Runtime refuses', async () => {
+    const events: EngineEvent[] = [];
+    const engine = await start({ threads: 1, onEvent: (event) => events.push(event) });
+    // Ids beyond the table of this model make ONNX Runtime refuse the batch.
+    const text = await embed(engine, ['hello world']).catch((error: unknown) => error);
+    expect(text).toMatchObject({ code: 'worker_failed' });
+    expect(vectorsOf(await embed(engine, [tokens(3)]))[0]).toHaveLength(32);
+    expect(events).toEqual([]);
+  });
+});

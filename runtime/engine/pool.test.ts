@@ -1,0 +1,120 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createPool } from './pool.ts';
+import type { Pool } from './pool.ts';
+import type { RunMessage, WorkerSetup } from './protocol.ts';
+
+const EXIT = 1;
+const THROW = 2;
+const FAIL = 3;
+
+/** Speaks the protocol of worker.ts; the first token id says what to do. */
+const SCRIPT = `
+import { parentPort, workerData } from 'node:worker_threads';
+if (workerData.threads === 99) parentPort.postMessage({ kind: 'unusable', reason: 'InsufficientMemory', message: 'no' });
+else parentPort.postMessage({ kind: 'ready', dimensions: 4 });
+parentPort.on('message', ({ run }) => {
+  const [what] = run.ids;
+  if (what === ${EXIT}) process.exit(7);
+  if (what === ${THROW}) throw new Error('boom');
+  if (what === ${FAIL}) return parentPort.postMessage({ kind: 'failed', id: run.id, message: 'bad shape' });
+  const reply = { id: run.id, bytes: new Uint8Array([run.wide ? 1 : 0]), ends: new Uint32Array([1]) };
+  parentPort.postMessage({ kind: 'done', reply: { ...reply, paddedTokens: 0, inferMs: 1, serializeMs: 0 } });
+});
+`;
+
+const setup = (threads = 1): WorkerSetup => ({
+  device: 'cpu',
+  threads,
+  grouped: { kind: 'file', path: 'unused', pooling: 'mean' },
+});
+
+let nextId = 0;
+const message = (what: number, wide = false): RunMessage => ({
+  id: nextId++,
+  layout: 'grouped',
+  wide,
+  ids: Int32Array.of(what),
+  lengths: Int32Array.of(1),
+  encodings: ['float'],
+  dimensions: Int32Array.of(0),
+});
+
+let folder = '';
+let url: URL;
+const pools: Pool[] = [];
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'kubembed-pool-'));
+  await writeFile(join(folder, 'worker.mjs'), SCRIPT);
+  url = pathToFileURL(join(folder, 'worker.mjs'));
+});
+afterEach(() => Promise.all(pools.splice(0).map((pool) => pool.close())));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function start(workers: number) {
+  const crashes: { error: Error; delayMs: number }[] = [];
+  let idled: () => void = () => undefined;
+  const pool = await createPool(
+    Array.from({ length: workers }, () => setup()),
+    { onIdle: () => idled(), onCrash: (error, delayMs) => crashes.push({ error, delayMs }) },
+    url,
+  );
+  pools.push(pool);
+  const nextIdle = () => new Promise<void>((resolve) => (idled = resolve));
+  return { pool, crashes, nextIdle };
+}
+
+describe('pool', () => {
+  it('runs one batch a worker and says how many are free', async () => {
+    const { pool } = await start(2);
+    expect([pool.idle(), pool.dimensions]).toEqual([2, 4]);
+    const [first, second] = [pool.run(message(0)), pool.run(message(0))];
+    expect(pool.idle()).toBe(0);
+    await expect(pool.run(message(0))).rejects.toMatchObject({ code: 'worker_failed' });
+    await Promise.all([first, second]);
+    expect(pool.idle()).toBe(2);
+  });
+
+  it.each([
+    ['ends', EXIT],
+    ['throws', THROW],
+  ])('a worker that %s fails its own batch, and is replaced', async (_, what) => {
+    const { pool, crashes, nextIdle } = await start(2);
+    const doomed = pool.run(message(what));
+    const other = pool.run(message(0));
+    await expect(doomed).rejects.toMatchObject({ code: 'worker_failed' });
+    await other;
+    expect(crashes).toHaveLength(1);
+    while (pool.idle() < 2) await nextIdle();
+    expect(pool.restarts).toBe(1);
+    await Promise.all([pool.run(message(0)), pool.run(message(0))]);
+  });
+
+  it('waits longer after each death in a row, and forgets them once a batch is done', async () => {
+    const { pool, crashes, nextIdle } = await start(1);
+    for (const what of [EXIT, EXIT, 0, EXIT]) {
+      const run = pool.run(message(what));
+      await run.catch(() => undefined);
+      while (pool.idle() < 1) await nextIdle();
+    }
+    expect(crashes.map(({ delayMs }) => delayMs)).toEqual([100, 200, 100]);
+  });
+
+  it('a batch that cannot be run leaves its worker alive', async () => {
+    const { pool, crashes } = await start(1);
+    await expect(pool.run(message(FAIL))).rejects.toMatchObject({ code: 'worker_failed' });
+    await pool.run(message(0));
+    expect(crashes).toEqual([]);
+  });
+
+  it('refuses to start when a worker cannot, with its reason', async () => {
+    const events = { onIdle: () => undefined, onCrash: () => undefined };
+    await expect(createPool([setup(), setup(99)], events, url)).rejects.toMatchObject({
+      name: 'EngineStartError',
+      reason: 'InsufficientMemory',
+    });
+  });
+});
