@@ -26,7 +26,7 @@ module.exports = {
     {
       name: 'kube-is-generic',
       severity: 'error',
-      from: { path: '^kube/' },
+      from: { path: '^kube/', pathNot: '\\.test\\.ts$' },
       to: { path: '^(operator|router|runtime|local|common/(openai|demand))/' },
     },
     {
