@@ -38,7 +38,7 @@ module.exports = {
     {
       name: 'only-local-wires-all',
       severity: 'error',
-      from: { path: '^(operator|router|runtime|kube|common)/' },
+      from: { path: '^(operator|router|runtime|kube|common)/', pathNot: '\\.test\\.ts$' },
       to: { path: '^local/' },
     },
     {
