@@ -4,6 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingRequest } from '../openai/request.ts';
+import { threadUrl } from '../util/thread.ts';
 import { errorOf, unpackRequest } from './embedding-message.ts';
 import type { ParseReply } from './embedding-message.ts';
 import { decodeJson } from './json.ts';
@@ -19,10 +20,7 @@ const INLINE_BYTES = 256 * 1024;
 /** A thread that nobody needed for this long ends, and its memory with it. */
 const IDLE_MS = 30_000;
 
-const THREAD = new URL(
-  import.meta.url.endsWith('.ts') ? './embedding-thread.ts' : './embedding-thread.js',
-  import.meta.url,
-);
+const THREAD = threadUrl(new URL('./embedding-thread.ts', import.meta.url));
 
 export function createEmbeddingParser(): EmbeddingParser {
   let worker: Worker | undefined;

@@ -3,7 +3,7 @@ import type { ErrorKind } from '../../common/openai/errors.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../../common/openai/input.ts';
 import { isEngineError } from '../engine/errors.ts';
-import type { EngineErrorCode } from '../engine/errors.ts';
+import type { EngineError, EngineErrorCode } from '../engine/errors.ts';
 import type { EngineStats } from '../engine/types.ts';
 
 const KINDS: Readonly<Record<EngineErrorCode, ErrorKind>> = {
@@ -19,26 +19,28 @@ const KINDS: Readonly<Record<EngineErrorCode, ErrorKind>> = {
 };
 
 const ABOUT_INPUT = new Set<EngineErrorCode>(['token_out_of_range', 'empty_input']);
-const OWN_FAULTS: Readonly<Partial<Record<EngineErrorCode, string>>> = {
-  worker_failed: 'The process that computed this request failed; try again.',
-  not_finite: 'The model gave numbers that are not finite for one of the inputs.',
-};
+const OWN_FAULTS = new Set<EngineErrorCode>(['worker_failed', 'not_finite']);
 
-function wording(code: EngineErrorCode, message: string): string {
-  if (code === 'token_out_of_range' && !message.includes('check_embedding_ctx_length'))
-    return `${message}. ${FOREIGN_TOKENS}`;
-  return OWN_FAULTS[code] ?? message;
-}
+// Some clients look for OpenAI's own words.
+const WORDS: Readonly<Partial<Record<EngineErrorCode, (error: EngineError) => string>>> = {
+  too_large: ({ details: { tokens = 0, maxQueueTokens = 0 } }) =>
+    `Requested ${tokens} tokens, max ${maxQueueTokens} tokens per request`,
+  context_length: ({ details: { tokens = 0, maxTokens = 0 } }) =>
+    `This model's maximum context length is ${maxTokens} tokens, however you requested ${tokens} tokens (${tokens} in your prompt; 0 for the completion). Please reduce your prompt; or completion length.`,
+  token_out_of_range: ({ message }) => `${message} ${FOREIGN_TOKENS}`,
+  worker_failed: () => 'The process that computed this request failed; try again.',
+  not_finite: () => 'The model gave numbers that are not finite for one of the inputs.',
+};
 
 /** Anything else is a fault of ours and passes unchanged. */
 export function fromEngine(thrown: unknown, stats: () => EngineStats): unknown {
   if (!isEngineError(thrown)) return thrown;
   const { code } = thrown;
-  return new OpenAIError(KINDS[code], wording(code, thrown.message), {
+  return new OpenAIError(KINDS[code], WORDS[code]?.(thrown) ?? thrown.message, {
     ...(ABOUT_INPUT.has(code) ? { param: 'input' } : {}),
     ...(code === 'queue_full' ? { retryAfterMs: untilRoom(stats()) } : {}),
     ...(code === 'draining' ? { retryAfterMs: 1000 } : {}),
-    ...(code in OWN_FAULTS ? { cause: thrown } : {}),
+    ...(OWN_FAULTS.has(code) ? { cause: thrown } : {}),
   });
 }
 

@@ -50,24 +50,19 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
   function check(request: EmbedRequest): { promptTokens: number; truncatedInputs: number } {
     const lengths = request.inputs.map(tokensOf);
     for (const [at, input] of request.inputs.entries()) {
-      const foreign = typeof input === 'string' ? undefined : input.find((id) => id >= vocabularySize);
-      if (foreign !== undefined) {
-        throw new EngineError(
-          'token_out_of_range',
-          `input[${at}]: token id ${foreign} is outside of the vocabulary of ${vocabularySize}`,
-        );
-      }
+      const tokenId = typeof input === 'string' ? undefined : input.find((id) => id >= vocabularySize);
+      if (tokenId === undefined) continue;
+      const message = `Token ${tokenId} of input ${at} is outside of the vocabulary of ${vocabularySize} tokens.`;
+      throw new EngineError('token_out_of_range', message, { input: at, tokenId, vocabularySize });
     }
     const tooLong = lengths.filter((length) => length > maxTokens);
     if (request.overlongInput === 'error' && tooLong[0] !== undefined) {
-      throw new EngineError(
-        'context_length',
-        `This model's maximum context length is ${maxTokens} tokens, however you requested ${tooLong[0]} tokens`,
-      );
+      throw new EngineError('context_length', 'Too long.', { tokens: tooLong[0], maxTokens });
     }
     const promptTokens = lengths.reduce((sum, length) => sum + Math.min(length, maxTokens), 0);
-    if (promptTokens > maxQueueTokens)
-      throw new EngineError('too_large', `Requested ${promptTokens} tokens, max ${maxQueueTokens} tokens per request`);
+    if (promptTokens > maxQueueTokens) {
+      throw new EngineError('too_large', 'Too large.', { tokens: promptTokens, maxQueueTokens });
+    }
     return { promptTokens, truncatedInputs: tooLong.length };
   }
 

@@ -213,15 +213,15 @@ describe('what is refused', () => {
   it('R6: an id outside of the vocabulary', async () => {
     const answer = await embed({ input: [[1], [30_522]] });
     expectError(answer, { status: 400, param: 'input' });
-    expect(answer.body.error.message).toMatch(/30522.*check_embedding_ctx_length=False/);
+    expect(answer.body.error.message).toMatch(/30522.*vocabulary of 30522.*check_embedding_ctx_length=False/);
   });
 
   it('R8: an over-long text when asked to be strict, by request or by resource', async () => {
     const input = 'word '.repeat(300);
     const answer = await embed({ input, truncate: false });
     expectError(answer, { status: 400 });
-    expect(answer.body.error.message).toMatch(
-      /^This model's maximum context length is 256 tokens, however you requested 302 tokens/,
+    expect(answer.body.error.message).toBe(
+      "This model's maximum context length is 256 tokens, however you requested 302 tokens (302 in your prompt; 0 for the completion). Please reduce your prompt; or completion length.",
     );
     await using strict = await startService({ overlongInput: 'error' });
     const status = async (fields: object) =>

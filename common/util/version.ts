@@ -1,0 +1,20 @@
+// The package's version, for the OpenAPI document and `--version`.
+import { readFileSync } from 'node:fs';
+
+/** The package file lies one folder further up once the code is compiled to `dist`. */
+const PLACES = ['../../package.json', '../../../package.json'];
+
+export function packageVersion(): string {
+  for (const place of PLACES) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as Record<
+        string,
+        unknown
+      >;
+      if (name === 'kubembed' && typeof version === 'string') return version;
+    } catch {
+      // Not there: the next place.
+    }
+  }
+  return '0.0.0';
+}
