@@ -6,6 +6,7 @@ import {
   clearPartials,
   freeBytes,
   hasBlob,
+  isolatePartials,
   markComplete,
   missingBytes,
   partialPath,
@@ -43,6 +44,8 @@ export interface Filling {
   readonly store: string;
   readonly paths: StorePaths;
   readonly signal: AbortSignal;
+  /** See Lock. */
+  readonly predecessorMayWake: boolean;
   readonly onEvent: (event: FetchEvent) => void;
 }
 
@@ -102,6 +105,7 @@ const progressOf = (files: readonly StoredFile[], onEvent: Filling['onEvent']) =
 export const fillStore = async (filling: Filling, source: Source): Promise<void> => {
   const { paths, signal } = filling;
   await prepareStore(paths);
+  if (filling.predecessorMayWake) await isolatePartials(paths);
   const tools: SourceTools = {
     signal,
     scratch: async () => await scratchFolder(paths),

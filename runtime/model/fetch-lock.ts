@@ -31,6 +31,8 @@ export interface LockOptions {
 export interface Lock {
   /** Aborted when another took over, as after a long pause of this machine. */
   readonly lost: AbortSignal;
+  /** The predecessor may not be dead but asleep: files that it had open are not to be trusted. */
+  readonly predecessorMayWake: boolean;
   release(): Promise<void>;
 }
 
@@ -76,7 +78,7 @@ const isFree = (record: LockRecord | undefined, options: LockOptions): boolean =
 };
 
 /** Keeps the heartbeat going; `lost` when a higher number has appeared. */
-const hold = (number: number, record: LockRecord, options: LockOptions): Lock => {
+const hold = (number: number, record: LockRecord, options: LockOptions): Omit<Lock, 'predecessorMayWake'> => {
   const { folder } = options;
   const file = fileOf(folder, number);
   const lost = new AbortController();
@@ -117,7 +119,10 @@ const claim = async (number: number, record: LockRecord, options: LockOptions): 
   return true;
 };
 
-const takeNext = async (highest: number, options: LockOptions): Promise<Lock | undefined> => {
+const takeNext = async (
+  highest: number,
+  options: LockOptions,
+): Promise<Omit<Lock, 'predecessorMayWake'> | undefined> => {
   const record = { id: randomUUID(), ...options.self, released: false };
   const number = highest + 1;
   // Before the file exists: others of this process must not take our own pid for a dead predecessor's.
@@ -160,9 +165,10 @@ export const acquireLock = async (options: LockOptions): Promise<Lock | undefine
     const highest = (await numbers(options.folder)).at(-1) ?? 0;
     const file = fileOf(options.folder, highest);
     const record = highest === 0 ? undefined : await readRecord(file);
-    if (highest === 0 || isFree(record, options) || (await stoodStill(file, watch, options))) {
+    const free = highest === 0 || isFree(record, options);
+    if (free || (await stoodStill(file, watch, options))) {
       const lock = await takeNext(highest, options);
-      if (lock !== undefined) return lock;
+      if (lock !== undefined) return { ...lock, predecessorMayWake: !free };
       continue;
     }
     if (await options.isNeedless()) return undefined;

@@ -66,7 +66,11 @@ const fillOnce = async (job: Job, source: Source): Promise<ModelFiles> => {
   try {
     if (lock !== undefined && !(await isNeedless())) {
       const signal = AbortSignal.any([job.signal, lock.lost]);
-      await fillStore({ modelId: options.modelId, store: options.store, paths, signal, onEvent }, source);
+      const { predecessorMayWake } = lock;
+      await fillStore(
+        { modelId: options.modelId, store: options.store, paths, signal, predecessorMayWake, onEvent },
+        source,
+      );
     }
     await recordRef(job, source.sha);
   } finally {

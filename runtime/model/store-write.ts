@@ -1,6 +1,19 @@
 // Writes the model store: blobs, then a whole snapshot by one rename, then the ref. A kill at any point leaves nothing half-visible.
 import { randomUUID } from 'node:crypto';
-import { copyFile, link, lstat, mkdir, readdir, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readdir,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
 import { ModelError } from './errors.ts';
 import { listSnapshot } from './store.ts';
@@ -49,6 +62,29 @@ export const prepareStore = async (paths: StorePaths): Promise<void> => {
   }
   for (const name of await readdir(paths.complete)) {
     if (name.startsWith('tmp-')) await rm(path.join(paths.complete, name), { recursive: true, force: true });
+  }
+};
+
+const COPY_SUFFIX = `.copy${PARTIAL_SUFFIX}`;
+
+/**
+ * Moves partial files to new inodes. A fetcher that slept while it lost the lock may wake with one open, and after our
+ * rename its writes would land in a published blob.
+ */
+export const isolatePartials = async (paths: StorePaths): Promise<void> => {
+  const names = (await readdir(paths.blobs)).filter((name) => name.endsWith(PARTIAL_SUFFIX));
+  for (const name of names) {
+    const file = path.join(paths.blobs, name);
+    const copy = path.join(paths.blobs, name.replace(PARTIAL_SUFFIX, COPY_SUFFIX));
+    try {
+      if (name.endsWith(COPY_SUFFIX)) throw new Error('left by a crash');
+      await copyFile(file, copy, constants.COPYFILE_FICLONE);
+      await rename(copy, file);
+    } catch {
+      // No space for a second copy: better fetched again than shared.
+      await rm(copy, { force: true });
+      await rm(file, { force: true });
+    }
   }
 };
 

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -68,6 +69,17 @@ const servedNow = async (): Promise<string | undefined> => {
 
 const blobRequests = () => hub.requests.filter((seen) => seen.path.includes(BLOB));
 
+const blobs = (): string => path.join(store, `models--${MODEL.replace('/', '--')}`, 'blobs');
+
+/** Waits until the partial file has that many bytes. */
+const partialOf = async (bytes: number): Promise<Stats> => {
+  for (;;) {
+    const info = await stat(path.join(blobs(), `${BLOB}.kubembed-part`)).catch(() => undefined);
+    if (info !== undefined && info.size >= bytes) return info;
+    await sleep(20);
+  }
+};
+
 beforeEach(async () => {
   hub = await startHubServer();
   hub.commit(MODEL, {
@@ -113,11 +125,7 @@ test('killed at random points twenty times: nothing partial is ever served, and 
 test('the bytes of a killed fetch are not fetched again', async () => {
   hub.faults = [{ match: BLOB, stallAfterBytes: 5_000_000, times: 1 }];
   const fetcher = startFetcher({ timeouts: { stallMs: 60_000 } });
-  const partial = async (): Promise<number> => {
-    const file = path.join(store, `models--${MODEL.replace('/', '--')}`, 'blobs', `${BLOB}.kubembed-part`);
-    return (await readFile(file).catch(() => Buffer.alloc(0))).length;
-  };
-  while ((await partial()) < 5_000_000) await sleep(20);
+  await partialOf(5_000_000);
   fetcher.child.kill('SIGKILL');
   await fetcher.exited;
   await ensureSnapshot(options());
@@ -143,12 +151,15 @@ test('two fetches in one process download once', async () => {
 });
 
 test('a holder that stands still is succeeded, and does no harm when it wakes', async () => {
-  hub.faults = [{ match: BLOB, bytesPerSecond: 4_000_000, times: 1 }];
-  const sleeper = startFetcher({ lockStaleMs: 900 });
-  await sleeper.line('progress');
+  hub.faults = [{ match: BLOB, stallAfterBytes: 5_000_000, times: 1 }];
+  const sleeper = startFetcher({ lockStaleMs: 900, timeouts: { stallMs: 60_000 } });
+  const heldOpen = await partialOf(5_000_000);
   sleeper.child.kill('SIGSTOP');
   await ensureSnapshot(options({ lockStaleMs: 900 }));
   expect(await servedNow()).toBe(BLOB);
+  expect(blobRequests().at(-1)?.range).toBe('bytes=5000000-');
+  // What the sleeper still has open is not the file that is now served.
+  expect((await stat(path.join(blobs(), BLOB))).ino).not.toBe(heldOpen.ino);
   sleeper.child.kill('SIGCONT');
   await sleeper.exited;
   expect(await servedNow()).toBe(BLOB);
