@@ -118,13 +118,15 @@ export const embed = async (
 
 /** The newest line of a router's demand stream. */
 export const readDemand = async (router: RunningRouter): Promise<DemandSnapshot> => {
-  const stopping = new AbortController();
-  const response = await fetch(`${router.internalUrl}/internal/demand`, { signal: stopping.signal });
-  for await (const chunk of response.body ?? []) {
-    stopping.abort();
-    return JSON.parse(Buffer.from(chunk).toString().split('\n')[0]!) as DemandSnapshot;
-  }
-  throw new Error('The demand stream ended without a line');
+  const response = await fetch(`${router.internalUrl}/internal/demand`);
+  const reader = response.body!.getReader();
+  const { value } = await reader.read();
+  await reader.cancel();
+  return JSON.parse(
+    Buffer.from(value ?? [])
+      .toString()
+      .split('\n')[0]!,
+  ) as DemandSnapshot;
 };
 
 export const eventually = async (check: () => boolean | Promise<boolean>, ms = 10_000): Promise<void> => {

@@ -40,6 +40,8 @@ export interface StubOptions {
 export interface SeenRequest {
   readonly headers: IncomingMessage['headers'];
   readonly inputs: readonly unknown[];
+  /** When the stub's engine began with it and was done, by its pace. */
+  engine?: { readonly startMs: number; readonly endMs: number };
 }
 
 export interface StubRuntime {
@@ -113,16 +115,18 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
   const self = { misbehave: 'none' as Misbehaviour, latencyMs: options.latencyMs ?? 0 };
 
   /** Waits its turn on the one engine, then its own time. */
-  const compute = async (tokens: number): Promise<void> => {
-    busyUntil = Math.max(busyUntil, performance.now()) + (tokens / tokensPerSecond) * 1000;
+  const compute = async (tokens: number, request: SeenRequest): Promise<void> => {
+    const startMs = Math.max(busyUntil, performance.now());
+    busyUntil = startMs + (tokens / tokensPerSecond) * 1000;
+    request.engine = { startMs, endMs: busyUntil };
     const waitMs = busyUntil - performance.now() + self.latencyMs;
     if (waitMs > 0) await sleep(waitMs);
   };
 
-  const answer = async (response: ServerResponse, body: Body): Promise<void> => {
-    const inputs = (isOne(body.input) ? [body.input] : body.input) as readonly unknown[];
+  const answer = async (response: ServerResponse, body: Body, from: SeenRequest): Promise<void> => {
+    const { inputs } = from;
     const tokens = inputs.reduce<number>((sum, input) => sum + tokensOf(input), 0);
-    await compute(tokens);
+    await compute(tokens, from);
     const data = inputs.map(
       (input, index) =>
         `{"object":"embedding","index":${index},"embedding":${encode(stubVector(input, dimensions), body.encoding_format)}}`,
@@ -145,7 +149,9 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
   const embed = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const asked = request.headers['x-kubembed-model'];
     const body = await readBody(request);
-    seen.push({ headers: request.headers, inputs: (isOne(body.input) ? [body.input] : body.input) as unknown[] });
+    const inputs = (isOne(body.input) ? [body.input] : body.input) as unknown[];
+    const from: SeenRequest = { headers: request.headers, inputs };
+    seen.push(from);
     inFlight += 1;
     response.once('close', () => {
       inFlight -= 1;
@@ -156,7 +162,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     if (self.misbehave === 'reset') response.destroy();
     else if (asked !== undefined && asked !== model) send(response, 421, errorBody('Another model lives here.'));
     else if (fault) send(response, ...fault);
-    else await answer(response, body);
+    else await answer(response, body, from);
   };
 
   const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {

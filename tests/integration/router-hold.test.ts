@@ -27,7 +27,16 @@ afterEach(async () => {
   await stub.kill();
 });
 
-const demand = async (): Promise<DemandSnapshot['models'][string]> => (await readDemand(cluster.router)).models[KEY]!;
+const NONE = {
+  offeredTokens: 0,
+  completedTokens: 0,
+  offeredRequests: 0,
+  completedRequests: 0,
+  heldRequests: 0,
+  activations: 0,
+};
+const demand = async (): Promise<DemandSnapshot['models'][string]> =>
+  (await readDemand(cluster.router)).models[KEY] ?? NONE;
 
 interface Small {
   readonly status: number;
@@ -175,7 +184,8 @@ describe('the demand stream', () => {
     const lines: DemandSnapshot[] = [];
     const reading = (async () => {
       for await (const chunk of response.body!)
-        for (const line of Buffer.from(chunk).toString().trim().split('\n')) lines.push(JSON.parse(line));
+        for (const line of Buffer.from(chunk).toString().trim().split('\n'))
+          lines.push(JSON.parse(line) as DemandSnapshot);
     })().catch(() => undefined);
     await eventually(() => lines.length > 0);
     const waiting = embed(url, ask);

@@ -84,7 +84,10 @@ describe('errors', () => {
     ];
     for (const [body, status] of bad) {
       const reply = await embed(url, body);
-      expect([reply.status, Object.keys(reply.body.error)]).toEqual([status, ['message', 'type', 'param', 'code']]);
+      expect([reply.status, Object.keys(reply.body.error as object)]).toEqual([
+        status,
+        ['message', 'type', 'param', 'code'],
+      ]);
     }
     expect(stub.seen).toHaveLength(0);
     for (const [misbehave, status] of [
