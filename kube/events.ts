@@ -1,0 +1,113 @@
+// EventRecorder: tells people about an object through Events, without ever delaying or failing the caller.
+import type { KubeClient } from './client.ts';
+import { isNotFound } from './errors.ts';
+import { createCorrelator, remember } from './event-correlator.ts';
+import { DEFAULT_NAMESPACE } from './key.ts';
+import type { Environment } from './reflector.ts';
+import { EVENTS } from './resources.ts';
+import type { KubeObject } from './types.ts';
+
+export interface EventContent {
+  readonly type: 'Normal' | 'Warning';
+  /** Short CamelCase, for machines. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface EventRecorder {
+  /** Returns at once. */
+  record(object: KubeObject, content: EventContent): void;
+  /** Settles when what was recorded so far is written or given up. */
+  flush(): Promise<void>;
+}
+
+export interface RecorderOptions {
+  readonly client: KubeClient;
+  /** Who speaks, e.g. `kubembed-operator`. */
+  readonly component: string;
+  /** Which of them, e.g. the pod's name. */
+  readonly instance: string;
+}
+
+interface Written {
+  readonly name: string;
+  readonly count: number;
+}
+
+const MAX_PENDING = 1_000;
+const MAX_MESSAGE = 1_024;
+/** Names may have 253 characters; a dot and the suffix need some. */
+const MAX_OBJECT_NAME = 220;
+
+export function createEventRecorder(options: RecorderOptions, { clock, log }: Environment): EventRecorder {
+  const { client, component, instance } = options;
+  const correlate = createCorrelator();
+  const written = new Map<string, Written>();
+  let tail: Promise<void> = Promise.resolve();
+  let pending = 0;
+  let names = 0;
+
+  async function write(identity: string, object: KubeObject, content: EventContent, at: number): Promise<void> {
+    const namespace = object.metadata.namespace ?? DEFAULT_NAMESPACE;
+    const now = time(at);
+    const before = written.get(identity);
+    if (before) {
+      const count = before.count + 1;
+      const patch = { count, lastTimestamp: now, message: content.message };
+      try {
+        await client.patch(EVENTS, { namespace, name: before.name }, patch);
+        remember(written, identity, { name: before.name, count });
+        return;
+      } catch (error) {
+        // The server forgets events after an hour.
+        if (!isNotFound(error)) throw error;
+      }
+    }
+    names += 1;
+    const suffix = `${at.toString(16)}${names.toString(16).padStart(4, '0')}`;
+    const name = `${object.metadata.name.slice(0, MAX_OBJECT_NAME)}.${suffix}`;
+    await client.create(EVENTS, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { namespace, name },
+      involvedObject: reference(object),
+      ...content,
+      count: 1,
+      firstTimestamp: now,
+      lastTimestamp: now,
+      source: { component },
+      reportingComponent: component,
+      reportingInstance: instance,
+    });
+    remember(written, identity, { name, count: 1 });
+  }
+
+  return {
+    record(object, content) {
+      const { metadata } = object;
+      const about = metadata.uid ?? `${object.kind}/${metadata.namespace ?? ''}/${metadata.name}`;
+      const message = content.message.slice(0, MAX_MESSAGE);
+      const at = clock.now();
+      const correlation = correlate({ ...content, object: about, message }, at);
+      if (!correlation || pending >= MAX_PENDING) return;
+      pending += 1;
+      // One after another, so that a count never overtakes its event.
+      tail = tail
+        .then(async () => await write(correlation.identity, object, { ...content, message: correlation.message }, at))
+        .catch((error: unknown) => log.warn({ error, reason: content.reason }, 'Event could not be written'))
+        .finally(() => (pending -= 1));
+    },
+    flush: async () => await tail,
+  };
+}
+
+const time = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+
+function reference({ apiVersion, kind, metadata }: KubeObject): Record<string, string> {
+  const { namespace, name, uid, resourceVersion } = metadata;
+  return Object.fromEntries(
+    Object.entries({ apiVersion, kind, namespace, name, uid, resourceVersion }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  ) as Record<string, string>;
+}
