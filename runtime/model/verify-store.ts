@@ -1,0 +1,84 @@
+// Checks a whole model store against the hashes that its own layout records: bit rot, hollow files, broken links.
+import { lstat, readFile, readdir, readlink, realpath, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { isEtag } from './hub.ts';
+import { storePaths } from './store-paths.ts';
+import type { StorePaths } from './store-paths.ts';
+import { isIntact } from './verify.ts';
+
+export type FileState = 'intact' | 'damaged' | 'missing' | 'unproven';
+
+export interface FileVerdict {
+  readonly modelId: string;
+  readonly revision: string;
+  readonly name: string;
+  readonly state: FileState;
+  /** The content's place on disk, when there is one. */
+  readonly file?: string;
+}
+
+const recordSchema = z.object({
+  files: z.array(z.object({ name: z.string(), size: z.number(), etag: z.string().refine(isEtag) })),
+});
+type Recorded = z.infer<typeof recordSchema>['files'][number];
+
+const readRecord = async (paths: StorePaths, sha: string): Promise<ReadonlyMap<string, Recorded>> => {
+  try {
+    const { files } = recordSchema.parse(JSON.parse(await readFile(path.join(paths.complete, sha), 'utf8')));
+    return new Map(files.map((file) => [file.name, file]));
+  } catch {
+    return new Map();
+  }
+};
+
+const foldersIn = async (folder: string): Promise<string[]> => await readdir(folder).catch(() => []);
+
+/** Every model that a store holds something of. */
+export const listModels = async (store: string): Promise<string[]> =>
+  (await foldersIn(store))
+    .filter((name) => name.startsWith('models--'))
+    .map((name) => name.slice('models--'.length).replace('--', '/'))
+    .sort();
+
+/** What the content must be: as recorded, else as the blob that the symlink names. */
+const expectedOf = async (link: string, recorded: Recorded | undefined) => {
+  if (recorded !== undefined) return recorded;
+  const info = await lstat(link);
+  const etag = info.isSymbolicLink() ? path.basename(await readlink(link)) : '';
+  return isEtag(etag) ? { etag, size: (await stat(link)).size } : undefined;
+};
+
+const judge = async (link: string, recorded: Recorded | undefined): Promise<Pick<FileVerdict, 'state' | 'file'>> => {
+  const file = await realpath(link).catch(() => undefined);
+  if (file === undefined) return { state: 'missing' };
+  const expected = await expectedOf(link, recorded);
+  if (expected === undefined) return { state: 'unproven', file };
+  return { state: (await isIntact(file, expected)) ? 'intact' : 'damaged', file };
+};
+
+const entriesOf = async (folder: string): Promise<string[]> => {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'))
+    .sort();
+};
+
+/** Reads every file of every snapshot of a model. */
+export async function* checkModel(store: string, modelId: string): AsyncGenerator<FileVerdict> {
+  const paths = storePaths(store, modelId);
+  for (const revision of await foldersIn(paths.snapshots)) {
+    const folder = path.join(paths.snapshots, revision);
+    const recorded = await readRecord(paths, revision);
+    const names = new Set([...recorded.keys(), ...(await entriesOf(folder))]);
+    for (const name of names) {
+      yield { modelId, revision, name, ...(await judge(path.join(folder, name), recorded.get(name))) };
+    }
+  }
+}
+
+/** Removes a damaged file, so that the next fetch brings it anew, and it alone. */
+export const dropDamaged = async (verdict: FileVerdict): Promise<void> => {
+  if (verdict.state === 'damaged' && verdict.file !== undefined) await rm(verdict.file, { force: true });
+};
