@@ -8,8 +8,8 @@ import { isNeeded, prune, specifiersIn } from './prune.ts';
 describe('specifiersIn', () => {
   it('finds static and dynamic imports, re-exports and worker URLs', () => {
     const source = `import a from 'a'; import 'b'; export { c } from "c"; const d = await import('d');
-      new Worker(new URL('./e.ts', import.meta.url)); const from = 'not this';`;
-    expect(specifiersIn(source)).toEqual(['a', 'b', 'c', 'd', './e.ts']);
+      new Worker(new URL('./e.ts', import.meta.url)); new URL(\`./f\${ending}\`, import.meta.url); const from = 'not this';`;
+    expect(specifiersIn(source)).toEqual(['a', 'b', 'c', 'd', './e.ts', './f']);
   });
 });
 

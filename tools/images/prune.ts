@@ -1,13 +1,22 @@
 // `node tools/images/prune.ts FOLDER PROCESS...`: leaves in a built package only what these processes load, on this platform.
 // Run in the build stage of the Dockerfiles, after `npm run build`.
-import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 
-/** Dependencies that are declared but never loaded by a server process: image codecs and the browser's inference engine. */
-const NEVER_LOADED = new Set(['sharp', 'onnxruntime-web', 'global-agent', 'adm-zip']);
-const NOT_FOR_RUNNING = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$|(^|\/)(\.github|__tests__|\.vscode)\//i;
-const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"]+)['"]|\bnew URL\(\s*['"]([^'"]+)['"]\s*,\s*import\.meta\.url/g;
+/** Dependencies that are declared but never used by a server process: image codecs, the browser's inference engine, an installer's. */
+const NEVER_USED = new Set(['sharp', 'onnxruntime-web', 'global-agent', 'adm-zip']);
+const NOT_FOR_RUNNING = new RegExp(
+  [
+    String.raw`\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$`,
+    String.raw`(^|/)(\.github|__tests__|\.vscode)/`,
+    // Builds for browsers.
+    String.raw`@huggingface/transformers/dist/(transformers(\.node\.min|\.min|\.web.*)?\.[cm]?js|ort-wasm.*)$`,
+  ].join('|'),
+  'i',
+);
+/** Also the beginning of a template: a worker's extension may be that of the file that starts it. */
+const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"]+)['"]|\bnew URL\(\s*['"`](\.[^'"`$]+)/g;
 
 interface Reached {
   /** Compiled files that are loaded. */
@@ -25,8 +34,8 @@ export function reachedFrom(entries: readonly string[]): Reached {
     if (files.has(file) || !existsSync(file)) continue;
     files.add(file);
     for (const specifier of specifiersIn(readFileSync(file, 'utf8'))) {
-      // A worker's URL is not rewritten by the compiler, so it still ends in .ts.
-      if (specifier.startsWith('.')) waiting.push(resolve(dirname(file), specifier.replace(/\.ts$/, '.js')));
+      // A worker's URL is not rewritten by the compiler, so it may still end in .ts, or in nothing.
+      if (specifier.startsWith('.')) waiting.push(resolve(dirname(file), specifier.replace(/(\.[jt]s)?$/, '.js')));
       else if (!isBuiltin(specifier)) packages.add(packageOf(specifier));
     }
   }
@@ -49,7 +58,7 @@ export function installedClosure(root: string, names: Iterable<string>): Set<str
   const kept = new Set<string>();
   const waiting = [...names].map((name) => ({ name, from: root }));
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const folder = NEVER_LOADED.has(next.name) ? undefined : findPackage(next.name, next.from, root);
+    const folder = NEVER_USED.has(next.name) ? undefined : findPackage(next.name, next.from, root);
     if (folder === undefined || kept.has(folder)) continue;
     kept.add(folder);
     const manifest = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, unknown>;
@@ -104,6 +113,14 @@ export function prune(root: string, processes: readonly string[], platform: stri
     if (!kept.has(ownerOf(file, root)) || !isNeeded(file, platform)) rmSync(file, { force: true });
   }
   for (const folder of [join(root, 'dist'), modules]) removeEmptyFolders(folder);
+  // Some are imported nevertheless, at the top of a file that uses them in a branch never taken here.
+  if (kept.has(join(modules, '@huggingface', 'transformers'))) writeStub(join(modules, 'sharp'));
+}
+
+function writeStub(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'package.json'), '{"main": "index.js"}\n');
+  writeFileSync(join(folder, 'index.js'), 'module.exports = undefined;\n');
 }
 
 function removeEmptyFolders(folder: string): void {
