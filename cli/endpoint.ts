@@ -1,0 +1,114 @@
+// The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
+import { CommandError } from './command.ts';
+
+export interface Endpoint {
+  /** `http://host:port`, with or without `/v1`. */
+  readonly url: string;
+  readonly key?: string;
+}
+
+export interface Embeddings {
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number;
+  readonly model: string;
+}
+
+export interface EmbedOptions {
+  readonly model: string;
+  readonly input: readonly string[];
+  readonly dimensions?: number;
+  readonly signal: AbortSignal;
+}
+
+export const DEFAULT_ENDPOINT = 'http://127.0.0.1:11445';
+
+/** Options every command that talks to an endpoint has. */
+export const ENDPOINT_OPTIONS = { endpoint: { type: 'string' }, key: { type: 'string' } } as const;
+
+export function endpointFrom(
+  text: (option: string) => string | undefined,
+  env: Readonly<Record<string, string | undefined>>,
+): Endpoint {
+  const url = text('endpoint') ?? env['KUBEMBED_ENDPOINT'] ?? env['OPENAI_BASE_URL'] ?? DEFAULT_ENDPOINT;
+  const key = text('key') ?? env['OPENAI_API_KEY'];
+  return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), ...(key === undefined ? {} : { key }) };
+}
+
+const headersOf = ({ key }: Endpoint): Record<string, string> =>
+  key === undefined ? {} : { authorization: `Bearer ${key}` };
+
+async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(`${endpoint.url}${path}`, init);
+  } catch (error) {
+    if (init.signal?.aborted === true) throw error;
+    throw new CommandError(
+      `No answer from ${endpoint.url}: is it running? Start one with "kubembed start", or give --endpoint.`,
+    );
+  }
+  if (response.ok) return response;
+  const body = await response.text();
+  throw new CommandError(`${endpoint.url} answered ${response.status}: ${messageOf(body)}`);
+}
+
+/** The message of an OpenAI error object, else the beginning of whatever came. */
+function messageOf(body: string): string {
+  try {
+    const { error } = JSON.parse(body) as { error?: { message?: unknown } };
+    if (typeof error?.message === 'string') return error.message;
+  } catch {
+    // Not JSON: a proxy's own page, say.
+  }
+  return body.slice(0, 200);
+}
+
+/** `data[].embedding` as base64 of little-endian float32. */
+function decode(base64: string): Float32Array {
+  const bytes = Buffer.from(base64, 'base64');
+  // A copy, so that the offset is a multiple of four.
+  return new Float32Array(Uint8Array.from(bytes).buffer);
+}
+
+export async function embed(
+  endpoint: Endpoint,
+  { model, input, dimensions, signal }: EmbedOptions,
+): Promise<Embeddings> {
+  const response = await request(endpoint, '/v1/embeddings', {
+    method: 'POST',
+    headers: { ...headersOf(endpoint), 'content-type': 'application/json' },
+    body: JSON.stringify({
+      model,
+      input,
+      encoding_format: 'base64',
+      ...(dimensions === undefined ? {} : { dimensions }),
+    }),
+    signal,
+  });
+  const answer = (await response.json()) as {
+    data: readonly { embedding: string }[];
+    model: string;
+    usage: { prompt_tokens: number };
+  };
+  return {
+    vectors: answer.data.map(({ embedding }) => decode(embedding)),
+    tokens: answer.usage.prompt_tokens,
+    model: answer.model,
+  };
+}
+
+/** Ids of the served models. */
+export async function listModels(endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> {
+  const response = await request(endpoint, '/v1/models', { headers: headersOf(endpoint), signal });
+  const { data } = (await response.json()) as { data: readonly { id: string }[] };
+  return data.map(({ id }) => id);
+}
+
+/** The model asked for, or the endpoint's only one. */
+export async function chooseModel(endpoint: Endpoint, asked: string | undefined, signal: AbortSignal): Promise<string> {
+  if (asked !== undefined) return asked;
+  const models = await listModels(endpoint, signal);
+  const [only] = models;
+  if (only !== undefined && models.length === 1) return only;
+  throw new CommandError(`Say which model with --model; ${endpoint.url} serves: ${models.join(', ') || 'none'}`);
+}
