@@ -13,7 +13,7 @@ const MAX_MESSAGE = 2000;
 export function failureOf(error: unknown, otherwise: string): Failure {
   const { reason, code, message } =
     error instanceof Error ? (error as Error & { reason?: unknown; code?: unknown }) : { message: String(error) };
-  const named = [reason, code].find((name) => typeof name === 'string' && /^[A-Z][A-Za-z]+$/.test(name));
+  const named = [reason, code].find((name) => typeof name === 'string' && /^(?:[A-Z][a-z]+)+$/.test(name));
   return { reason: typeof named === 'string' ? named : otherwise, message: message.slice(0, MAX_MESSAGE) };
 }
 

@@ -1,0 +1,118 @@
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ModelError } from './model/errors.ts';
+import { UnsupportedArchitecture } from './model/graph/errors.ts';
+import type { EmbedResult, EngineInfo } from './engine/types.ts';
+import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
+import { chooseWeights, fetchedFacts } from './lifecycle-model.ts';
+import { checkVector } from './lifecycle-probe.ts';
+
+const INFO: EngineInfo = {
+  dimensions: 2,
+  maxTokens: 8,
+  vocabularySize: 10,
+  pooling: 'mean',
+  precision: 'float32',
+  architecture: 'BertModel',
+  workers: 1,
+  threadsPerWorker: 1,
+};
+const RESULT: EmbedResult = {
+  vectors: [],
+  promptTokens: 3,
+  truncatedInputs: 0,
+  stages: { queueMs: 0, tokenizeMs: 0, inferMs: 0, serializeMs: 0 },
+};
+
+describe('checkVector', () => {
+  const check = async (...vectors: number[][]) => {
+    const texts = vectors.map((vector) => `"${Buffer.from(Float32Array.from(vector).buffer).toString('base64')}"`);
+    const result = { ...RESULT, vectors: texts.map((text) => Buffer.from(text)) };
+    await checkVector({ info: INFO, embed: () => Promise.resolve(result) }, new AbortController().signal);
+  };
+
+  it('takes a finite unit vector of the right size', async () => {
+    await expect(check([0.6, 0.8])).resolves.toBeUndefined();
+  });
+
+  it.each([
+    ['no vector', []],
+    [
+      'two vectors',
+      [
+        [0.6, 0.8],
+        [0.6, 0.8],
+      ],
+    ],
+    ['too many numbers', [[0.6, 0.8, 0]]],
+    ['another length', [[0.6, 0.9]]],
+    ['zeros', [[0, 0]]],
+    ['no number', [[NaN, 0.8]]],
+    ['infinity', [[Infinity, 0.8]]],
+  ])('refuses %s', async (_name, vectors) => {
+    await expect(check(...vectors)).rejects.toMatchObject({ reason: 'VectorCheckFailed' });
+  });
+
+  it('refuses an engine that fails', async () => {
+    const embed = () => Promise.reject(new Error('no'));
+    await expect(checkVector({ info: INFO, embed }, new AbortController().signal)).rejects.toMatchObject({
+      reason: 'VectorCheckFailed',
+    });
+  });
+});
+
+describe('last words', () => {
+  it('carry the condition reason that an error has', () => {
+    expect(failureOf(new ModelError('GatedRepository', 'm'), 'X')).toEqual({ reason: 'GatedRepository', message: 'm' });
+    expect(failureOf(new UnsupportedArchitecture('m'), 'X').reason).toBe('UnsupportedArchitecture');
+    expect(failureOf(Object.assign(new Error('m'), { code: 'EADDRINUSE' }), 'CrashLooping').reason).toBe(
+      'CrashLooping',
+    );
+    expect(failureOf('text', 'CrashLooping')).toEqual({ reason: 'CrashLooping', message: 'text' });
+  });
+
+  it('fit into what Kubernetes keeps, and never fail', async () => {
+    const path = join(await mkdtemp(join(tmpdir(), 'kubembed-')), 'words');
+    await writeLastWords(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
+    expect((await readFile(path)).byteLength).toBeLessThan(4096);
+    await expect(writeLastWords(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();
+  });
+
+  it('tell the dimensions after the last dense layer', () => {
+    const files = { modelId: 'm', revision: 'r', snapshotDir: '', weights: new Map<string, string>() };
+    const description = {
+      architecture: 'A',
+      modelType: 'a',
+      maxTokens: 5,
+      vocabularySize: 9,
+      hiddenSize: 8,
+      config: {},
+    };
+    expect(fetchedFacts({ files, description })).toEqual({
+      revision: 'r',
+      dimensions: 8,
+      maxTokens: 5,
+      architecture: 'A',
+    });
+    const dense = { ...description, declaredPooling: 'cls', denseLayers: [{ path: '2_Dense', outFeatures: 4 }] };
+    expect(fetchedFacts({ files, description: dense })).toMatchObject({ dimensions: 4, pooling: 'cls' });
+  });
+});
+
+describe('chooseWeights', () => {
+  const bert = { model_type: 'bert', vocab_size: 9, hidden_size: 8, max_position_embeddings: 5 };
+  const alien = { ...bert, model_type: 'alien' };
+
+  it('reads safetensors where a builder serves, else the graph of the repository', () => {
+    expect(chooseWeights(bert, { safetensors: true, onnx: true })).toBe('safetensors');
+    expect(chooseWeights(bert, { safetensors: false, onnx: true })).toBe('onnx');
+    expect(chooseWeights(alien, { safetensors: true, onnx: true })).toBe('onnx');
+  });
+
+  it('refuses before anything big is fetched', () => {
+    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(UnsupportedArchitecture);
+    expect(() => chooseWeights(bert, { safetensors: false, onnx: false })).toThrow(ModelError);
+  });
+});
