@@ -122,13 +122,15 @@ describe('elector', () => {
   it('keeps the lease while its last work drains', async () => {
     const { candidates, advance, holder } = setUp('a');
     const [{ elector, stop }] = candidates as [(typeof candidates)[0]];
-    const drained = Promise.withResolvers<void>();
-    const done = elector.run(async () => await drained.promise, stop.signal);
+    const drained = Promise.withResolvers<undefined>();
+    const done = elector.run(async () => {
+      await drained.promise;
+    }, stop.signal);
     await advance(1_000);
     stop.abort();
     await advance(60_000);
     expect([holder(), elector.isLeader()]).toEqual(['a', true]);
-    drained.resolve();
+    drained.resolve(undefined);
     await advance(1_000);
     expect([await done, holder()]).toEqual(['stopped', '']);
   });

@@ -1,0 +1,66 @@
+// The API server's audit log, read as a list of writes: the proof that something wrote, or did not.
+import { readFile } from 'node:fs/promises';
+
+export const AUDIT_POLICY = `apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- level: Request
+  verbs: [create, update, patch, delete, deletecollection]
+  resources: [{group: "", resources: [pods, services, configmaps, events, serviceaccounts, persistentvolumeclaims]}, {group: apps}, {group: kubembed.dev}, {group: coordination.k8s.io}]
+- level: Metadata
+  verbs: [create, update, patch, delete, deletecollection]
+- level: None
+`;
+
+export interface Write {
+  readonly verb: string;
+  /** `deployments`, `embeddingmodels/status`. */
+  readonly resource: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly user: string;
+  /** Clients of one user are told apart by this. */
+  readonly userAgent: string;
+  readonly code: number;
+  readonly at: string;
+  readonly body: unknown;
+}
+
+interface AuditEvent {
+  readonly verb: string;
+  readonly user: { readonly username: string };
+  readonly userAgent?: string;
+  readonly objectRef?: {
+    readonly resource?: string;
+    readonly subresource?: string;
+    readonly namespace?: string;
+    readonly name?: string;
+  };
+  readonly responseStatus?: { readonly code?: number };
+  readonly requestReceivedTimestamp: string;
+  readonly requestObject?: unknown;
+}
+
+const toWrite = (event: AuditEvent): Write => {
+  const { resource = '', subresource, namespace = '', name = '' } = event.objectRef ?? {};
+  return {
+    verb: event.verb,
+    resource: subresource === undefined ? resource : `${resource}/${subresource}`,
+    namespace,
+    name,
+    user: event.user.username,
+    userAgent: event.userAgent ?? '',
+    code: event.responseStatus?.code ?? 0,
+    at: event.requestReceivedTimestamp,
+    body: event.requestObject,
+  };
+};
+
+/** The server's own upkeep is left out. */
+export async function readWrites(file: string): Promise<readonly Write[]> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
+  const events = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as AuditEvent);
+  return events.map(toWrite).filter(({ user }) => user !== 'system:apiserver');
+}
