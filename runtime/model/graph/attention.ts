@@ -2,6 +2,7 @@
 import { MICROSOFT } from './builder.ts';
 import type { Value } from './builder.ts';
 import { cast, toCompute } from './ops.ts';
+import type { Layout } from './layouts.ts';
 import type { Context } from './ops.ts';
 
 export interface RotaryTables {
@@ -79,6 +80,8 @@ function repeatHeads({ graph }: Context, rows: Value, { heads, keyValueHeads = h
   return graph.node('Reshape', [repeated, graph.int64([-1, heads * headSize])]);
 }
 
+type Blocks = Pick<Layout, 'toBlocks' | 'fromBlocks'> & { readonly lengths: Value };
+
 /** Softmax(q·kᵀ/√d + bias)·v over each text, on rows. Without bias and padding ONNX Runtime takes its fastest kernel. */
 export function attend(
   context: Context,
@@ -88,21 +91,20 @@ export function attend(
   const { graph, layout } = context;
   const { heads, headSize, rotary } = shape;
   const width = heads * headSize;
-  const rotated = (rows: Value): Value => {
-    const blocks = layout.toBlocks(rows, width);
-    return rotary === undefined ? blocks : rotate(context, blocks, rotary, heads);
+  const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
+  const over = (blocks: Blocks) => (): Value => {
+    const rotated = (of: Value): Value => {
+      const block = blocks.toBlocks(of, width);
+      return rotary === undefined ? block : rotate(context, block, rotary, heads);
+    };
+    const inputs = [rotated(rows[0]), rotated(rows[1]), blocks.toBlocks(rows[2], width), '', blocks.lengths];
+    const output = graph.node('MultiHeadAttention', [...inputs, shape.bias ?? ''], {
+      domain: MICROSOFT,
+      attributes: { num_heads: { int: heads }, ...(shape.causal === true && { unidirectional: { int: 1 } }) },
+    });
+    return blocks.fromBlocks(output, width);
   };
-  const inputs = [
-    rotated(query),
-    rotated(repeatHeads(context, key, shape)),
-    layout.toBlocks(repeatHeads(context, value, shape), width),
-    '',
-    layout.lengths ?? '',
-    shape.bias ?? '',
-  ];
-  const output = graph.node('MultiHeadAttention', inputs, {
-    domain: MICROSOFT,
-    attributes: { num_heads: { int: heads }, ...(shape.causal === true && { unidirectional: { int: 1 } }) },
-  });
-  return layout.fromBlocks(output, width);
+  const general = over({ ...layout, lengths: layout.lengths ?? '' });
+  const { uniform } = layout;
+  return uniform ? graph.branch(uniform.condition, over({ ...uniform, lengths: '' }), general) : general();
 }

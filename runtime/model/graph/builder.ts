@@ -16,6 +16,8 @@ export interface GraphBuilder {
   node(op: string, inputs: readonly Value[], extras?: NodeExtras): Value;
   /** Adds a node with several results. */
   nodes(op: string, inputs: readonly Value[], extras: NodeExtras & { outputs: number }): readonly Value[];
+  /** Computes one branch or the other. Values made inside of a branch must not be used outside of it. */
+  branch(condition: Value, whenTrue: () => Value, whenFalse: () => Value): Value;
   initializer(tensor: OnnxTensor): Value;
   int64(values: readonly number[], dims?: readonly number[]): Value;
   int32(values: readonly number[], dims?: readonly number[]): Value;
@@ -30,6 +32,7 @@ const bytesOf = (array: Int32Array | BigInt64Array | Float32Array) =>
 
 export function createGraphBuilder(): GraphBuilder {
   const nodes: OnnxNode[] = [];
+  let scope = nodes;
   const initializers = new Map<string, OnnxTensor>();
   let values = 0;
 
@@ -44,11 +47,24 @@ export function createGraphBuilder(): GraphBuilder {
     const name = (): Value => `${op}:${values++}`;
     const outputs: [Value, ...Value[]] = [name()];
     for (let index = 1; index < (extras.outputs ?? 1); index++) outputs.push(name());
-    nodes.push({ op, domain: extras.domain ?? '', inputs, outputs, attributes: extras.attributes ?? {} });
+    scope.push({ op, domain: extras.domain ?? '', inputs, outputs, attributes: extras.attributes ?? {} });
     return outputs;
   };
 
+  const inBranch = (make: () => Value): AttributeValue => {
+    const outer = scope;
+    const inner: OnnxNode[] = [];
+    scope = inner;
+    const output = make();
+    scope = outer;
+    return { graph: { nodes: inner, output } };
+  };
+
   return {
+    branch: (condition, whenTrue, whenFalse) =>
+      addNodes('If', [condition], {
+        attributes: { then_branch: inBranch(whenTrue), else_branch: inBranch(whenFalse) },
+      })[0],
     node: (op, inputs, extras) => addNodes(op, inputs, extras)[0],
     nodes: addNodes,
     initializer,

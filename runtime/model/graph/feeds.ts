@@ -80,5 +80,12 @@ export function packedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds 
   };
 }
 
-export const feedsFor = (texts: readonly TokenList[], plan: FeedPlan): Feeds =>
-  plan.layout === 'grouped' ? groupedFeeds(texts, plan) : packedFeeds(texts, plan);
+/** As packed, saying whether all texts have one length. */
+function flexibleFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
+  const uniform = texts.every((text) => text.length === texts[0]?.length);
+  return { ...packedFeeds(texts, plan), uniform: { type: 'bool', data: Uint8Array.of(uniform ? 1 : 0), dims: [] } };
+}
+
+const MAKERS = { grouped: groupedFeeds, packed: packedFeeds, flexible: flexibleFeeds };
+
+export const feedsFor = (texts: readonly TokenList[], plan: FeedPlan): Feeds => MAKERS[plan.layout](texts, plan);

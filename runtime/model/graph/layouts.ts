@@ -17,6 +17,8 @@ export interface Layout {
   toBlocks(rows: Value, width: number): Value;
   /** `[texts, longest, width]` → rows. */
   fromBlocks(blocks: Value, width: number): Value;
+  /** The other way between rows and blocks, taken when `condition` says that all texts have one length. */
+  readonly uniform?: Pick<Layout, 'toBlocks' | 'fromBlocks'> & { readonly condition: Value };
   /** int32 `[texts]`: real length of each block, when blocks may hold padding. */
   readonly lengths: Value | undefined;
   /** int64 scalar: tokens in a block. */
@@ -95,7 +97,25 @@ function packed(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement):
   };
 }
 
-const LAYOUTS = { grouped, packed };
+/** Packed, but texts that happen to be of one length skip the gathers and the mask. */
+function flexible(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement): Layout {
+  const base = packed(graph, pooling, compute);
+  (base.inputs as OnnxValue[]).push({ name: 'uniform', element: 'bool', dims: [] });
+  const blockShape = graph.node('Shape', ['block_rows']);
+  return {
+    ...base,
+    uniform: {
+      condition: 'uniform',
+      toBlocks: (rows, width) => {
+        const shape = graph.node('Concat', [blockShape, graph.int64([width])], { attributes: { axis: { int: 0 } } });
+        return graph.node('Reshape', [rows, shape]);
+      },
+      fromBlocks: (blocks, width) => toRows(graph, blocks, width),
+    },
+  };
+}
+
+const LAYOUTS = { grouped, packed, flexible };
 
 export const createLayout = (graph: GraphBuilder, options: GraphOptions, compute: ComputeElement): Layout =>
   LAYOUTS[options.layout](graph, options.pooling, compute);

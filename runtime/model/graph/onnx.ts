@@ -20,7 +20,14 @@ export type AttributeValue =
   | { readonly float: number }
   | { readonly string: string }
   | { readonly ints: readonly number[] }
-  | { readonly tensor: OnnxTensor };
+  | { readonly tensor: OnnxTensor }
+  | { readonly graph: OnnxSubgraph };
+
+/** A branch: its nodes may use every value of the graph around it. */
+export interface OnnxSubgraph {
+  readonly nodes: readonly OnnxNode[];
+  readonly output: string;
+}
 
 export interface OnnxTensor {
   readonly name: string;
@@ -55,7 +62,7 @@ export interface OnnxModel {
 }
 
 const IR_VERSION = 9;
-const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, ints: 7 } as const;
+const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, ints: 7 } as const;
 const EXTERNAL = 1;
 
 const one = (type: string, id: number) => ({ type, id });
@@ -82,6 +89,7 @@ const schema = protobuf.Root.fromJSON({
         i: one('int64', 3),
         s: one('bytes', 4),
         t: one('TensorProto', 5),
+        g: one('GraphProto', 6),
         ints: many('int64', 8),
         type: one('int32', 20),
       },
@@ -136,11 +144,18 @@ const tensorMessage = (tensor: OnnxTensor) => ({
       }),
 });
 
-function attributeMessage(name: string, value: AttributeValue) {
+const subgraphMessage = (name: string, { nodes, output }: OnnxSubgraph): object => ({
+  name,
+  node: nodes.map(nodeMessage),
+  output: [{ name: output }],
+});
+
+function attributeMessage(name: string, value: AttributeValue): object {
   if ('int' in value) return { name, type: ATTRIBUTE_TYPE.int, i: value.int };
   if ('float' in value) return { name, type: ATTRIBUTE_TYPE.float, f: value.float };
   if ('string' in value) return { name, type: ATTRIBUTE_TYPE.string, s: new TextEncoder().encode(value.string) };
   if ('ints' in value) return { name, type: ATTRIBUTE_TYPE.ints, ints: value.ints };
+  if ('graph' in value) return { name, type: ATTRIBUTE_TYPE.graph, g: subgraphMessage(name, value.graph) };
   return { name, type: ATTRIBUTE_TYPE.tensor, t: tensorMessage(value.tensor) };
 }
 

@@ -20,8 +20,11 @@ export type TensorIndex = ReadonlyMap<string, TensorEntry>;
 
 export type Pooling = 'mean' | 'cls';
 
-/** `grouped`: texts of one length as `[texts, length]`. `packed`: texts of any lengths, flat, no padding outside attention. */
-export type LayoutName = 'grouped' | 'packed';
+/**
+ * `grouped`: texts of one length as `[texts, length]`. `packed`: texts of any lengths, flat, no padding outside attention.
+ * `flexible`: packed, and as fast as grouped in runs whose texts have one length, so that one session does for both.
+ */
+export type LayoutName = 'grouped' | 'packed' | 'flexible';
 
 export type GraphPrecision = 'float32' | 'float16' | 'int8';
 
@@ -62,6 +65,7 @@ export interface BuiltGraph {
 
 export type Feed =
   | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
-  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] };
+  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
+  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
 
 export type Feeds = Readonly<Record<string, Feed>>;
