@@ -47,7 +47,10 @@ export function createBodyReader({ maxBytes, maxTotalBytes }: BodyLimits): BodyR
       request.on('data', take);
       request.once('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes)));
       request.once('error', reject);
-      request.once('close', () => reject(new OpenAIError('client_closed_request', 'The client went away.')));
+      // It comes after every request; only without an end before it, it means something.
+      request.once('close', () => {
+        if (!request.complete) reject(new OpenAIError('client_closed_request', 'The client went away.'));
+      });
     });
   }
 

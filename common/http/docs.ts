@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { createRequire } from 'node:module';
 import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
+import { OpenAIError } from '../openai/errors.ts';
 import type { Routes } from './app.ts';
 import { sendJson } from './errors.ts';
 
@@ -55,10 +56,20 @@ function text(type: string, body: string): (request: Request, response: Response
 
 function file(type: string, name: string): (request: Request, response: Response) => Promise<void> {
   return async (request, response) => {
-    const path = createRequire(import.meta.url).resolve(name);
+    const path = installed(name);
     guard(response, type);
     response.setHeader('cache-control', 'public, max-age=3600');
     if (request.method === 'HEAD') response.end();
     else await pipeline(createReadStream(path), response);
   };
+}
+
+function installed(name: string): string {
+  try {
+    return createRequire(import.meta.url).resolve(name);
+  } catch (cause) {
+    throw new OpenAIError('unknown_url', 'This installation came without the documentation pages; see /openapi.json.', {
+      cause,
+    });
+  }
 }

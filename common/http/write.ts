@@ -3,6 +3,9 @@ import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { byteLength, joinPieces } from '../openai/response.ts';
 
+/** Not worth the waiting in between. */
+const SMALL = 65_536;
+
 /** Ends early, without a fault, when the client is gone. */
 export async function writeJsonPieces(
   response: ServerResponse,
@@ -11,7 +14,12 @@ export async function writeJsonPieces(
 ): Promise<void> {
   response.statusCode = 200;
   response.setHeader('content-type', 'application/json; charset=utf-8');
-  response.setHeader('content-length', byteLength(pieces));
+  const bytes = byteLength(pieces);
+  response.setHeader('content-length', bytes);
+  if (bytes <= SMALL) {
+    response.end(Buffer.concat(pieces, bytes));
+    return;
+  }
   for (const chunk of joinPieces(pieces)) {
     if (gone.aborted) return;
     if (response.write(chunk)) continue;
