@@ -4,7 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { Stats } from 'node:fs';
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -47,16 +47,15 @@ const startFetcher = (more: Partial<EnsureOptions> = {}): Fetcher => {
   children.add(child);
   const lines: string[] = [];
   const reader = createInterface({ input: child.stdout });
+  let closed = false;
   reader.on('line', (text) => lines.push(text));
+  reader.on('close', () => (closed = true));
   const find = (kind: string) => lines.find((text) => text.includes(`"kind":"${kind}"`));
   return {
     child,
     exited: once(child, 'exit'),
     line: async (kind) => {
-      const ended = once(reader, 'close');
-      while (find(kind) === undefined && child.exitCode === null && child.signalCode === null) {
-        await Promise.race([once(reader, 'line'), ended]);
-      }
+      while (find(kind) === undefined && !closed) await Promise.race([once(reader, 'line'), once(reader, 'close')]);
       return find(kind);
     },
   };
@@ -64,7 +63,14 @@ const startFetcher = (more: Partial<EnsureOptions> = {}): Fetcher => {
 
 const servedNow = async (): Promise<string | undefined> => {
   const files = await openSnapshot(store, MODEL, 'main');
-  return files === undefined ? undefined : sha256(await readFile(files.weights.get('model.safetensors') ?? ''));
+  if (files === undefined) return undefined;
+  expect((await readdir(files.snapshotDir)).sort()).toEqual([
+    'config.json',
+    'model.safetensors',
+    'modules.json',
+    'tokenizer.json',
+  ]);
+  return sha256(await readFile(files.weights.get('model.safetensors') ?? ''));
 };
 
 const blobRequests = () => hub.requests.filter((seen) => seen.path.includes(BLOB));
@@ -134,14 +140,15 @@ test('the bytes of a killed fetch are not fetched again', async () => {
 });
 
 test('four fetchers at once download once', async () => {
-  hub.faults = [{ match: BLOB, bytesPerSecond: 8_000_000 }];
-  const fetchers = [startFetcher(), startFetcher(), startFetcher()];
-  await Promise.all([
-    ensureSnapshot(options()),
-    ...fetchers.map(async (fetcher) => expect(await fetcher.line('done')).toBeDefined()),
-  ]);
+  // Slow enough that all of them are there before the first has anything.
+  hub.faults = [{ match: BLOB, slowStartMs: 5_000 }];
+  const fetchers = [startFetcher(), startFetcher(), startFetcher(), startFetcher()];
+  const ends = await Promise.all(fetchers.map(async (fetcher) => await fetcher.line('done')));
+  expect(ends.filter((end) => end !== undefined).length).toBe(4);
   expect(await servedNow()).toBe(BLOB);
   expect(blobRequests().length).toBe(1);
+  const waited = await Promise.all(fetchers.map(async (fetcher) => await fetcher.line('waiting')));
+  expect(waited.filter((line) => line !== undefined).length).toBe(3);
 });
 
 test('two fetches in one process download once', async () => {
