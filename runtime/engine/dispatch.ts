@@ -42,7 +42,6 @@ function prepare(id: number, batch: Batch, requests: ReadonlyMap<number, OpenReq
     targets,
     message: {
       id,
-      layout: batch.layout,
       wide: batch.wide,
       ids,
       lengths: Int32Array.from(batch.pieces, ({ length }) => length),

@@ -13,11 +13,14 @@ export interface ModelChoices {
   readonly description: ModelDescription;
   readonly pooling: PoolingMode;
   readonly precision: GraphPrecision;
+  /** Default `flexible`. */
+  readonly layout?: LayoutName;
 }
 
 export interface Sources {
-  readonly grouped: ModelSource;
-  readonly packed?: ModelSource;
+  readonly model: ModelSource;
+  /** Whether texts of different lengths can share a run without padding. */
+  readonly packing: boolean;
   /** Bytes that one session holds for weights. */
   readonly weightBytes: number;
 }
@@ -36,28 +39,31 @@ export function commonFolder(paths: readonly string[]): string {
   }, first);
 }
 
-async function ownGraphs({ files, description, pooling, precision }: ModelChoices): Promise<Sources> {
+async function ownGraphs({
+  files,
+  description,
+  pooling,
+  precision,
+  layout = 'flexible',
+}: ModelChoices): Promise<Sources> {
   const weights = new Map([...files.weights].filter(isSafetensors));
   const weightFolder = commonFolder([...weights.values()]);
   const tensors = await readTensorIndex(weights, weightFolder);
-  const build = (layout: LayoutName) => buildGraph(description, tensors, { pooling, layout, precision });
-  const grouped = build('grouped');
-  const packed = build('packed');
-  const source = ({ bytes, outputName, feedPlan }: typeof grouped): ModelSource => ({
-    kind: 'graph',
-    bytes,
-    weightFolder,
-    outputName,
-    plan: feedPlan,
-  });
-  return { grouped: source(grouped), packed: source(packed), weightBytes: grouped.weightBytes };
+  const graph = buildGraph(description, tensors, { pooling, layout, precision });
+  const { bytes, outputName, feedPlan: plan, weightBytes } = graph;
+  return {
+    model: { kind: 'graph', bytes, weightFolder, outputName, plan },
+    packing: layout !== 'grouped',
+    weightBytes,
+  };
 }
 
 async function repositoryFile({ files, pooling }: ModelChoices, path: string): Promise<Sources> {
   const dataPath = files.weights.get('onnx/model.onnx_data');
   const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
   return {
-    grouped: { kind: 'file', path, pooling, ...(dataPath !== undefined && { dataPath }) },
+    model: { kind: 'file', path, pooling, ...(dataPath !== undefined && { dataPath }) },
+    packing: false,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
 }

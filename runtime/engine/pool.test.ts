@@ -29,13 +29,12 @@ parentPort.on('message', ({ run }) => {
 const setup = (threads = 1): WorkerSetup => ({
   device: 'cpu',
   threads,
-  grouped: { kind: 'file', path: 'unused', pooling: 'mean' },
+  model: { kind: 'file', path: 'unused', pooling: 'mean' },
 });
 
 let nextId = 0;
 const message = (what: number, wide = false): RunMessage => ({
   id: nextId++,
-  layout: 'grouped',
   wide,
   ids: Int32Array.of(what),
   lengths: Int32Array.of(1),

@@ -1,6 +1,5 @@
 // What crosses between the main thread and its workers. Types only; every array of numbers is transferred, not copied.
 import type { FeedPlan } from '../model/graph/types.ts';
-import type { BatchLayout } from '../scheduler/types.ts';
 import type { Device } from './session.ts';
 import type { OutputEncoding } from './types.ts';
 
@@ -26,15 +25,13 @@ export type ModelSource = GraphSource | FileSource;
 export interface WorkerSetup {
   readonly device: Device;
   readonly threads: number;
-  readonly grouped: ModelSource;
-  readonly packed?: ModelSource;
+  readonly model: ModelSource;
   /** Threads of a second session for texts that are alone. */
   readonly wideThreads?: number;
 }
 
 export interface RunMessage {
   readonly id: number;
-  readonly layout: BatchLayout;
   readonly wide: boolean;
   /** Token ids of all texts, one after the other. */
   readonly ids: Int32Array;

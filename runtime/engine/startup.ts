@@ -33,12 +33,10 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens: description.maxTokens });
   const [sources, tokenizer] = await Promise.all([loadSources(options), tokenizing]);
   const cores = options.threads ?? availableParallelism();
-  const { grouped, packed } = sources;
   const setups = Array.from({ length: cores }, (_, worker): WorkerSetup => ({
     device,
     threads: 1,
-    grouped,
-    ...(packed && { packed }),
+    model: sources.model,
     ...(worker === 0 && cores > 1 && { wideThreads: cores }),
   }));
   const pool = await createPool(setups, events);
@@ -47,7 +45,7 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
     tokenizer,
     workers: setups.length,
     threadsPerWorker: 1,
-    packing: packed !== undefined,
+    packing: sources.packing,
     wide: cores > 1,
   };
 }

@@ -7,18 +7,14 @@ import { cutVector, isFiniteVector, maxBytes, writeVector } from './serialize.ts
 import type { RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
 
 interface Runners {
-  readonly grouped: Runner;
-  readonly packed: Runner;
+  readonly narrow: Runner;
   readonly wide: Runner;
 }
 
-async function createRunners(setup: WorkerSetup): Promise<Runners> {
-  const { device, threads, wideThreads } = setup;
-  const grouped = await createRunner(setup.grouped, { device, threads });
-  const packed = setup.packed ? await createRunner(setup.packed, { device, threads }) : grouped;
-  const wide =
-    wideThreads === undefined ? grouped : await createRunner(setup.grouped, { device, threads: wideThreads });
-  return { grouped, packed, wide };
+async function createRunners({ device, threads, wideThreads, model }: WorkerSetup): Promise<Runners> {
+  const narrow = await createRunner(model, { device, threads });
+  const wide = wideThreads === undefined ? narrow : await createRunner(model, { device, threads: wideThreads });
+  return { narrow, wide };
 }
 
 function textsOf({ ids, lengths }: RunMessage): Int32Array[] {
@@ -49,7 +45,7 @@ function serialize({ encodings, dimensions }: RunMessage, vectors: Vectors): Pic
 
 async function runBatch(runners: Runners, message: RunMessage): Promise<RunReply> {
   const started = performance.now();
-  const runner = message.wide ? runners.wide : runners[message.layout];
+  const runner = message.wide ? runners.wide : runners.narrow;
   const vectors = await runner.run(textsOf(message));
   const ran = performance.now();
   const written = serialize(message, vectors);
@@ -69,7 +65,7 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
   let runners: Runners;
   try {
     runners = await createRunners(workerData as WorkerSetup);
-    const { dimensions } = await runners.grouped.run([PROBE]);
+    const { dimensions } = await runners.narrow.run([PROBE]);
     send({ kind: 'ready', dimensions });
   } catch (error) {
     const reason = error instanceof EngineStartError ? error.reason : 'CorruptWeights';
