@@ -27,6 +27,9 @@ const REDOC = page(
   '<redoc spec-url="openapi.json" disable-google-font="true"></redoc><script src="redoc/redoc.standalone.js"></script>',
 );
 
+// Named in full, so that tools which follow imports see what these pages need.
+const require = createRequire(import.meta.url);
+
 const JAVASCRIPT = 'text/javascript; charset=utf-8';
 
 export function docsRoutes(document: Readonly<Record<string, unknown>>): Routes {
@@ -34,10 +37,14 @@ export function docsRoutes(document: Readonly<Record<string, unknown>>): Routes 
     '/openapi.json': { get: (_request, response) => sendJson(response, 200, document) },
     '/docs': { get: text('text/html; charset=utf-8', SWAGGER) },
     '/docs/start.js': { get: text(JAVASCRIPT, SWAGGER_START) },
-    '/docs/swagger-ui.css': { get: file('text/css; charset=utf-8', 'swagger-ui-dist/swagger-ui.css') },
-    '/docs/swagger-ui-bundle.js': { get: file(JAVASCRIPT, 'swagger-ui-dist/swagger-ui-bundle.js') },
+    '/docs/swagger-ui.css': {
+      get: file('text/css; charset=utf-8', () => require.resolve('swagger-ui-dist/swagger-ui.css')),
+    },
+    '/docs/swagger-ui-bundle.js': {
+      get: file(JAVASCRIPT, () => require.resolve('swagger-ui-dist/swagger-ui-bundle.js')),
+    },
     '/redoc': { get: text('text/html; charset=utf-8', REDOC) },
-    '/redoc/redoc.standalone.js': { get: file(JAVASCRIPT, 'redoc/bundles/redoc.standalone.js') },
+    '/redoc/redoc.standalone.js': { get: file(JAVASCRIPT, () => require.resolve('redoc/bundles/redoc.standalone.js')) },
   };
 }
 
@@ -54,9 +61,9 @@ function text(type: string, body: string): (request: Request, response: Response
   };
 }
 
-function file(type: string, name: string): (request: Request, response: Response) => Promise<void> {
+function file(type: string, locate: () => string): (request: Request, response: Response) => Promise<void> {
   return async (request, response) => {
-    const path = installed(name);
+    const path = installed(locate);
     guard(response, type);
     response.setHeader('cache-control', 'public, max-age=3600');
     if (request.method === 'HEAD') response.end();
@@ -64,9 +71,9 @@ function file(type: string, name: string): (request: Request, response: Response
   };
 }
 
-function installed(name: string): string {
+function installed(locate: () => string): string {
   try {
-    return createRequire(import.meta.url).resolve(name);
+    return locate();
   } catch (cause) {
     throw new OpenAIError('unknown_url', 'This installation came without the documentation pages; see /openapi.json.', {
       cause,
