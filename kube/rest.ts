@@ -10,6 +10,7 @@ import { ApiError, TransportError } from './errors.ts';
 import { deepFreeze } from './freeze.ts';
 import { apiVersionOf, targetKey } from './key.ts';
 import { jsonLines } from './lines.ts';
+import type { AnsweredCall } from './metrics.ts';
 import { queryString, resourcePath } from './paths.ts';
 import type { Query, Target } from './paths.ts';
 import { errorFromAnswer, errorFromStatus } from './status.ts';
@@ -19,8 +20,8 @@ export interface RestOptions {
   readonly clock: Clock;
   readonly userAgent: string;
   readonly timeoutMs?: number;
-  /** Called after each call; status 0: no answer. */
-  readonly observe?: (call: { readonly method: string; readonly status: number; readonly seconds: number }) => void;
+  /** Called after each call. */
+  readonly observe?: (call: AnsweredCall) => void;
 }
 
 export interface RestClient extends KubeClient {

@@ -5,7 +5,8 @@ import { systemClock } from '../../kube/clock.ts';
 import { ApiError } from '../../kube/errors.ts';
 import { listAll } from '../../kube/pager.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, LEASES } from '../../kube/resources.ts';
-import type { Deployment } from '../../kube/resources.ts';
+import type { ConfigMap, Deployment } from '../../kube/resources.ts';
+import type { ObjectMeta } from '../../kube/types.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
@@ -23,14 +24,11 @@ const clients: Record<string, () => KubeClient> = {
 
 let names = 0;
 const fresh = () => ({ namespace: 'default', name: `n${(names += 1)}` });
-const configMap = (
-  metadata: { name: string; namespace: string; [field: string]: unknown },
-  data: object = { a: '1' },
-) => ({
+const configMap = (metadata: ObjectMeta): ConfigMap => ({
   apiVersion: 'v1',
   kind: 'ConfigMap',
   metadata,
-  data,
+  data: { a: '1' },
 });
 const deployment = (metadata: { name: string; namespace: string }, image: string, replicas?: number, labels = {}) => ({
   apiVersion: 'apps/v1',
