@@ -7,3 +7,6 @@ export const POD_FINALIZER = 'local.kubembed.dev/process';
 export const TEMPLATE_HASH_LABEL = 'pod-template-hash';
 /** On an EndpointSlice: the Service it belongs to. */
 export const SERVICE_NAME_LABEL = 'kubernetes.io/service-name';
+/** On an EndpointSlice: who keeps it, as on a cluster; others' slices are left alone. */
+export const SLICE_MANAGER_LABEL = 'endpointslice.kubernetes.io/managed-by';
+export const SLICE_MANAGER = 'endpointslice-controller';

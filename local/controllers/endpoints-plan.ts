@@ -1,6 +1,6 @@
 // Services and pods → the EndpointSlices that should exist: one slice per pod, since every process has its own port. Pure.
 import type { EndpointSlice, Pod, Service } from '../../kube/resources.ts';
-import { PORT_ANNOTATION, SERVICE_NAME_LABEL } from '../names.ts';
+import { PORT_ANNOTATION, SERVICE_NAME_LABEL, SLICE_MANAGER, SLICE_MANAGER_LABEL } from '../names.ts';
 
 const matches = (selector: Readonly<Record<string, string>>, pod: Pod): boolean =>
   Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value);
@@ -18,7 +18,7 @@ function sliceFor(service: Service, pod: Pod, port: number): EndpointSlice {
     metadata: {
       name: `${service.metadata.name}-${pod.metadata.name}`,
       namespace,
-      labels: { ...labels, [SERVICE_NAME_LABEL]: service.metadata.name },
+      labels: { ...labels, [SERVICE_NAME_LABEL]: service.metadata.name, [SLICE_MANAGER_LABEL]: SLICE_MANAGER },
     },
     addressType: 'IPv4',
     endpoints: [

@@ -4,15 +4,13 @@ import type { KubeClient } from '../../kube/client.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice, Pod, Service } from '../../kube/resources.ts';
-import { SERVICE_NAME_LABEL } from '../names.ts';
+import { SLICE_MANAGER, SLICE_MANAGER_LABEL } from '../names.ts';
 import { desiredSlices } from './endpoints-plan.ts';
-
-const FIELD_MANAGER = 'endpointslice-controller';
 
 const same = (a: EndpointSlice, b: EndpointSlice): boolean =>
   isDeepStrictEqual([a.endpoints, a.ports, a.metadata.labels], [b.endpoints, b.ports, b.metadata.labels]);
 
-/** @param existing every EndpointSlice; those without a Service label are somebody else's and stay */
+/** @param existing every EndpointSlice; those that another keeps stay */
 export async function reconcileEndpoints(
   services: readonly Service[],
   pods: readonly Pod[],
@@ -22,7 +20,7 @@ export async function reconcileEndpoints(
   const desired = desiredSlices(services, pods);
   const found = new Map(
     existing
-      .filter(({ metadata }) => metadata.labels?.[SERVICE_NAME_LABEL] !== undefined)
+      .filter(({ metadata }) => metadata.labels?.[SLICE_MANAGER_LABEL] === SLICE_MANAGER)
       .map((slice) => [`${slice.metadata.namespace ?? ''}/${slice.metadata.name}`, slice]),
   );
   for (const slice of desired) {
@@ -30,7 +28,7 @@ export async function reconcileEndpoints(
     const current = found.get(key);
     found.delete(key);
     if (current === undefined || !same(current, slice))
-      await client.apply(ENDPOINT_SLICES, slice, { fieldManager: FIELD_MANAGER, force: true });
+      await client.apply(ENDPOINT_SLICES, slice, { fieldManager: SLICE_MANAGER, force: true });
   }
   for (const { metadata } of found.values())
     await client
