@@ -137,11 +137,14 @@ export function createController(options: ControllerOptions, environment: Enviro
   return {
     watch(informer, keysOf = (object) => [keyOf(object)]) {
       informers.push(informer);
+      let replayed = false;
       informer.onChange((old, next) => {
-        const priority = old === next || !informer.hasSynced() ? 'resync' : 'live';
+        // What was there before is no news.
+        const priority = old === next || !replayed || !informer.hasSynced() ? 'resync' : 'live';
         const keys = [...(old ? keysOf(old) : []), ...(next && next !== old ? keysOf(next) : [])];
         for (const key of keys) queue.add(formatKey(key), priority);
       });
+      replayed = true;
     },
     enqueue: (key, priority) => queue.add(formatKey(key), priority),
     enqueueAfter: (key, delayMs) => queue.addAfter(formatKey(key), delayMs),

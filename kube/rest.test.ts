@@ -2,12 +2,15 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { TransportError, isConflict, isExpired } from './errors.ts';
+import { createClientMetrics } from './metrics.ts';
 import { CONFIG_MAPS, DEPLOYMENTS } from './resources.ts';
 import { createRestClient } from './rest.ts';
+import type { RestOptions } from './rest.ts';
 import type { KubeObject, WatchEvent } from './types.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -17,7 +20,7 @@ afterEach(async () => {
   for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
 });
 
-async function setUp(handler: Handler, { clock = systemClock, timeoutMs }: { clock?: Clock; timeoutMs?: number } = {}) {
+async function setUp(handler: Handler, { clock = systemClock, ...options }: Partial<RestOptions> = {}) {
   const seen: string[] = [];
   let connections = 0;
   const server = createServer((request, response) => {
@@ -40,7 +43,7 @@ async function setUp(handler: Handler, { clock = systemClock, timeoutMs }: { clo
       headers: async () => ({ authorization: `Bearer ${tokens.shift() ?? 'last'}` }),
       namespace: 'ns',
     },
-    { clock, userAgent: 'test', ...(timeoutMs === undefined ? {} : { timeoutMs }) },
+    { clock, userAgent: 'test', ...options },
   );
   cleanUps.push(async () => {
     await client.close();
@@ -104,6 +107,18 @@ describe('calls', () => {
     // Two, when a call starts before the last connection is known to be idle.
     expect(connections()).toBeLessThanOrEqual(2);
     expect(tokens.slice(0, 3)).toEqual(['Bearer first', 'Bearer second', 'Bearer last']);
+  });
+
+  it('are counted by method and status', async () => {
+    const registry = new Registry();
+    const answers = [200, 404];
+    const observe = createClientMetrics(registry);
+    const { client } = await setUp((_, response) => answer(response, answers.shift() ?? 500, '{}'), { observe });
+    await client.get(CONFIG_MAPS, key);
+    await expect(client.delete(CONFIG_MAPS, key)).rejects.toMatchObject({ status: 404 });
+    const page = await registry.metrics();
+    expect(page).toContain('rest_client_requests_total{method="GET",code="200"} 1');
+    expect(page).toContain('rest_client_requests_total{method="DELETE",code="404"} 1');
   });
 
   it('fail with what the server says, in JSON or not', async () => {

@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 function start(identity: string) {
-  const script = join(import.meta.dirname, '..', 'helpers', 'control-plane-elector.ts');
+  const script = join(import.meta.dirname, '..', 'helpers', 'control-plane-elector-child.ts');
   const child = spawn(process.execPath, [script, plane.kubeconfig, identity], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(child);
   let output = '';

@@ -1,4 +1,4 @@
-// A process that writes while it leads: `node control-plane-elector.ts KUBECONFIG IDENTITY`. Tests pause, stop and kill it.
+// A process that writes while it leads: `node control-plane-elector-child.ts KUBECONFIG IDENTITY`. Tests pause, stop and kill it.
 import { sleep, systemClock } from '../../kube/clock.ts';
 import { loadConnection } from '../../kube/config.ts';
 import { guardWrites } from '../../kube/guard.ts';
