@@ -2,7 +2,7 @@
 import type { Express } from 'express';
 import type { Registry } from 'prom-client';
 import { createApp } from '../common/http/app.ts';
-import type { AppOptions, Handler } from '../common/http/app.ts';
+import type { Handler } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
@@ -37,17 +37,16 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly registry: Registry;
   readonly isDraining: () => boolean;
   readonly version: string;
-  readonly before?: NonNullable<AppOptions['before']>;
 }
 
 export const createPublicApp = (deps: PublicDeps): Express => {
-  const { log, registry, metrics, version, before } = deps;
+  const { log, registry, metrics, version, gate } = deps;
   const embeddings = embeddingsHandler(deps);
   return createApp({
     log,
     quiet: QUIET,
     onFinish: observe(metrics),
-    ...(before && { before }),
+    before: gate.enter,
     routes: {
       '/v1/embeddings': { post: embeddings },
       '/embeddings': { post: embeddings },

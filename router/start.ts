@@ -10,11 +10,15 @@ import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createDemandBook } from './admission/demand.ts';
+import { createGate, OPEN_GATE } from './admission/gate.ts';
+import { followKeys } from './admission/key-source.ts';
 import { createInternalApp, createPublicApp } from './app.ts';
 import type { RouterConfig } from './config.ts';
 import { startDiscovery } from './discovery.ts';
 import { createDeliver } from './dispatch/deliver.ts';
+import { createMemo } from './dispatch/memo.ts';
 import { createModelMemories } from './dispatch/models.ts';
+import { createObtain } from './dispatch/obtain.ts';
 import { createGauges } from './gauges.ts';
 import { createRouterMetrics } from './metrics.ts';
 import { createDemandStream } from './routes/demand.ts';
@@ -114,14 +118,24 @@ const assemble = (options: RouterOptions, registry: Registry) => {
     })),
   );
   const deliver = createDeliver({ table, fleet, pools, memories, demand, metrics, now });
+  const obtain = createObtain({ fleet, demand, deliver, metrics, splitMs: config.split.targetMs });
+  const memo = createMemo({ ...config.cache, metrics });
+  const keySource = followKeys({ ...config.keys, client, log, random });
+  const gate = keySource ? createGate(keySource.keys, now) : OPEN_GATE;
   const endPatrol = startPatrol({ fleet, pools, now, onReturn: () => memories.pump() });
-  return { pools, memories, fleet, demand, discovery, table, isSynced, metrics, stream, deliver, endPatrol, now };
+  const stop = (): void => {
+    endPatrol();
+    discovery.stop();
+    stream.close();
+    keySource?.stop();
+  };
+  return { pools, memories, table, synced: discovery.synced, isSynced, metrics, stream, obtain, memo, gate, now, stop };
 };
 
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
   const { config, log, registry = createRegistry(), version = 'development' } = options;
   const parts = assemble(options, registry);
-  const { discovery, stream, pools } = parts;
+  const { stream, pools } = parts;
   const parser = createEmbeddingParser();
   const bodies = createBodyReader({
     maxBytes: config.maxBodyBytes,
@@ -130,9 +144,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   let draining = false;
   const isDraining = (): boolean => draining;
   const stopParts = async (): Promise<void> => {
-    parts.endPatrol();
-    discovery.stop();
-    stream.close();
+    parts.stop();
     await Promise.all([pools.close(), parser.close()]);
   };
   const listen = async (server: Parameters<typeof startServer>[0]): ReturnType<typeof startServer> => {
@@ -155,7 +167,6 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
       isDraining,
       version,
       requestMs: config.requestMs,
-      splitMs: config.split.targetMs,
     }),
   });
   const internalServer = await listen({
@@ -181,7 +192,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
     url: publicServer.url,
     internalUrl: internalServer.url,
     ready: () => parts.isSynced() && !draining,
-    synced: discovery.synced,
+    synced: parts.synced,
     close: async () => await (closing ??= shutDown()),
   };
 };

@@ -16,3 +16,5 @@ export const BACKLOG = 'x-kubembed-backlog-tokens';
 export const REVISION = 'x-kubembed-revision';
 /** To the client: how many inputs were cut to the model's limit. Absent when none was. */
 export const TRUNCATED = 'x-kubembed-truncated-inputs';
+/** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */
+export const CACHE = 'x-kubembed-cache';

@@ -4,16 +4,13 @@ import { LANE, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { mergeResponses } from '../routing/merge.ts';
 import type { Shard } from '../routing/split.ts';
+import type { Answer } from '../upstream/attempt.ts';
 import { cutReason } from './cutoff.ts';
 import type { Deliver, Delivery, Job } from './deliver.ts';
 
 export interface Merged {
   readonly kind: 'merged';
-  readonly headers: Readonly<Record<string, string>>;
-  readonly chunks: readonly Buffer[];
-  readonly promptTokens: number;
-  readonly truncated: boolean;
-  readonly deliveries: readonly Delivery[];
+  readonly answer: Answer;
 }
 
 /** A shard was refused in a way that the whole request would be too (or the shards disagree): send it whole. */
@@ -45,12 +42,12 @@ const merge = (deliveries: readonly Delivery[], shards: readonly Shard[]): Merge
     offset: shards[at]?.start ?? 0,
   }));
   const truncated = sumOf(deliveries, TRUNCATED);
-  const revision = deliveries[0]?.outcome.headers[REVISION];
   const headers = {
-    ...(typeof revision === 'string' && { [REVISION]: revision }),
-    ...(truncated > 0 && { [TRUNCATED]: String(truncated) }),
+    'content-type': 'application/json; charset=utf-8',
+    [REVISION]: deliveries[0]?.outcome.headers[REVISION],
+    [TRUNCATED]: truncated > 0 ? String(truncated) : undefined,
   };
-  return { kind: 'merged', headers, truncated: truncated > 0, ...mergeResponses(bodies), deliveries };
+  return { kind: 'merged', answer: { kind: 'answer', status: 200, headers, chunks: mergeResponses(bodies) } };
 };
 
 const revisions = (deliveries: readonly Delivery[]): number =>

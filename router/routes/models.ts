@@ -5,6 +5,7 @@ import { sendJson } from '../../common/http/errors.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import { modelList, modelObject } from '../../common/openai/models.ts';
 import type { ModelEntry } from '../../common/openai/models.ts';
+import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
 import { findModel } from '../routing/table.ts';
 import type { RouteTable, ServedModel } from '../routing/table.ts';
@@ -35,13 +36,15 @@ const idOf = (request: Request): string => {
 export interface ModelsDeps {
   readonly table: () => RouteTable;
   readonly isSynced: () => boolean;
+  readonly gate: Gate;
 }
 
-export const modelsRoutes = ({ table, isSynced }: ModelsDeps): Routes => ({
+export const modelsRoutes = ({ table, isSynced, gate }: ModelsDeps): Routes => ({
   '/v1/models': {
     get: (_request, response) => {
       if (!isSynced()) throw notSynced();
-      const entries = [...table().byName].map(([name, served]) => entry(name, served));
+      const shown = [...table().byName].filter(([, served]) => gate.mayUse(response, served));
+      const entries = shown.map(([name, served]) => entry(name, served));
       sendJson(response, 200, modelList(entries));
     },
   },
@@ -50,7 +53,7 @@ export const modelsRoutes = ({ table, isSynced }: ModelsDeps): Routes => ({
       if (!isSynced()) throw notSynced();
       const id = idOf(request);
       const served = findModel(table(), id);
-      if (served === undefined) throw modelNotFound(id);
+      if (served === undefined || !gate.mayUse(response, served)) throw modelNotFound(id);
       // In the case in which it is served.
       const name = table().byName.has(id) ? id : served.names.find((one) => one.toLowerCase() === id.toLowerCase());
       sendJson(response, 200, modelObject(entry(name ?? id, served)));

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { writeJsonPieces } from '../../common/http/write.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, StreamedAnswer } from '../upstream/attempt.ts';
 
@@ -30,20 +31,27 @@ const writeHead = (response: ServerResponse, status: number, headers: IncomingHt
   }
 };
 
-const answer = (response: ServerResponse, { status, headers, chunks }: Answer): Buffer | undefined => {
-  writeHead(response, status, headers);
-  const bytes = chunks.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  response.setHeader('content-length', bytes);
-  for (const chunk of chunks.slice(0, -1)) response.write(chunk);
-  response.end(chunks.at(-1));
-  // The usage may have been cut in two by the last packets.
-  return chunks.length > 1 ? Buffer.concat(chunks.slice(-2)) : chunks[0];
+/** Anything that is not the error object did not come from a runtime. */
+const sendRefusal = (response: ServerResponse, { status, chunks }: Answer): void => {
+  const body = Buffer.concat(chunks);
+  if (!isErrorBody(body)) {
+    throw new OpenAIError('bad_gateway', `The model's replica answered ${status} without saying why.`);
+  }
+  response.end(body);
 };
 
-/** A 404 of ours is about the client's model; anything that is not the error object did not come from a runtime. */
-const requireErrorBody = ({ status, chunks }: Answer): void => {
-  if (isErrorBody(Buffer.concat(chunks))) return;
-  throw new OpenAIError('bad_gateway', `The model's replica answered ${status} without saying why.`);
+const sendAnswer = async (response: ServerResponse, answer: Answer, exchange: Exchange): Promise<void> => {
+  const { status, headers, chunks } = answer;
+  writeHead(response, status, headers);
+  if (status >= 400) {
+    exchange.facts['upstreamStatus'] = status;
+    sendRefusal(response, answer);
+  } else if (chunks.length > 1) {
+    await writeJsonPieces(response, chunks, exchange.gone);
+  } else {
+    response.setHeader('content-length', chunks[0]?.byteLength ?? 0);
+    response.end(chunks[0]);
+  }
 };
 
 export const passOn = async (
@@ -53,11 +61,9 @@ export const passOn = async (
 ): Promise<PassedOn> => {
   const truncated = outcome.headers[TRUNCATED] !== undefined;
   if (outcome.kind === 'answer') {
-    if (outcome.status >= 400) {
-      requireErrorBody(outcome);
-      exchange.facts['upstreamStatus'] = outcome.status;
-    }
-    return { last: answer(response, outcome), truncated };
+    await sendAnswer(response, outcome, exchange);
+    // The usage may have been cut in two by the last packets.
+    return { last: Buffer.concat(outcome.chunks.slice(-2)), truncated };
   }
   writeHead(response, outcome.status, outcome.headers);
   const length = outcome.headers['content-length'];

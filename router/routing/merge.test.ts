@@ -33,7 +33,7 @@ const merge = (lists: readonly (readonly Vector[])[], spaces: (at: number) => nu
     offset += vectors.length;
     return part;
   });
-  return Buffer.concat(mergeResponses(parts).chunks);
+  return Buffer.concat(mergeResponses(parts));
 };
 
 describe('mergeResponses', () => {

@@ -90,17 +90,14 @@ export interface ShardResponse {
 }
 
 /** Chunks of the merged response, in order. Throws when a shard's body is not an embedding response at all. */
-export const mergeResponses = (
-  shards: readonly ShardResponse[],
-): { chunks: readonly Buffer[]; promptTokens: number } => {
+export const mergeResponses = (shards: readonly ShardResponse[]): readonly Buffer[] => {
   const parts = shards.map(({ body, offset }) => cut(body, offset) ?? reprint(body, offset));
   const sum = (of: (usage: Usage) => number): number => parts.reduce((total, { tail }) => total + of(tail.usage), 0);
-  const promptTokens = sum((usage) => usage.prompt_tokens);
   const tail: Tail = {
     model: parts[0]?.tail.model ?? '',
-    usage: { prompt_tokens: promptTokens, total_tokens: sum((usage) => usage.total_tokens) },
+    usage: { prompt_tokens: sum((usage) => usage.prompt_tokens), total_tokens: sum((usage) => usage.total_tokens) },
   };
-  return { chunks: [HEAD, ...joinItems(parts), Buffer.from(`],${JSON.stringify(tail).slice(1)}`)], promptTokens };
+  return [HEAD, ...joinItems(parts), Buffer.from(`],${JSON.stringify(tail).slice(1)}`)];
 };
 
 /** `usage.prompt_tokens` of a response, read from its last bytes. */

@@ -20,6 +20,7 @@ const apply = { fieldManager: 'test', force: true } as const;
 
 export interface ModelGiven {
   readonly spec?: Partial<EmbeddingModelSpec>;
+  readonly revision?: string;
   /** Besides Accepted=True. */
   readonly conditions?: readonly Omit<Condition, 'lastTransitionTime'>[];
 }
@@ -65,11 +66,11 @@ export const startStubCluster = async (
   });
   const router = await startRouter({ client, config, log: pino({ level: 'silent' }), ...more });
 
-  const model: StubCluster['model'] = async (name, { spec = {}, conditions = [] } = {}) => {
+  const model: StubCluster['model'] = async (name, { spec = {}, conditions = [], revision } = {}) => {
     const base = { apiVersion: API_VERSION, kind: 'EmbeddingModel', metadata: { name, namespace: NAMESPACE } };
     const wanted = { ...base, spec: { model: `org/${name}`, ...spec } };
     await client.apply(EMBEDDING_MODELS, wanted, apply);
-    const observed = { ...base, status: { conditions: [accepted, ...conditions].map(stamped) } };
+    const observed = { ...base, status: { revision, conditions: [accepted, ...conditions].map(stamped) } };
     await client.apply(EMBEDDING_MODELS, observed, { ...apply, subresource: 'status' });
   };
 

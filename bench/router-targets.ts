@@ -1,0 +1,75 @@
+// The processes under the router bench, one per role: `stub` answers at once with bytes made beforehand, `router` is the real one.
+import { randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { pino } from 'pino';
+import { systemClock } from '../kube/clock.ts';
+import { ENDPOINT_SLICES } from '../kube/resources.ts';
+import { createStoreClient } from '../local/store/client.ts';
+import { ApiStore } from '../local/store/store.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../operator/api/types.ts';
+import { readRouterConfig } from '../router/config.ts';
+import { startRouter } from '../router/start.ts';
+
+const DIMENSIONS = 384;
+
+const vector = (format: string): string => {
+  const numbers = Float32Array.from({ length: DIMENSIONS }, (_, at) => Math.sin(at) / 20);
+  return format === 'base64'
+    ? `"${Buffer.from(numbers.buffer).toString('base64')}"`
+    : `[${Array.from(numbers, (number) => number.toPrecision(8)).join(',')}]`;
+};
+
+const responseOf = (inputs: number, format: string): Buffer => {
+  const one = vector(format);
+  const data = Array.from(
+    { length: inputs },
+    (_, index) => `{"object":"embedding","index":${index},"embedding":${one}}`,
+  );
+  return Buffer.from(
+    `{"object":"list","data":[${data.join(',')}],"model":"org/model","usage":{"prompt_tokens":${inputs * 20},"total_tokens":${inputs * 20}}}`,
+  );
+};
+
+const stub = async (inputs: number, format: string): Promise<number> => {
+  const body = responseOf(inputs, format);
+  const headers = { 'content-type': 'application/json', 'content-length': body.byteLength };
+  const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+    request.resume().on('end', () => response.writeHead(200, headers).end(body));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+};
+
+const router = async (endpoints: readonly number[]): Promise<number> => {
+  const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
+  const metadata = { name: 'model', namespace: 'ns' };
+  const apply = { fieldManager: 'bench', force: true } as const;
+  const resource = { apiVersion: API_VERSION, kind: 'EmbeddingModel', metadata };
+  const wanted = { ...resource, spec: { model: 'org/model' } };
+  await client.apply(EMBEDDING_MODELS, wanted, apply);
+  const accepted = { type: 'Accepted', status: 'True', reason: 'Accepted', message: '', lastTransitionTime: '' };
+  const observed = { ...resource, status: { conditions: [accepted] } };
+  await client.apply(EMBEDDING_MODELS, observed, { ...apply, subresource: 'status' });
+  for (const port of endpoints) {
+    const slice = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata: { name: `model-${port}`, namespace: 'ns', labels: { 'kubembed.dev/model': 'model' } },
+      addressType: 'IPv4',
+      ports: [{ name: 'http', port }],
+      endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
+    };
+    await client.apply(ENDPOINT_SLICES, slice, apply);
+  }
+  const config = readRouterConfig({ KUBEMBED_HOST: '127.0.0.1', KUBEMBED_PORT: '0', KUBEMBED_INTERNAL_PORT: '0' });
+  // Request lines are written as in production, to where they cost nothing to keep.
+  const log = pino({ level: 'info' }, pino.destination({ dest: '/dev/null', sync: false }));
+  const running = await startRouter({ client, config, log });
+  await running.synced;
+  return Number(new URL(running.url).port);
+};
+
+const [role, ...rest] = process.argv.slice(2);
+const port = role === 'stub' ? await stub(Number(rest[0]), rest[1] ?? 'float') : await router(rest.map(Number));
+process.stdout.write(`${port}\n`);
