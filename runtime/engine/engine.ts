@@ -28,31 +28,34 @@ const DEFAULT_QUEUE_TOKENS = 2_000_000;
 /** Texts tokenised before the workers get their first pieces of a request. */
 const CHUNK = 32;
 
+/** A CPU core is busy with a few hundred tokens; more would only make the others wait. A GPU wants thousands. */
+const CPU_RUNS = { runTokens: 256, minRunTokens: 96 };
+const GPU_RUNS = { runTokens: 16_384, minRunTokens: 2048 };
+
 const now = (): number => performance.now();
 
-const schedulerFor = ({ description, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
+const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
   createScheduler({
-    workers: base.workers,
+    ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
+    workers: base.topology.workers,
     maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
-    runTokens: 256,
-    minRunTokens: 96,
     smallRequestInputs: 8,
     bulkShare: 0.25,
-    wide: base.wide,
+    wide: base.topology.wideThreads !== undefined,
     aloneMs: 100,
     packing: base.packing,
     cost: costModelFor(description.hiddenSize),
   });
 
-const infoOf = ({ description, pooling, precision }: EngineOptions, base: Foundation): EngineInfo => ({
-  dimensions: base.pool.dimensions,
+const infoOf = ({ description, pooling, precision }: EngineOptions, { pool, topology }: Foundation): EngineInfo => ({
+  dimensions: pool.dimensions,
   maxTokens: description.maxTokens,
   vocabularySize: description.vocabularySize,
   pooling,
   precision,
   architecture: description.architecture,
-  workers: base.workers,
-  threadsPerWorker: base.threadsPerWorker,
+  workers: topology.workers,
+  threadsPerWorker: topology.threadsPerWorker,
 });
 
 function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQueueTokens: number): EngineError {
@@ -78,7 +81,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const maxQueueTokens = options.maxQueueTokens ?? DEFAULT_QUEUE_TOKENS;
   const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
   const scheduler = schedulerFor(options, base);
-  const capacity = createCapacityMeter(base.workers);
+  const capacity = createCapacityMeter(info.workers);
   const requests = new Map<number, OpenRequest>();
   const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch: capacity.ran });
   ({ wake } = dispatcher);

@@ -1,5 +1,6 @@
 // The worker threads: started, handed one batch at a time, replaced when one dies.
 import { Worker } from 'node:worker_threads';
+import { threadUrl } from '../../common/util/thread.ts';
 import { EngineError, EngineStartError } from './errors.ts';
 import type { EngineStartReason } from './errors.ts';
 import type { RunMessage, RunReply, WorkerReply, WorkerSetup } from './protocol.ts';
@@ -39,8 +40,7 @@ interface Slot {
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 10_000;
 
-/** Same folder, same extension: `.ts` from source, `.js` when compiled. */
-const workerUrl = new URL(`./worker${import.meta.url.slice(import.meta.url.lastIndexOf('.'))}`, import.meta.url);
+const workerUrl = threadUrl(new URL('./worker.ts', import.meta.url), import.meta.url);
 
 const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
 

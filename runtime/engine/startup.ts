@@ -1,5 +1,6 @@
-// Brings up what the engine runs on: the model's graphs, its tokenizer, the worker threads.
-import { availableParallelism } from 'node:os';
+// Brings up what the engine runs on: the model's graph, its tokenizer, the worker threads.
+import { availableParallelism, totalmem } from 'node:os';
+import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import { loadSources } from './graphs.ts';
 import { createPool } from './pool.ts';
@@ -8,6 +9,8 @@ import type { WorkerSetup } from './protocol.ts';
 import type { Device } from './session.ts';
 import { loadTokenizer } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
+import { chooseTopology } from './topology.ts';
+import type { Machine, Topology } from './topology.ts';
 
 export interface ModelOptions {
   readonly files: ModelFiles;
@@ -17,35 +20,38 @@ export interface ModelOptions {
   readonly device: Device;
   /** Compute threads; default: what the cgroup allows. */
   readonly threads?: number;
+  /** Memory there is; default: what the cgroup allows, at most what the machine has. */
+  readonly memoryBytes?: number;
 }
 
 export interface Foundation {
   readonly pool: Pool;
   readonly tokenizer: Tokenizer;
-  readonly workers: number;
-  readonly threadsPerWorker: number;
+  readonly topology: Topology;
   readonly packing: boolean;
-  readonly wide: boolean;
+}
+
+function machineFor({ threads, memoryBytes }: ModelOptions): Machine {
+  const limits = readCgroupLimits(readTextFile);
+  return {
+    cpus: threads ?? usableCpus(limits, availableParallelism()),
+    memoryBytes: memoryBytes ?? Math.min(limits.memoryBytes ?? Infinity, totalmem()),
+  };
 }
 
 export async function layFoundation(options: ModelOptions, events: PoolEvents): Promise<Foundation> {
   const { files, description, device } = options;
-  const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens: description.maxTokens });
-  const [sources, tokenizer] = await Promise.all([loadSources(options), tokenizing]);
-  const cores = options.threads ?? availableParallelism();
-  const setups = Array.from({ length: cores }, (_, worker): WorkerSetup => ({
+  const { maxTokens, hiddenSize } = description;
+  const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
+  const [{ model, packing, weightBytes }, tokenizer] = await Promise.all([loadSources(options), tokenizing]);
+  // Before any session is made: a refusal in words is worth more than a kill without any.
+  const topology = chooseTopology(machineFor(options), { device, weightBytes, maxTokens, hiddenSize });
+  const { workers, threadsPerWorker: threads, wideThreads } = topology;
+  const setups = Array.from({ length: workers }, (_, worker): WorkerSetup => ({
     device,
-    threads: 1,
-    model: sources.model,
-    ...(worker === 0 && cores > 1 && { wideThreads: cores }),
+    threads,
+    model,
+    ...(worker === 0 && wideThreads !== undefined && { wideThreads }),
   }));
-  const pool = await createPool(setups, events);
-  return {
-    pool,
-    tokenizer,
-    workers: setups.length,
-    threadsPerWorker: 1,
-    packing: sources.packing,
-    wide: cores > 1,
-  };
+  return { pool: await createPool(setups, events), tokenizer, topology, packing };
 }

@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { chooseTopology } from './topology.ts';
+
+const GB = 1e9;
+const minilm = { device: 'cpu', weightBytes: 90e6, maxTokens: 256, hiddenSize: 384 } as const;
+const large = { device: 'cpu', weightBytes: 1.3 * GB, maxTokens: 512, hiddenSize: 1024 } as const;
+
+describe('chooseTopology', () => {
+  it.each([
+    ['a narrow worker for each CPU and a wide session', { cpus: 4, memoryBytes: 8 * GB }, minilm, [4, 1, 4]],
+    ['nothing wide on one CPU', { cpus: 1, memoryBytes: 8 * GB }, minilm, [1, 1, undefined]],
+    ['a wide session of at most eight threads', { cpus: 32, memoryBytes: 64 * GB }, minilm, [32, 1, 8]],
+    ['no wide session when memory is short', { cpus: 2, memoryBytes: 0.4 * GB }, minilm, [2, 1, undefined]],
+    ['fewer workers with more threads when it is shorter', { cpus: 4, memoryBytes: 4 * GB }, large, [2, 2, undefined]],
+    [
+      'two workers on a GPU',
+      { cpus: 16, memoryBytes: 8 * GB },
+      { ...large, device: 'gpu' as const },
+      [2, 1, undefined],
+    ],
+  ])('%s', (_, machine, needs, [workers, threadsPerWorker, wideThreads]) => {
+    const topology = chooseTopology(machine, needs);
+    expect([topology.workers, topology.threadsPerWorker, topology.wideThreads]).toEqual([
+      workers,
+      threadsPerWorker,
+      wideThreads,
+    ]);
+  });
+
+  it('refuses with numbers and advice what cannot fit', () => {
+    expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB }, large)).toThrow(
+      expect.objectContaining({
+        reason: 'InsufficientMemory',
+        message: expect.stringMatching(/needs about 1478 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
+      }) as Error,
+    );
+  });
+
+  it('never takes more threads or memory than there are', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 64 }), fc.integer({ min: 1, max: 64 }), (cpus, gigabytes) => {
+        const memoryBytes = gigabytes * GB;
+        fc.pre(gigabytes >= 2);
+        const { workers, threadsPerWorker, estimatedBytes } = chooseTopology({ cpus, memoryBytes }, large);
+        expect(workers).toBeGreaterThan(0);
+        expect(workers * threadsPerWorker).toBeLessThanOrEqual(cpus);
+        expect(estimatedBytes).toBeLessThanOrEqual(memoryBytes);
+      }),
+    );
+  });
+});

@@ -1,0 +1,78 @@
+// How many workers with how many threads, within the CPUs and the memory there are. Pure.
+import { EngineStartError } from './errors.ts';
+import type { Device } from './session.ts';
+
+export interface Machine {
+  /** CPUs to compute on. */
+  readonly cpus: number;
+  readonly memoryBytes: number;
+}
+
+export interface ModelNeeds {
+  readonly device: Device;
+  /** Bytes that one session holds for weights. */
+  readonly weightBytes: number;
+  readonly maxTokens: number;
+  readonly hiddenSize: number;
+}
+
+export interface Topology {
+  readonly workers: number;
+  readonly threadsPerWorker: number;
+  /** Threads of the session for a text that is alone; undefined when there is none. */
+  readonly wideThreads?: number;
+  readonly estimatedBytes: number;
+}
+
+const MB = 1e6;
+/** Node, ONNX Runtime, tokenizer, HTTP. */
+const PROCESS_BYTES = 130 * MB;
+const WORKER_BYTES = 12 * MB;
+/** Allocations of a session that do not grow with the model. */
+const SESSION_BYTES = 10 * MB;
+/** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
+const LIVE_STATES = 12;
+const RUN_TOKENS = 256;
+/** One run is computed while the next one is prepared. */
+const GPU_WORKERS = 2;
+/** Short texts gain nothing from more. */
+const MOST_WIDE_THREADS = 8;
+
+/**
+ * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels. What it
+ * merely maps (the embedding tables) is shared, so this is an upper bound.
+ */
+function sessionBytes({ weightBytes, maxTokens, hiddenSize }: ModelNeeds): number {
+  return SESSION_BYTES + weightBytes + Math.max(maxTokens, RUN_TOKENS) * hiddenSize * 4 * LIVE_STATES;
+}
+
+function estimate(needs: ModelNeeds, workers: number, wide: boolean): number {
+  if (needs.device === 'gpu') return PROCESS_BYTES + workers * (WORKER_BYTES + SESSION_BYTES) + needs.weightBytes;
+  return PROCESS_BYTES + workers * WORKER_BYTES + (workers + (wide ? 1 : 0)) * sessionBytes(needs);
+}
+
+/**
+ * One thread a worker: several narrow sessions do 3–9 % more than one wide one, and keep what they do when a neighbour takes
+ * a core. A wide session beside them answers a text that is alone in half the time. Too little memory costs the wide
+ * session first, then workers, whose threads the remaining ones get.
+ */
+export function chooseTopology({ cpus, memoryBytes }: Machine, needs: ModelNeeds): Topology {
+  const most = needs.device === 'gpu' ? GPU_WORKERS : cpus;
+  const widest = needs.device === 'cpu' && cpus > 1;
+  for (let workers = most; workers >= 1; workers--) {
+    const threadsPerWorker = needs.device === 'gpu' ? 1 : Math.floor(cpus / workers);
+    const wideChoices = widest && workers === most ? [true, false] : [false];
+    for (const wide of wideChoices) {
+      const estimatedBytes = estimate(needs, workers, wide);
+      if (estimatedBytes > memoryBytes) continue;
+      const wideThreads = Math.min(cpus, MOST_WIDE_THREADS);
+      return { workers, threadsPerWorker, estimatedBytes, ...(wide && { wideThreads }) };
+    }
+  }
+  const megabytes = (bytes: number): string => `${Math.ceil(bytes / MB)} MB`;
+  const least = megabytes(estimate(needs, 1, false));
+  throw new EngineStartError(
+    'InsufficientMemory',
+    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(estimate(needs, most, widest))} lets it use all ${cpus} CPUs.`,
+  );
+}
