@@ -134,7 +134,13 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
   await publishRouter(client, router.internalUrl);
 
   const catalog = followCatalogFile(config.supportedModels, NAMESPACE, warn, signal);
-  await catalog.loaded;
+  // The files come first: a model somebody wrote a file for is not made from the list as well.
+  const models = followModelsDir(
+    config.modelsDir,
+    { client, namespace: NAMESPACE, validate: embeddingModelFaults, warn },
+    signal,
+  );
+  await Promise.all([catalog.loaded, models.loaded]);
   const operator = await startOperator({
     client,
     config: operatorConfig(config),
@@ -142,11 +148,6 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
     clock: systemClock,
     catalog: catalog.source,
   });
-  const models = followModelsDir(
-    config.modelsDir,
-    { client, namespace: NAMESPACE, validate: embeddingModelFaults, warn },
-    signal,
-  );
   await router.synced;
 
   let stopped: Promise<void> | undefined;
@@ -154,7 +155,7 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
     await router.close();
     await operator.stop();
     stopping.abort();
-    await Promise.all([controllers, models]);
+    await Promise.all([controllers, models.done]);
     await kubelet.stop();
   };
   return { url: router.url, client, stop: async () => await (stopped ??= stop()) };

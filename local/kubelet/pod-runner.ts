@@ -88,12 +88,15 @@ export function runPod(pod: Pod, deps: PodRunnerDeps): PodRunner {
         if ((isInit && termination.exitCode === 0) || isStopping()) return;
         failures = ranMs > HEALTHY_MS ? 1 : failures + 1;
         const restarts = (records.get(container.name)?.restarts ?? 0) + 1;
-        set(container.name, { kind: 'waiting', reason: 'CrashLoopBackOff' }, { last: termination, restarts });
+        // As the kubelet does: once is an accident and restarts at once, twice in a row is a crash loop.
+        const reason = failures === 1 ? 'ContainerCreating' : 'CrashLoopBackOff';
+        set(container.name, { kind: 'waiting', reason }, { last: termination, restarts });
+        if (failures === 1) continue;
       } catch (error) {
-        failures = 1;
+        failures = 2;
         set(container.name, { kind: 'waiting', reason: 'CreateContainerConfigError', message: String(error) });
       }
-      const pause = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (failures - 1));
+      const pause = Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (failures - 2));
       await sleep(pause, undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   }

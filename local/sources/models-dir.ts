@@ -63,11 +63,19 @@ async function applyModel(
   }
 }
 
+export interface ModelsDir {
+  /** Settles when the files were applied for the first time. */
+  readonly loaded: Promise<unknown>;
+  /** Settles after the signal. */
+  readonly done: Promise<void>;
+}
+
 /** Follows the folder until the signal; it need not exist yet. */
-export async function followModelsDir(dir: string, deps: ModelsDirDeps, signal: AbortSignal): Promise<void> {
+export function followModelsDir(dir: string, deps: ModelsDirDeps, signal: AbortSignal): ModelsDir {
+  const { promise: loaded, resolve } = Promise.withResolvers<undefined>();
   const { client, namespace } = deps;
   let known = new Map<string, readonly EmbeddingModel[]>();
-  await watchFiles(
+  const done = watchFiles(
     async () => await yamlFiles(dir),
     async (paths) => {
       const before = new Set([...known.values()].flat().map(({ metadata }) => metadata.name));
@@ -79,7 +87,9 @@ export async function followModelsDir(dir: string, deps: ModelsDirDeps, signal: 
           if (!isNotFound(error)) throw error;
         });
       }
+      resolve(undefined);
     },
     signal,
   );
+  return { loaded, done };
 }

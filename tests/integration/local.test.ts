@@ -57,6 +57,13 @@ async function errorOf(response: Response): Promise<{ status: number; code: stri
   return { status: response.status, code: error.code, message: error.message };
 }
 
+/** How many endpoints the router trusts, over all models. */
+async function readyEndpoints(): Promise<number> {
+  const metrics = await (await fetch(`${local?.url ?? ''}/metrics`)).text();
+  const lines = metrics.matchAll(/^kubembed_router_endpoints\{[^}]*state="usable"[^}]*\} (\d+)$/gm);
+  return [...lines].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
 describe('local mode', () => {
   it('wakes a model on its first request and answers with unit vectors', async () => {
     const { embed, listModels } = await start({ supportedModels: 'tiny/one\ntiny/two\n' });
@@ -139,26 +146,28 @@ describe('local mode', () => {
     });
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
     const serving = async (): Promise<number[]> => await processesWith('KUBEMBED_MODEL=tiny/one');
-    await eventually(serving, (pids) => pids.length === 2);
+    await eventually(readyEndpoints, (count) => count === 2);
     // Both replicas have answered before one dies.
     for (let i = 0; i < 40; i++) await vectorOf(await embed({ model: 'tiny/one', input: 'warm' }));
     let sent = 0;
-    const statuses: number[] = [];
+    const answers: string[] = [];
     const stopLoad = new AbortController();
     const client = async (): Promise<void> => {
       while (!stopLoad.signal.aborted) {
         sent += 1;
-        statuses.push((await embed({ model: 'tiny/one', input: `text ${sent}` })).status);
+        const response = await embed({ model: 'tiny/one', input: `text ${sent}` });
+        answers.push(response.status === 200 ? 'ok' : `${response.status} ${await response.text()}`);
       }
     };
     const load = Promise.all(Array.from({ length: 8 }, client));
     const [victim] = await serving();
     process.kill(victim ?? 0, 'SIGKILL');
     await eventually(serving, (pids) => pids.length === 2 && !pids.includes(victim ?? 0));
+    await eventually(readyEndpoints, (count) => count === 2);
     stopLoad.abort();
     await load;
-    expect(statuses.filter((status) => status !== 200)).toEqual([]);
-    expect(statuses.length).toBeGreaterThan(50);
+    expect(answers.filter((answer) => answer !== 'ok')).toEqual([]);
+    expect(answers.length).toBeGreaterThan(50);
   });
 
   it('leaves no process behind, not after Ctrl-C and not after kill -9', async () => {
