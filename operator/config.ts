@@ -1,5 +1,7 @@
 // The operator's configuration: one schema over the environment, reporting every fault at once.
 import { z } from 'zod';
+import { LOG_LEVELS } from '../common/obs/log.ts';
+import type { LogLevel } from '../common/obs/log.ts';
 import type { DesiredConfig, DeviceProfile } from './desired/config.ts';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
@@ -70,7 +72,7 @@ const environment = z.object({
   KUBEMBED_DRAIN_BACKLOG_SECONDS: seconds(10),
   KUBEMBED_SCALE_DOWN_SECONDS: seconds(120),
   KUBEMBED_DEMAND_STALE_SECONDS: seconds(5),
-  KUBEMBED_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
 });
 
 export interface ScalerConfig {
@@ -95,7 +97,7 @@ export interface OperatorConfig {
   readonly leaderElection: { readonly enabled: boolean; readonly leaseName: string; readonly identity: string };
   /** Reconciles at the same time; never two of one model. */
   readonly workers: number;
-  readonly logLevel: string;
+  readonly logLevel: LogLevel;
 }
 
 /** Small enough for a laptop, Burstable with a memory limit so that a leak ends one pod and not the node. */

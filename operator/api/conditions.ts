@@ -20,6 +20,8 @@ interface ReasonInfo {
   readonly message: string;
   /** `Warning` reasons are also sent as Warning events. */
   readonly event?: 'Normal' | 'Warning';
+  /** Learnt from pods that are gone: it stands while the model sleeps, until it is tried again. */
+  readonly lasting?: true;
 }
 
 /** Every reason a condition can carry. The troubleshooting page has one section per key. */
@@ -46,38 +48,46 @@ export const REASONS = {
   RepositoryNotFound: {
     message: 'The hub knows no such repository, or shows it to nobody without a token.',
     event: 'Warning',
+    lasting: true,
   },
-  RevisionNotFound: { message: 'The repository has no such branch, tag or commit.', event: 'Warning' },
+  RevisionNotFound: { message: 'The repository has no such branch, tag or commit.', event: 'Warning', lasting: true },
   GatedRepository: {
     message: 'The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.',
     event: 'Warning',
+    lasting: true,
   },
-  HubUnreachable: { message: 'The hub could not be reached.', event: 'Warning' },
+  HubUnreachable: { message: 'The hub could not be reached.', event: 'Warning', lasting: true },
   UnsupportedArchitecture: {
     message: 'No graph builder serves this architecture and the repository ships no onnx/model.onnx.',
     event: 'Warning',
+    lasting: true,
   },
-  CorruptWeights: { message: 'The weights do not match their size, hash or header.', event: 'Warning' },
-  FetchFailed: { message: 'Fetching the weights failed.', event: 'Warning' },
+  CorruptWeights: { message: 'The weights do not match their size, hash or header.', event: 'Warning', lasting: true },
+  FetchFailed: { message: 'Fetching the weights failed.', event: 'Warning', lasting: true },
 
   Available: { message: 'At least one replica serves.' },
   ScaledToZero: { message: 'Asleep for want of demand; the next request wakes it.' },
   Stopped: { message: 'spec.replicas is 0: nothing is served until it is raised or removed.' },
   Starting: { message: 'Replicas are starting.' },
-  InsufficientMemory: { message: 'The memory limit is too small for this model.', event: 'Warning' },
-  VectorCheckFailed: { message: 'The probe text gave no finite unit vector of the right size.', event: 'Warning' },
+  InsufficientMemory: { message: 'The memory limit is too small for this model.', event: 'Warning', lasting: true },
+  VectorCheckFailed: {
+    message: 'The probe text gave no finite unit vector of the right size.',
+    event: 'Warning',
+    lasting: true,
+  },
   ImagePullBackOff: { message: 'The runtime image cannot be pulled.', event: 'Warning' },
   ContainerConfigError: { message: 'A Secret or ConfigMap that the pod names does not exist.', event: 'Warning' },
   OutOfMemory: {
     message: 'A container was killed at its memory limit; raise resources.limits.memory.',
     event: 'Warning',
+    lasting: true,
   },
   Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
   ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
   ClaimNotFound: { message: 'The claim named in spec.cache.existingClaim does not exist.', event: 'Warning' },
   ApplyFailed: { message: 'The API server refuses an object of this model.', event: 'Warning' },
   PodsRefused: { message: 'The API server refuses the pods (quota, admission or security policy).', event: 'Warning' },
-  CrashLooping: { message: 'The runtime starts and ends again and again.', event: 'Warning' },
+  CrashLooping: { message: 'The runtime starts and ends again and again.', event: 'Warning', lasting: true },
 
   Progressing: { message: 'A rollout or a change of scale is under way.' },
   Stable: { message: 'What is wanted is what runs.' },

@@ -24,8 +24,8 @@ export interface Sample {
 
 export interface Decision {
   readonly replicas: number;
-  /** Why, in words; stands until the number changes, so that status is not rewritten for a digit. */
-  readonly reason: string;
+  /** Why it last changed, in words, so that status is not rewritten for a digit; absent while it is as it was found. */
+  readonly reason?: string;
 }
 
 interface Want {
@@ -139,7 +139,7 @@ function choose(moment: Moment, need: Need, want: number): Decision {
   if (want > replicas)
     return { replicas: want, reason: replicas === 0 && reading.woken ? 'a request found no replica' : need.words };
   if (replicas > settings.maxReplicas) return { replicas: settings.maxReplicas, reason: 'scaling.maxReplicas' };
-  const stay = { replicas, reason: 'as found' };
+  const stay = { replicas };
   if (want === replicas || frozen(state, reading) !== undefined) return stay;
   if (isIdle(moment) && !reading.demand)
     return { replicas: want, reason: `no demand for ${Math.round(settings.idleMs / 1000)} s` };

@@ -44,7 +44,7 @@ describe('parseCatalog', () => {
 
   test('never throws, whatever the text', () => {
     fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseCatalog(text)));
-    expect(parseCatalog('m __proto__=1 constructor=2').faults).toHaveLength(2);
+    expect(parseCatalog('m __proto__=1 constructor=2').faults[0]?.message).toMatch(/"__proto__=1".*"constructor=2"/);
   });
 
   test('the shipped list has no fault and starts with all-MiniLM-L6-v2', () => {

@@ -76,7 +76,7 @@ export function parseCatalog(text: string): Catalog {
     if (content === '') continue;
     const parsed = parseLine(content);
     if (parsed.faults.length > 0) {
-      faults.push(...parsed.faults.map((message) => ({ line, message })));
+      faults.push({ line, message: parsed.faults.join('; ') });
       continue;
     }
     // Faultless, so it is one.

@@ -37,7 +37,7 @@ const previously = ({ model }: ConditionFacts, type: ConditionType): Condition |
 const failedBefore = (facts: ConditionFacts, type: ConditionType): Finding | undefined => {
   const before = facts.livePods > 0 ? undefined : previously(facts, type);
   if (before?.status !== 'False' || !isReason(before.reason)) return undefined;
-  return reasonInfo(before.reason).event === 'Warning' ? finding('False', before.reason, before.message) : undefined;
+  return reasonInfo(before.reason).lasting === true ? finding('False', before.reason, before.message) : undefined;
 };
 
 function fetchedFinding(facts: ConditionFacts): Finding {
@@ -66,23 +66,16 @@ function availableFinding(facts: ConditionFacts): Finding {
 
 /** All replicas wanted run the template in force, are ready, and nothing else is left. */
 function isSettled({ deployment, replicas }: ConditionFacts): boolean {
-  const {
-    readyReplicas = 0,
-    updatedReplicas = 0,
-    replicas: existing = 0,
-    observedGeneration,
-  } = deployment?.status ?? {};
-  return (
-    readyReplicas === replicas &&
-    updatedReplicas === replicas &&
-    existing === replicas &&
-    (observedGeneration ?? 0) >= (deployment?.metadata.generation ?? 0)
-  );
+  const status = deployment?.status ?? {};
+  const counts = [status.replicas, status.readyReplicas, status.updatedReplicas].map((count) => count ?? 0);
+  // A sleeping model is settled before its Deployment is first looked at.
+  const isSeen = replicas === 0 || (status.observedGeneration ?? 0) >= (deployment?.metadata.generation ?? 0);
+  return isSeen && counts.every((count) => count === replicas);
 }
 
 function progressingFinding(facts: ConditionFacts): Finding {
   const { deployment, problem, replicas } = facts;
-  if (isSettled(facts)) return finding('False', 'Stable');
+  if (isSettled(facts) && problem?.reason !== 'ApplyFailed') return finding('False', 'Stable');
   if (problem !== undefined) return finding('False', problem.reason, problem.message);
   return finding('True', 'Progressing', `${deployment?.status?.readyReplicas ?? 0} of ${replicas} replicas are ready`);
 }

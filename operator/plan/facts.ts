@@ -51,7 +51,13 @@ function judged(snapshot: Snapshot): Verdict {
   };
 }
 
-function problemOf({ model, children, existingClaim, pods }: Snapshot, facts: PodFacts): Problem | undefined {
+function problemOf({ model, children, existingClaim, pods, refusal }: Snapshot, facts: PodFacts): Problem | undefined {
+  if (refusal !== undefined)
+    return {
+      reason: 'ApplyFailed',
+      message: `${refusal.kind} ${refusal.name}: ${refusal.message}`,
+      duringFetch: false,
+    };
   const claim = model.spec.cache?.existingClaim;
   if (claim !== undefined && existingClaim === undefined)
     return { reason: 'ClaimNotFound', message: `PersistentVolumeClaim ${claim} does not exist`, duringFetch: false };

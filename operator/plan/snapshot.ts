@@ -20,10 +20,17 @@ export type ObservedChildren = Readonly<Partial<Record<ChildRole, KubeObject>>> 
   readonly claim?: PersistentVolumeClaim;
 };
 
-/** What the autoscaler wants, and why in words. */
+/** What the autoscaler wants, and why it last changed its mind. */
 export interface ScalingTarget {
   readonly replicas: number;
-  readonly reason: string;
+  readonly reason?: string;
+}
+
+/** An object that the API server would not take. */
+export interface Refusal {
+  readonly kind: string;
+  readonly name: string;
+  readonly message: string;
 }
 
 export interface Snapshot {
@@ -35,6 +42,7 @@ export interface Snapshot {
   readonly existingClaim?: PersistentVolumeClaim;
   /** Absent until the autoscaler has made up its mind. */
   readonly target?: ScalingTarget;
+  readonly refusal?: Refusal;
   /** RFC 3339, whole seconds. */
   readonly now: string;
 }

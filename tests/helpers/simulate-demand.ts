@@ -35,7 +35,7 @@ export interface Step {
   readonly replicas: number;
   readonly ready: number;
   readonly backlogTokens: number;
-  readonly reason: string;
+  readonly reason: string | undefined;
 }
 
 export const PLANT: Plant = { tokensPerSecond: 5000, coldStartSeconds: 8, startReplicas: 0, decideEverySeconds: 1 };

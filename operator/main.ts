@@ -1,0 +1,62 @@
+// The operator process: finds the API server, leads or stands by until it is asked to stop.
+import { startServer } from '../common/http/server.ts';
+import { createLog } from '../common/obs/log.ts';
+import { createRegistry } from '../common/obs/metrics.ts';
+import { packageVersion } from '../common/util/version.ts';
+import { systemClock } from '../kube/clock.ts';
+import { loadConnection } from '../kube/config.ts';
+import { createRestClient } from '../kube/rest.ts';
+import { createOperatorApp } from './app.ts';
+import { readOperatorConfig } from './config.ts';
+import { createApiCallMetrics } from './metrics.ts';
+import { startOperator } from './start.ts';
+
+const STOP_MS = 20_000;
+
+const config = readOperatorConfig(process.env);
+const logs = createLog({ name: 'operator', level: config.logLevel, readable: process.stdout.isTTY });
+const { log } = logs;
+
+const exit = (code: number): never => {
+  logs.flush();
+  process.exit(code);
+};
+const die = (error: unknown): never => {
+  log.fatal({ error }, 'The operator failed');
+  return exit(1);
+};
+process.on('uncaughtException', die);
+process.on('unhandledRejection', die);
+// Support looks at a running process without a restart: the signal turns debug lines on and off.
+process.on('SIGUSR2', () => (log.level = log.level === 'debug' ? config.logLevel : 'debug'));
+
+const registry = createRegistry();
+const connection = await loadConnection({ env: process.env, clock: systemClock });
+const client = createRestClient(connection, {
+  clock: systemClock,
+  userAgent: `kubembed-operator/${packageVersion()}`,
+  observe: createApiCallMetrics(registry),
+});
+const operator = await startOperator({ client, config, log, registry });
+const server = await startServer({
+  host: config.host,
+  port: config.port,
+  handler: createOperatorApp(operator, registry),
+});
+log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');
+
+let stopping = false;
+const stop = async (): Promise<void> => {
+  stopping = true;
+  await operator.stop();
+  await server.drain(AbortSignal.timeout(STOP_MS));
+  await client.close();
+  exit(0);
+};
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop().catch(die));
+operator.ended.then((end) => {
+  if (stopping) return;
+  // Another leads by now, and caches and timers here are of a past life: a fresh process is the safe standby.
+  log.error({ end }, 'The operator ended by itself');
+  exit(1);
+}, die);

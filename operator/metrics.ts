@@ -1,0 +1,119 @@
+// The operator's metrics. Gauges are read from caches at the scrape, so that a model's series go away with the model.
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { CONDITION_TYPES } from './api/conditions.ts';
+import type { EmbeddingModel } from './api/types.ts';
+import type { RouterReading } from './demand/source.ts';
+
+export interface OperatorState {
+  readonly leading: () => boolean;
+  readonly models: () => readonly EmbeddingModel[];
+  readonly desired: (model: EmbeddingModel) => number | undefined;
+  readonly routers: () => readonly RouterReading[];
+  readonly catalog: () => { readonly entries: number; readonly faults: number } | undefined;
+}
+
+export interface OperatorMetrics {
+  readonly decided: (from: number, to: number) => void;
+}
+
+export interface ApiCall {
+  readonly method: string;
+  /** 0: no answer. */
+  readonly status: number;
+  readonly seconds: number;
+}
+
+const MODEL_LABELS = ['namespace', 'model'] as const;
+const labelsOf = ({ metadata }: EmbeddingModel) => ({ namespace: metadata.namespace ?? '', model: metadata.name });
+
+const direction = (from: number, to: number): string => {
+  if (from === 0 && to > 0) return 'from_zero';
+  if (to === 0) return 'to_zero';
+  return to > from ? 'up' : 'down';
+};
+
+export function createOperatorMetrics(registry: Registry, state: OperatorState): OperatorMetrics {
+  const registers = [registry];
+  const perModel = (name: string, help: string, valueOf: (model: EmbeddingModel) => number | undefined): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      labelNames: MODEL_LABELS,
+      collect() {
+        this.reset();
+        for (const model of state.models()) {
+          const value = valueOf(model);
+          if (value !== undefined) this.set(labelsOf(model), value);
+        }
+      },
+    });
+  };
+  const single = (name: string, help: string, read: () => number | undefined): void => {
+    new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(read() ?? 0);
+      },
+    });
+  };
+  perModel('kubembed_model_replicas_desired', 'Replicas asked for.', state.desired);
+  perModel('kubembed_model_replicas_ready', 'Replicas that serve.', ({ status }) => status?.readyReplicas ?? 0);
+  new Gauge({
+    name: 'kubembed_model_condition',
+    help: 'Conditions of each model: 1 while True, 0 otherwise.',
+    registers,
+    labelNames: [...MODEL_LABELS, 'condition', 'reason'],
+    collect() {
+      this.reset();
+      for (const model of state.models())
+        for (const { type, status, reason } of model.status?.conditions ?? [])
+          if (CONDITION_TYPES.includes(type))
+            this.set({ ...labelsOf(model), condition: type, reason }, status === 'True' ? 1 : 0);
+    },
+  });
+  single('kubembed_operator_leader', '1 in the process that reconciles.', () => (state.leading() ? 1 : 0));
+  single('kubembed_catalog_models', 'Models in the list of supported models.', () => state.catalog()?.entries);
+  single('kubembed_catalog_invalid_lines', 'Lines of the list that could not be read.', () => state.catalog()?.faults);
+  single('kubembed_operator_routers', 'Routers known to exist.', () => state.routers().length);
+  single(
+    'kubembed_operator_routers_unreachable',
+    'Routers whose demand is unknown; while there are any, nothing is scaled down.',
+    () => state.routers().filter(({ reachable }) => !reachable).length,
+  );
+  const decisions = new Counter({
+    name: 'kubembed_scale_decisions_total',
+    help: 'Changes of a replica count by the autoscaler.',
+    registers,
+    labelNames: ['direction'],
+  });
+  return {
+    decided: (from, to) => {
+      if (from !== to) decisions.inc({ direction: direction(from, to) });
+    },
+  };
+}
+
+/** What `kube/rest.ts` reports of each call. */
+export function createApiCallMetrics(registry: Registry): (call: ApiCall) => void {
+  const calls = new Counter({
+    name: 'kubembed_api_requests_total',
+    help: 'Calls to the Kubernetes API server by method and status code; code 0 is no answer.',
+    registers: [registry],
+    labelNames: ['method', 'code'],
+  });
+  const seconds = new Histogram({
+    name: 'kubembed_api_request_duration_seconds',
+    help: 'How long calls to the Kubernetes API server took.',
+    registers: [registry],
+    labelNames: ['method'],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+  });
+  return ({ method, status, seconds: took }) => {
+    calls.inc({ method, code: String(status) });
+    seconds.observe({ method }, took);
+  };
+}

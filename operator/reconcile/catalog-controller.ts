@@ -1,0 +1,116 @@
+// The catalog controller: keeps EmbeddingModels equal to the list of supported models, whatever the list comes from.
+import { CATALOG_FIELD_MANAGER } from '../api/names.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
+import type { EmbeddingModel } from '../api/types.ts';
+import { planCatalog } from '../catalog/plan.ts';
+import type { CatalogSource } from '../catalog/source.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { createController } from '../../kube/controller.ts';
+import type { Controller, ReconcileResult, RunContext } from '../../kube/controller.ts';
+import { isNotFound } from '../../kube/errors.ts';
+import { keyOf } from '../../kube/key.ts';
+import type { ControllerMetrics } from '../../kube/metrics.ts';
+import type { Environment } from '../../kube/reflector.ts';
+import type { Acceptance } from './acceptance.ts';
+import type { Caches } from './caches.ts';
+import type { Overlay } from './overlay.ts';
+
+export interface CatalogControllerDeps {
+  readonly client: KubeClient;
+  readonly caches: Caches;
+  readonly overlay: Overlay;
+  readonly acceptance: Acceptance;
+  readonly source: CatalogSource;
+  readonly metrics: ControllerMetrics;
+}
+
+/** There is one list, so there is one key. */
+const KEY = { namespace: '', name: 'catalog' };
+const DEADLINE_MS = 600_000;
+const PARALLEL = 8;
+
+async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const left = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of left) await work(item);
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, worker));
+}
+
+/** What the plan looks at: not the status, which changes most. */
+const shapeOf = (model: EmbeddingModel | undefined): string => {
+  const { metadata } = model ?? {};
+  return JSON.stringify([metadata?.uid, metadata?.generation, metadata?.labels, metadata?.deletionTimestamp]);
+};
+
+export function createCatalogController(deps: CatalogControllerDeps, environment: Environment): Controller {
+  const { client, caches, overlay, acceptance } = deps;
+  const { store } = caches.models;
+  let reported = '';
+
+  function reportFaults(context: RunContext): void {
+    const listed = acceptance.listed();
+    if (listed === undefined || listed.text === reported) return;
+    reported = listed.text;
+    for (const { line, message } of listed.catalog.faults)
+      context.log.warn({ origin: listed.origin, line }, `Line ${line} of the list of supported models: ${message}`);
+  }
+
+  /** The cache, with what was just written and not seen yet. */
+  function existing(namespace: string, names: readonly string[]): readonly EmbeddingModel[] {
+    const known = new Map<string, EmbeddingModel>();
+    const keys = [...store.list().map(keyOf), ...names.map((name) => ({ namespace, name }))];
+    for (const key of keys) {
+      const model = overlay.read(store, EMBEDDING_MODELS.kind, key);
+      if (model !== undefined) known.set(`${key.namespace}/${key.name}`, model);
+    }
+    return [...known.values()];
+  }
+
+  async function prune(model: EmbeddingModel, signal: AbortSignal): Promise<void> {
+    const { uid } = model.metadata;
+    const options = { propagation: 'Background', signal, ...(uid !== undefined && { uid }) } as const;
+    try {
+      await client.delete(EMBEDDING_MODELS, keyOf(model), options);
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+    overlay.forget(EMBEDDING_MODELS.kind, keyOf(model));
+  }
+
+  async function reconcile(context: RunContext): Promise<ReconcileResult> {
+    const { signal, log } = context;
+    const listed = acceptance.listed();
+    if (listed === undefined) return {};
+    reportFaults(context);
+    const { catalog, name, namespace } = listed;
+    const blank = planCatalog(catalog, [], { name, namespace }).apply.map(({ metadata }) => metadata.name);
+    const plan = planCatalog(catalog, existing(namespace, blank), { name, namespace });
+    if (plan.apply.length + plan.prune.length > 0)
+      log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: listed.origin }, 'Catalog changed');
+    await inParallel(plan.prune, async (model) => await prune(model, signal));
+    await inParallel(plan.apply, async (manifest) => {
+      const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
+      overlay.wrote(store, await client.apply(EMBEDDING_MODELS, manifest, options));
+    });
+    return {};
+  }
+
+  const controller = createController(
+    {
+      name: 'catalog',
+      deadlineMs: DEADLINE_MS,
+      metrics: deps.metrics,
+      reconcile: async (_key, context) => await reconcile(context),
+    },
+    environment,
+  );
+  // Waits for the cache; which changes matter is decided below.
+  controller.watch(caches.models, () => []);
+  caches.models.onChange((old, next) => {
+    if (shapeOf(old) !== shapeOf(next)) controller.enqueue(KEY);
+  });
+  deps.source.subscribe(() => controller.enqueue(KEY));
+  controller.enqueue(KEY);
+  return controller;
+}

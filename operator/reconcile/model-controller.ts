@@ -1,0 +1,75 @@
+// The controller of EmbeddingModels: observe → plan → execute → one status write, only if different → events.
+import { LABEL_MODEL, modelKey } from '../api/names.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
+import type { DesiredConfig } from '../desired/config.ts';
+import { plan } from '../plan/plan.ts';
+import type { Snapshot } from '../plan/snapshot.ts';
+import { createController } from '../../kube/controller.ts';
+import type { Controller, ReconcileResult, RunContext } from '../../kube/controller.ts';
+import type { EventRecorder } from '../../kube/events.ts';
+import { formatKey, keyOf, parseKey } from '../../kube/key.ts';
+import type { ControllerMetrics } from '../../kube/metrics.ts';
+import type { Environment } from '../../kube/reflector.ts';
+import type { KubeObject, ObjectKey } from '../../kube/types.ts';
+import { BY_CLAIM } from './caches.ts';
+import { executeChildren, writeStatus } from './execute.ts';
+import { lookBeforeMaking, observe } from './observe.ts';
+import type { ObserveDeps } from './observe.ts';
+import { roleOfKind } from './roles.ts';
+
+export interface ModelControllerDeps extends ObserveDeps {
+  readonly config: DesiredConfig;
+  readonly workers: number;
+  readonly events: Pick<EventRecorder, 'record'>;
+  readonly metrics: ControllerMetrics;
+}
+
+const labelled = ({ metadata }: KubeObject): readonly ObjectKey[] => {
+  const name = metadata.labels?.[LABEL_MODEL];
+  return name === undefined ? [] : [{ namespace: metadata.namespace ?? '', name }];
+};
+
+/** Plans, and plans again where a name that would be made turns out to be taken. */
+async function decide(snapshot: Snapshot, deps: ModelControllerDeps, signal: AbortSignal) {
+  const first = plan(snapshot, deps.config);
+  const roles = first.apply.map(({ kind }) => roleOfKind(kind));
+  const certain = await lookBeforeMaking(snapshot, roles, deps, signal);
+  return { snapshot: certain, decided: certain === snapshot ? first : plan(certain, deps.config) };
+}
+
+async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: RunContext): Promise<ReconcileResult> {
+  const model = deps.overlay.read(deps.caches.models.store, EMBEDDING_MODELS.kind, key);
+  if (model === undefined || deps.caches.models.store.get(key) === undefined) {
+    // Others may get the names that it held.
+    deps.acceptance.verdict(formatKey(key));
+    return {};
+  }
+  const { snapshot, decided } = await decide(observe(model, deps), deps, signal);
+  const refused = await executeChildren(snapshot, decided, deps, signal);
+  const told = refused === undefined ? decided : plan({ ...snapshot, refusal: refused.refusal }, deps.config);
+  if (told.status !== undefined) await writeStatus(model, told.status, deps, signal);
+  for (const event of told.events) deps.events.record(model, event);
+  if (refused !== undefined) throw refused.error;
+  return {};
+}
+
+export function createModelController(deps: ModelControllerDeps, environment: Environment): Controller {
+  const controller = createController(
+    {
+      name: 'embeddingmodel',
+      workers: deps.workers,
+      metrics: deps.metrics,
+      reconcile: async (key, context) => await reconcile(key, deps, context),
+    },
+    environment,
+  );
+  const { models, pods, children } = deps.caches;
+  const nameClaim = (claim: KubeObject): readonly ObjectKey[] =>
+    models.store.byIndex(BY_CLAIM, formatKey(keyOf(claim))).map((model) => parseKey(modelKey(model)));
+  controller.watch(models);
+  controller.watch(pods, labelled);
+  for (const informer of Object.values(children)) controller.watch(informer, labelled);
+  controller.watch(children.claim, nameClaim);
+  deps.acceptance.onChange((key) => controller.enqueue(parseKey(key)));
+  return controller;
+}

@@ -1,0 +1,290 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { manifest, pod, serving } from '../tests/helpers/builders.ts';
+import {
+  NAMESPACE,
+  countingClient,
+  runOperator,
+  statedDemand,
+  writtenCatalog,
+} from '../tests/helpers/operator-fixture.ts';
+import type { Write } from '../tests/helpers/operator-fixture.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { systemClock } from '../kube/clock.ts';
+import { isNotFound } from '../kube/errors.ts';
+import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICES, SERVICE_ACCOUNTS } from '../kube/resources.ts';
+import type { KubeObject, ResourceType } from '../kube/types.ts';
+import { createStoreClient } from '../local/store/client.ts';
+import { ApiStore } from '../local/store/store.ts';
+import { findCondition } from './api/conditions.ts';
+import { EMBEDDING_MODELS } from './api/types.ts';
+import type { EmbeddingModel } from './api/types.ts';
+import type { RunningOperator } from './start.ts';
+
+const running: RunningOperator[] = [];
+afterEach(async () => {
+  await Promise.all(running.splice(0).map(async (operator) => await operator.stop()));
+});
+
+const newStore = (): KubeClient => createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
+
+async function start(options: Parameters<typeof runOperator>[0]) {
+  const fixture = await runOperator(options);
+  running.push(fixture.operator);
+  return fixture;
+}
+
+const find = async <T extends KubeObject>(
+  client: KubeClient,
+  type: ResourceType<T>,
+  name: string,
+  namespace = NAMESPACE,
+) => {
+  try {
+    return await client.get(type, { namespace, name });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+};
+const names = async (client: KubeClient, type: ResourceType) =>
+  (await client.list(type)).items.map(({ metadata }) => metadata.name).sort();
+const readyReason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;
+
+/** Until nothing was written for a while. */
+async function quiet(writes: readonly Write[], forMs = 150): Promise<void> {
+  for (let before = -1; before !== writes.length;) {
+    before = writes.length;
+    await sleep(forMs);
+  }
+}
+
+describe('catalog to children', () => {
+  test('lines become resources with children; nothing more is written once all is as wanted', async () => {
+    const { client, writes } = countingClient(newStore());
+    const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');
+    const { operator, registry } = await start({ client, catalog: catalog.source });
+    await vi.waitFor(async () => {
+      expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('ScaledToZero');
+    });
+    expect(operator.ready()).toBe(true);
+    expect(operator.leading()).toBe(true);
+    expect(await names(client, SERVICES)).toEqual(['em-org--a', 'em-org--b']);
+    expect(await names(client, SERVICE_ACCOUNTS)).toEqual(['em-org--a', 'em-org--b']);
+    await quiet(writes);
+    const before = writes.length;
+    // Two models, each: itself, three children, one status.
+    expect(before).toBe(10);
+    await sleep(2500);
+    expect(writes.slice(before)).toEqual([]);
+    const page = await registry.metrics();
+    expect(page).toContain('kubembed_catalog_models 2');
+    expect(page).toContain('kubembed_catalog_invalid_lines 1');
+    expect(page).toContain('kubembed_model_replicas_desired{namespace="kubembed",model="org--a"} 0');
+  });
+
+  test('a line taken out prunes its resource and gives its series up, and nobody else’s', async () => {
+    const client = newStore();
+    const catalog = writtenCatalog('org/a\norg/b');
+    const { registry } = await start({ client, catalog: catalog.source });
+    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
+    await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/mine' }, 'default'));
+    catalog.write('org/b');
+    await vi.waitFor(async () => expect(await names(client, EMBEDDING_MODELS)).toEqual(['mine', 'org--b']));
+    await vi.waitFor(async () => expect(await registry.metrics()).not.toContain('org--a'));
+    const mine = await vi.waitFor(async () => {
+      const found = await find(client, EMBEDDING_MODELS, 'mine', 'default');
+      expect(readyReason(found)).toBe('NotInSupportedModels');
+      return found;
+    });
+    expect(findCondition(mine?.status?.conditions, 'Accepted')).toMatchObject({
+      status: 'False',
+      message: 'org/mine is not in supported_models.txt; add it there to allow it',
+    });
+    expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
+    catalog.write('org/b\norg/mine');
+    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b']));
+  });
+
+  test("somebody's own resource for a listed model takes the catalog's place", async () => {
+    const client = newStore();
+    const catalog = writtenCatalog('org/a');
+    await start({ client, catalog: catalog.source });
+    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    await vi.waitFor(async () => {
+      expect(await names(client, EMBEDDING_MODELS)).toEqual(['own']);
+      expect(await find(client, DEPLOYMENTS, 'em-own', 'default')).toBeDefined();
+    });
+  });
+
+  test('two models that claim a name: the older serves, the younger follows when it goes', async () => {
+    const client = newStore();
+    await start({ client, catalog: writtenCatalog('org/a\norg/b').source });
+    await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    await sleep(1100);
+    await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', aliases: ['fast'] }, 'default'));
+    await vi.waitFor(async () => {
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'one', 'default'))).toBe('ScaledToZero');
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('AliasConflict');
+    });
+    await client.delete(EMBEDDING_MODELS, { namespace: 'default', name: 'one' });
+    await vi.waitFor(async () =>
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('ScaledToZero'),
+    );
+  });
+});
+
+describe('scaling', () => {
+  test('a held request wakes the model once, and the event says why', async () => {
+    const { client, writes } = countingClient(newStore());
+    const demand = statedDemand();
+    await start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
+    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await sleep(1200);
+    for (let held = 1; held <= 50; held++)
+      demand.state('kubembed/org--a', { offeredRequests: held, heldRequests: held, activations: held });
+    await vi.waitFor(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
+    await quiet(writes, 1200);
+    expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(2);
+    const model = await find(client, EMBEDDING_MODELS, 'org--a');
+    expect(model?.status?.scalingDecision).toBe('a request found no replica');
+    const { items } = await client.list(EVENTS);
+    expect(items.map(({ reason, message }) => `${reason}: ${message}`)).toContain(
+      'Scaled: Scaled from 0 to 1: a request found no replica',
+    );
+  });
+
+  test('spec.replicas wins, and a hand on the Deployment is undone', async () => {
+    const client = newStore();
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    const spec = { model: 'org/a', replicas: 1, scaling: { maxReplicas: 3 } };
+    await client.create(EMBEDDING_MODELS, manifest('own', spec, 'default'));
+    const key = { namespace: 'default', name: 'em-own' };
+    await vi.waitFor(async () => expect((await find(client, DEPLOYMENTS, 'em-own', 'default'))?.spec.replicas).toBe(1));
+    await client.patch(DEPLOYMENTS, key, {
+      metadata: { labels: { team: 'search', 'kubembed.dev/model': 'wrong' }, annotations: { note: 'kept' } },
+      spec: { replicas: 7, paused: true, template: { spec: { enableServiceLinks: true } } },
+    });
+    await vi.waitFor(async () => {
+      const repaired = (await find(client, DEPLOYMENTS, 'em-own', 'default'))!;
+      expect(repaired.spec.replicas).toBe(1);
+      expect(repaired.spec.template.spec['enableServiceLinks']).toBe(false);
+      expect(repaired.metadata.labels).toMatchObject({ team: 'search', 'kubembed.dev/model': 'own' });
+      expect(repaired.metadata.annotations).toMatchObject({ note: 'kept' });
+      expect(repaired.spec['paused']).toBe(true);
+    });
+    await client.delete(SERVICES, key);
+    await vi.waitFor(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
+  });
+});
+
+describe('pods and other hands', () => {
+  test('what the fetch found out goes to status and pin', async () => {
+    const client = newStore();
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    const words = { revision: 'c'.repeat(40), dimensions: 384, maxTokens: 256, pooling: 'mean' };
+    const made = pod('p', { status: serving({}, words) });
+    const labels = { 'kubembed.dev/model': 'org--a' };
+    const key = { namespace: NAMESPACE, name: 'p' };
+    await client.create(PODS, { ...made, metadata: { ...key, labels } });
+    await client.patch(PODS, key, { status: made.status }, { subresource: 'status' });
+    await vi.waitFor(async () => {
+      const model = await find(client, EMBEDDING_MODELS, 'org--a');
+      expect(model?.status).toMatchObject({ revision: words.revision, embedding: { dimensions: 384 } });
+      const pin = await find(client, CONFIG_MAPS, 'em-org--a-revision');
+      expect(Object.values(pin?.data ?? {})).toContain(words.revision);
+    });
+  });
+
+  test('an object of somebody else is left alone', async () => {
+    const client = newStore();
+    const foreign = {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'em-org--a', namespace: NAMESPACE },
+      spec: { ports: [{ port: 1 }] },
+    };
+    await client.create(SERVICES, foreign);
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    await vi.waitFor(async () =>
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'),
+    );
+    expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
+    expect(await names(client, DEPLOYMENTS)).toEqual([]);
+  });
+
+  test.each(['Background', 'Foreground', 'Orphan'] as const)(
+    'deletion in mode %s makes nothing anew',
+    async (propagation) => {
+      const { client, writes } = countingClient(newStore());
+      await start({ client, catalog: writtenCatalog('org/a').source });
+      await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'default'));
+      await vi.waitFor(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
+      await quiet(writes);
+      const key = { namespace: 'default', name: 'own' };
+      await client.delete(EMBEDDING_MODELS, key, { propagation });
+      await vi.waitFor(async () => expect(await find(client, EMBEDDING_MODELS, 'own', 'default')).toBeUndefined());
+      await quiet(writes);
+      const left = await find(client, DEPLOYMENTS, 'em-own', 'default');
+      expect(left === undefined).toBe(propagation !== 'Orphan');
+      if (propagation !== 'Orphan') return;
+      await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'default'));
+      await vi.waitFor(async () => {
+        const [deployment, model] = [
+          await find(client, DEPLOYMENTS, 'em-own', 'default'),
+          await find(client, EMBEDDING_MODELS, 'own', 'default'),
+        ];
+        expect(deployment?.metadata.ownerReferences?.[0]?.uid).toBe(model?.metadata.uid);
+      });
+    },
+  );
+});
+
+test('an operator killed between any two of its writes is followed by one that ends in the same state', async () => {
+  const outcome = async (client: KubeClient) => {
+    const kinds: readonly ResourceType[] = [EMBEDDING_MODELS, DEPLOYMENTS, SERVICES, SERVICE_ACCOUNTS];
+    const all = await Promise.all(kinds.map(async (type) => (await client.list(type)).items));
+    return JSON.stringify(
+      all.flat().map((object) => ({
+        ...object,
+        metadata: {
+          ...object.metadata,
+          uid: '',
+          resourceVersion: '',
+          creationTimestamp: '',
+          ownerReferences: [],
+          managedFields: [],
+          // Their hash covers the owner's uid.
+          annotations: {},
+        },
+      })),
+      (key, value: unknown) => (key === 'lastTransitionTime' ? '' : value),
+    );
+  };
+  const catalog = 'org/a\norg/b';
+  const clean = countingClient(newStore());
+  const first = await start({ client: clean.client, catalog: writtenCatalog(catalog).source });
+  await vi.waitFor(() => expect(clean.writes).toHaveLength(10));
+  await quiet(clean.writes);
+  await first.operator.stop();
+  const wanted = await outcome(clean.client);
+  for (let cut = 0; cut < 10; cut++) {
+    const store = newStore();
+    let left = cut;
+    const dying = countingClient(store, () => {
+      left -= 1;
+      if (left < 0) throw new Error('The process is dead');
+    });
+    const { operator } = await runOperator({ client: dying.client, catalog: writtenCatalog(catalog).source });
+    await vi.waitFor(() => expect(left).toBeLessThan(0));
+    await operator.stop();
+    const heir = countingClient(store);
+    const second = await runOperator({ client: heir.client, catalog: writtenCatalog(catalog).source });
+    await vi.waitFor(async () => expect(await outcome(store)).toBe(wanted));
+    await second.operator.stop();
+  }
+});

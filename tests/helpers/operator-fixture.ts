@@ -1,0 +1,137 @@
+// An operator over any KubeClient, with a list and demand that the test writes, and a count of its API calls.
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import type { ModelDemand } from '../../common/demand/types.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { CatalogSource } from '../../operator/catalog/source.ts';
+import { readOperatorConfig } from '../../operator/config.ts';
+import type { OperatorConfig } from '../../operator/config.ts';
+import type { DemandSource } from '../../operator/demand/source.ts';
+import { startOperator } from '../../operator/start.ts';
+import type { RunningOperator } from '../../operator/start.ts';
+
+export const NAMESPACE = 'kubembed';
+
+export interface Write {
+  readonly verb: 'create' | 'replace' | 'apply' | 'patch' | 'delete';
+  readonly what: string;
+}
+
+/** Counts writes; `allow` may refuse one by throwing, as a connection that is cut. */
+export function countingClient(client: KubeClient, allow: (write: Write) => void = () => undefined) {
+  const writes: Write[] = [];
+  const note = (verb: Write['verb'], kind: string, name: string | undefined): void => {
+    const write = { verb, what: `${kind}/${name ?? ''}` };
+    allow(write);
+    writes.push(write);
+  };
+  const nameOf = (object: object): string | undefined => (object as { metadata?: { name?: string } }).metadata?.name;
+  const counted: KubeClient = {
+    ...client,
+    create: async (type, object, options) => {
+      note('create', type.kind, nameOf(object));
+      return await client.create(type, object, options);
+    },
+    replace: async (type, object, options) => {
+      note('replace', type.kind, nameOf(object));
+      return await client.replace(type, object, options);
+    },
+    apply: async (type, object, options) => {
+      note('apply', options.subresource ? `${type.kind}.${options.subresource}` : type.kind, nameOf(object));
+      return await client.apply(type, object, options);
+    },
+    patch: async (type, key, patch, options) => {
+      note('patch', type.kind, key.name);
+      return await client.patch(type, key, patch, options);
+    },
+    delete: async (type, key, options) => {
+      note('delete', type.kind, key.name);
+      await client.delete(type, key, options);
+    },
+  };
+  return { client: counted, writes };
+}
+
+/** A list that the test rewrites. */
+export function writtenCatalog(initial: string | undefined) {
+  let text = initial;
+  const subscribers = new Set<() => void>();
+  const source: CatalogSource = {
+    current: () =>
+      text === undefined ? undefined : { name: 'list', origin: 'supported_models.txt', text, namespace: NAMESPACE },
+    subscribe: (changed) => {
+      subscribers.add(changed);
+      return () => subscribers.delete(changed);
+    },
+  };
+  return {
+    source,
+    write: (next: string | undefined) => {
+      text = next;
+      for (const changed of subscribers) changed();
+    },
+  };
+}
+
+export const NO_DEMAND: ModelDemand = {
+  offeredTokens: 0,
+  completedTokens: 0,
+  offeredRequests: 0,
+  completedRequests: 0,
+  heldRequests: 0,
+  activations: 0,
+};
+
+/** One router whose demand the test states. */
+export function statedDemand() {
+  const models: Record<string, ModelDemand> = {};
+  const listeners = new Set<() => void>();
+  let sequence = 0;
+  const source: DemandSource = {
+    read: () => [
+      { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
+    ],
+    subscribe: (urgent) => {
+      listeners.add(urgent);
+      return () => listeners.delete(urgent);
+    },
+    stop: () => Promise.resolve(),
+  };
+  return {
+    source,
+    state: (key: string, demand: Partial<ModelDemand>) => {
+      sequence += 1;
+      models[key] = { ...NO_DEMAND, ...models[key], ...demand };
+      for (const urgent of listeners) urgent();
+    },
+  };
+}
+
+interface FixtureOptions {
+  readonly client: KubeClient;
+  readonly catalog?: CatalogSource;
+  readonly demand?: DemandSource;
+  readonly config?: Partial<OperatorConfig>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface OperatorFixture {
+  readonly operator: RunningOperator;
+  readonly registry: Registry;
+}
+
+export async function runOperator({ client, catalog, demand, config, env }: FixtureOptions): Promise<OperatorFixture> {
+  const registry = new Registry();
+  const operator = await startOperator({
+    client,
+    config: {
+      ...readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false', ...env }),
+      ...config,
+    },
+    log: pino({ level: 'silent' }),
+    registry,
+    ...(catalog && { catalog }),
+    demand: demand ?? statedDemand().source,
+  });
+  return { operator, registry };
+}
