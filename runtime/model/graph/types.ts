@@ -51,6 +51,11 @@ export interface BuiltGraph {
   readonly bytes: Uint8Array;
   /** The session needs the folder that holds the weight files (`session.model_external_initializers_file_folder_path`). */
   readonly weightFolderNeeded: true;
+  /**
+   * To be passed as `graphOptimizationLevel`. The graph comes fused where that pays; beyond folding constants, ONNX Runtime's own
+   * fusions make it slower (SkipLayerNormalization on a CPU).
+   */
+  readonly optimizationLevel: 'basic';
   /** Distinct weight files the graph points into, relative to the weight folder. */
   readonly weightFiles: readonly string[];
   readonly dimensions: number;
