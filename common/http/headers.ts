@@ -6,7 +6,7 @@ export const REQUEST_ID = 'x-request-id';
 export const MODEL = 'x-kubembed-model';
 /** Router → runtime: milliseconds left until the client stops waiting. */
 export const DEADLINE_MS = 'x-kubembed-deadline-ms';
-/** Router → runtime: `bulk` for shards of a split request; absent means interactive. */
+/** Router → runtime: `bulk` for large requests and shards; absent means interactive. Clients may ask for it. */
 export const LANE = 'x-kubembed-lane';
 /** Runtime → router: tokens per second the process measured of itself. */
 export const CAPACITY = 'x-kubembed-capacity-tokens-per-second';

@@ -12,6 +12,7 @@ describe('hold', () => {
 
   const limits = { maxRequests: 3, maxBytes: 100, maxMs: 1000 };
   const waiter = (taken: () => string | undefined, more: Partial<Waiter<string>> = {}): Waiter<string> => ({
+    lane: 'interactive',
     bytes: 10,
     maxMs: 5000,
     gone: new AbortController().signal,
@@ -40,6 +41,24 @@ describe('hold', () => {
     hold.pump();
     await Promise.all(all);
     expect(order.slice(0, 4)).toEqual([0, 1, 2, 3]);
+  });
+
+  it('lets interactive requests past bulk ones that cannot go yet', async () => {
+    const free = { interactive: 0, bulk: 0 };
+    const hold = createHold<string>(limits);
+    const order: string[] = [];
+    const enter = (lane: 'interactive' | 'bulk'): unknown =>
+      Promise.resolve(
+        hold.enter(waiter(() => (free[lane] > 0 ? String((free[lane] -= 1)) : undefined), { lane })),
+      ).then(() => order.push(lane));
+    const all = [enter('bulk'), enter('bulk'), enter('interactive')];
+    free.interactive = 1;
+    hold.pump();
+    await all[2];
+    free.bulk = 2;
+    hold.pump();
+    await Promise.all(all);
+    expect(order).toEqual(['interactive', 'bulk', 'bulk']);
   });
 
   it('is bounded in requests and in bytes', () => {

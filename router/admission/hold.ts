@@ -1,4 +1,4 @@
-// The waiting room of one model: first come, first served, bounded in requests, bytes and time.
+// The waiting room of one model: first come, first served within a lane, bounded in requests, bytes and time.
 
 export interface HoldLimits {
   readonly maxRequests: number;
@@ -17,7 +17,11 @@ export class HoldError extends Error {
   }
 }
 
+/** Interactive requests do not wait behind bulk ones. */
+export type Lane = 'interactive' | 'bulk';
+
 export interface Waiter<T> {
+  readonly lane: Lane;
   readonly bytes: number;
   readonly maxMs: number;
   /** Aborted when the client is gone. */
@@ -27,7 +31,7 @@ export interface Waiter<T> {
 }
 
 export interface Hold<T> {
-  /** Takes at once when nobody waits and it can be had; else waits its turn. */
+  /** Takes at once when nobody waits in its lane and it can be had; else waits its turn. */
   readonly enter: (waiter: Waiter<T>) => T | Promise<T>;
   /** Something may have become free: lets out those at the front who can take. */
   readonly pump: () => void;
@@ -41,7 +45,7 @@ interface Waiting<T> {
 }
 
 export const createHold = <T>(limits: HoldLimits): Hold<T> => {
-  const queue = new Set<Waiting<T>>();
+  const queues: Readonly<Record<Lane, Set<Waiting<T>>>> = { interactive: new Set(), bulk: new Set() };
   let bytes = 0;
 
   const wait = async (waiter: Waiter<T>): Promise<T> => {
@@ -55,7 +59,7 @@ export const createHold = <T>(limits: HoldLimits): Hold<T> => {
     const timer = setTimeout(() => refuse('timeout'), Math.min(limits.maxMs, waiter.maxMs));
     const onGone = (): void => refuse('gone');
     waiter.gone.addEventListener('abort', onGone, { once: true });
-    queue.add(entry);
+    queues[waiter.lane].add(entry);
     bytes += waiter.bytes;
     try {
       return await promise;
@@ -66,7 +70,7 @@ export const createHold = <T>(limits: HoldLimits): Hold<T> => {
   };
 
   const leave = (entry: Waiting<T>): void => {
-    if (queue.delete(entry)) bytes -= entry.waiter.bytes;
+    if (queues[entry.waiter.lane].delete(entry)) bytes -= entry.waiter.bytes;
   };
 
   const tryFront = (entry: Waiting<T>): boolean => {
@@ -82,18 +86,25 @@ export const createHold = <T>(limits: HoldLimits): Hold<T> => {
     return true;
   };
 
-  const pump = (): void => {
+  const pumpLane = (queue: ReadonlySet<Waiting<T>>): void => {
     for (const entry of queue) if (!tryFront(entry)) return;
   };
 
+  const pump = (): void => {
+    pumpLane(queues.interactive);
+    pumpLane(queues.bulk);
+  };
+
+  const size = (): number => queues.interactive.size + queues.bulk.size;
+
   const enter: Hold<T>['enter'] = (waiter) => {
-    if (queue.size === 0) {
+    if (queues[waiter.lane].size === 0) {
       const taken = waiter.take();
       if (taken !== undefined) return taken;
     }
-    if (queue.size >= limits.maxRequests || bytes + waiter.bytes > limits.maxBytes) throw new HoldError('full');
+    if (size() >= limits.maxRequests || bytes + waiter.bytes > limits.maxBytes) throw new HoldError('full');
     return wait(waiter);
   };
 
-  return { enter, pump, size: () => queue.size };
+  return { enter, pump, size };
 };

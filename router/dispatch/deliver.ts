@@ -1,8 +1,9 @@
 // Delivers one request (or one shard) to an endpoint: admit, pick, attempt, and try elsewhere where that is safe.
-import { DEADLINE_MS } from '../../common/http/headers.ts';
+import { DEADLINE_MS, LANE } from '../../common/http/headers.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import type { DemandBook } from '../admission/demand.ts';
 import { HoldError } from '../admission/hold.ts';
+import type { Lane } from '../admission/hold.ts';
 import { cannotComeUp, goneOrLate, noEndpointAnswered, waitedTooLong, waitingRoomFull } from '../admission/refusals.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import { countAttempt, earn, judge, mayTryAgain, NO_ATTEMPTS, spend } from '../routing/retry.ts';
@@ -20,6 +21,7 @@ export interface Job {
   readonly key: string;
   /** What the client called the model. */
   readonly name: string;
+  readonly lane: Lane;
   readonly tokens: number;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
@@ -76,13 +78,14 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     const isExhausted = model.endpoints.every(({ id }) => tried.has(id));
     if (isExhausted && fleet.trusted(model.endpoints) === 0) return undefined;
     if (isExhausted) tried.clear();
-    const picked = fleet.pick(model.endpoints, { tokens: job.tokens, tried, thorough: job.isShard });
+    const picked = fleet.pick(model.endpoints, { lane: job.lane, tokens: job.tokens, tried, thorough: job.isShard });
     return 'lease' in picked ? picked.lease : undefined;
   };
 
   const admit = async (course: Course): Promise<Lease> => {
     const { job, memory } = course;
     const waiter = {
+      lane: job.lane,
       bytes: job.body.byteLength,
       maxMs: job.cutoff.leftMs(),
       gone: job.cutoff.signal,
@@ -112,7 +115,11 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     const attempt: Attempt = pools.send(lease.endpoint.origin, {
       method: 'POST',
       path: EMBEDDINGS_PATH,
-      headers: { ...job.headers, [DEADLINE_MS]: String(Math.ceil(job.cutoff.leftMs())) },
+      headers: {
+        ...job.headers,
+        [DEADLINE_MS]: String(Math.ceil(job.cutoff.leftMs())),
+        ...(job.lane === 'bulk' && { [LANE]: job.lane }),
+      },
       body: job.body,
       gatherBytes: job.gatherBytes,
     });

@@ -16,6 +16,7 @@ export interface Asked {
   readonly model: ServedModel;
   readonly parsed: EmbeddingRequest;
   readonly measured: Measured;
+  /** Its lane is that which the client asked for. */
   readonly job: Job;
   /** For the log. */
   readonly facts: Record<string, string | number | boolean | undefined>;
@@ -35,12 +36,17 @@ export interface ObtainDeps {
 
 /** Tokens per second, until endpoints say what they can do. */
 const UNKNOWN_CAPACITY = 20_000;
+/** What takes longer than this is bulk, where nothing is split. */
+const BULK_MS = 100;
 
 export const createObtain = ({ fleet, demand, deliver, metrics, splitMs }: ObtainDeps): Obtain => {
-  const plan = ({ model, measured }: Asked): readonly Shard[] => {
+  const targetTokens = ({ model }: Asked): number =>
+    ((fleet.capacity(model.endpoints) ?? UNKNOWN_CAPACITY) * (splitMs || BULK_MS)) / 1000;
+
+  const plan = (asked: Asked): readonly Shard[] => {
+    const { model, measured } = asked;
     if (splitMs === 0 || measured.tokens.length < 2) return [];
-    const capacity = fleet.capacity(model.endpoints) ?? UNKNOWN_CAPACITY;
-    const limits = { endpoints: fleet.trusted(model.endpoints), targetTokens: (capacity * splitMs) / 1000 };
+    const limits = { endpoints: fleet.trusted(model.endpoints), targetTokens: targetTokens(asked) };
     const count = shardCount(measured.tokens, limits);
     return count > 1 ? planShards(measured.tokens, count) : [];
   };
@@ -54,7 +60,9 @@ export const createObtain = ({ fleet, demand, deliver, metrics, splitMs }: Obtai
   };
 
   const whole = async (asked: Asked): Promise<Obtained> => {
-    const delivery = await deliver(asked.job);
+    const { job, measured } = asked;
+    const lane = measured.total > targetTokens(asked) ? 'bulk' : job.lane;
+    const delivery = await deliver({ ...job, lane });
     note(asked, delivery);
     return delivery.outcome;
   };

@@ -1,6 +1,6 @@
 // Delivers a big input array in shards to several endpoints at once and merges their answers as if one had given them.
 import { setImmediate } from 'node:timers/promises';
-import { LANE, REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { mergeResponses } from '../routing/merge.ts';
 import type { Shard } from '../routing/split.ts';
@@ -76,7 +76,7 @@ export const deliverShards = async (
       ...job,
       cutoff,
       tokens: shard.tokens,
-      headers: { ...job.headers, [LANE]: 'bulk' },
+      lane: 'bulk',
       body: shardBody(request, shard),
       gatherBytes: Infinity,
       isShard: true,

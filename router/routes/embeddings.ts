@@ -5,7 +5,7 @@ import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
 import { exchangeOf } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
-import { DEADLINE_MS, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
+import { DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
@@ -79,6 +79,7 @@ export const embeddingsHandler = (deps: EmbeddingsDeps): Handler => {
     const job = {
       key: model.key,
       name: parsed.model,
+      lane: request.headers[LANE] === 'bulk' ? ('bulk' as const) : ('interactive' as const),
       tokens: measured.total,
       headers: upstreamHeaders(request, exchange, model),
       body,

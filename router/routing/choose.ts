@@ -4,9 +4,9 @@ export interface Candidate {
   readonly id: string;
   /** Estimated tokens sent and not yet answered. */
   readonly outstandingTokens: number;
-  /** Requests sent and not yet answered. */
+  /** Requests of this one's lane sent and not yet answered. */
   readonly inFlight: number;
-  /** Most requests this endpoint may have in flight. */
+  /** Most requests of this lane that the endpoint may have in flight. */
   readonly limit: number;
   /** Milliseconds since this endpoint became usable (again). */
   readonly ageMs: number;

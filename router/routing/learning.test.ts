@@ -42,12 +42,12 @@ describe('slowness', () => {
 });
 
 describe('cap', () => {
-  const quiet = { refused: false, inFlight: 0 };
+  const quiet = { refused: false, inFlight: 0, queueMs: 0 };
 
   it('shrinks below what is in flight while backlog is long, grows again when it is short', () => {
-    const busy = { refused: false, inFlight: 100, backlogTokens: 9000, capacityTokensPerSecond: 1000 };
+    const busy = { refused: false, inFlight: 100, queueMs: 9000 };
     expect(nextLimit(FIRST_LIMIT, busy)).toBe(80);
-    expect(nextLimit(80, { ...busy, backlogTokens: 100, inFlight: 60 })).toBe(81);
+    expect(nextLimit(80, { ...busy, queueMs: 100, inFlight: 60 })).toBe(81);
     expect(nextLimit(FIRST_LIMIT, { ...quiet, inFlight: 10, refused: true })).toBe(8);
   });
 
@@ -55,7 +55,7 @@ describe('cap', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.boolean(), fc.nat(3000))), (history) => {
         let limit = FIRST_LIMIT;
-        for (const [refused, inFlight] of history) limit = nextLimit(limit, { refused, inFlight });
+        for (const [refused, inFlight] of history) limit = nextLimit(limit, { refused, inFlight, queueMs: 0 });
         expect(limit).toBeGreaterThanOrEqual(4);
         expect(limit).toBeLessThanOrEqual(1024);
         for (let step = 0; step < FIRST_LIMIT; step += 1) limit = nextLimit(limit, quiet);

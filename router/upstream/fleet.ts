@@ -1,5 +1,6 @@
 // What this router knows of each endpoint: load, health, pace, capacity. Picks one for a request and learns from its end.
 import { BACKLOG, CAPACITY } from '../../common/http/headers.ts';
+import type { Lane } from '../admission/hold.ts';
 import { FIRST_LIMIT, nextLimit } from '../routing/cap.ts';
 import { choose } from '../routing/choose.ts';
 import type { Candidate, Choice } from '../routing/choose.ts';
@@ -10,6 +11,12 @@ import type { Pace } from '../routing/slowness.ts';
 import type { RouteEndpoint } from '../routing/table.ts';
 import type { Attempt, Outcome } from './attempt.ts';
 
+/** Lanes are capped apart, so that bulk work never takes the places of interactive requests. */
+interface LaneLoad {
+  inFlight: number;
+  limit: number;
+}
+
 export interface EndpointState {
   readonly id: string;
   readonly origin: string;
@@ -17,7 +24,7 @@ export interface EndpointState {
   readonly model: string;
   health: Health;
   outstandingTokens: number;
-  limit: number;
+  readonly lanes: Readonly<Record<Lane, LaneLoad>>;
   /** When it became usable, for slow start. */
   sinceMs: number;
   /** When it last gave a sign of life. */
@@ -29,11 +36,13 @@ export interface EndpointState {
 
 export interface Lease {
   readonly endpoint: EndpointState;
+  readonly lane: Lane;
   readonly tokens: number;
   readonly tokensAhead: number;
 }
 
 export interface PickRequest {
+  readonly lane: Lane;
   readonly tokens: number;
   readonly tried: ReadonlySet<string>;
   readonly thorough: boolean;
@@ -87,15 +96,17 @@ const learnFrom = (lease: Lease, outcome: Outcome, times: { startedMs: number; n
   const capacityTokensPerSecond = numberIn(outcome.headers[CAPACITY]);
   const backlogTokens = numberIn(outcome.headers[BACKLOG]);
   if (capacityTokensPerSecond !== undefined && capacityTokensPerSecond > 0) endpoint.capacity = capacityTokensPerSecond;
-  endpoint.limit = nextLimit(endpoint.limit, {
+  const tookMs = times.nowMs - times.startedMs;
+  const backlogMs = endpoint.capacity > 0 ? ((backlogTokens ?? 0) / endpoint.capacity) * 1000 : 0;
+  const load = endpoint.lanes[lease.lane];
+  load.limit = nextLimit(load.limit, {
     refused: outcome.status === 429,
-    inFlight: endpoint.running.size + 1,
-    capacityTokensPerSecond: endpoint.capacity,
-    ...(backlogTokens !== undefined && { backlogTokens }),
+    inFlight: load.inFlight,
+    queueMs: lease.lane === 'bulk' ? backlogMs : tookMs,
   });
-  if (outcome.status !== 200) return;
-  const sample = { tookMs: times.nowMs - times.startedMs, tokensAhead: lease.tokensAhead };
-  endpoint.pace = notePace(endpoint.pace, sample, times.nowMs);
+  if (outcome.status === 200) {
+    endpoint.pace = notePace(endpoint.pace, { tookMs, tokensAhead: lease.tokensAhead }, times.nowMs);
+  }
 };
 
 export const createFleet = (options: FleetOptions): Fleet => {
@@ -110,7 +121,7 @@ export const createFleet = (options: FleetOptions): Fleet => {
     model,
     health: TRUSTED,
     outstandingTokens: 0,
-    limit: FIRST_LIMIT,
+    lanes: { interactive: { inFlight: 0, limit: FIRST_LIMIT }, bulk: { inFlight: 0, limit: FIRST_LIMIT } },
     sinceMs: now(),
     aliveMs: now(),
     pace: undefined,
@@ -142,7 +153,7 @@ export const createFleet = (options: FleetOptions): Fleet => {
   const of = (endpoints: readonly RouteEndpoint[]): readonly EndpointState[] =>
     endpoints.map(({ id }) => states.get(id)).filter((state) => state !== undefined);
 
-  const candidates = (found: readonly EndpointState[]): readonly Candidate[] => {
+  const candidates = (found: readonly EndpointState[], lane: Lane): readonly Candidate[] => {
     const nowMs = now();
     const slowness = slownessOf(
       found.map(({ pace }) => pace),
@@ -151,16 +162,15 @@ export const createFleet = (options: FleetOptions): Fleet => {
     return found.map((state, at) => ({
       id: state.id,
       outstandingTokens: state.outstandingTokens,
-      inFlight: state.running.size,
-      limit: state.limit,
+      ...state.lanes[lane],
       ageMs: nowMs - state.sinceMs,
       slowness: slowness[at] ?? 1,
       ejected: !isTrusted(state.health),
     }));
   };
 
-  const pick: Fleet['pick'] = (endpoints, { tokens, tried, thorough }) => {
-    const choice = choose(candidates(of(endpoints)), {
+  const pick: Fleet['pick'] = (endpoints, { lane, tokens, tried, thorough }) => {
+    const choice = choose(candidates(of(endpoints), lane), {
       draws: [random(), random()],
       requestTokens: tokens,
       slowStartMs: options.slowStartMs,
@@ -170,7 +180,8 @@ export const createFleet = (options: FleetOptions): Fleet => {
     const endpoint = choice.kind === 'endpoint' ? states.get(choice.id) : undefined;
     if (endpoint === undefined) return { none: choice.kind === 'saturated' ? 'saturated' : 'none' };
     endpoint.outstandingTokens += tokens;
-    return { lease: { endpoint, tokens, tokensAhead: endpoint.outstandingTokens } };
+    endpoint.lanes[lane].inFlight += 1;
+    return { lease: { endpoint, lane, tokens, tokensAhead: endpoint.outstandingTokens } };
   };
 
   const signal: Fleet['signal'] = (endpoint, given) => {
@@ -186,8 +197,10 @@ export const createFleet = (options: FleetOptions): Fleet => {
     const startedMs = endpoint.running.get(attempt) ?? now();
     endpoint.running.delete(attempt);
     endpoint.outstandingTokens -= lease.tokens;
-    if (endpoint.running.size === 0) leaving.delete(endpoint);
     learnFrom(lease, outcome, { startedMs, nowMs: now() });
+    endpoint.lanes[lease.lane].inFlight -= 1;
+    // Probes may have opened its connections again.
+    if (endpoint.running.size === 0 && leaving.delete(endpoint)) options.onGone(endpoint.origin);
     const given = signalOf(outcome);
     if (given !== undefined) signal(endpoint, given);
   };

@@ -54,6 +54,8 @@ export interface StubRuntime {
   readonly inFlight: () => number;
   misbehave: Misbehaviour;
   latencyMs: number;
+  /** What it says of its queue. */
+  backlog: number;
   /** Cuts every connection and stops listening, as SIGKILL does. */
   readonly kill: () => Promise<void>;
 }
@@ -112,7 +114,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
   let aborted = 0;
   let inFlight = 0;
   let busyUntil = 0;
-  const self = { misbehave: 'none' as Misbehaviour, latencyMs: options.latencyMs ?? 0 };
+  const self = { misbehave: 'none' as Misbehaviour, latencyMs: options.latencyMs ?? 0, backlog: 0 };
 
   /** Waits its turn on the one engine, then its own time. */
   const compute = async (tokens: number, request: SeenRequest): Promise<void> => {
@@ -135,7 +137,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     const text = `{"object":"list","data":[${data.join(',')}],"model":${JSON.stringify(model)},"usage":${usage}}`;
     const headers = {
       'x-kubembed-revision': revision,
-      'x-kubembed-backlog-tokens': '0',
+      'x-kubembed-backlog-tokens': String(self.backlog),
       ...(options.capacity !== undefined && { 'x-kubembed-capacity-tokens-per-second': String(options.capacity) }),
     };
     if (self.misbehave !== 'cut') {

@@ -1,6 +1,6 @@
 // The router over real sockets: names, pass-through, errors, retries, ejection, disconnects, drain.
 import { afterEach, describe, expect, it } from 'vitest';
-import { startStubCluster, embed, eventually } from '../helpers/stub-runtime-cluster.ts';
+import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime, stubVector } from '../helpers/stub-runtime.ts';
 import type { StubOptions, StubRuntime } from '../helpers/stub-runtime.ts';
@@ -188,6 +188,26 @@ describe('balance', () => {
     const before = running[0]!.seen.length;
     for (let step = 0; step < 100; step += 1) await embed(url, ask);
     expect(running[0]!.seen.length - before).toBeLessThan(5);
+  });
+});
+
+describe('lanes', () => {
+  it('let interactive requests through while bulk waits for a backlogged endpoint', async () => {
+    const { cluster: started, url, stubs: running } = await serving(1, { capacity: 1000 });
+    const stub = running[0]!;
+    stub.backlog = 1_000_000;
+    const bulk = { ...ask, input: 'x'.repeat(2000) };
+    // Every answer tells of the backlog: the bulk lane narrows to a few at a time.
+    for (let step = 0; step < 10; step += 1) await Promise.all(Array.from({ length: 6 }, () => embed(url, bulk)));
+    stub.latencyMs = 60_000;
+    const leaving = new AbortController();
+    const waiting = Array.from({ length: 20 }, () => embed(url, bulk, { signal: leaving.signal }));
+    await eventually(async () => ((await readDemand(started.router)).models['ns/model']?.heldRequests ?? 0) >= 10);
+    stub.latencyMs = 0;
+    expect((await embed(url, ask)).status).toBe(200);
+    expect((await readDemand(started.router)).models['ns/model']?.heldRequests).toBeGreaterThanOrEqual(10);
+    leaving.abort();
+    await Promise.allSettled(waiting);
   });
 });
 
