@@ -103,7 +103,9 @@ function ownerOf(file: string, root: string): string {
 }
 
 export function prune(root: string, processes: readonly string[], platform: string): void {
-  const reached = reachedFrom(processes.map((name) => join(root, 'dist', name, 'main.js')));
+  const entries = processes.map((name) => join(root, 'dist', name, 'main.js'));
+  for (const entry of entries) if (!existsSync(entry)) throw new Error(`nothing was compiled to ${entry}`);
+  const reached = reachedFrom(entries);
   for (const file of walk(join(root, 'dist'))) {
     if (!reached.files.has(file.replace(/\.map$/, '')) && /\.js(\.map)?$/.test(file)) rmSync(file);
   }
