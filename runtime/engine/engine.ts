@@ -43,6 +43,7 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     bulkShare: 0.25,
     wide: base.topology.wideThreads !== undefined,
     aloneMs: 100,
+    gatherMs: 2,
     packing: base.packing,
     cost: costModelFor(description.hiddenSize),
   });
@@ -135,6 +136,8 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       request.signal.removeEventListener('abort', abort);
       requests.delete(open.id);
       scheduler.leave(open.id, now());
+      // Others may have waited for its tokens.
+      dispatcher.wake();
       if (requests.size === 0) emptied();
     }
   }

@@ -13,6 +13,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   bulkShare: 0.25,
   wide: false,
   aloneMs: 100,
+  gatherMs: 2,
   packing: true,
   cost: costModelFor(384),
   ...over,
@@ -193,6 +194,22 @@ describe('scheduler', () => {
       ['packed', [18, 20, 22, 25]],
       ['grouped', [200]],
     ]);
+  });
+
+  it('waits a moment for small requests that are being tokenised, and no longer', () => {
+    const scheduler = createScheduler(limits());
+    const admit = (id: number, nowMs: number) =>
+      scheduler.admit({ id, lane: 'interactive', inputs: 1, tokens: 20 }, nowMs);
+    for (const id of [1, 2, 3]) admit(id, 10);
+    scheduler.add(1, [{ request: 1, index: 0, length: 20 }], true);
+    expect(scheduler.next(1, 11)).toBeUndefined();
+    scheduler.add(2, [{ request: 2, index: 0, length: 20 }], true);
+    expect(scheduler.next(1, 11.5)).toBeUndefined();
+    scheduler.leave(3, 11.6);
+    expect(scheduler.next(1, 11.6)?.pieces).toHaveLength(2);
+    for (const id of [4, 5]) admit(id, 20);
+    scheduler.add(4, [{ request: 4, index: 0, length: 20 }], true);
+    expect(scheduler.next(1, 22)?.pieces).toHaveLength(1);
   });
 
   it('shares a shallow backlog out over the idle workers', () => {

@@ -6,6 +6,7 @@ import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
 
 interface OpenRequest {
   readonly lane: Lane;
+  readonly admittedMs: number;
   /** Estimated tokens of what is not tokenised yet. */
   reserved: number;
   /** Bulk only: virtual time at which its pieces so far will have been served. */
@@ -31,12 +32,14 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
   let virtualTime = 0;
   let bulkCredit = 0;
   let reservedTokens = 0;
+  let smallReservedTokens = 0;
   let runningTokens = 0;
   let wideRuns = 0;
   let lastCrowdedMs = -Infinity;
 
   const reserve = (request: OpenRequest, tokens: number): void => {
     reservedTokens += tokens - request.reserved;
+    if (request.lane === small) smallReservedTokens += tokens - request.reserved;
     request.reserved = tokens;
   };
 
@@ -75,6 +78,20 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     small.pieces + bulk.pieces === 1 &&
     nowMs - lastCrowdedMs >= limits.aloneMs;
 
+  /**
+   * Clients that were answered by one batch ask again at once: the first of them would run alone while the others are
+   * being tokenised. No timer: the end of that tokenising asks again, after a fraction of a millisecond.
+   */
+  const isGathering = (head: Piece, nowMs: number): boolean => {
+    const first = open.get(head.request);
+    return (
+      smallReservedTokens > 0 &&
+      small.tokens < limits.minRunTokens &&
+      first?.lane === small &&
+      nowMs - first.admittedMs < limits.gatherMs
+    );
+  };
+
   const noteCrowd = (nowMs: number): void => {
     if (open.size > 1) lastCrowdedMs = nowMs;
   };
@@ -84,7 +101,12 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       if (tokens > limits.maxQueueTokens) return 'too_large';
       if (small.tokens + bulk.tokens + reservedTokens + tokens > limits.maxQueueTokens) return 'queue_full';
       const isSmall = lane === 'interactive' && inputs <= limits.smallRequestInputs;
-      const request = { lane: isSmall ? small : bulk, reserved: 0, virtualEnd: virtualTime };
+      const request = {
+        lane: isSmall ? small : bulk,
+        admittedMs: nowMs,
+        reserved: 0,
+        virtualEnd: virtualTime,
+      };
       open.set(id, request);
       reserve(request, tokens);
       noteCrowd(nowMs);
@@ -101,7 +123,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       if (idleWorkers === 0 || wideRuns > 0) return undefined;
       const lanes = chooseLanes();
       const head = lanes[0].head();
-      if (!head) return undefined;
+      if (!head || isGathering(head.piece, nowMs)) return undefined;
       const wide = isAlone(idleWorkers, nowMs);
       if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
       const bulkBefore = bulk.tokens;

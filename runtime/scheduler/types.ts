@@ -58,6 +58,8 @@ export interface SchedulerLimits {
   readonly wide: boolean;
   /** A request is alone when no other was open for this long. */
   readonly aloneMs: number;
+  /** A small request waits this long at most for others that are being tokenised at the same moment. */
+  readonly gatherMs: number;
   readonly packing: boolean;
   readonly cost: CostModel;
 }
