@@ -64,7 +64,12 @@ export const startOperator = (options: OperatorOptions): Promise<RunningOperator
   const caches = createCaches(client, config.watchNamespace, environment);
   const configMap = createConfigMapCatalog(
     client,
-    { namespace, name: config.catalog.configMap, key: config.catalog.key },
+    {
+      namespace,
+      name: config.catalog.configMap,
+      key: config.catalog.key,
+      modelsNamespace: config.watchNamespace ?? namespace,
+    },
     environment,
   );
   const ownCatalog = options.catalog === undefined;

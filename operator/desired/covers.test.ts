@@ -33,6 +33,11 @@ describe('covers', () => {
     expect(covers(found, wanted)).toBe(true);
   });
 
+  test('takes what the server drops for absent', () => {
+    expect(covers({}, { a: [], b: '', c: null })).toBe(true);
+    expect(covers({ a: [1] }, { a: [] })).toBe(false);
+  });
+
   test.each([
     ['a changed value', { spec: { restartPolicy: 'Never' } }],
     ['a missing field', { spec: { hostNetwork: false } }],

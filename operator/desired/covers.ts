@@ -37,9 +37,13 @@ function coversField(name: string, parent: string, found: unknown, wanted: unkno
 
 const isScalar = (value: unknown): value is string | number => typeof value === 'string' || typeof value === 'number';
 
+/** The server drops these; `false`, 0 and `{}` it may keep, and they may mean something. */
+const isNothing = (value: unknown): boolean =>
+  value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0);
+
 /** Whether every field of `wanted` stands in `found` with the same value. */
 export function covers(found: unknown, wanted: unknown, name = ''): boolean {
-  if (wanted === undefined || Object.is(found, wanted)) return true;
+  if (wanted === undefined || Object.is(found, wanted) || (found === undefined && isNothing(wanted))) return true;
   if (Array.isArray(wanted)) return Array.isArray(found) && coversList(found, wanted);
   if (!isFields(wanted) || !isFields(found)) return false;
   return Object.entries(wanted).every(([field, value]) => coversField(field, name, found[field], value));

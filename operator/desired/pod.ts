@@ -13,6 +13,7 @@ import {
 import type { EmbeddingModel } from '../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { DesiredConfig } from './config.ts';
+import { canonicalJson } from './manifest.ts';
 import { fetchingResources, servingResources, threads } from './resources.ts';
 import type { ContainerResources } from './resources.ts';
 
@@ -128,6 +129,10 @@ const spread = (name: string): object => ({
 const nonEmpty = (field: string, value: object | undefined): object =>
   value === undefined || Object.keys(value).length === 0 ? {} : { [field]: value };
 
+const distinct = (items: readonly object[]): readonly object[] => [
+  ...new Map(items.map((item) => [canonicalJson(item), item])).values(),
+];
+
 /** What a user may place pods with: the spec's over the profile's; tolerations and pull secrets add up. */
 function placement({ model: { spec }, spec: { device }, config }: PodParts): object {
   const profile = config.profiles[device];
@@ -136,11 +141,14 @@ function placement({ model: { spec }, spec: { device }, config }: PodParts): obj
   return {
     ...nonEmpty('nodeSelector', { ...profile.nodeSelector, ...spec.nodeSelector }),
     ...nonEmpty('affinity', spec.affinity ?? profile.affinity),
-    ...nonEmpty('tolerations', [
-      ...(device === 'gpu' ? [{ key: config.gpuResource, operator: 'Exists', effect: 'NoSchedule' }] : []),
-      ...(profile.tolerations ?? []),
-      ...(spec.tolerations ?? []),
-    ]),
+    ...nonEmpty(
+      'tolerations',
+      distinct([
+        ...(device === 'gpu' ? [{ key: config.gpuResource, operator: 'Exists', effect: 'NoSchedule' }] : []),
+        ...(profile.tolerations ?? []),
+        ...(spec.tolerations ?? []),
+      ]),
+    ),
     ...nonEmpty('imagePullSecrets', [...config.imagePullSecrets, ...(spec.imagePullSecrets ?? [])]),
     ...(runtimeClassName !== undefined && { runtimeClassName }),
     ...(priorityClassName !== undefined && { priorityClassName }),

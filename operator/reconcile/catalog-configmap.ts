@@ -15,11 +15,13 @@ export interface ConfigMapPlace {
   readonly namespace: string;
   readonly name: string;
   readonly key: string;
+  /** Where the EmbeddingModels are made. */
+  readonly modelsNamespace: string;
 }
 
 export function createConfigMapCatalog(
   client: KubeClient,
-  { namespace, name, key }: ConfigMapPlace,
+  { namespace, name, key, modelsNamespace }: ConfigMapPlace,
   environment: Environment,
 ): ConfigMapCatalog {
   const informer = createInformer(client, CONFIG_MAPS, environment, {
@@ -30,7 +32,8 @@ export function createConfigMapCatalog(
     source: {
       current: () => {
         const text = informer.store.get({ namespace, name })?.data?.[key];
-        return text === undefined ? undefined : { name, origin: `ConfigMap ${namespace}/${name}`, text, namespace };
+        if (text === undefined) return undefined;
+        return { name, origin: `ConfigMap ${namespace}/${name}`, text, namespace: modelsNamespace };
       },
       subscribe: (changed) => informer.onChange((old, next) => (old === next ? undefined : changed())),
     },
