@@ -29,7 +29,6 @@ export type RunTexts = (texts: readonly TokenList[]) => Promise<number[][]>;
 
 export async function openGraph(graph: BuiltGraph, weightFolder: string): Promise<RunTexts> {
   const session = await InferenceSession.create(graph.bytes, {
-    graphOptimizationLevel: graph.optimizationLevel,
     intraOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { model_external_initializers_file_folder_path: weightFolder } },

@@ -44,4 +44,15 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const actual = await run([reference.texts[2]!, reference.texts[3]!]);
     expect(largestDifference(actual, reference.mean.slice(2, 4))).toBeLessThan(2e-2);
   });
+
+  it('computes in int8 too, whatever texts of the same length are beside', async () => {
+    const run = await openFolder(folder, { pooling: 'mean', layout: 'grouped', precision: 'int8' });
+    const [first, second] = [reference.texts[2]!, reference.texts[3]!];
+    const together = await run([first, second]);
+    const cosines = together.map((vector, text) =>
+      vector.reduce((sum, value, index) => sum + value * reference.mean[2 + text]![index]!, 0),
+    );
+    expect(Math.min(...cosines)).toBeGreaterThan(0.98);
+    expect(largestDifference(together, [...(await run([first])), ...(await run([second]))])).toBeLessThan(1e-6);
+  });
 });

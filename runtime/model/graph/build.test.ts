@@ -65,6 +65,14 @@ describe('weights', () => {
     );
   });
 
+  it('take a quarter of the room in linear layers of int8', () => {
+    const linear = [...bert.tensors].filter(([name, { shape }]) => name.startsWith('encoder.') && shape.length === 2);
+    const elements = linear.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
+    const bytesOf = (precision: 'float32' | 'int8') =>
+      buildGraph(bert.description, bert.tensors, { ...OPTIONS, precision }).weightBytes;
+    expect(bytesOf('float32') - bytesOf('int8')).toBe(3 * elements);
+  });
+
   it('may have the old names of norms', async () => {
     const tensors = renamed((name) =>
       name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'),

@@ -61,11 +61,11 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, options.precision);
   const layout = createLayout(graph, options, weights.compute);
-  const context: Context = { graph, layout, compute: weights.compute };
+  const context: Context = { graph, layout, compute: weights.compute, int8: options.precision === 'int8' };
 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
   const pooled = { vectors: layout.pool(rows, width), width };
-  const embedded = applyDense(context, pooled, weights, description);
+  const embedded = applyDense({ ...context, int8: false }, pooled, weights, description);
   const vectors = weights.compute === 'float32' ? embedded.vectors : cast(context, embedded.vectors, 'float32');
   const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
 
@@ -88,10 +88,10 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
       outputs: [{ name: OUTPUT, element: 'float32', dims: ['texts', embedded.width] }],
     }),
     weightFolderNeeded: true,
-    optimizationLevel: 'basic',
     weightFiles: files,
     dimensions: embedded.width,
     layout: options.layout,
+    mixesLengths: options.layout !== 'grouped' && options.precision !== 'int8',
     inputNames,
     outputName: OUTPUT,
     feedPlan: { layout: options.layout, pooling: options.pooling, ...(positions && { positions }) },

@@ -2,6 +2,8 @@
 import { MICROSOFT } from './builder.ts';
 import type { GraphBuilder, Value } from './builder.ts';
 import { UnsupportedArchitecture } from './errors.ts';
+import { int8Linear } from './int8.ts';
+import type { LinearShape } from './int8.ts';
 import type { Layout } from './layouts.ts';
 import { ELEMENT } from './onnx.ts';
 import type { Element } from './onnx.ts';
@@ -13,6 +15,8 @@ export interface Context {
   readonly layout: Layout;
   /** The type of weights and hidden states. */
   readonly compute: ComputeElement;
+  /** Whether linear layers multiply in int8. */
+  readonly int8: boolean;
 }
 
 export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Element): Value =>
@@ -22,13 +26,10 @@ export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Elemen
 export const toCompute = (context: Context, value: Value): Value =>
   context.compute === 'float32' ? value : cast(context, value, context.compute);
 
-export interface LinearShape {
-  readonly inputs: number;
-  readonly outputs: number;
-}
-
 /** Rows × a torch Linear (`weight` is `[out, in]`, as published: no transposed copy), plus its bias when there is one. */
-export function linear({ graph }: Context, rows: Value, weights: Weights, shape: LinearShape): Value {
+export function linear(context: Context, rows: Value, weights: Weights, shape: LinearShape): Value {
+  const { graph } = context;
+  if (context.int8) return int8Linear(graph, rows, weights, shape);
   const bias = weights.optional('bias', [shape.outputs]);
   const weight = weights.tensor('weight', [shape.outputs, shape.inputs]);
   return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {

@@ -51,15 +51,15 @@ export interface BuiltGraph {
   readonly bytes: Uint8Array;
   /** The session needs the folder that holds the weight files (`session.model_external_initializers_file_folder_path`). */
   readonly weightFolderNeeded: true;
-  /**
-   * To be passed as `graphOptimizationLevel`. The graph comes fused where that pays; beyond folding constants, ONNX Runtime's own
-   * fusions make it slower (SkipLayerNormalization on a CPU).
-   */
-  readonly optimizationLevel: 'basic';
   /** Distinct weight files the graph points into, relative to the weight folder. */
   readonly weightFiles: readonly string[];
   readonly dimensions: number;
   readonly layout: LayoutName;
+  /**
+   * Whether texts of different lengths may share a run without changing each other's vectors. Not in int8: mixing lengths changes
+   * attention by 1e-7, which tips roundings, and the vectors move by up to 2e-2.
+   */
+  readonly mixesLengths: boolean;
   readonly inputNames: readonly string[];
   /** float32 `[texts, dimensions]`, each row of unit length. */
   readonly outputName: string;

@@ -19,8 +19,11 @@ export type ComputeElement = keyof typeof COMPUTE_BYTES;
 export interface Weights {
   readonly compute: ComputeElement;
   has(name: string): boolean;
-  /** A floating-point tensor in the compute type; its shape must be as given. */
-  tensor(name: string, shape: readonly number[]): Value;
+  /**
+   * A floating-point tensor in the compute type; its shape must be as given. `heldBytes` is what a session keeps of each
+   * element, where the graph turns the tensor into something smaller.
+   */
+  tensor(name: string, shape: readonly number[], heldBytes?: number): Value;
   /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
   stored(name: string, shape: readonly number[]): { readonly value: Value; readonly element: Element };
   /** As `tensor`, or nothing when the file has none of that name. */
@@ -64,7 +67,7 @@ function loadStored(source: Source, name: string, shape: readonly number[]): Sto
   return { value: source.graph.initializer({ name, element, dims: entry.shape, data }), element };
 }
 
-function load(source: Source, name: string, shape: readonly number[]): Value {
+function load(source: Source, name: string, shape: readonly number[], heldBytes: number): Value {
   const known = source.values.get(name);
   if (known !== undefined) return known;
   const stored = loadStored(source, name, shape);
@@ -74,13 +77,14 @@ function load(source: Source, name: string, shape: readonly number[]): Value {
       ? stored.value
       : source.graph.node('Cast', [stored.value], { attributes: { to: { int: ELEMENT[source.compute] } } });
   source.values.set(name, value);
-  source.bytes += shape.reduce((product, dim) => product * dim, COMPUTE_BYTES[source.compute]);
+  source.bytes += shape.reduce((product, dim) => product * dim, heldBytes);
   return value;
 }
 
 function view(source: Source, prefix: string): Weights {
   const has = (name: string) => source.tensors.has(prefix + name);
-  const tensor = (name: string, shape: readonly number[]) => load(source, prefix + name, shape);
+  const tensor = (name: string, shape: readonly number[], heldBytes: number = COMPUTE_BYTES[source.compute]) =>
+    load(source, prefix + name, shape, heldBytes);
   return {
     compute: source.compute,
     has,
