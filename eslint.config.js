@@ -26,7 +26,19 @@ const PURE = [
 ];
 
 export default tseslint.config(
-  { ignores: ['node_modules', 'dist', '.kubembed', '.venv', 'docs/site', 'reports', 'coverage', '**/testdata'] },
+  {
+    ignores: [
+      'node_modules',
+      'dist',
+      '.kubembed',
+      '.venv',
+      '.venv-bench',
+      'docs/site',
+      'reports',
+      'coverage',
+      '**/testdata',
+    ],
+  },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -1,0 +1,142 @@
+// Closed-loop load on one HTTP endpoint, as many clients as asked for, and what they saw.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Pool } from 'undici';
+import { percentile } from '../../cli/statistics.ts';
+import type { Timing } from './options.ts';
+import { startMeter } from './proc.ts';
+import type { Usage } from './proc.ts';
+import { tokensWithin } from './statistics.ts';
+import type { Timed } from './statistics.ts';
+
+export interface Call {
+  readonly body: Buffer;
+  readonly tokens: number;
+}
+
+export interface Target {
+  readonly origin: string;
+  readonly path: string;
+  readonly pid: number;
+}
+
+export interface Load {
+  readonly calls: readonly Call[];
+  /** Where in `calls` to begin: everyone begins a round at the same place. */
+  readonly from: number;
+  readonly concurrency: number;
+  readonly timing: Pick<Timing, 'seconds' | 'warmUpSeconds'>;
+}
+
+export interface LoadReport {
+  readonly usage: Usage;
+  readonly tokens: number;
+  readonly latenciesMs: readonly number[];
+  readonly errors: number;
+}
+
+const HEADERS = { 'content-type': 'application/json' };
+/** Nobody waits longer for the slowest client's first answer. */
+const LONGEST_WARM_UP_MS = 60_000;
+const PAUSE_AFTER_ERROR_MS = 20;
+
+const openPool = ({ origin }: Target, connections: number): Pool =>
+  new Pool(origin, { connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 });
+
+async function call(pool: Pool, path: string, { body, tokens }: Call): Promise<Timed> {
+  const startMs = performance.now();
+  const response = await pool.request({ method: 'POST', path, headers: HEADERS, body });
+  // Read to the end, parsed by nobody: the client shares the cores with what is measured.
+  const bytes = await response.body.arrayBuffer();
+  if (response.statusCode !== 200) {
+    throw new Error(`status ${response.statusCode}: ${Buffer.from(bytes).toString('utf8', 0, 300)}`);
+  }
+  return { startMs, endMs: performance.now(), tokens };
+}
+
+/** The load of one window; `beside` runs during the measured part. */
+export async function drive(target: Target, load: Load, beside?: () => Promise<void>): Promise<LoadReport> {
+  const { calls, concurrency, timing } = load;
+  const pool = openPool(target, concurrency);
+  const done: Timed[] = [];
+  const answered = new Set<number>();
+  let errors = 0;
+  let next = load.from;
+  let over = false;
+  const client = async (id: number): Promise<void> => {
+    while (!over) {
+      try {
+        done.push(await call(pool, target.path, calls[next++ % calls.length]!));
+      } catch (error) {
+        if (errors++ === 0) process.stderr.write(`    ${String(error)}\n`);
+        await sleep(PAUSE_AFTER_ERROR_MS);
+      }
+      answered.add(id);
+    }
+  };
+  const clients = Array.from({ length: concurrency }, (_, id) => client(id));
+  try {
+    const startedMs = performance.now();
+    const warm = (): boolean => {
+      const elapsed = performance.now() - startedMs;
+      // Before each client has had an answer, the queue is not the one of a closed loop yet.
+      return elapsed >= timing.warmUpSeconds * 1000 && (answered.size === concurrency || elapsed > LONGEST_WARM_UP_MS);
+    };
+    while (!warm()) await sleep(10);
+    errors = 0;
+    const fromMs = performance.now();
+    const stop = startMeter(target.pid);
+    await Promise.all([sleep(timing.seconds * 1000), beside?.()]);
+    const usage = stop();
+    const toMs = performance.now();
+    const failed = errors;
+    over = true;
+    // What is in flight is waited for, because its share inside the window counts.
+    await Promise.all(clients);
+    const latenciesMs = done
+      .filter(({ endMs }) => endMs > fromMs && endMs <= toMs)
+      .map(({ startMs, endMs }) => endMs - startMs)
+      .toSorted((a, b) => a - b);
+    return { usage, tokens: tokensWithin(done, fromMs, toMs), latenciesMs, errors: failed };
+  } finally {
+    over = true;
+    await Promise.allSettled(clients);
+    await pool.destroy();
+  }
+}
+
+/** Some calls one after the other, once: for requests that are a window of their own. */
+export async function driveOnce(target: Target, warmUp: Call, calls: readonly Call[]): Promise<LoadReport> {
+  const pool = openPool(target, 1);
+  try {
+    await call(pool, target.path, warmUp);
+    const stop = startMeter(target.pid);
+    const done: Timed[] = [];
+    for (const one of calls) done.push(await call(pool, target.path, one));
+    const usage = stop();
+    const tokens = done.reduce((sum, one) => sum + one.tokens, 0);
+    return { usage, tokens, latenciesMs: [done.at(-1)!.endMs - done[0]!.startMs], errors: 0 };
+  } finally {
+    await pool.destroy();
+  }
+}
+
+/** Latency of a probe sent again and again for so long; its 99th percentile. */
+export async function probe(target: Target, path: string, seconds: number): Promise<number> {
+  const pool = openPool(target, 1);
+  const latencies: number[] = [];
+  try {
+    const until = performance.now() + seconds * 1000;
+    while (performance.now() < until) {
+      const startMs = performance.now();
+      await (await pool.request({ method: 'GET', path })).body.dump();
+      latencies.push(performance.now() - startMs);
+      await sleep(10);
+    }
+  } finally {
+    await pool.destroy();
+  }
+  return percentile(
+    latencies.toSorted((a, b) => a - b),
+    0.99,
+  );
+}

@@ -1,0 +1,136 @@
+// Peers that answer over HTTP: start, wait for the first answer, load, compare vectors.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { percentile } from '../../cli/statistics.ts';
+import { AWAKE_TARGET } from './cells.ts';
+import type { CorpusName } from './corpora.ts';
+import { freePort, startChild } from './child.ts';
+import type { Child, Command } from './child.ts';
+import type { BenchContext } from './context.ts';
+import { drive, driveOnce, probe } from './load.ts';
+import type { Call, LoadReport, Target } from './load.ts';
+import type { RunningPeer, Window } from './peer.ts';
+import { cpuSeconds } from './proc.ts';
+import type { Sample } from './statistics.ts';
+
+export interface ServerKind {
+  command(context: BenchContext, port: number): Command;
+  readonly path: string;
+  /** Inputs that one request may hold, where the peer cannot take all 2,048: then the corpus D is sent in pieces. */
+  readonly mostInputs?: number;
+  /** The health route, and the metrics page that tells of event-loop delay. */
+  readonly awake?: { readonly health: string; readonly metrics: string };
+}
+
+const START_TIMEOUT_MS = 180_000;
+/** prom-client's histogram holds the intervals of a 10 ms timer, not what they exceed it by. */
+const LOOP_TIMER_MS = 10;
+/** Where a round begins in its corpus: a prime, so that rounds do not repeat each other. */
+const ROUND_STRIDE = 397;
+
+const bodyOf = (model: string, inputs: readonly string[]): Buffer =>
+  Buffer.from(JSON.stringify({ model, input: inputs.length === 1 ? inputs[0] : inputs, encoding_format: 'float' }));
+
+async function embedOver({ origin, path }: Target, model: string, texts: readonly string[]): Promise<number[][]> {
+  const response = await fetch(`${origin}${path}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: new Uint8Array(bodyOf(model, texts)),
+  });
+  if (!response.ok) throw new Error(`status ${response.status}: ${(await response.text()).slice(0, 300)}`);
+  const { data } = (await response.json()) as { data: { index: number; embedding: number[] }[] };
+  return data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
+}
+
+async function firstAnswer(target: Target, child: Child, model: string): Promise<void> {
+  const deadline = performance.now() + START_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    const answered = embedOver(target, model, ['ready?']).then(
+      () => true,
+      () => false,
+    );
+    if (await Promise.race([answered, child.died])) return;
+    await sleep(20);
+  }
+  throw new Error('no answer in time');
+}
+
+const eventLoopP99 = async ({ origin }: Target, path: string): Promise<number> => {
+  const page = await (await fetch(`${origin}${path}`)).text();
+  const seconds = Number(/^nodejs_eventloop_lag_p99_seconds\S* (\S+)/m.exec(page)?.[1]);
+  return Math.max(0, seconds * 1000 - LOOP_TIMER_MS);
+};
+
+type Findings = Omit<Sample, 'peer' | 'cell' | 'round'>;
+
+const findingsOf = ({ usage, tokens, latenciesMs, errors }: LoadReport): Findings => ({
+  tokensPerSecond: tokens / usage.seconds,
+  cpuPerMillion: (usage.cpuSeconds / tokens) * 1e6,
+  p50Ms: percentile(latenciesMs, 0.5),
+  p99Ms: percentile(latenciesMs, 0.99),
+  requests: latenciesMs.length,
+  errors,
+  seconds: usage.seconds,
+  foreignCores: usage.foreignCores,
+  clientCores: usage.clientCores,
+});
+
+export async function startServer(kind: ServerKind, context: BenchContext, logFile: string): Promise<RunningPeer> {
+  const { modelId, corpora } = context;
+  const port = await freePort();
+  const child = startChild(kind.command(context, port), logFile);
+  const target: Target = { origin: `http://127.0.0.1:${port}`, path: kind.path, pid: child.pid };
+  await firstAnswer(target, child, modelId);
+  const startUp = {
+    readySeconds: (performance.now() - child.startedMs) / 1000,
+    readyCpuSeconds: cpuSeconds(child.pid),
+  };
+
+  const made = new Map<CorpusName, Call[]>();
+  const callsOf = (corpus: CorpusName): Call[] => {
+    const known = made.get(corpus);
+    if (known !== undefined) return known;
+    const calls = corpora[corpus].requests.map(({ inputs, tokens }) => ({ body: bodyOf(modelId, inputs), tokens }));
+    made.set(corpus, calls);
+    return calls;
+  };
+  const piecesOfD = (): Call[] => {
+    const { mostInputs } = kind;
+    if (mostInputs === undefined) return callsOf('D');
+    const { texts } = corpora.D;
+    return Array.from({ length: Math.ceil(texts.length / mostInputs) }, (_, index) => {
+      const piece = texts.slice(index * mostInputs, (index + 1) * mostInputs);
+      const inputs = piece.map(({ text }) => text);
+      return { body: bodyOf(modelId, inputs), tokens: piece.reduce((sum, { ids }) => sum + ids.length, 0) };
+    });
+  };
+  const measureAwake = async (load: Parameters<typeof drive>[1], awake: NonNullable<ServerKind['awake']>) => {
+    let healthP99Ms = Number.NaN;
+    let eventLoopP99Ms = Number.NaN;
+    const report = await drive(target, load, async () => {
+      // The first reading empties the histogram.
+      await eventLoopP99(target, awake.metrics);
+      healthP99Ms = await probe(target, awake.health, load.timing.seconds * 0.9);
+      eventLoopP99Ms = await eventLoopP99(target, awake.metrics);
+    });
+    return { ...findingsOf(report), healthP99Ms, eventLoopP99Ms };
+  };
+
+  return {
+    pid: child.pid,
+    startUp,
+    async measure({ cell, round, timing }: Window) {
+      if (cell.corpus === 'D') return findingsOf(await driveOnce(target, callsOf('C32')[0]!, piecesOfD()));
+      const load = {
+        calls: callsOf(cell.corpus),
+        from: round * ROUND_STRIDE,
+        concurrency: cell.concurrency,
+        timing,
+      };
+      return kind.awake !== undefined && cell.concurrency === AWAKE_TARGET.concurrency
+        ? await measureAwake(load, kind.awake)
+        : findingsOf(await drive(target, load));
+    },
+    embed: (texts) => embedOver(target, modelId, texts),
+    stop: () => child.stop(),
+  };
+}
