@@ -2,7 +2,7 @@
 import { costModelFor } from '../scheduler/cost.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Piece, Scheduler } from '../scheduler/types.ts';
-import { createCapacityMeter } from './capacity.ts';
+import { createCapacityMeter, measureCapacity } from './capacity.ts';
 import { createDispatcher } from './dispatch.ts';
 import { EngineError } from './errors.ts';
 import { checkTokenLists, cutTokenList, distinctInputs, estimateTokens, refuseOverlong } from './inputs.ts';
@@ -83,6 +83,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
   const scheduler = schedulerFor(options, base);
   const capacity = createCapacityMeter(info.workers);
+  try {
+    await measureCapacity(pool, capacity, info);
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
   const requests = new Map<number, OpenRequest>();
   const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch: capacity.ran });
   ({ wake } = dispatcher);
