@@ -40,6 +40,8 @@ export const join = (path: FieldPath, segment: string): FieldPath =>
 
 export const isUnder = (path: FieldPath, ancestor: FieldPath): boolean => path.startsWith(ancestor + SEPARATOR);
 
+export const isItem = (path: FieldPath): boolean => path.slice(path.lastIndexOf(SEPARATOR) + 1).startsWith('{');
+
 /** For messages: `.spec.replicas`. */
 export const displayPath = (path: FieldPath): string =>
   path
@@ -77,7 +79,7 @@ export function leaves(value: unknown, path: FieldPath = '', field = ''): Readon
   return found;
 }
 
-/** Later wins, field by field; keyed lists keep the first's order and append. */
+/** Later wins, field by field; keyed lists item by item. */
 export function mergeFields(live: unknown, applied: unknown, field = ''): unknown {
   if (isFields(live) && isFields(applied)) {
     const result: Record<string, unknown> = { ...live };
@@ -88,12 +90,31 @@ export function mergeFields(live: unknown, applied: unknown, field = ''): unknow
     Array.isArray(applied) && Array.isArray(live) ? [...(live as unknown[]), ...(applied as unknown[])] : [];
   const keys = listKeys(field, both);
   if (!keys) return applied;
-  const items = new Map((live as Fields[]).map((item) => [itemSegment(keys, item), item]));
-  for (const item of applied as Fields[]) {
-    const segment = itemSegment(keys, item);
-    items.set(segment, mergeFields(items.get(segment), item) as Fields);
+  const byKey = (list: unknown): Map<string, Fields> =>
+    new Map((list as Fields[]).map((item) => [itemSegment(keys, item), item]));
+  const [mine, theirs] = [byKey(applied), byKey(live)];
+  return interleave([...theirs.keys()], [...mine.keys()]).map((segment) => {
+    const item = mine.get(segment);
+    return item ? mergeFields(theirs.get(segment), item) : theirs.get(segment);
+  });
+}
+
+/** The applied order wins; what only the live list has stays before the shared item that it preceded. */
+function interleave(live: readonly string[], applied: readonly string[]): readonly string[] {
+  const order: string[] = [];
+  let at = 0;
+  const takeUntil = (target: string | undefined): void => {
+    for (let next = live[at]; next !== undefined && next !== target; at += 1, next = live[at]) {
+      if (!applied.includes(next)) order.push(next);
+    }
+  };
+  for (const [i, segment] of applied.entries()) {
+    takeUntil(applied.slice(i).find((later) => live.includes(later)));
+    if (live[at] === segment) at += 1;
+    order.push(segment);
   }
-  return [...items.values()];
+  takeUntil(undefined);
+  return order;
 }
 
 /** The value without the pieces in `gone`; containers that this empties go too, key fields of a kept item stay. */

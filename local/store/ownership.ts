@@ -1,6 +1,6 @@
 // Field ownership of server-side apply: who owns which piece of an object, and what a write does to that.
 import { isDeepStrictEqual } from 'node:util';
-import { displayPath, isUnder, leaves, mergeFields, removeFields } from './fields.ts';
+import { displayPath, isItem, isUnder, leaves, mergeFields, removeFields } from './fields.ts';
 import type { FieldPath } from './fields.ts';
 import { fieldsOf, without } from './json.ts';
 import type { Fields } from './json.ts';
@@ -62,11 +62,13 @@ function dropped(
   before: ReadonlySet<FieldPath>,
   wanted: ReadonlyMap<FieldPath, unknown>,
   others: Managers,
-): Set<FieldPath> {
-  const elsewhere = [...others.values()];
-  const keeps = (path: FieldPath): boolean =>
-    wanted.has(path) || elsewhere.some((paths) => paths.has(path) || [...paths].some((other) => isUnder(other, path)));
-  return new Set([...before].filter((path) => !keeps(path)));
+): ReadonlySet<FieldPath> {
+  const kept = [...wanted.keys(), ...[...others.values()].flatMap((paths) => [...paths])];
+  // What was an empty map may have content by now, of whomever. An item goes with all that is in it, unless another owns
+  // the item as such.
+  const isKept = (path: FieldPath): boolean =>
+    kept.some((other) => other === path || (!isItem(path) && isUnder(other, path)));
+  return new Set([...before].filter((path) => !isKept(path)));
 }
 
 /** A create, update or patch: the writer owns what it changed, and what it removed has no owner any more. */

@@ -1,7 +1,7 @@
 // A real Kubernetes control plane for tests: etcd and kube-apiserver, if asked for with controllers, scheduler and fake nodes.
 import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { existsSync, openSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { createServer } from 'node:net';
@@ -23,6 +23,10 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const READY_TIMEOUT_MS = 120_000;
 const SERVICE_CIDR = '10.96.0.0/16';
 const POD_CIDR = '10.245.0.0/16';
+
+/** Runs a program that dies with this process, however that ends: the pipe closes. */
+const UNTIL_STDIN_ENDS =
+  'exec 3<&0; "$@" </dev/null 3<&- & pid=$!; (cat <&3 >/dev/null; kill -9 $pid) 2>/dev/null & wait $pid';
 
 export interface ControlPlaneOptions {
   /** Count writes: see `writesSince`. */
@@ -96,11 +100,14 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   const auditLog = join(dir, 'log', 'audit.log');
 
   const children: ChildProcess[] = [];
-  const kill = (): void => children.forEach((child) => child.kill('SIGKILL'));
-  process.once('exit', kill);
   function start(program: string, args: readonly string[]): void {
     const log = openSync(join(dir, 'log', `${program}.log`), 'a');
-    children.push(spawn(join(bin, program), args, { stdio: ['ignore', log, log], cwd: dir }));
+    const child = spawn('sh', ['-c', UNTIL_STDIN_ENDS, 'sh', join(bin, program), ...args], {
+      stdio: ['pipe', log, log],
+      cwd: dir,
+    });
+    closeSync(log);
+    children.push(child);
   }
 
   start('etcd', etcdFlags(dir, etcdPort, peerPort));
@@ -127,12 +134,12 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   }
   async function stop(): Promise<void> {
     await Promise.all(clients.map(async (one) => await one.close()));
-    const ends = children.map(
-      async (child) => await new Promise((end) => (child.exitCode === null ? child.once('exit', end) : end(0))),
-    );
-    kill();
-    await Promise.all(ends);
-    process.off('exit', kill);
+    // The API server before etcd, without which it hangs.
+    for (const child of [...children].reverse()) {
+      const ended = child.exitCode === null ? new Promise((resolve) => child.once('exit', resolve)) : undefined;
+      child.stdin?.end();
+      await ended;
+    }
     await rm(dir, { recursive: true, force: true });
   }
 

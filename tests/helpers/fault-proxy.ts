@@ -126,19 +126,20 @@ export async function startFaultProxy(
     };
     const upstream = requestUpstream({ ...target, agent }, (answer) => {
       exchange.upstream = answer;
-      if (response.writableEnded || response.destroyed) {
-        answer.destroy();
-        return;
-      }
       if (loseAnswer) {
         answer.resume().on('end', () => response.destroy());
         return;
       }
-      response.writeHead(answer.statusCode ?? 502, answer.headers).flushHeaders();
-      answer.on('data', (chunk: Buffer) => response.write(chunk));
-      answer.on('end', () => void gate.promise.then(() => response.end()));
-      answer.on('error', () => response.destroy());
-      if (paused) answer.pause();
+      void gate.promise.then(() => {
+        if (response.writableEnded || response.destroyed) {
+          answer.destroy();
+          return;
+        }
+        response.writeHead(answer.statusCode ?? 502, answer.headers).flushHeaders();
+        answer.on('data', (chunk: Buffer) => response.write(chunk));
+        answer.on('end', () => void gate.promise.then(() => response.end()));
+        answer.on('error', () => response.destroy());
+      });
     });
     upstream.on('error', () => response.destroy());
     request.pipe(upstream);

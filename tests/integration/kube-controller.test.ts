@@ -83,7 +83,7 @@ async function copiesOf(name: string): Promise<(string | undefined)[]> {
 const faults: Fault[] = [{ kind: 'cut' }, { kind: 'cutAnswer' }];
 const cutPoints = faults.flatMap((fault) => [0, 1, 2, 3].map((count) => ({ fault, count, how: fault.kind })));
 
-it.each(cutPoints)('converges after it died past $count writes ($how)', async ({ fault, count, how }) => {
+it.each(cutPoints)('converges after it died: write $count, $how', async ({ fault, count, how }) => {
   const name = `p-${how.toLowerCase()}-${count}`;
   const metadata = { namespace: NAMESPACE, name, labels: { parent: 'yes' } };
   const first = plane.client('first', proxy.server);
