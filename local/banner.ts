@@ -5,7 +5,7 @@ export function banner(url: string, models: readonly string[]): string {
   const body = JSON.stringify({ model: first, input: 'The quick brown fox jumps over the lazy dog' });
   return [
     '',
-    `kubembed is ready at ${url}/v1   (docs: ${url}/docs)`,
+    `kubembed is ready at ${url}/v1   (status: ${url}/   docs: ${url}/docs)`,
     '',
     'Models, each started by its first request:',
     ...models.map((model) => `  ${model}`),

@@ -128,6 +128,7 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
       KUBEMBED_INTERNAL_HOST: '127.0.0.1',
       KUBEMBED_INTERNAL_PORT: '0',
       KUBEMBED_NAMESPACE: NAMESPACE,
+      KUBEMBED_STATUS_PAGE: 'true',
     }),
     log,
   });

@@ -14,8 +14,10 @@ import { embeddingsHandler } from './routes/embeddings.ts';
 import type { EmbeddingsDeps } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
 import { modelsRoutes } from './routes/models.ts';
+import { STATUS_JSON, statusRoutes } from './routes/status.ts';
+import type { StatusSources } from './routes/status.ts';
 
-const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand'];
+const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand', STATUS_JSON];
 const EMBEDDINGS: ReadonlySet<string | undefined> = new Set(['/v1/embeddings', '/embeddings']);
 
 const observe =
@@ -37,10 +39,12 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly registry: Registry;
   readonly isDraining: () => boolean;
   readonly version: string;
+  /** Absent: no status page. */
+  readonly status?: StatusSources | undefined;
 }
 
 export const createPublicApp = (deps: PublicDeps): Express => {
-  const { log, registry, metrics, version, gate } = deps;
+  const { log, registry, metrics, version, gate, status } = deps;
   const embeddings = embeddingsHandler(deps);
   return createApp({
     log,
@@ -54,6 +58,7 @@ export const createPublicApp = (deps: PublicDeps): Express => {
       ...healthRoutes(deps),
       '/metrics': { get: metricsHandler(registry) },
       ...docsRoutes(openApiDocument(version)),
+      ...(status && statusRoutes({ ...deps, status })),
     },
   });
 };

@@ -28,6 +28,8 @@ const environment = z.object({
   /** After SIGTERM: not ready, but still taking requests, until load balancers have heard of it. */
   KUBEMBED_LINGER_SECONDS: z.coerce.number().min(0).default(0),
   KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+  /** Serves the status page at `/` and its numbers at `/status.json`. */
+  KUBEMBED_STATUS_PAGE: flag.default(false),
   /** File of API keys (docs: sha256 of each key, never the key). Absent: no keys are asked for. */
   KUBEMBED_API_KEYS_FILE: z.string().min(1).optional(),
   /** `namespace/name` of a Secret with the same content under `keys.yaml`. */
@@ -57,6 +59,7 @@ export interface RouterConfig {
   readonly lingerMs: number;
   readonly drainMs: number;
   readonly logLevel: LogLevel;
+  readonly statusPage: boolean;
   readonly keys: { readonly file?: string; readonly secret?: { readonly namespace: string; readonly name: string } };
   readonly cache: { readonly models: readonly string[]; readonly maxBytes: number };
 }
@@ -96,6 +99,7 @@ export const readRouterConfig = (env: Readonly<Record<string, string | undefined
     lingerMs: given.KUBEMBED_LINGER_SECONDS * 1000,
     drainMs: given.KUBEMBED_DRAIN_SECONDS * 1000,
     logLevel: given.KUBEMBED_LOG_LEVEL,
+    statusPage: given.KUBEMBED_STATUS_PAGE,
     keys: keySource(given.KUBEMBED_API_KEYS_FILE, given.KUBEMBED_API_KEYS_SECRET),
     cache: { models: words(given.KUBEMBED_CACHE_MODELS), maxBytes: given.KUBEMBED_CACHE_BYTES },
   };

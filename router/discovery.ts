@@ -7,11 +7,14 @@ import type { KubeObject } from '../kube/types.ts';
 import type { Log } from '../common/obs/log.ts';
 import { LABEL_MODEL } from '../operator/api/names.ts';
 import { EMBEDDING_MODELS } from '../operator/api/types.ts';
+import type { EmbeddingModel } from '../operator/api/types.ts';
 import { buildTable, EMPTY_TABLE } from './routing/table.ts';
 import type { RouteTable } from './routing/table.ts';
 
 export interface Discovery {
   readonly table: () => RouteTable;
+  /** Every EmbeddingModel there is, those that are not accepted included. */
+  readonly resources: () => readonly EmbeddingModel[];
   /** Both kinds were read whole once. It never becomes false again: an old table is better than none. */
   readonly isSynced: () => boolean;
   readonly synced: Promise<void>;
@@ -82,6 +85,7 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
 
   return {
     table: () => table,
+    resources: () => models.store.list(),
     isSynced: () => isSynced,
     synced: synced.promise,
     stop: () => {

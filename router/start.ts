@@ -23,6 +23,7 @@ import { createGauges } from './gauges.ts';
 import { createRouterMetrics } from './metrics.ts';
 import { createDemandStream } from './routes/demand.ts';
 import type { RouteTable } from './routing/table.ts';
+import { createActivity, recordedBy } from './status/activity.ts';
 import { createFleet } from './upstream/fleet.ts';
 import { startPatrol } from './upstream/patrol.ts';
 import { createPools } from './upstream/pools.ts';
@@ -110,7 +111,11 @@ const assemble = (options: RouterOptions, registry: Registry) => {
     onTable,
   });
   const { table, isSynced } = discovery;
-  const metrics = createRouterMetrics(registry, createGauges({ table, isSynced, fleet, memories }));
+  const gauges = createGauges({ table, isSynced, fleet, memories });
+  const plainMetrics = createRouterMetrics(registry, gauges);
+  const activity = config.statusPage ? createActivity(now) : undefined;
+  const metrics = activity ? recordedBy(activity, plainMetrics) : plainMetrics;
+  const status = activity && { resources: discovery.resources, gauges, activity };
   const stream = createDemandStream(() =>
     demand.snapshot((model) => ({
       heldRequests: memories.known(model)?.hold.size() ?? 0,
@@ -129,7 +134,21 @@ const assemble = (options: RouterOptions, registry: Registry) => {
     stream.close();
     keySource?.stop();
   };
-  return { pools, memories, table, synced: discovery.synced, isSynced, metrics, stream, obtain, memo, gate, now, stop };
+  return {
+    pools,
+    memories,
+    table,
+    synced: discovery.synced,
+    isSynced,
+    metrics,
+    stream,
+    obtain,
+    memo,
+    gate,
+    status,
+    now,
+    stop,
+  };
 };
 
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {

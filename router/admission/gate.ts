@@ -14,6 +14,8 @@ export interface Charge {
 }
 
 export interface Gate {
+  /** Nobody is asked for a key. */
+  readonly isOpen: boolean;
   /** Before routing: throws a 401 for a path that needs a key. */
   readonly enter: (request: IncomingMessage, response: ServerResponse) => void;
   readonly mayUse: (response: ServerResponse, model: ServedModel) => boolean;
@@ -23,10 +25,10 @@ export interface Gate {
 
 const FREE: Charge = { correct: () => undefined };
 
-export const OPEN_GATE: Gate = { enter: () => undefined, mayUse: () => true, admit: () => FREE };
+export const OPEN_GATE: Gate = { isOpen: true, enter: () => undefined, mayUse: () => true, admit: () => FREE };
 
 /** Express matches paths in any case. */
-const GUARDED = /^\/(v1\/|embeddings)/i;
+const GUARDED = /^\/(v1\/|embeddings|status\.json)/i;
 const BEARER = /^Bearer\s+(\S+)$/i;
 
 const unauthorised = (message: string): OpenAIError =>
@@ -116,5 +118,5 @@ export const createGate = (keys: () => ReadonlyMap<string, ApiKey> | undefined, 
     };
   };
 
-  return { enter, mayUse: allowed, admit };
+  return { isOpen: false, enter, mayUse: allowed, admit };
 };
