@@ -207,7 +207,7 @@ describe('watch', () => {
       () => undefined,
     ];
     const { client } = await setUp((request, response, text) => handlers.shift()!(request, response, text), {
-      timeoutMs: 200,
+      timeoutMs: 1_000,
     });
     const watch = async () => await collect(client.watch(CONFIG_MAPS, { ...options, signal: controller().signal }));
     await expect(watch()).rejects.toSatisfy(isExpired);
@@ -218,11 +218,11 @@ describe('watch', () => {
   });
 
   it('outlives the deadline of calls, and ends with the reason of an abort', async () => {
-    const { client } = await setUp((_, response) => response.writeHead(200).write(line('a')), { timeoutMs: 30 });
+    const { client } = await setUp((_, response) => response.writeHead(200).write(line('a')), { timeoutMs: 400 });
     const stop = controller();
     const watching = collect(client.watch(CONFIG_MAPS, { ...options, signal: stop.signal }));
     const ended = expect(watching).rejects.toThrow('enough');
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await new Promise((resolve) => setTimeout(resolve, 600));
     stop.abort(new Error('enough'));
     await ended;
   });

@@ -11,7 +11,7 @@ const [, , kubeconfig = '', identity = ''] = process.argv;
 const environment = { clock: systemClock, random: Math.random, log: silentLog };
 const connection = await loadConnection({ env: { KUBECONFIG: kubeconfig }, clock: systemClock });
 const client = createRestClient(connection, { clock: systemClock, userAgent: identity });
-const times = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 400 };
+const times = { leaseDurationMs: 5_000, renewDeadlineMs: 3_500, retryPeriodMs: 400 };
 const elector = createElector({ client, namespace: 'default', name: 'leader', identity, times }, environment);
 const writer = guardWrites(client, () => elector.isLeader());
 

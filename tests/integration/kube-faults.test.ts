@@ -89,7 +89,7 @@ describe('informer', () => {
     const { informer, deleted, end, synced } = startInformer();
     for (const name of ['a', 'b']) await put(`${name}${run}`, '1');
     await synced;
-    await expect.poll(() => proxy.openWatches()).toBe(1);
+    await expect.poll(() => proxy.openWatches(), { timeout: 10_000 }).toBe(1);
     proxy.setRule(() => ({ kind: 'cut' }));
     proxy.endWatches(how);
     await admin.delete(CONFIG_MAPS, key(`a${run}`));
@@ -123,7 +123,7 @@ describe('informer', () => {
     proxy.setRule(({ watch }) => (watch ? { kind: 'silence' } : undefined));
     proxy.endWatches('cut');
     const from = proxy.calls.length;
-    await expect.poll(() => calls(from, true).length).toBeGreaterThan(0);
+    await expect.poll(() => calls(from, true).length, { timeout: 10_000 }).toBeGreaterThan(0);
     await put(`b${run}`, '1');
     proxy.setRule(undefined);
     await untilEqual(informer);

@@ -33,7 +33,7 @@ function start(identity: string) {
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  const leads = async () => await expect.poll(() => output, { timeout: 20_000 }).toContain('leading');
+  const leads = async () => await expect.poll(() => output, { timeout: 40_000 }).toContain('leading');
   return { child, leads, ended, output: () => output };
 }
 
@@ -64,7 +64,7 @@ it('a killed holder is replaced', async () => {
   const second = start('second');
   first.child.kill('SIGKILL');
   await second.leads();
-  await expect.poll(writers).toEqual(['first', 'second']);
+  await expect.poll(writers, { timeout: 10_000 }).toEqual(['first', 'second']);
 });
 
 it('a stopped holder hands over at once', async () => {
@@ -76,5 +76,5 @@ it('a stopped holder hands over at once', async () => {
   const { spec } = await plane.admin.get(LEASES, { namespace: 'default', name: 'leader' });
   expect(['', 'second']).toContain(spec?.holderIdentity ?? '');
   await second.leads();
-  await expect.poll(writers).toEqual(['first', 'second']);
+  await expect.poll(writers, { timeout: 10_000 }).toEqual(['first', 'second']);
 });
