@@ -71,7 +71,10 @@ const tightest = (folders: readonly string[], read: (folder: string) => number |
 const parsed = <T>(text: string | undefined, parse: (text: string) => T | undefined): T | undefined =>
   text === undefined ? undefined : parse(text);
 
-function readVersion2(read: ReadText, path: string) {
+/** As CgroupLimits, with what is not limited said. */
+type Reading = { readonly [Limit in keyof CgroupLimits]: CgroupLimits[Limit] | undefined };
+
+function readVersion2(read: ReadText, path: string): Reading {
   const folders = withAncestors(path).map((folder) => ROOT + folder);
   const over = (name: string, parse: (text: string) => number | undefined) =>
     tightest(folders, (folder) => parsed(read(`${folder}/${name}`), parse));
@@ -82,7 +85,7 @@ function readVersion2(read: ReadText, path: string) {
   };
 }
 
-function readVersion1(read: ReadText, paths: ReadonlyMap<string, string>) {
+function readVersion1(read: ReadText, paths: ReadonlyMap<string, string>): Reading {
   const over = (controller: string, parse: (folder: string) => number | undefined) => {
     const path = paths.get(controller);
     if (path === undefined) return undefined;
@@ -106,7 +109,7 @@ export function readCgroupLimits(read: ReadText): CgroupLimits {
   const paths = parseMembership(read('/proc/self/cgroup') ?? '');
   const unified = paths.get('');
   const version1 = readVersion1(read, paths);
-  const version2: CgroupLimits = unified === undefined ? {} : readVersion2(read, unified);
+  const version2: Reading = unified === undefined ? {} : readVersion2(read, unified);
   // A hybrid host has some controllers in each.
   const cpuQuota = smallest([version1.cpuQuota, version2.cpuQuota]);
   const cpusetCpus = smallest([version1.cpusetCpus, version2.cpusetCpus]);
