@@ -1,0 +1,57 @@
+// The table of models: one row each, its state in a word and its reason in a sentence.
+import { byId, count, element, milliseconds } from './text.js';
+
+const facts = ({ aliases, device, precision, dimensions, maxTokens }) =>
+  [
+    aliases.length > 0 ? `also ${aliases.join(', ')}` : undefined,
+    dimensions === undefined ? undefined : `${dimensions} dimensions`,
+    maxTokens === undefined ? undefined : `${maxTokens} tokens`,
+    [device, precision].filter(Boolean).join(' '),
+  ]
+    .filter(Boolean)
+    .join(' · ');
+
+const number = (label, ...content) => element('td', { class: 'number', 'data-label': label }, ...content);
+
+const waiting = ({ held, inFlight }) => {
+  if (held > 0) return `${count(held)} waiting`;
+  return inFlight > 0 ? `${count(inFlight)} running` : '';
+};
+
+const perSecond = (rate) => (rate > 0 ? `${count(rate)}/s` : '');
+
+const row = (model) => {
+  const { latencyMs, replicas } = model;
+  const latency = latencyMs ? `${milliseconds(latencyMs.p50)} / ${milliseconds(latencyMs.p95)}` : '–';
+  return element(
+    'tr',
+    { 'data-model': model.model },
+    element(
+      'td',
+      {},
+      element('span', { class: 'model-name' }, model.model),
+      element('span', { class: 'model-note' }, facts(model)),
+    ),
+    element(
+      'td',
+      {},
+      element('span', { class: `pill ${model.state}`, title: model.reason }, model.state),
+      element('span', { class: 'model-note' }, model.message),
+    ),
+    number('Replicas ready', `${replicas.ready} / ${replicas.wanted}`, element('small', {}, waiting(model))),
+    number('Requests', count(model.requests), element('small', {}, perSecond(model.requestsPerSecond))),
+    number('Tokens', count(model.tokens), element('small', {}, perSecond(model.tokensPerSecond))),
+    number('Latency p50 / p95', latency),
+  );
+};
+
+let shown = '';
+
+export const showModels = (models) => {
+  // Rows are made anew only when they say something new: a person may be selecting text.
+  const next = JSON.stringify(models);
+  if (next === shown) return;
+  shown = next;
+  byId('models').replaceChildren(...models.map(row));
+  byId('no-models').hidden = models.length > 0;
+};

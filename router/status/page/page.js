@@ -1,0 +1,107 @@
+// The status page: reads `status.json` every two seconds and shows it; pauses while nobody looks.
+/* global document, window, sessionStorage, clearTimeout */
+import { showModels } from './models.js';
+import { createPlot } from './plot.js';
+import { byId, count, duration, milliseconds, setText } from './text.js';
+import { offerModels, startTrying } from './try.js';
+
+const EVERY_MS = 2000;
+const KEY = 'kubembed-key';
+
+const plots = {
+  requests: createPlot(byId('plot-requests'), { title: 'Requests per second', filled: true, format: count }),
+  tokens: createPlot(byId('plot-tokens'), { title: 'Tokens per second', filled: true, format: count }),
+  latency: createPlot(byId('plot-latency'), { title: 'Latency', labels: ['median', 'p95'], format: milliseconds }),
+};
+
+const headers = () => {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { authorization: `Bearer ${key}` } : {};
+};
+
+const showTiles = ({ models, totals }) => {
+  const ready = models.filter(({ state }) => state === 'ready').length;
+  const asleep = models.filter(({ state }) => state === 'asleep').length;
+  setText('tile-ready', `${ready} / ${models.length}`);
+  setText('tile-ready-note', asleep > 0 ? `${asleep} asleep` : '');
+  setText('tile-requests', count(totals.requests));
+  setText('tile-requests-note', `${count(totals.requestsPerSecond)}/s in the last minute`);
+  setText('tile-tokens', count(totals.tokens));
+  setText('tile-tokens-note', `${count(totals.tokensPerSecond)}/s in the last minute`);
+  setText('tile-latency', milliseconds(totals.latencyMs?.p50));
+  setText('tile-latency-note', totals.latencyMs ? `p95 ${milliseconds(totals.latencyMs.p95)}` : 'no requests lately');
+  setText('tile-errors', count(totals.errors));
+  const percent = totals.requests > 0 ? (totals.errors / totals.requests) * 100 : 0;
+  setText('tile-errors-note', totals.errors > 0 ? `${percent.toFixed(percent < 1 ? 2 : 1)} % of requests` : '');
+};
+
+const showPlots = ({ stepSeconds, requests, tokens, p50Ms, p95Ms }) => {
+  const rate = (values) => [{ values: values.map((value) => value / stepSeconds) }];
+  plots.requests.show(rate(requests), stepSeconds);
+  plots.tokens.show(rate(tokens), stepSeconds);
+  plots.latency.show([{ values: p50Ms }, { values: p95Ms, kind: 'second' }], stepSeconds);
+};
+
+const showHealth = (word, kind) => {
+  byId('health').className = `pill ${kind}`;
+  setText('health', word);
+};
+
+const show = (status) => {
+  const failed = status.models.filter(({ state }) => state === 'failed' || state === 'refused').length;
+  if (!status.synced) showHealth('starting', 'starting');
+  else if (failed > 0) showHealth(`${failed} failing`, 'failed');
+  else showHealth('serving', 'ready');
+  setText('version', status.version);
+  setText('uptime', `Up ${duration(status.uptimeSeconds)}`);
+  setText('updated', `Read ${new Date(status.now).toLocaleTimeString()}`);
+  showTiles(status);
+  showModels(status.models);
+  showPlots(status.recent);
+  offerModels(status.models);
+};
+
+const tell = (message) => {
+  setText('notice', message);
+  byId('notice').hidden = message === '';
+};
+
+const read = async () => {
+  const response = await fetch('status.json', { headers: headers() });
+  byId('key-form').hidden = response.status !== 401;
+  if (response.status === 401) {
+    showHealth('locked', '');
+    tell('This endpoint asks for an API key.');
+    return;
+  }
+  if (!response.ok) throw new Error(`the router answered ${response.status}`);
+  show(await response.json());
+  tell('');
+};
+
+let timer;
+
+const tick = async () => {
+  clearTimeout(timer);
+  if (!document.hidden) {
+    try {
+      await read();
+    } catch {
+      showHealth('unreachable', 'failed');
+      tell('The router does not answer. Trying again …');
+    }
+  }
+  timer = setTimeout(tick, EVERY_MS);
+};
+
+byId('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, byId('key').value.trim());
+  void tick();
+});
+document.addEventListener('visibilitychange', () => void tick());
+window.addEventListener('resize', () => {
+  for (const plot of Object.values(plots)) plot.render();
+});
+startTrying(headers);
+void tick();
