@@ -69,8 +69,13 @@ export function int8Linear(graph: GraphBuilder, rows: Value, weights: Weights, s
   const product = graph.node('MatMulIntegerToFloat', [activations.value, weight.value, unit, weight.step], {
     domain: MICROSOFT,
   });
-  // The kernel takes one zero point for the whole matrix, so each token's own is taken off afterwards.
   const scaled = graph.node('Mul', [product, activations.step]);
-  const result = graph.node('Sub', [scaled, graph.node('Mul', [activations.offset, weight.sums])]);
-  return bias === undefined ? result : graph.node('Add', [result, bias]);
+  // The kernel takes one zero point for the whole matrix, so each token's own is taken off here: scaled − offset·sums + bias.
+  const row = (vector: Value): Value => graph.node('Unsqueeze', [vector, graph.int64([0])]);
+  const stack = (values: readonly Value[], axis: number): Value =>
+    graph.node('Concat', values, { attributes: { axis: { int: axis } } });
+  const offset = graph.node('Neg', [activations.offset]);
+  if (bias === undefined) return graph.node('Gemm', [offset, row(weight.sums), scaled]);
+  const ones = graph.node('Div', [activations.step, activations.step]);
+  return graph.node('Gemm', [stack([offset, ones], 1), stack([row(weight.sums), row(bias)], 0), scaled]);
 }
