@@ -27,7 +27,7 @@ export interface DiscoveryOptions {
   readonly log: Log;
   readonly random: () => number;
   readonly now: () => number;
-  readonly onTable: (table: RouteTable) => void;
+  readonly onTable: (table: RouteTable, previous: RouteTable) => void;
 }
 
 const LEAST_PAUSE_MS = 5;
@@ -61,11 +61,12 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
     // A table of models without their endpoints, or the reverse, would be wrong.
     if (!models.hasSynced() || !slices.hasSynced()) return;
     const startedMs = now();
+    const previous = table;
     table = buildTable(models.store.list(), slices.store.list());
     pauseMs = Math.max(LEAST_PAUSE_MS, (now() - startedMs) * PAUSE_PER_BUILD);
     if (!isSynced) log.info({ models: table.byKey.size }, 'Routing table read');
     isSynced = true;
-    onTable(table);
+    onTable(table, previous);
     synced.resolve(undefined);
   };
 

@@ -89,7 +89,7 @@ const assemble = (options: RouterOptions, registry: Registry) => {
     },
   });
 
-  const onTable = (table: RouteTable): void => {
+  const onTable = (table: RouteTable, previous: RouteTable): void => {
     const isServed = (key: string): boolean => table.byKey.has(key);
     fleet.sync(table.byKey.values());
     for (const [key, { endpoints }] of table.byKey) {
@@ -97,6 +97,8 @@ const assemble = (options: RouterOptions, registry: Registry) => {
       if (tookMs !== undefined) metrics.coldStart(key, tookMs);
     }
     memories.pump();
+    // Going through every series is work: only when a model has gone.
+    if ([...previous.byKey.keys()].every(isServed)) return;
     memories.keep(isServed);
     for (const key of demand.models()) if (!isServed(key)) demand.forget(key);
     metrics.keep(isServed);

@@ -58,7 +58,7 @@ const portOf = (slice: EndpointSlice): number | undefined => {
 };
 
 /** Endpoints of one slice that may get traffic. Per the API, an absent `ready` means ready. */
-export const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] => {
+const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] => {
   const port = portOf(slice);
   if (port === undefined || slice.metadata.deletionTimestamp !== undefined) return [];
   return (slice.endpoints ?? [])
@@ -71,6 +71,17 @@ export const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] 
     });
 };
 
+/** Objects from a cache are frozen and keep their identity while they do not change: so does what follows from them. */
+const known = new WeakMap<EndpointSlice, readonly RouteEndpoint[]>();
+
+const endpointsOf = (slice: EndpointSlice): readonly RouteEndpoint[] => {
+  const before = known.get(slice);
+  if (before) return before;
+  const endpoints = usableEndpoints(slice);
+  known.set(slice, endpoints);
+  return endpoints;
+};
+
 const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
   const found = new Map<string, Map<string, RouteEndpoint>>();
   for (const slice of slices) {
@@ -79,7 +90,7 @@ const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<str
     const key = `${slice.metadata.namespace ?? ''}/${name}`;
     const endpoints = found.get(key) ?? new Map<string, RouteEndpoint>();
     // An endpoint may be in two slices for a moment while a controller rebalances them.
-    for (const endpoint of usableEndpoints(slice)) endpoints.set(endpoint.id, endpoint);
+    for (const endpoint of endpointsOf(slice)) endpoints.set(endpoint.id, endpoint);
     found.set(key, endpoints);
   }
   return found;
