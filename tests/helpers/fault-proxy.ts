@@ -46,6 +46,8 @@ interface Exchange {
   readonly call: ApiCall;
   readonly response: ServerResponse;
   upstream?: IncomingMessage;
+  /** `endWatches` has dealt with it. */
+  over?: boolean;
 }
 
 export type Rule = (call: ApiCall) => Fault | undefined;
@@ -104,6 +106,7 @@ export async function startFaultProxy(
     const fault = rule?.(exchange.call);
     if (fault?.kind === 'delay') await new Promise((resolve) => setTimeout(resolve, fault.ms));
     await gate.promise;
+    if (exchange.over === true) return;
     if (fault?.kind === 'cut') response.destroy();
     else if (fault?.kind === 'answer') refuse(response, fault);
     else if (fault?.kind !== 'silence') forward(request, exchange, fault?.kind === 'cutAnswer');
@@ -131,13 +134,13 @@ export async function startFaultProxy(
         return;
       }
       void gate.promise.then(() => {
-        if (response.writableEnded || response.destroyed) {
+        if (exchange.over === true || response.destroyed) {
           answer.destroy();
           return;
         }
         response.writeHead(answer.statusCode ?? 502, answer.headers).flushHeaders();
         answer.on('data', (chunk: Buffer) => response.write(chunk));
-        answer.on('end', () => void gate.promise.then(() => response.end()));
+        answer.on('end', () => void gate.promise.then(() => exchange.over ?? response.end()));
         answer.on('error', () => response.destroy());
       });
     });
@@ -168,6 +171,7 @@ export async function startFaultProxy(
     setRule: (next) => (rule = next),
     endWatches(how) {
       for (const exchange of watches()) {
+        exchange.over = true;
         exchange.upstream?.removeAllListeners('data');
         endings[how](exchange.response);
       }

@@ -64,7 +64,7 @@ function startInformer(clock: Clock = hurried(20)) {
     stop.abort();
     await done;
   };
-  return { informer, deleted, end, synced: informer.whenSynced(stop.signal) };
+  return { informer, deleted, end, synced: async () => await informer.whenSynced(stop.signal) };
 }
 
 const summary = (objects: readonly ConfigMap[]): string[] =>
@@ -88,7 +88,7 @@ describe('informer', () => {
   it.each(['close', 'cut', 'cutInLine', 'gone'] as const)('catches up after its watch ended: %s', async (how) => {
     const { informer, deleted, end, synced } = startInformer();
     for (const name of ['a', 'b']) await put(`${name}${run}`, '1');
-    await synced;
+    await synced();
     await expect.poll(() => proxy.openWatches(), { timeout: 10_000 }).toBe(1);
     proxy.setRule(() => ({ kind: 'cut' }));
     proxy.endWatches(how);
@@ -104,7 +104,7 @@ describe('informer', () => {
   it('learns of a deletion that no watch will ever tell, when its version is gone', async () => {
     const { informer, deleted, end, synced } = startInformer();
     await put(`a${run}`, '1');
-    await synced;
+    await synced();
     await untilEqual(informer);
     proxy.setRule(({ watch }) => (watch ? { kind: 'answer', status: 410, reason: 'Expired' } : undefined));
     proxy.endWatches('cut');
@@ -118,7 +118,7 @@ describe('informer', () => {
     // 305 s of silence pass in half a second.
     const { informer, end, synced } = startInformer(hurried(600));
     await put(`a${run}`, '1');
-    await synced;
+    await synced();
     await untilEqual(informer);
     proxy.setRule(({ watch }) => (watch ? { kind: 'silence' } : undefined));
     proxy.endWatches('cut');
@@ -144,7 +144,7 @@ describe('informer', () => {
       // A minute by the informer's clock: 0.8 + 1.6 + … + 25.6 s of back-off are six tries; a broken read is tried twice.
       expect(proxy.calls.length - from).toBeLessThanOrEqual(16);
       proxy.setRule(undefined);
-      await synced;
+      await synced();
       await untilEqual(informer);
       await end();
     }
@@ -152,7 +152,7 @@ describe('informer', () => {
 
   it('does not storm a server that ends every watch at once', async () => {
     const { informer, end, synced } = startInformer(hurried(50));
-    await synced;
+    await synced();
     const timer = setInterval(() => proxy.endWatches('close'), 1);
     const from = proxy.calls.length;
     await new Promise((resolve) => setTimeout(resolve, 1_200));
