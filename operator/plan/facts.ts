@@ -4,6 +4,7 @@ import type { ResolvedSpec } from '../api/defaults.ts';
 import { findCondition, isReason } from '../api/conditions.ts';
 import { factsKey } from '../desired/children.ts';
 import type { FetchedFacts } from '../desired/children.ts';
+import type { PersistentVolumeClaim } from '../../kube/resources.ts';
 import { parseFetched } from './last-words.ts';
 import { ownershipOf } from './ownership.ts';
 import { readPods } from './pods.ts';
@@ -51,6 +52,12 @@ function judged(snapshot: Snapshot): Verdict {
   };
 }
 
+/** The scheduler may have looked before it saw the claim, and looks again only when something changes. */
+const withClaim = (problem: Problem | undefined, claim: PersistentVolumeClaim | undefined): Problem | undefined =>
+  problem?.reason === 'ClaimNotFound' && claim !== undefined
+    ? { ...problem, reason: 'ClaimPending', message: `PersistentVolumeClaim ${claim.metadata.name} is not bound` }
+    : problem;
+
 function problemOf({ model, children, existingClaim, pods, refusal }: Snapshot, facts: PodFacts): Problem | undefined {
   if (refusal !== undefined)
     return {
@@ -64,7 +71,7 @@ function problemOf({ model, children, existingClaim, pods, refusal }: Snapshot, 
   const refused = children.deployment?.status?.conditions?.find(
     ({ type, status }) => type === 'ReplicaFailure' && status === 'True',
   );
-  if (refused === undefined || pods.length > 0) return facts.problem;
+  if (refused === undefined || pods.length > 0) return withClaim(facts.problem, existingClaim ?? children.claim);
   return { reason: 'PodsRefused', message: refused.message ?? 'Pods are refused', duringFetch: false };
 }
 

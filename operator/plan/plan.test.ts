@@ -158,6 +158,7 @@ describe('reasons', () => {
       'Available',
       /unbound/,
     ],
+    ['ClaimPending', unschedulable('storageclass.storage.k8s.io "none" not found'), 'Available', /none/],
     [
       'ClaimNotFound',
       unschedulable('0/1 nodes are available: persistentvolumeclaim "gone" not found.'),

@@ -30,8 +30,9 @@ const WAITING: Readonly<Record<string, Reason>> = {
 
 /** The scheduler names what lacks in its message; claims come first, since a pod without its claim lacks nothing else yet. */
 function unschedulable(message: string): Failure {
-  if (/persistentvolumeclaim\(?s?\)?.* not found/i.test(message)) return { reason: 'ClaimNotFound', message };
-  if (/unbound (immediate )?PersistentVolumeClaim/i.test(message)) return { reason: 'ClaimPending', message };
+  if (/persistentvolumeclaim "[^"]+" not found/i.test(message)) return { reason: 'ClaimNotFound', message };
+  if (/unbound (immediate )?PersistentVolumeClaim|storageclass.* not found/i.test(message))
+    return { reason: 'ClaimPending', message };
   const lacking = [...new Set([...message.matchAll(/Insufficient ([\w./-]+?)[.,]?(?=\s|$)/g)].map(([, name]) => name))];
   return {
     reason: 'Unschedulable',

@@ -1,0 +1,196 @@
+// The operator beside the real controllers: rollouts, scaling, garbage collection, and many idle models.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { findCondition } from '../../operator/api/conditions.ts';
+import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import type { EmbeddingModelSpec } from '../../operator/api/types.ts';
+import type { RunningOperator } from '../../operator/start.ts';
+import { isNotFound } from '../../kube/errors.ts';
+import { DEPLOYMENTS, PODS, POD_DISRUPTION_BUDGETS, SERVICES } from '../../kube/resources.ts';
+import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import { SHA, manifest } from '../helpers/builders.ts';
+import { startControlPlane } from '../helpers/control-plane.ts';
+import type { ControlPlane } from '../helpers/control-plane.ts';
+import { NAMESPACE, runOperator, statedDemand, writtenCatalog } from '../helpers/operator-fixture.ts';
+
+const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
+const patient = { timeout: 60_000, interval: 200 };
+const AGENT = 'operator-under-test';
+
+let plane: ControlPlane;
+const running: RunningOperator[] = [];
+
+beforeAll(async () => {
+  plane = await startControlPlane({ audit: true, controllers: true });
+  await plane.kubectl(['apply', '-f', CRD]);
+  await plane.kubectl(['wait', '--for=condition=Established', 'crd/embeddingmodels.kubembed.dev', '--timeout=30s']);
+  for (const name of [NAMESPACE, 'team']) await plane.kubectl(['create', 'namespace', name]);
+  const enforce = 'pod-security.kubernetes.io/enforce=restricted';
+  await plane.kubectl(['label', 'namespace', 'team', enforce]);
+});
+afterAll(async () => await plane.stop());
+afterEach(async () => {
+  await Promise.all(running.splice(0).map(async (operator) => await operator.stop()));
+});
+
+const find = async <T extends KubeObject>(type: ResourceType<T>, name: string, namespace = 'team') => {
+  try {
+    return await plane.admin.get(type, { namespace, name });
+  } catch (error) {
+    if (isNotFound(error)) return undefined;
+    throw error;
+  }
+};
+const create = async (name: string, spec: Partial<EmbeddingModelSpec>) =>
+  await plane.admin.create(EMBEDDING_MODELS, manifest(name, { revision: SHA, ...spec }, 'team'));
+const condition = async (name: string, type: 'Ready' | 'Progressing' | 'Available') =>
+  findCondition((await find(EMBEDDING_MODELS, name))?.status?.conditions, type);
+const podsOf = async (name: string) =>
+  (await plane.admin.list(PODS, { namespace: 'team', labelSelector: `kubembed.dev/model=${name}` })).items;
+
+async function start(list: string) {
+  const demand = statedDemand();
+  const catalog = writtenCatalog(list);
+  const { operator } = await runOperator({
+    client: plane.client(AGENT),
+    catalog: catalog.source,
+    demand: demand.source,
+    env: { KUBEMBED_SCALE_DOWN_SECONDS: '2' },
+  });
+  running.push(operator);
+  return { demand, catalog };
+}
+
+describe('life of a model', () => {
+  test('wakes on demand, is Ready when its pods are, scales by /scale, sleeps when idle', async () => {
+    const { demand } = await start('org/a');
+    await create('life', { model: 'org/a', scaling: { maxReplicas: 3, idleSeconds: 4 } });
+    await vi.waitFor(async () => expect((await condition('life', 'Ready'))?.reason).toBe('ScaledToZero'), patient);
+    demand.state('team/life', { offeredRequests: 1, heldRequests: 1, activations: 1 });
+    await plane.kubectl(['wait', '--for=condition=Available', 'em/life', '-n', 'team', '--timeout=60s']);
+    await vi.waitFor(async () => {
+      expect(await condition('life', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' });
+      expect(await condition('life', 'Progressing')).toMatchObject({ status: 'False', reason: 'Stable' });
+      expect((await find(EMBEDDING_MODELS, 'life'))?.status).toMatchObject({ replicas: 1, readyReplicas: 1 });
+    }, patient);
+    demand.state('team/life', { completedRequests: 1, heldRequests: 0 });
+    await vi.waitFor(async () => expect(await podsOf('life')).toEqual([]), patient);
+    expect((await find(EMBEDDING_MODELS, 'life'))?.status?.scalingDecision).toBe('no demand for 4 s');
+
+    await plane.kubectl(['scale', 'em/life', '-n', 'team', '--replicas=3']);
+    await vi.waitFor(async () => {
+      const model = await find(EMBEDDING_MODELS, 'life');
+      expect(model?.status).toMatchObject({ replicas: 3, readyReplicas: 3 });
+      expect(model?.status?.scalingDecision).toBeUndefined();
+    }, patient);
+    expect(await find(POD_DISRUPTION_BUDGETS, 'em-life')).toBeDefined();
+    await plane.kubectl(['scale', 'em/life', '-n', 'team', '--replicas=0']);
+    await vi.waitFor(async () => {
+      expect(await condition('life', 'Ready')).toMatchObject({ status: 'False', reason: 'Stopped' });
+      expect(await podsOf('life')).toEqual([]);
+    }, patient);
+  });
+
+  test('a GPU that no node has is named in the condition', async () => {
+    await start('org/g');
+    await create('gpu', { model: 'org/g', device: 'gpu', replicas: 1 });
+    await vi.waitFor(async () => {
+      expect(await condition('gpu', 'Ready')).toMatchObject({
+        reason: 'Unschedulable',
+        message: expect.stringMatching(/^No node has enough nvidia\.com\/gpu: /) as string,
+      });
+    }, patient);
+    await plane.kubectl(['scale', 'em/gpu', '-n', 'team', '--replicas=0']);
+  });
+
+  test('a claim that does not exist or is not bound is named', async () => {
+    await start('org/p\norg/q');
+    await create('gone', { model: 'org/p', replicas: 1, cache: { existingClaim: 'nowhere' } });
+    await create('unbound', {
+      model: 'org/q',
+      replicas: 1,
+      cache: { claim: { size: '1Gi', storageClassName: 'none' } },
+    });
+    await vi.waitFor(async () => {
+      expect((await condition('gone', 'Ready'))?.reason).toBe('ClaimNotFound');
+      expect(await condition('unbound', 'Ready')).toMatchObject({ reason: 'ClaimPending' });
+    }, patient);
+  });
+
+  test('a quota that refuses pods is told in its own words', async () => {
+    await plane.kubectl(['create', 'namespace', 'tight']);
+    await plane.kubectl(['create', 'quota', 'none', '-n', 'tight', '--hard=pods=0']);
+    await start('org/t');
+    await plane.admin.create(EMBEDDING_MODELS, manifest('t', { model: 'org/t', replicas: 1 }, 'tight'));
+    await vi.waitFor(async () => {
+      const model = await find(EMBEDDING_MODELS, 't', 'tight');
+      expect(findCondition(model?.status?.conditions, 'Ready')).toMatchObject({
+        reason: 'PodsRefused',
+        message: expect.stringContaining('exceeded quota') as string,
+      });
+    }, patient);
+  });
+});
+
+describe('deletion', () => {
+  test.each(['background', 'foreground', 'orphan'] as const)('in mode %s', async (mode) => {
+    await start('org/d');
+    const name = `del-${mode}`;
+    await create(name, { model: 'org/d', replicas: 1 });
+    await vi.waitFor(async () => expect((await condition(name, 'Ready'))?.reason).toBe('Ready'), patient);
+    await plane.kubectl(['delete', 'em', name, '-n', 'team', `--cascade=${mode}`, '--timeout=60s']);
+    if (mode === 'orphan') {
+      await sleep(3000);
+      expect(await find(DEPLOYMENTS, `em-${name}`)).toBeDefined();
+      await create(name, { model: 'org/d', replicas: 1 });
+      await vi.waitFor(async () => {
+        const [model, deployment] = [await find(EMBEDDING_MODELS, name), await find(DEPLOYMENTS, `em-${name}`)];
+        expect(deployment?.metadata.ownerReferences?.map(({ uid }) => uid)).toEqual([model?.metadata.uid]);
+      }, patient);
+      await plane.kubectl(['delete', 'em', name, '-n', 'team', '--timeout=60s']);
+    }
+    await vi.waitFor(async () => {
+      expect(await find(DEPLOYMENTS, `em-${name}`)).toBeUndefined();
+      expect(await find(SERVICES, `em-${name}`)).toBeUndefined();
+      expect(await podsOf(name)).toEqual([]);
+    }, patient);
+    await sleep(1000);
+    expect(await find(SERVICES, `em-${name}`)).toBeUndefined();
+  });
+
+  test('a model made anew under its name at once gets children of its own', async () => {
+    await start('org/d');
+    for (let round = 0; round < 3; round++) {
+      await create('again', { model: 'org/d', replicas: 1 });
+      if (round < 2) {
+        await vi.waitFor(async () => expect(await find(DEPLOYMENTS, 'em-again')).toBeDefined(), patient);
+        await plane.kubectl(['delete', 'em', 'again', '-n', 'team', '--cascade=background']);
+      }
+    }
+    await vi.waitFor(async () => {
+      const [model, deployment] = [await find(EMBEDDING_MODELS, 'again'), await find(DEPLOYMENTS, 'em-again')];
+      expect(deployment?.metadata.ownerReferences?.map(({ uid }) => uid)).toEqual([model?.metadata.uid]);
+      expect((await condition('again', 'Ready'))?.reason).toBe('Ready');
+    }, patient);
+    await plane.kubectl(['delete', 'em', 'again', '-n', 'team']);
+  });
+});
+
+test('fifty models, idle: no write at all', async () => {
+  const { catalog } = await start(Array.from({ length: 50 }, (_, index) => `org/idle-${index}`).join('\n'));
+  await vi.waitFor(async () => {
+    const { items } = await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE });
+    const ready = items.filter(({ status }) => findCondition(status?.conditions, 'Ready')?.reason === 'ScaledToZero');
+    expect(ready).toHaveLength(50);
+  }, patient);
+  await sleep(5000);
+  const mark = await plane.countWrites();
+  await sleep(15_000);
+  const writes = (await plane.writesSince(mark)).filter(({ userAgent }) => userAgent === AGENT);
+  expect(writes).toEqual([]);
+  catalog.write('');
+  await vi.waitFor(async () => {
+    expect((await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE })).items).toEqual([]);
+    expect((await plane.admin.list(DEPLOYMENTS, { namespace: NAMESPACE })).items).toEqual([]);
+  }, patient);
+});
