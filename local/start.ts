@@ -13,6 +13,7 @@ import { readOperatorConfig } from '../operator/config.ts';
 import { startOperator } from '../operator/start.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
+import { packageVersion } from '../common/util/version.ts';
 import type { LocalConfig } from './config.ts';
 import { runControllers } from './controllers/loop.ts';
 import { createKubelet } from './kubelet/kubelet.ts';
@@ -131,6 +132,7 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
       KUBEMBED_STATUS_PAGE: 'true',
     }),
     log,
+    version: packageVersion(),
   });
   await publishRouter(client, router.internalUrl);
 

@@ -17,7 +17,9 @@ const SERVING: Cause = { reason: 'Ready', message: 'Requests are answered.' };
 const readyCause = (conditions: readonly Condition[]): Cause => {
   // A pod may serve before the conditions say so: what serves is ready.
   const condition = findCondition(conditions, 'Ready');
-  return condition?.status === 'True' ? { reason: condition.reason, message: condition.message } : SERVING;
+  return condition?.status === 'True' && condition.reason !== 'ScaledToZero'
+    ? { reason: condition.reason, message: condition.message }
+    : SERVING;
 };
 
 const withoutReplicas = (conditions: readonly Condition[]): Standing => {

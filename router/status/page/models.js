@@ -25,7 +25,7 @@ const row = (model) => {
   const latency = latencyMs ? `${milliseconds(latencyMs.p50)} / ${milliseconds(latencyMs.p95)}` : '–';
   return element(
     'tr',
-    { 'data-model': model.model },
+    { 'data-model': model.model, class: model.requests === 0 && replicas.ready === 0 ? 'unused' : undefined },
     element(
       'td',
       {},
@@ -45,6 +45,9 @@ const row = (model) => {
   );
 };
 
+/** What runs or needs attention comes first. */
+const ORDER = ['failed', 'refused', 'starting', 'ready', 'stopped', 'asleep'];
+
 let shown = '';
 
 export const showModels = (models) => {
@@ -52,6 +55,7 @@ export const showModels = (models) => {
   const next = JSON.stringify(models);
   if (next === shown) return;
   shown = next;
-  byId('models').replaceChildren(...models.map(row));
+  const ordered = models.toSorted((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state));
+  byId('models').replaceChildren(...ordered.map(row));
   byId('no-models').hidden = models.length > 0;
 };

@@ -25,9 +25,9 @@ const showTiles = ({ models, totals }) => {
   setText('tile-ready', `${ready} / ${models.length}`);
   setText('tile-ready-note', asleep > 0 ? `${asleep} asleep` : '');
   setText('tile-requests', count(totals.requests));
-  setText('tile-requests-note', `${count(totals.requestsPerSecond)}/s in the last minute`);
+  setText('tile-requests-note', `${count(totals.requestsPerSecond)}/s this minute`);
   setText('tile-tokens', count(totals.tokens));
-  setText('tile-tokens-note', `${count(totals.tokensPerSecond)}/s in the last minute`);
+  setText('tile-tokens-note', `${count(totals.tokensPerSecond)}/s this minute`);
   setText('tile-latency', milliseconds(totals.latencyMs?.p50));
   setText('tile-latency-note', totals.latencyMs ? `p95 ${milliseconds(totals.latencyMs.p95)}` : 'no requests lately');
   setText('tile-errors', count(totals.errors));

@@ -4,11 +4,11 @@ import { drawing, element } from './text.js';
 const HEIGHT = 140;
 const EDGE = { top: 8, right: 6, bottom: 18, left: 40 };
 
-/** The next of 1, 2, 5 · 10ⁿ. */
+/** The next round number whose half is round too. */
 export const niceCeiling = (value) => {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 5, 10].find((step) => step * power >= value * 0.999_999);
+  return power * [1, 2, 3, 4, 6, 8, 10].find((step) => step * power >= value * 0.999_999);
 };
 
 /** Path of a line that breaks where a value is missing; a lone point becomes a short dash. */
