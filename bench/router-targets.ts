@@ -10,6 +10,7 @@ import { ApiStore } from '../local/store/store.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../operator/api/types.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
+import { startStubRuntime } from '../tests/helpers/stub-runtime.ts';
 
 const DIMENSIONS = 384;
 
@@ -70,6 +71,18 @@ const router = async (endpoints: readonly number[]): Promise<number> => {
   return Number(new URL(running.url).port);
 };
 
-const [role, ...rest] = process.argv.slice(2);
-const port = role === 'stub' ? await stub(Number(rest[0]), rest[1] ?? 'float') : await router(rest.map(Number));
+/** A runtime that takes its time, for splitting. */
+const paced = async (tokensPerSecond: number): Promise<number> => {
+  const runtime = await startStubRuntime({ tokensPerSecond, capacity: tokensPerSecond, dimensions: DIMENSIONS });
+  return runtime.port;
+};
+
+const ROLES: Readonly<Record<string, (rest: readonly string[]) => Promise<number>>> = {
+  stub: async ([inputs, format]) => await stub(Number(inputs), format ?? 'float'),
+  paced: async ([tokensPerSecond]) => await paced(Number(tokensPerSecond)),
+  router: async (endpoints) => await router(endpoints.map(Number)),
+};
+
+const [role = '', ...rest] = process.argv.slice(2);
+const port = await ROLES[role]!(rest);
 process.stdout.write(`${port}\n`);

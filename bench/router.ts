@@ -177,6 +177,20 @@ const runCase = async ({ name, inputs, connections }: (typeof CASES)[number], fo
   stopAll();
 };
 
+const PACE = 10_000;
+const MANY = Array.from({ length: 2048 }, (_, at) => `input number ${at} of a large array`);
+
+/** Wall clock of one request of 2,048 inputs over this many paced endpoints. */
+const timeSplit = async (endpoints: number): Promise<number> => {
+  const paced: Target[] = [];
+  for (let at = 0; at < endpoints; at += 1) paced.push(await start('paced', ['paced', String(PACE)]));
+  const router = await start('router', ['router', ...paced.map(({ port }) => String(port))]);
+  const body = Buffer.from(JSON.stringify({ model: 'org/model', input: MANY, encoding_format: 'base64' }));
+  const { p50 } = await drive(router, { body, connections: 1, seconds: 5 });
+  stopAll();
+  return p50;
+};
+
 const main = async (): Promise<void> => {
   const seconds = Number(process.argv[2] ?? 5);
   const binary = process.argv[3] ?? 'nginx';
@@ -189,6 +203,10 @@ const main = async (): Promise<void> => {
   try {
     for (const one of CASES)
       for (const format of ['float', 'base64']) await runCase(one, format, { seconds, nginx, dir });
+    const [one, four] = [await timeSplit(1), await timeSplit(4)];
+    process.stdout.write(
+      `\n2,048 inputs: ${one.toFixed(0)} ms over one endpoint, ${four.toFixed(0)} ms over four: ${(one / four).toFixed(2)} times faster\n`,
+    );
   } finally {
     stopAll();
     rmSync(dir, { recursive: true, force: true });

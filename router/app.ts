@@ -9,7 +9,6 @@ import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { UNKNOWN } from './metrics.ts';
-import type { RouterMetrics } from './metrics.ts';
 import { embeddingsHandler } from './routes/embeddings.ts';
 import type { EmbeddingsDeps } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -20,14 +19,15 @@ import type { StatusSources } from './routes/status.ts';
 const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand', STATUS_JSON];
 const EMBEDDINGS: ReadonlySet<string | undefined> = new Set(['/v1/embeddings', '/embeddings']);
 
+/** Requests that outlive their model must not bring its series back. */
 const observe =
-  (metrics: RouterMetrics) =>
+  ({ metrics, table }: Pick<EmbeddingsDeps, 'metrics' | 'table'>) =>
   ({ exchange, status, seconds }: FinishedExchange): void => {
     if (!EMBEDDINGS.has(exchange.route)) return;
     const { model, upstreamStatus } = exchange.facts;
     const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
     metrics.finished({
-      model: typeof model === 'string' ? model : UNKNOWN,
+      model: typeof model === 'string' && table().byKey.has(model) ? model : UNKNOWN,
       status,
       seconds,
       ...(reason !== undefined && { reason }),
@@ -44,12 +44,12 @@ export interface PublicDeps extends EmbeddingsDeps {
 }
 
 export const createPublicApp = (deps: PublicDeps): Express => {
-  const { log, registry, metrics, version, gate, status } = deps;
+  const { log, registry, version, gate, status } = deps;
   const embeddings = embeddingsHandler(deps);
   return createApp({
     log,
     quiet: QUIET,
-    onFinish: observe(metrics),
+    onFinish: observe(deps),
     before: gate.enter,
     routes: {
       '/v1/embeddings': { post: embeddings },

@@ -53,7 +53,7 @@ const stamped = (condition: Omit<Condition, 'lastTransitionTime'>): Condition =>
 
 export const startStubCluster = async (
   env: Readonly<Record<string, string>> = {},
-  more: Partial<RouterOptions> = {},
+  more: { readonly wrap?: (client: KubeClient) => KubeClient } & Partial<RouterOptions> = {},
 ): Promise<StubCluster> => {
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const config = readRouterConfig({
@@ -64,7 +64,8 @@ export const startStubCluster = async (
     KUBEMBED_DRAIN_SECONDS: '5',
     ...env,
   });
-  const router = await startRouter({ client, config, log: pino({ level: 'silent' }), ...more });
+  const { wrap = (same: KubeClient) => same, ...options } = more;
+  const router = await startRouter({ client: wrap(client), config, log: pino({ level: 'silent' }), ...options });
 
   const model: StubCluster['model'] = async (name, { spec = {}, conditions = [], revision } = {}) => {
     const base = { apiVersion: API_VERSION, kind: 'EmbeddingModel', metadata: { name, namespace: NAMESPACE } };

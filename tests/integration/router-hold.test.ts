@@ -173,6 +173,8 @@ describe('a cold model', () => {
     await eventually(async () => (await demand()).heldRequests === 1);
     await cluster.removeModel('model');
     expect((await waiting).body.error.code).toBe('model_not_found');
+    // And does not bring the model's series back.
+    await eventually(async () => !(await (await fetch(`${url}/metrics`)).text()).includes(KEY));
   });
 });
 

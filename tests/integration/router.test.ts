@@ -1,5 +1,6 @@
 // The router over real sockets: names, pass-through, errors, retries, ejection, disconnects, drain.
 import { afterEach, describe, expect, it } from 'vitest';
+import type { KubeClient } from '../../kube/client.ts';
 import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime, stubVector } from '../helpers/stub-runtime.ts';
@@ -188,6 +189,58 @@ describe('balance', () => {
     const before = running[0]!.seen.length;
     for (let step = 0; step < 100; step += 1) await embed(url, ask);
     expect(running[0]!.seen.length - before).toBeLessThan(5);
+  });
+});
+
+describe('one of four endpoints', () => {
+  it('that fails every request, and passes every probe, costs few of them', async () => {
+    const { url, stubs: running } = await serving(4);
+    running[0]!.misbehave = 'error';
+    const statuses: number[] = [];
+    for (let step = 0; step < 200; step += 1) statuses.push((await embed(url, ask)).status);
+    expect(statuses.filter((status) => status !== 200).length).toBeLessThan(10);
+    expect(running[0]!.seen.length).toBeGreaterThan(0);
+  });
+});
+
+describe('an API server that is away', () => {
+  it('changes nothing for clients, and what was missed is caught up on', async () => {
+    const running = await stubs(2);
+    let api = new AbortController();
+    const wrap = (client: KubeClient): KubeClient => ({
+      ...client,
+      list: async (type, options) => {
+        api.signal.throwIfAborted();
+        return await client.list(type, options);
+      },
+      watch: (type, options) => {
+        api.signal.throwIfAborted();
+        return client.watch(type, { ...options, signal: AbortSignal.any([options.signal, api.signal]) });
+      },
+    });
+    const started = await startStubCluster({}, { wrap });
+    closing.push(() => started.close());
+    const { url } = started.router;
+    await started.model('model');
+    await started.endpoints(
+      'model',
+      running.map(({ port }) => port),
+    );
+    const usable = async (): Promise<string> =>
+      /endpoints{model="ns\/model",state="usable"} (\d)/.exec(await (await fetch(`${url}/metrics`)).text())?.[1] ?? '';
+    await eventually(async () => (await usable()) === '2');
+
+    api.abort(new Error('away'));
+    await running[0]!.kill();
+    await started.endpoints('model', [running[1]!.port]);
+    for (let step = 0; step < 50; step += 1) expect((await embed(url, ask)).status).toBe(200);
+    expect((await fetch(`${url}/readyz`)).status).toBe(200);
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain('state="ejected"} 1');
+
+    api = new AbortController();
+    const page = async (): Promise<string> => await (await fetch(`${url}/metrics`)).text();
+    await eventually(async () => (await page()).includes('endpoints{model="ns/model",state="ejected"} 0'), 30_000);
+    expect(await usable()).toBe('1');
   });
 });
 
