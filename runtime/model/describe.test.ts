@@ -47,6 +47,7 @@ describe('describeModel', () => {
       { 'sentence_bert_config.json': { max_seq_length: 384 }, 'tokenizer_config.json': { model_max_length: 128 } },
       384,
     ],
+    ['the other names of its file', { 'sentence_roberta_config.json': { max_seq_length: 75 } }, 75],
     ['the table over sentence-transformers', { 'sentence_bert_config.json': { max_seq_length: 8192 } }, 512],
     [
       'a null of sentence-transformers as silence',

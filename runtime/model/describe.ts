@@ -7,13 +7,18 @@ import type { DenseLayer, ModelDescription } from './types.ts';
 /** Parsed JSON files by their path in the repository; those that do not exist are left out. */
 export type JsonFiles = ReadonlyMap<string, unknown>;
 
+/** sentence-transformers looks for its settings under all of these names. */
+const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'].map(
+  (name) => `sentence_${name}_config.json`,
+);
+
 /** The files worth reading before `describeModel`; the rest are named by modules.json (`moduleConfigPaths`). */
-export const DESCRIBING_FILES = [
+export const DESCRIBING_FILES: readonly string[] = [
   'config.json',
-  'sentence_bert_config.json',
   'tokenizer_config.json',
   'modules.json',
-] as const;
+  ...SENTENCE_FILES,
+];
 
 /** Where no file names a limit. */
 const DEFAULT_LENGTH = 512;
@@ -95,7 +100,8 @@ const COMPUTED_MODULES = new Set(['Transformer', 'Pooling', 'Dense', 'Normalize'
 function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
   const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
   const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
-  const declared = recordOf(files, 'sentence_bert_config.json')['max_seq_length'];
+  const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
+  const declared = recordOf(files, sentenceFile)['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; the position table still is the end.
   if (typeof declared === 'number' && declared > 0) return Math.min(declared, table);
   const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];

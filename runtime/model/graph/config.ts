@@ -26,12 +26,6 @@ export function stringOf(config: Config, name: string, fallback: string): string
   return value;
 }
 
-export function flagOf(config: Config, name: string, fallback: boolean): boolean {
-  const value = config[name] ?? fallback;
-  if (typeof value !== 'boolean') throw wrong(name, value, 'true or false');
-  return value;
-}
-
 /** Refuses a setting that the builder does not compute, rather than to give wrong vectors. */
 export function requireSetting(config: Config, name: string, allowed: readonly unknown[]): void {
   const value = config[name];
