@@ -19,7 +19,7 @@ export interface ModelChoices {
 
 export interface Sources {
   readonly model: ModelSource;
-  /** Whether texts of different lengths can share a run without padding. */
+  /** Whether texts of different lengths can share a run without changing each other's vectors. */
   readonly packing: boolean;
   /** Bytes that one session holds for weights. */
   readonly weightBytes: number;
@@ -50,10 +50,10 @@ async function ownGraphs({
   const weightFolder = commonFolder([...weights.values()]);
   const tensors = await readTensorIndex(weights, weightFolder);
   const graph = buildGraph(description, tensors, { pooling, layout, precision });
-  const { bytes, outputName, feedPlan: plan, weightBytes } = graph;
+  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
   return {
     model: { kind: 'graph', bytes, weightFolder, outputName, plan },
-    packing: layout !== 'grouped',
+    packing: mixesLengths,
     weightBytes,
   };
 }

@@ -8,18 +8,35 @@ export interface DistinctInputs {
   readonly places: readonly number[];
 }
 
-const keyOf = (input: EngineInput): string => (typeof input === 'string' ? `"${input}` : input.join());
+/** FNV-1a over the ids: a text key for each list would hold the event loop for tens of milliseconds. */
+function hashOf(ids: readonly number[]): number {
+  let hash = 0x811c9dc5;
+  for (const id of ids) hash = Math.imul(hash ^ id, 0x01000193);
+  return hash;
+}
+
+const sameIds = (a: EngineInput | undefined, b: readonly number[]): boolean =>
+  typeof a === 'object' && a.length === b.length && a.every((id, index) => id === b[index]);
 
 export function distinctInputs(inputs: readonly EngineInput[]): DistinctInputs {
-  const seen = new Map<string, number>();
   const distinct: EngineInput[] = [];
-  const places = inputs.map((input) => {
-    const key = keyOf(input);
-    const known = seen.get(key);
+  const texts = new Map<string, number>();
+  const lists = new Map<number, number[]>();
+  const placeOfText = (text: string): number => {
+    const known = texts.get(text);
     if (known !== undefined) return known;
-    seen.set(key, distinct.length);
-    return distinct.push(input) - 1;
-  });
+    texts.set(text, distinct.length);
+    return distinct.push(text) - 1;
+  };
+  const placeOfList = (ids: readonly number[]): number => {
+    const hash = hashOf(ids);
+    const candidates = lists.get(hash) ?? [];
+    const known = candidates.find((place) => sameIds(distinct[place], ids));
+    if (known !== undefined) return known;
+    lists.set(hash, [...candidates, distinct.length]);
+    return distinct.push(ids) - 1;
+  };
+  const places = inputs.map((input) => (typeof input === 'string' ? placeOfText(input) : placeOfList(input)));
   return { inputs: distinct, places };
 }
 

@@ -10,6 +10,7 @@ import type { RunMessage, WorkerSetup } from './protocol.ts';
 const EXIT = 1;
 const THROW = 2;
 const FAIL = 3;
+const SLOW = 4;
 
 /** Speaks the protocol of worker.ts; the first token id says what to do. */
 const SCRIPT = `
@@ -21,6 +22,7 @@ parentPort.on('message', ({ run }) => {
   if (what === ${EXIT}) process.exit(7);
   if (what === ${THROW}) throw new Error('boom');
   if (what === ${FAIL}) return parentPort.postMessage({ kind: 'failed', id: run.id, message: 'bad shape' });
+  if (what === ${SLOW}) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
   const reply = { id: run.id, bytes: new Uint8Array([run.wide ? 1 : 0]), ends: new Uint32Array([1]) };
   parentPort.postMessage({ kind: 'done', reply: { ...reply, paddedTokens: 0, inferMs: 1, serializeMs: 0 } });
 });
@@ -107,6 +109,15 @@ describe('pool', () => {
     await expect(pool.run(message(FAIL))).rejects.toMatchObject({ code: 'worker_failed' });
     await pool.run(message(0));
     expect(crashes).toEqual([]);
+  });
+
+  it('lets a batch that runs end before it ends the workers', async () => {
+    const { pool, crashes } = await start(2);
+    const running = pool.run(message(SLOW));
+    await pool.close();
+    await expect(running).resolves.toMatchObject({ inferMs: 1 });
+    expect(crashes).toEqual([]);
+    expect(pool.idle()).toBe(0);
   });
 
   it('refuses to start when a worker cannot, with its reason', async () => {

@@ -18,6 +18,7 @@ export interface Pool {
   run(message: RunMessage): Promise<RunReply>;
   readonly dimensions: number;
   readonly restarts: number;
+  /** Ends the workers, each after the batch it runs. */
   close(): Promise<void>;
 }
 
@@ -35,6 +36,10 @@ interface Slot {
   /** Deaths since it last finished a batch. */
   deaths: number;
   timer: NodeJS.Timeout | undefined;
+  /** Making its sessions or running a batch: inside of ONNX Runtime. */
+  inside: boolean;
+  /** Called when it comes out. */
+  onOutside: (() => void) | undefined;
 }
 
 const FIRST_BACKOFF_MS = 100;
@@ -43,6 +48,13 @@ const LAST_BACKOFF_MS = 10_000;
 const workerUrl = threadUrl(new URL('./worker.ts', import.meta.url), import.meta.url);
 
 const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
+
+function comeOut(slot: Slot): void {
+  slot.inside = false;
+  slot.onOutside?.();
+}
+
+const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
 
 /** Starts a worker for each setup; resolves when all are ready and rejects when one cannot be. */
 export async function createPool(
@@ -57,6 +69,8 @@ export async function createPool(
     job: undefined,
     deaths: 0,
     timer: undefined,
+    inside: false,
+    onOutside: undefined,
   }));
   let closing = false;
   let restarts = 0;
@@ -67,6 +81,7 @@ export async function createPool(
     if (reply.kind !== 'done' && reply.kind !== 'failed') return;
     slot.job = undefined;
     slot.deaths = 0;
+    comeOut(slot);
     if (reply.kind === 'done') job?.resolve(reply.reply);
     else job?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
     events.onIdle();
@@ -75,6 +90,7 @@ export async function createPool(
   function bury(slot: Slot, error: Error): void {
     slot.worker = undefined;
     slot.ready = false;
+    comeOut(slot);
     const { job } = slot;
     slot.job = undefined;
     job?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
@@ -93,6 +109,7 @@ export async function createPool(
     return new Promise((resolve, reject) => {
       const worker = new Worker(url, { workerData: slot.setup });
       slot.worker = worker;
+      slot.inside = true;
       let cause = new Error('the worker ended');
       const startFailed = (error: Error): void => {
         cause = error;
@@ -102,8 +119,10 @@ export async function createPool(
         if (reply.kind === 'ready') {
           slot.ready = true;
           ({ dimensions } = reply);
+          comeOut(slot);
           resolve();
         } else if (reply.kind === 'unusable') {
+          comeOut(slot);
           startFailed(new EngineStartError(reply.reason as EngineStartReason, reply.message));
         } else {
           settle(slot, reply);
@@ -117,10 +136,16 @@ export async function createPool(
     });
   }
 
+  /** A worker that is ended inside of ONNX Runtime takes the whole process with it: its binding throws where nobody catches. */
+  async function end(slot: Slot): Promise<void> {
+    if (slot.inside) await new Promise<void>((resolve) => (slot.onOutside = resolve));
+    await slot.worker?.terminate();
+  }
+
   async function close(): Promise<void> {
     closing = true;
     for (const slot of slots) clearTimeout(slot.timer);
-    await Promise.all(slots.flatMap(({ worker }) => (worker ? [worker.terminate()] : [])));
+    await Promise.all(slots.map(end));
   }
 
   try {
@@ -130,7 +155,6 @@ export async function createPool(
     throw error;
   }
 
-  const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
   return {
     idle: () => slots.reduce((count, slot) => count + (isIdle(slot) ? 1 : 0), 0),
     run(message) {
@@ -142,6 +166,7 @@ export async function createPool(
           return;
         }
         slot.job = { id: message.id, resolve, reject };
+        slot.inside = true;
         const { ids, lengths, dimensions: asked } = message;
         const transfer = [ids.buffer, lengths.buffer, asked.buffer] as ArrayBuffer[];
         slot.worker.postMessage({ kind: 'run', run: message }, transfer);

@@ -73,6 +73,9 @@ export interface Engine {
   readonly info: EngineInfo;
   embed(request: EmbedRequest): Promise<EmbedResult>;
   stats(): EngineStats;
-  /** Stops taking work, waits for what runs (until the signal), ends the workers. */
+  /**
+   * Stops taking work, waits for what is open (until the signal), ends the workers. What runs at that moment ends first: a
+   * worker cannot be ended inside of ONNX Runtime.
+   */
   close(signal: AbortSignal): Promise<void>;
 }
