@@ -16,6 +16,11 @@ test('a name that a hub made up is never chosen', () => {
   expect(weightFiles(['../model.safetensors', 'x/model-00001-of-00002.safetensors'], 'safetensors')).toEqual([]);
 });
 
+test('the sentence configuration of every family', () => {
+  const names = ['sentence_bert_config.json', 'sentence_xlm-roberta_config.json', 'sentence_distilbert_config.json'];
+  expect(descriptiveFiles(names)).toEqual(names);
+});
+
 test('exactly one copy of the weights', () => {
   const shards = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors'];
   const index = 'model.safetensors.index.json';

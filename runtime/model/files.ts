@@ -30,7 +30,7 @@ const OPTIONAL_FILES = new Set([
   'config_sentence_transformers.json',
 ]);
 
-const SENTENCE_CONFIG = /^sentence_[a-z0-9_]+_config\.json$/;
+const SENTENCE_CONFIG = /^sentence_[a-z0-9_-]+_config\.json$/;
 // `1_Pooling/config.json`, `2_Dense/config.json`, `2_Dense/model.safetensors`.
 const MODULE_FILE = /^\d+_[A-Za-z0-9]+\/(config\.json|model\.safetensors)$/;
 const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/;
