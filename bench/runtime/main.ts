@@ -50,12 +50,18 @@ async function writeDocument(markdown: string): Promise<void> {
   say(`Tables written to docs/performance.md`);
 }
 
+/** The measured processes are ended by the exit of this one; a signal alone would leave them running. */
+function exitOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+}
+
 export async function setUp(): Promise<void> {
   setUpVenv((await minilm()).snapshotDir);
 }
 
 export async function benchRuntime(args: readonly string[]): Promise<void> {
   const options = readOptions(args);
+  exitOnSignals();
   const { peers, notRun } = choosePeers(options);
   for (const { name, reason } of notRun) say(`not run: ${name}: ${reason}`);
   const threads = options.threads ?? availableParallelism();

@@ -21,7 +21,7 @@ export interface ServerKind {
   readonly awake?: { readonly health: string; readonly metrics: string };
 }
 
-const START_TIMEOUT_MS = 180_000;
+const START_TIMEOUT_MS = 300_000;
 /** prom-client's histogram holds the intervals of a 10 ms timer, not what they exceed it by. */
 const LOOP_TIMER_MS = 10;
 /** Where a round begins in its corpus: a prime, so that rounds do not repeat each other. */
@@ -79,7 +79,12 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
   const port = await freePort();
   const child = startChild(kind.command(context, port), logFile);
   const target: Target = { origin: `http://127.0.0.1:${port}`, path: kind.path, pid: child.pid };
-  await firstAnswer(target, child, modelId);
+  try {
+    await firstAnswer(target, child, modelId);
+  } catch (error) {
+    await child.stop();
+    throw error;
+  }
   const startUp = {
     readySeconds: (performance.now() - child.startedMs) / 1000,
     readyCpuSeconds: cpuSeconds(child.pid),

@@ -53,8 +53,8 @@ async function startRepeatedly(peer: Peer, context: BenchContext, options: Sessi
 
 /** Numbers of a server that gives other vectors would be worth nothing. */
 async function smallestCosine(embed: NonNullable<RunningPeer['embed']>): Promise<number> {
-  // Longer texts are cut at other limits by some peers.
-  const references = (await minilmReferences()).filter(({ text }) => text.length > 0 && text.length < 600);
+  // What may have more than 256 tokens is cut at other limits by some peers.
+  const references = (await minilmReferences()).filter(({ text }) => text.length > 0 && text.length < 250);
   const cosines: number[] = [];
   for (const { text, vector } of references) {
     const [embedded = []] = await embed([text]);
