@@ -5,10 +5,9 @@ import type { Lane } from './lane.ts';
 import type { BatchLayout, CostModel, Piece } from './types.ts';
 
 export interface Formation {
-  /** The lane of the first piece comes first. */
-  readonly lanes: readonly Lane[];
+  /** The lane of the first piece comes first. Each may fill the run up to its own number of tokens. */
+  readonly lanes: readonly { readonly lane: Lane; readonly budget: number }[];
   readonly first: Piece;
-  readonly budget: number;
   readonly packing: boolean;
   readonly cost: CostModel;
 }
@@ -20,37 +19,39 @@ interface Plan {
   readonly takes: readonly { readonly lane: Lane; readonly length: number; readonly count: number }[];
 }
 
-function planGroup({ lanes, first: { length }, budget }: Formation): Plan {
-  let room = Math.max(1, Math.floor(budget / length));
-  const takes = lanes.map((lane) => {
+function planGroup({ lanes, first: { length } }: Formation): Plan {
+  let texts = 0;
+  const takes = lanes.map(({ lane, budget }) => {
+    const room = Math.max(texts === 0 ? 1 : 0, Math.floor(budget / length) - texts);
     const count = Math.min(room, lane.count(length));
-    room -= count;
+    texts += count;
     return { lane, length, count };
   });
-  const texts = takes.reduce((sum, { count }) => sum + count, 0);
   return { layout: 'grouped', shape: { texts, tokens: texts * length, longest: length }, takes };
 }
 
-/** How many texts of one length still fit and pay; the shape that results. */
-function fill({ budget, cost }: Formation, from: RunShape, length: number, available: number): [number, RunShape] {
+/** Adds texts of one length for as long as they fit and pay. */
+function grow(cost: CostModel, from: RunShape, length: number, most: { texts: number; tokens: number }): RunShape {
   let shape = from;
-  let count = 0;
-  while (count < available && shape.tokens + length <= budget && worthPacking(cost, shape, length)) {
+  while (
+    shape.texts - from.texts < most.texts &&
+    shape.tokens + length <= most.tokens &&
+    worthPacking(cost, shape, length)
+  ) {
     shape = withText(shape, length);
-    count++;
   }
-  return [count, shape];
+  return shape;
 }
 
-function planPack(formation: Formation): Plan {
-  const { lanes, first } = formation;
+function planPack({ lanes, first, cost }: Formation): Plan {
   let shape: RunShape = { texts: 1, tokens: first.length, longest: first.length };
   const takes = [];
-  for (const [order, lane] of lanes.entries()) {
+  for (const [order, { lane, budget }] of lanes.entries()) {
     for (const length of lane.nearest(first.length)) {
       const own = order === 0 && length === first.length ? 1 : 0;
-      const [count, grown] = fill(formation, shape, length, lane.count(length) - own);
-      if (count + own > 0) takes.push({ lane, length, count: count + own });
+      const grown = grow(cost, shape, length, { texts: lane.count(length) - own, tokens: budget });
+      const count = own + grown.texts - shape.texts;
+      if (count > 0) takes.push({ lane, length, count });
       shape = grown;
     }
   }

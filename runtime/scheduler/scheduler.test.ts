@@ -145,6 +145,16 @@ describe('scheduler', () => {
     expect(first?.pieces.map(({ request }) => request)).toEqual([2]);
   });
 
+  it('lets bulk ride along with small requests, up to a run of the least size', () => {
+    const scheduler = createScheduler(limits());
+    offer(scheduler, { id: 1, lengths: Array<number>(500).fill(20) });
+    offer(scheduler, { id: 2, lengths: [20] });
+    const first = scheduler.next(1, 0);
+    expect(first?.tokens).toBe(80);
+    expect(first?.pieces[0]?.request).toBe(2);
+    expect(scheduler.next(1, 0)?.tokens).toBe(240);
+  });
+
   it('never starves bulk: small requests without end leave it its share', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 250 }), fc.integer({ min: 1, max: 250 }), (bulkLength, smallLength) => {

@@ -86,6 +86,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     const first = open.get(head.request);
     return (
       smallReservedTokens > 0 &&
+      bulk.pieces === 0 &&
       small.tokens < limits.minRunTokens &&
       first?.lane === small &&
       nowMs - first.admittedMs < limits.gatherMs
@@ -128,8 +129,19 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
       const bulkBefore = bulk.tokens;
       const budget = runBudget(limits, small.tokens + bulk.tokens, idleWorkers);
+      // Bulk rides along with small requests as far as that makes a run worth its cost, not until it is full.
+      const fillBudget = lanes[0] === small ? Math.min(budget, limits.minRunTokens) : budget;
       const { packing, cost } = limits;
-      const batch = { ...formBatch({ lanes, first: head.piece, budget, packing, cost }), wide };
+      const formation = {
+        lanes: [
+          { lane: lanes[0], budget },
+          { lane: lanes[1], budget: fillBudget },
+        ],
+        first: head.piece,
+        packing,
+        cost,
+      };
+      const batch = { ...formBatch(formation), wide };
       account(batch, bulkBefore);
       return batch;
     },
