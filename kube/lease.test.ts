@@ -119,6 +119,15 @@ describe('elector', () => {
     expect(leading).toEqual(['+a', '-a', '+b']);
   });
 
+  it('does not start to lead when it was stopped while it reached for the lease', async () => {
+    const { candidates, advance, leading, holder } = setUp('a');
+    const [a] = candidates as [(typeof candidates)[0]];
+    const done = a.start();
+    a.stop.abort();
+    await advance(1_000);
+    expect([await done, leading, holder()]).toEqual(['stopped', [], '']);
+  });
+
   it('keeps the lease while its last work drains', async () => {
     const { candidates, advance, holder } = setUp('a');
     const [{ elector, stop }] = candidates as [(typeof candidates)[0]];
@@ -198,7 +207,7 @@ describe('elector', () => {
         await advance(20_000);
         await Promise.all(runs);
       }),
-      { numRuns: 15 },
+      { numRuns: 40 },
     );
   });
 });

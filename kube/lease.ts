@@ -138,7 +138,6 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
     };
     const untilLost = (): (() => void) => clock.setTimeout(lose, renewedAt + renewDeadlineMs - clock.now());
     let cancel = untilLost();
-    if (signal.aborted) stop();
     signal.addEventListener('abort', stop);
     const leading = (async () => await lead(leadership.signal))().finally(() => ended.abort());
     // Awaited below, maybe long after it failed.
@@ -184,6 +183,10 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
       if (!(await acquire(signal))) return 'stopped';
       holding = true;
       log.info(fields, 'Lease acquired');
+      if (signal.aborted) {
+        await release();
+        return 'stopped';
+      }
       const end = await hold(lead, signal);
       if (end === 'lost') log.error(fields, 'Lease lost');
       return end;
