@@ -5,7 +5,7 @@ import { embeddingModel } from '../../tests/helpers/builders.ts';
 import { LABEL_CATALOG, resourceNameOf } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { parseCatalog } from './parse.ts';
-import { planCatalog } from './plan.ts';
+import { catalogManifests, planCatalog } from './plan.ts';
 
 const SETTINGS = { name: 'list', namespace: 'kubembed' };
 
@@ -60,7 +60,7 @@ describe('parseCatalog', () => {
 describe('planCatalog', () => {
   const stored = (manifest: unknown): EmbeddingModel => manifest as EmbeddingModel;
   const plan = (text: string, existing: readonly EmbeddingModel[]) =>
-    planCatalog(parseCatalog(text), existing, SETTINGS);
+    planCatalog(catalogManifests(parseCatalog(text), SETTINGS), existing, SETTINGS);
   const names = (list: readonly { readonly metadata: { readonly name: string } }[]) =>
     list.map(({ metadata }) => metadata.name);
 

@@ -25,11 +25,15 @@ const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: CatalogSettin
     spec,
   });
 
+/** What the list asks for, one EmbeddingModel per entry. Worth keeping while the list stays: it hashes each. */
+export const catalogManifests = ({ entries }: Catalog, settings: CatalogSettings): readonly EmbeddingModel[] =>
+  entries.map(({ spec }) => manifestOf(spec, settings));
+
 /**
  * A model that somebody wrote an EmbeddingModel of their own for is theirs: the catalog makes none beside it and withdraws its own.
  */
 export function planCatalog(
-  catalog: Catalog,
+  manifests: readonly EmbeddingModel[],
   existing: readonly EmbeddingModel[],
   settings: CatalogSettings,
 ): CatalogPlan {
@@ -41,10 +45,7 @@ export function planCatalog(
     foreign.filter(({ metadata }) => metadata.namespace === settings.namespace).map(({ metadata }) => metadata.name),
   );
   const ours = new Map(existing.filter(isOurs).map((model) => [model.metadata.name, model]));
-  const wanted = catalog.entries
-    .filter(({ spec }) => !taken.has(spec.model))
-    .map(({ spec }) => manifestOf(spec, settings))
-    .filter(({ metadata }) => !occupied.has(metadata.name));
+  const wanted = manifests.filter(({ spec, metadata }) => !taken.has(spec.model) && !occupied.has(metadata.name));
   const names = new Set(wanted.map(({ metadata }) => metadata.name));
   return {
     apply: wanted.filter((manifest) => {

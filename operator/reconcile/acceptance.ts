@@ -15,6 +15,7 @@ export interface ListedCatalog extends CatalogText {
 export interface Acceptance {
   readonly verdict: (key: string) => Verdict | undefined;
   readonly isAccepted: (model: EmbeddingModel) => boolean;
+  /** The same object while the list stays the same. */
   readonly listed: () => ListedCatalog | undefined;
   /** Calls back with the key of every model whose verdict changed. */
   readonly onChange: (changed: (key: string) => void) => void;

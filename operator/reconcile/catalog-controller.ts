@@ -2,7 +2,7 @@
 import { CATALOG_FIELD_MANAGER } from '../api/names.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
-import { planCatalog } from '../catalog/plan.ts';
+import { catalogManifests, planCatalog } from '../catalog/plan.ts';
 import type { CatalogSource } from '../catalog/source.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createController } from '../../kube/controller.ts';
@@ -11,7 +11,7 @@ import { isNotFound } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/key.ts';
 import type { ControllerMetrics } from '../../kube/metrics.ts';
 import type { Environment } from '../../kube/reflector.ts';
-import type { Acceptance } from './acceptance.ts';
+import type { Acceptance, ListedCatalog } from './acceptance.ts';
 import type { Caches } from './caches.ts';
 import type { Overlay } from './overlay.ts';
 
@@ -47,6 +47,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   const { client, caches, overlay, acceptance } = deps;
   const { store } = caches.models;
   let reported = '';
+  let made: { readonly listed: ListedCatalog; readonly manifests: readonly EmbeddingModel[] } | undefined;
 
   function reportFaults(context: RunContext): void {
     const listed = acceptance.listed();
@@ -56,15 +57,17 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       context.log.warn({ origin: listed.origin, line }, `Line ${line} of the list of supported models: ${message}`);
   }
 
+  function manifestsOf(listed: ListedCatalog): readonly EmbeddingModel[] {
+    if (made?.listed !== listed) made = { listed, manifests: catalogManifests(listed.catalog, listed) };
+    return made.manifests;
+  }
+
   /** The cache, with what was just written and not seen yet. */
-  function existing(namespace: string, names: readonly string[]): readonly EmbeddingModel[] {
-    const known = new Map<string, EmbeddingModel>();
-    const keys = [...store.list().map(keyOf), ...names.map((name) => ({ namespace, name }))];
-    for (const key of keys) {
-      const model = overlay.read(store, EMBEDDING_MODELS.kind, key);
-      if (model !== undefined) known.set(`${key.namespace}/${key.name}`, model);
-    }
-    return [...known.values()];
+  function existing(manifests: readonly EmbeddingModel[]): readonly EmbeddingModel[] {
+    const unseen = manifests.map(keyOf).filter((key) => store.get(key) === undefined);
+    return [...store.list().map(keyOf), ...unseen].flatMap(
+      (key) => overlay.read(store, EMBEDDING_MODELS.kind, key) ?? [],
+    );
   }
 
   async function prune(model: EmbeddingModel, signal: AbortSignal): Promise<void> {
@@ -83,9 +86,8 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     const listed = acceptance.listed();
     if (listed === undefined) return {};
     reportFaults(context);
-    const { catalog, name, namespace } = listed;
-    const blank = planCatalog(catalog, [], { name, namespace }).apply.map(({ metadata }) => metadata.name);
-    const plan = planCatalog(catalog, existing(namespace, blank), { name, namespace });
+    const manifests = manifestsOf(listed);
+    const plan = planCatalog(manifests, existing(manifests), listed);
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: listed.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await prune(model, signal));
