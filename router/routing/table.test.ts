@@ -140,6 +140,24 @@ describe('names', () => {
 });
 
 describe('conditions', () => {
+  it('hands a name on at once when the older resource goes, before the operator has said so', () => {
+    const older = resource({ name: 'older', model: 'org/m' });
+    const heir = resource({
+      name: 'heir',
+      model: 'org/m',
+      conditions: [condition('Accepted', 'False', 'AliasConflict')],
+    });
+    const unlisted = resource({
+      name: 'no',
+      model: 'org/n',
+      conditions: [condition('Accepted', 'False', 'NotInSupportedModels')],
+    });
+    expect(findModel(buildTable([heir, older], []), 'org/m')?.key).toBe('ns/older');
+    expect(buildTable([heir, older], []).byKey.has('ns/heir')).toBe(false);
+    expect(findModel(buildTable([heir, unlisted], []), 'org/m')?.key).toBe('ns/heir');
+    expect(findModel(buildTable([heir, unlisted], []), 'org/n')).toBeUndefined();
+  });
+
   it('tells a model that cannot come up from one that is on its way', () => {
     const fetched = condition('Fetched', 'False', 'RepositoryNotFound');
     const available = condition('Available', 'False', 'MinimumReplicasUnavailable');

@@ -99,6 +99,16 @@ const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<str
 const isServed = (model: EmbeddingModel): boolean =>
   model.metadata.deletionTimestamp === undefined && isTrue(model.status?.conditions ?? [], 'Accepted');
 
+/**
+ * Refused only because another held its names. When that other is gone the operator says so a moment later; a client that asks
+ * within the moment must not be told that the model does not exist.
+ */
+const isHeir = ({ metadata, status }: EmbeddingModel): boolean =>
+  metadata.deletionTimestamp === undefined &&
+  (status?.conditions ?? []).some(
+    ({ type, status: holds, reason }) => type === 'Accepted' && holds === 'False' && reason === 'AliasConflict',
+  );
+
 const serve = (
   resource: EmbeddingModel,
   endpoints: readonly RouteEndpoint[],
@@ -126,7 +136,9 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
   const byKey = new Map<string, ServedModel>();
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
-  for (const resource of models.filter(isServed).toSorted(byAge)) {
+  const heirs = models.filter(isHeir).toSorted(byAge);
+  for (const resource of [...models.filter(isServed).toSorted(byAge), ...heirs]) {
+    if (heirs.includes(resource) && servedNames(resource).some((name) => byName.has(name))) continue;
     const claimed = new Set(servedNames(resource).filter((name) => !byName.has(name)));
     const key = modelKey(resource);
     const served = serve(resource, [...(endpoints.get(key)?.values() ?? [])], [...claimed]);
