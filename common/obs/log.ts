@@ -44,7 +44,7 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
 
 function openStdout(): { target: DestinationStream; flush: () => void } {
   // Not synchronous: a reader that stops reading the pipe must not stop the event loop.
-  const target = pino.destination({ dest: 1, sync: false });
+  const target = pino.destination({ dest: 1, sync: false, minLength: 4096, periodicFlush: 200 });
   return { target, flush: () => target.flushSync() };
 }
 
