@@ -87,7 +87,7 @@ describe('an EmbeddingModel', () => {
     const references = await minilmReferences();
     const input = references.map(({ text }) => text);
     for (const name of [MINILM, 'text-embedding-3-small']) {
-      const request = JSON.stringify({ model: name, input, encoding_format: 'float' });
+      const request = { model: name, input, encoding_format: 'float' };
       const { status, body } = await cluster.inClient<Answer>('embed.mjs', `${ENDPOINT}/embeddings`, request);
       expect(status, JSON.stringify(body).slice(0, 500)).toBe(200);
       const distances = references.map(({ vector }, index) => distance(body.data[index]!.embedding, vector));
@@ -149,7 +149,8 @@ describe('what surrounds it', () => {
   });
 
   it('is scraped by Prometheus with the chart’s own configuration, all three processes', async () => {
-    const prometheus = await startPrometheus(cluster.kubeconfig);
+    const { items } = await cluster.get<{ items: Pod[] }>('pods', '-A');
+    const prometheus = await startPrometheus(items.filter(({ status }) => status?.phase === 'Running'));
     try {
       const targets = await eventually('healthy targets of operator, router and runtime', async () => {
         const found = await prometheus.targets();

@@ -53,7 +53,7 @@ const deletePod = async (...flags: readonly string[]): Promise<void> => {
 async function underLoad(action: () => Promise<void>): Promise<Load> {
   const inClient = ['exec', '-n', CLIENTS, 'client', '--'];
   await cluster.kubectl([...inClient, 'rm', '-f', '/tmp/stop']);
-  const request = JSON.stringify({ model: 'org/tiny', input: 'under load' });
+  const request = { model: 'org/tiny', input: 'under load' };
   const load = cluster.inClient<Load>('load.mjs', URL_OF_SERVICE, request);
   try {
     await action();

@@ -22,8 +22,8 @@ export interface Cluster {
   /** `kubectl get … -o json`. */
   readonly get: <T>(...args: readonly string[]) => Promise<T>;
   readonly apply: (...objects: readonly object[]) => Promise<void>;
-  /** Runs a script of tests/e2e/client in the client pod and returns what it printed, as JSON. */
-  readonly inClient: <T>(script: string, ...args: readonly string[]) => Promise<T>;
+  /** Runs a script of tests/e2e/client in the client pod, with a URL and a request body, and returns the JSON that it printed. */
+  readonly inClient: <T>(script: string, url: string, input: object) => Promise<T>;
   /** Takes it down, unless it was there before or KUBEMBED_E2E_KEEP is set. */
   readonly stop: () => Promise<void>;
 }
@@ -46,10 +46,12 @@ export async function startCluster(): Promise<Cluster> {
         objects.map((object) => JSON.stringify(object)).join('\n---\n'),
       );
     },
-    inClient: async (script, ...args) => {
-      const command = ['exec', '-i', '-n', CLIENTS, 'client', '--', '/usr/local/bin/node', '--input-type=module', '-'];
+    // The input goes by stdin: it may be longer than a command line.
+    inClient: async (script, url, input) => {
+      const code = await readFile(join(CLIENT_SCRIPTS, script), 'utf8');
+      const node = ['/usr/local/bin/node', '--input-type=module', '--eval', code, '--', url];
       return JSON.parse(
-        await kubectl([...command, ...args], await readFile(join(CLIENT_SCRIPTS, script), 'utf8')),
+        await kubectl(['exec', '-i', '-n', CLIENTS, 'client', '--', ...node], JSON.stringify(input)),
       ) as never;
     },
     stop: async () => {

@@ -1,10 +1,12 @@
-// A real Prometheus (Debian's package) that discovers a cluster's pods by the chart's own scrape configuration.
+// A real Prometheus that finds a cluster's pods by the chart's own scrape configuration. Debian builds its package without Kubernetes
+// discovery, so what that would find is handed over as a file of targets with the same labels; all relabelling is the chart's.
 import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse, stringify } from 'yaml';
+import type { Container, Pod } from '../../kube/resources.ts';
 import { CHART } from './helm.ts';
 
 const run = promisify(execFile);
@@ -42,16 +44,51 @@ interface ScrapeJob {
   readonly kubernetes_sd_configs: readonly object[];
 }
 
-export async function startPrometheus(kubeconfig: string): Promise<Prometheus> {
+const metaName = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_');
+
+/** Labels and annotations as Kubernetes discovery shows them, each with a second label that says it is there. */
+const metaOf = (kind: string, values: Readonly<Record<string, string>> = {}): [string, string][] =>
+  Object.entries(values).flatMap(([name, value]): [string, string][] => [
+    [`__meta_kubernetes_pod_${kind}_${metaName(name)}`, value],
+    [`__meta_kubernetes_pod_${kind}present_${metaName(name)}`, 'true'],
+  ]);
+
+/** What `role: pod` finds: one target for each port of each container, and one for a container without ports. */
+export function discoveredTargets(pods: readonly Pod[]): { targets: string[]; labels: Record<string, string> }[] {
+  return pods.flatMap(({ metadata, spec, status }) => {
+    const common = [
+      ['__meta_kubernetes_namespace', metadata.namespace ?? ''],
+      ['__meta_kubernetes_pod_name', metadata.name],
+      ...metaOf('label', metadata.labels),
+      ...metaOf('annotation', metadata.annotations),
+    ] as const;
+    const ip = status?.podIP ?? '';
+    return [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ ports }: Container) =>
+      (ports ?? [undefined]).map((port) => ({
+        targets: [port === undefined ? ip : `${ip}:${port.containerPort}`],
+        labels: Object.fromEntries([
+          ...common,
+          ...(port === undefined
+            ? []
+            : [['__meta_kubernetes_pod_container_port_number', String(port.containerPort)] as const]),
+        ]),
+      })),
+    );
+  });
+}
+
+export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus> {
   await requirePrometheus();
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-prometheus-'));
+  const found = join(folder, 'targets.json');
+  await writeFile(found, JSON.stringify(discoveredTargets(pods)));
   const jobs = parse(await readFile(join(CHART, 'files', 'prometheus-scrape.yaml'), 'utf8')) as ScrapeJob[];
-  const outside = jobs.map((job) => ({
+  const fromFile = jobs.map(({ kubernetes_sd_configs: _, ...job }) => ({
     ...job,
-    kubernetes_sd_configs: job.kubernetes_sd_configs.map((sd) => ({ ...sd, kubeconfig_file: kubeconfig })),
+    file_sd_configs: [{ files: [found] }],
   }));
   const config = join(folder, 'prometheus.yml');
-  await writeFile(config, stringify({ global: { scrape_interval: '1s' }, scrape_configs: outside }));
+  await writeFile(config, stringify({ global: { scrape_interval: '1s' }, scrape_configs: fromFile }));
   await run('promtool', ['check', 'config', config]);
   const flags = [`--config.file=${config}`, `--storage.tsdb.path=${folder}/data`, `--web.listen-address=${ADDRESS}`];
   const child = spawn('prometheus', flags, { stdio: 'ignore' });

@@ -1,9 +1,11 @@
-// Continuous load until /tmp/stop exists: argv is URL, then the request as JSON. Prints {answered, failures, pods}.
+// Continuous load until /tmp/stop exists: the URL is the argument, the request comes on stdin. Prints {answered, failed, failures}.
 // Half of the clients keep their connection, the others take a new one for each request.
 /* global AbortSignal */
 import { existsSync } from 'node:fs';
+import { text } from 'node:stream/consumers';
 
-const [url, request] = process.argv.slice(2);
+const [, url] = process.argv;
+const request = await text(process.stdin);
 const CLIENTS = 6;
 let answered = 0;
 const failures = [];
