@@ -1,28 +1,54 @@
 // What a command is, and what it may touch: streams, environment and arguments come in; an exit code goes out.
 import type { ParseArgsConfig } from 'node:util';
 import { parseArgs } from 'node:util';
+import { suggestion } from './suggest.ts';
 
 export interface CliIo {
   readonly write: (text: string) => void;
   readonly writeError: (text: string) => void;
   /** Lines of standard input. */
   readonly lines: () => AsyncIterable<string>;
+  /** Standard error goes to a person: progress may be drawn there. */
   readonly isTerminal: boolean;
+  readonly output: {
+    readonly isTerminal: boolean;
+    readonly colour: boolean;
+    /** Width in characters; Infinity when no terminal cuts lines. */
+    readonly columns: () => number;
+  };
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Monotonic milliseconds. */
   readonly now: () => number;
+  /** Milliseconds since the epoch. */
+  readonly date: () => number;
   readonly signal: AbortSignal;
 }
+
+export type Options = NonNullable<ParseArgsConfig['options']>;
 
 export interface Command {
   readonly summary: string;
   /** Printed by `--help`; the first line is the synopsis. */
   readonly usage: string;
-  /** Long options, for completion. */
-  readonly options: NonNullable<ParseArgsConfig['options']>;
+  readonly options: Options;
+  /** Values that an option or, under the empty name, an argument may take: for completion. */
+  readonly choices?: Readonly<Record<string, readonly string[]>>;
   readonly run: (args: readonly string[], io: CliIo) => Promise<number>;
 }
 
-/** The command line is wrong: told with the usage, exit code 2. */
+/** A command of commands. */
+export interface Group {
+  readonly summary: string;
+  readonly commands: Readonly<Record<string, Command>>;
+  /** Which one is meant when none is named. */
+  readonly preset?: string;
+}
+
+export type Commands = Readonly<Record<string, Command | Group>>;
+
+export const isGroup = (entry: Command | Group): entry is Group => 'commands' in entry;
+
+/** The command line is wrong: exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
@@ -30,6 +56,13 @@ export class UsageError extends Error {
 /** It cannot be done; the message says what to do about it. Exit code 1. */
 export class CommandError extends Error {
   override readonly name = 'CommandError';
+  /** A condition reason, where there is one. */
+  readonly reason: string | undefined;
+
+  constructor(message: string, reason?: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
 }
 
 export interface Parsed {
@@ -38,16 +71,28 @@ export interface Parsed {
   readonly flag: (option: string) => boolean;
   /** A whole number within bounds; `fallback` when absent. */
   readonly count: (option: string, fallback: number, min?: number) => number;
+  /** One of the words; undefined when absent. */
+  readonly choice: <T extends string>(option: string, words: readonly T[]) => T | undefined;
+}
+
+/** Node's own words are about its parser; these are about the command line. */
+function explain(error: unknown, options: Options): string {
+  const { code, message } = error as { code?: string; message: string };
+  const [, given = ''] = /'(-[^' ]*)/.exec(message) ?? [];
+  if (code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') {
+    return `There is no option ${given}.${suggestion(given.replace(/^-+/, ''), Object.keys(options), '--')}`;
+  }
+  return message.split('\n', 1)[0] ?? message;
 }
 
 /** @throws UsageError naming the option */
-export function parse(args: readonly string[], options: NonNullable<ParseArgsConfig['options']>): Parsed {
+export function parse(args: readonly string[], options: Options): Parsed {
   let values: Readonly<Record<string, unknown>>;
   let positionals: readonly string[];
   try {
     ({ values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true }));
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(explain(error, options));
   }
   const text = (option: string): string | undefined => {
     const value = values[option];
@@ -64,6 +109,12 @@ export function parse(args: readonly string[], options: NonNullable<ParseArgsCon
       if (!Number.isInteger(number) || number < min)
         throw new UsageError(`--${option}: expected a whole number from ${min}, got "${given}"`);
       return number;
+    },
+    choice(option, words) {
+      const given = text(option);
+      const found = words.find((word) => word === given);
+      if (given === undefined || found !== undefined) return found;
+      throw new UsageError(`--${option}: expected one of ${words.join(', ')}, got "${given}"`);
     },
   };
 }

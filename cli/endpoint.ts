@@ -37,19 +37,37 @@ export function endpointFrom(
 const headersOf = ({ key }: Endpoint): Record<string, string> =>
   key === undefined ? {} : { authorization: `Bearer ${key}` };
 
-async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
-  let response: Response;
+async function send(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
   try {
-    response = await fetch(`${endpoint.url}${path}`, init);
+    return await fetch(`${endpoint.url}${path}`, init);
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
     throw new CommandError(
       `No answer from ${endpoint.url}: is it running? Start one with "kubembed start", or give --endpoint.`,
+      undefined,
+      { cause: error },
     );
   }
-  if (response.ok) return response;
-  const body = await response.text();
-  throw new CommandError(`${endpoint.url} answered ${response.status}: ${messageOf(body)}`);
+}
+
+async function refuse(endpoint: Endpoint, response: Response): Promise<never> {
+  const message = messageOf(await response.text());
+  const hint = response.status === 401 ? ' Give --key, or set OPENAI_API_KEY.' : '';
+  throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${hint}`);
+}
+
+async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
+  const response = await send(endpoint, path, init);
+  return response.ok ? response : await refuse(endpoint, response);
+}
+
+/** Undefined when there is no such page, or it is none of ours. */
+export async function getJson<T>(endpoint: Endpoint, path: string, signal: AbortSignal): Promise<T | undefined> {
+  const response = await send(endpoint, path, { headers: headersOf(endpoint), signal });
+  if (response.status === 404) return undefined;
+  if (!response.ok) return await refuse(endpoint, response);
+  if (!(response.headers.get('content-type') ?? '').startsWith('application/json')) return undefined;
+  return (await response.json()) as T;
 }
 
 /** The message of an OpenAI error object, else the beginning of whatever came. */
@@ -97,12 +115,23 @@ export async function embed(
   };
 }
 
-/** Ids of the served models. */
-export async function listModels(endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> {
-  const response = await request(endpoint, '/v1/models', { headers: headersOf(endpoint), signal });
-  const { data } = (await response.json()) as { data: readonly { id: string }[] };
-  return data.map(({ id }) => id);
+/** What a router tells of a name it serves; other servers tell the id alone. */
+export interface ListedModel {
+  readonly id: string;
+  readonly root?: string;
+  readonly ready_endpoints?: number;
+  readonly problem?: string;
 }
+
+export async function readModels(endpoint: Endpoint, signal: AbortSignal): Promise<readonly ListedModel[]> {
+  const response = await request(endpoint, '/v1/models', { headers: headersOf(endpoint), signal });
+  const { data } = (await response.json()) as { data: readonly ListedModel[] };
+  return data;
+}
+
+/** Ids of the served models. */
+const listModels = async (endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> =>
+  (await readModels(endpoint, signal)).map(({ id }) => id);
 
 /** The model asked for, or the endpoint's only one. */
 export async function chooseModel(endpoint: Endpoint, asked: string | undefined, signal: AbortSignal): Promise<string> {

@@ -1,73 +1,67 @@
-// `kubembed models`: reads and edits the list of supported models, keeping comments, order and options of other lines.
-import { readFile, writeFile } from 'node:fs/promises';
+// `kubembed models`: the list of supported models, what one would take to serve, and the store they lie in.
+import { writeFile } from 'node:fs/promises';
 import { parseCatalog } from '../../operator/catalog/parse.ts';
-import { CommandError, parse, UsageError } from '../command.ts';
-import type { Command } from '../command.ts';
+import { parse, UsageError } from '../command.ts';
+import type { CliIo, Command, Group } from '../command.ts';
+import { FILE_OPTION, listFile, readList, withModel, withoutModel } from '../models/list-file.ts';
+import { checkCommand } from './models-check.ts';
+import { verifyCommand } from './models-verify.ts';
 
-const OPTIONS = { file: { type: 'string', short: 'f' }, json: { type: 'boolean' } } as const;
+const OPTIONS = { ...FILE_OPTION, json: { type: 'boolean' } } as const;
 
-async function readList(file: string): Promise<string> {
-  try {
-    return await readFile(file, 'utf8');
-  } catch {
-    throw new CommandError(`${file} cannot be read; name the list with --file.`);
-  }
-}
+const listCommand: Command = {
+  summary: 'List the supported models',
+  usage: `kubembed models list [--file supported_models.txt] [--json]
 
-/** The list with one more line; an id that is there already changes nothing. */
-export function withModel(text: string, line: string): string {
-  const catalog = parseCatalog(line);
-  const [fault] = catalog.faults;
-  const [entry] = catalog.entries;
-  if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
-  if (parseCatalog(text).models.has(entry.spec.model)) return text;
-  const end = text === '' || text.endsWith('\n') ? '' : '\n';
-  return `${text}${end}${line}\n`;
-}
-
-/** The list without every line of this model. */
-export function withoutModel(text: string, model: string): string {
-  const gone = new Set(
-    parseCatalog(text)
-      .entries.filter(({ spec }) => spec.model === model)
-      .map(({ line }) => line),
-  );
-  if (gone.size === 0) throw new CommandError(`${model} is not in the list.`);
-  return text
-    .split('\n')
-    .filter((_, index) => !gone.has(index + 1))
-    .join('\n');
-}
-
-export const modelsCommand: Command = {
-  summary: 'List, add or remove supported models',
-  usage: `kubembed models list|add|remove [ID [OPTION=VALUE …]] [--file supported_models.txt] [--json]
-
-  list             the ids, and lines that are wrong
-  add ID [k=v …]   appends a line; a running local mode follows at once
-  remove ID        takes its lines away`,
+Prints the ids; lines that are wrong go to standard error, and make the exit code 1.`,
   options: OPTIONS,
   async run(args, io) {
-    const { positionals, text, flag } = parse(args, OPTIONS);
-    const [action = 'list', ...words] = positionals;
-    const file = text('file') ?? io.env['KUBEMBED_SUPPORTED_MODELS'] ?? 'supported_models.txt';
-    const list = await readList(file);
-    if (action === 'list') {
-      const { entries, faults } = parseCatalog(list);
-      const ids = entries.map(({ spec }) => spec.model);
-      io.write(flag('json') ? `${JSON.stringify(ids)}\n` : ids.map((id) => `${id}\n`).join(''));
-      for (const { line, message } of faults) io.writeError(`${file}:${line}: ${message}\n`);
-      return faults.length === 0 ? 0 : 1;
-    }
-    const [id] = words;
-    if (id === undefined) throw new UsageError(`models ${action}: give a Hugging Face id`);
-    const edits: Readonly<Record<string, () => string>> = {
-      add: () => withModel(list, words.join(' ')),
-      remove: () => withoutModel(list, id),
-    };
-    const edit = Object.hasOwn(edits, action) ? edits[action] : undefined;
-    if (edit === undefined) throw new UsageError(`models: "${action}" is none of list, add, remove`);
-    await writeFile(file, edit());
-    return 0;
+    const { text, flag } = parse(args, OPTIONS);
+    const file = listFile(text, io.env);
+    const { entries, faults } = parseCatalog(await readList(file));
+    const ids = entries.map(({ spec }) => spec.model);
+    io.write(flag('json') ? `${JSON.stringify(ids)}\n` : ids.map((id) => `${id}\n`).join(''));
+    for (const { line, message } of faults) io.writeError(`${file}:${line}: ${message}\n`);
+    return faults.length === 0 ? 0 : 1;
   },
+};
+
+type Edit = (list: string, words: readonly string[]) => string;
+
+async function editList(args: readonly string[], io: CliIo, edit: Edit): Promise<number> {
+  const { positionals, text, flag } = parse(args, OPTIONS);
+  if (positionals.length === 0) throw new UsageError('Give a Hugging Face id.');
+  const file = listFile(text, io.env);
+  const before = await readList(file);
+  const after = edit(before, positionals);
+  const changed = after !== before;
+  if (changed) await writeFile(file, after);
+  const models = [...parseCatalog(after).models];
+  if (flag('json')) io.write(`${JSON.stringify({ file, changed, models })}\n`);
+  else io.writeError(`${changed ? 'Changed' : 'Nothing to change in'} ${file}: ${models.length} models.\n`);
+  return 0;
+}
+
+const addCommand: Command = {
+  summary: 'Add a model to the list',
+  usage: `kubembed models add ID [OPTION=VALUE …] [--file supported_models.txt] [--json]
+
+Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=cls alias=text-embedding-3-small". A running local mode follows at once.`,
+  options: OPTIONS,
+  run: async (args, io) => await editList(args, io, (list, words) => withModel(list, words.join(' '))),
+};
+
+const removeCommand: Command = {
+  summary: 'Remove models from the list',
+  usage: `kubembed models remove ID … [--file supported_models.txt] [--json]
+
+Takes their lines away; everything else in the file stays as it is.`,
+  options: OPTIONS,
+  run: async (args, io) => await editList(args, io, (list, ids) => ids.reduce(withoutModel, list)),
+};
+
+export const modelsGroup: Group = {
+  summary: 'List, edit, check and verify models',
+  commands: { list: listCommand, add: addCommand, remove: removeCommand, check: checkCommand, verify: verifyCommand },
+  preset: 'list',
 };

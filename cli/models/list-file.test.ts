@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { withModel, withoutModel } from './models.ts';
+import { withModel, withoutModel } from './list-file.ts';
 
-describe('models', () => {
+describe('the list of supported models', () => {
   it('adds a line once, whatever the end of the file', () => {
     expect(withModel('a/b', 'c/d')).toBe('a/b\nc/d\n');
     expect(withModel('a/b\n', 'a/b')).toBe('a/b\n');

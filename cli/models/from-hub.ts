@@ -1,0 +1,148 @@
+// A repository as the hub shows it: the listing, small files, and the first bytes of the weights, which name every tensor.
+import { DESCRIBING_FILES, moduleConfigPaths } from '../../runtime/model/describe.ts';
+import type { HubOptions } from '../../runtime/model/fetch-types.ts';
+import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../../runtime/model/files.ts';
+import type { TensorEntry } from '../../runtime/model/graph/types.ts';
+import { asUnreachable, describeFile, filePath, listRevision, refusal } from '../../runtime/model/hub.ts';
+import type { Asked, Listing } from '../../runtime/model/hub.ts';
+import {
+  createHubHttp,
+  DEFAULT_TIMEOUTS,
+  discardBody,
+  readBody,
+  refuseTransient,
+} from '../../runtime/model/hub-http.ts';
+import type { HubHttp } from '../../runtime/model/hub-http.ts';
+import { retrying } from '../../runtime/model/hub-retry.ts';
+import type { RetryContext } from '../../runtime/model/hub-retry.ts';
+import { ModelError } from '../../runtime/model/errors.ts';
+import { parseHeader } from '../../runtime/model/safetensors.ts';
+import { checkModelId, checkRevision } from '../../runtime/model/store-paths.ts';
+import { PROMPTS_FILE } from './repository.ts';
+import type { Repository } from './repository.ts';
+
+const JSON_LIMIT = 64 << 20;
+/** Enough for the header of most models, and nothing next to their weights. */
+const FIRST_BYTES = 128 << 10;
+const HEADER_LIMIT = 32 << 20;
+const LENGTH_BYTES = 8;
+
+interface Visit {
+  readonly hub: HubHttp;
+  readonly asked: Asked;
+  readonly listing: Listing;
+  readonly retry: RetryContext;
+}
+
+async function readPart({ hub, asked, retry }: Visit, name: string, range?: string): Promise<Buffer | undefined> {
+  const { signal } = retry;
+  const once = async (): Promise<Buffer | undefined> => {
+    const headers = range === undefined ? {} : { headers: { range: `bytes=${range}` } };
+    const response = await hub.send(filePath(asked.modelId, asked.revision, name), { signal, ...headers });
+    refuseTransient(response, Date.now());
+    if (response.status >= 400) {
+      discardBody(response);
+      throw refusal(response, asked, hub);
+    }
+    // The whole file instead of its beginning: that would be the weights.
+    if (range !== undefined && response.status !== 206) {
+      discardBody(response);
+      return undefined;
+    }
+    return await readBody(response, JSON_LIMIT, signal);
+  };
+  try {
+    return await retrying(retry, name, once);
+  } catch (error) {
+    throw asUnreachable(error, asked.modelId, hub);
+  }
+}
+
+async function readJson(visit: Visit, name: string): Promise<readonly (readonly [string, unknown])[]> {
+  if (!visit.listing.names.includes(name)) return [];
+  const bytes = await readPart(visit, name);
+  try {
+    return [[name, JSON.parse((bytes ?? Buffer.alloc(0)).toString('utf8')) as unknown]];
+  } catch (cause) {
+    throw new ModelError('UnsupportedFiles', `${name} is not valid JSON`, { cause });
+  }
+}
+
+const sizeOf = async ({ hub, asked, listing, retry }: Visit, name: string): Promise<number> =>
+  (listing.known.get(name) ?? (await describeFile(hub, asked, name, retry))).size;
+
+async function readHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
+  const size = await sizeOf(visit, name);
+  const start = await readPart(visit, name, `0-${Math.min(size, FIRST_BYTES) - 1}`);
+  if (start === undefined || start.byteLength < LENGTH_BYTES) return undefined;
+  const length = Number(start.readBigUInt64LE(0));
+  if (length > HEADER_LIMIT) return undefined;
+  const end = LENGTH_BYTES + length;
+  const header =
+    end <= start.byteLength
+      ? start.subarray(LENGTH_BYTES, end)
+      : await readPart(visit, name, `${LENGTH_BYTES}-${end - 1}`);
+  return header && parseHeader(header, name, size);
+}
+
+const MODULE_WEIGHTS = /^\d+_[A-Za-z0-9]+\/model\.safetensors$/;
+
+async function readTensors(visit: Visit): Promise<Map<string, TensorEntry> | undefined> {
+  const { names } = visit.listing;
+  if (!offeredWeights(names).safetensors) return undefined;
+  const wanted = weightFiles(names, 'safetensors');
+  const [[, index] = []] = wanted.includes(SAFETENSORS_INDEX) ? await readJson(visit, SAFETENSORS_INDEX) : [];
+  const weights = index === undefined ? wanted : shardsOf(index);
+  const tensors = new Map<string, TensorEntry>();
+  for (const name of [...weights, ...names.filter((one) => MODULE_WEIGHTS.test(one))]) {
+    const header = await readHeader(visit, name);
+    if (header === undefined) return undefined;
+    const folder = name.includes('/') ? name.slice(0, name.lastIndexOf('/') + 1) : '';
+    for (const [tensor, entry] of header) tensors.set(folder + tensor, entry);
+  }
+  return tensors;
+}
+
+const weightNames = (names: readonly string[]): readonly string[] => [
+  ...weightFiles(names, 'safetensors'),
+  ...weightFiles(names, 'onnx'),
+];
+
+async function visitRepository(visit: Visit): Promise<Repository> {
+  const { listing, asked } = visit;
+  const plain = await Promise.all([...DESCRIBING_FILES, PROMPTS_FILE].map((name) => readJson(visit, name)));
+  const known = new Map(plain.flat());
+  const modules = await Promise.all(moduleConfigPaths(known.get('modules.json')).map((name) => readJson(visit, name)));
+  const files = new Map(listing.names.map((name) => [name, listing.known.get(name)?.size]));
+  for (const name of weightNames(listing.names)) files.set(name, await sizeOf(visit, name));
+  const tensors = await readTensors(visit);
+  return {
+    modelId: asked.modelId,
+    source: 'hub',
+    revision: listing.sha,
+    files,
+    json: new Map([...known, ...modules.flat()]),
+    ...(tensors && { tensors }),
+  };
+}
+
+/** @throws ModelError, GraphError */
+export async function repositoryOnHub(asked: Asked, options: HubOptions, signal: AbortSignal): Promise<Repository> {
+  checkModelId(asked.modelId);
+  checkRevision(asked.revision);
+  const hub = createHubHttp(options);
+  const timeouts = { ...DEFAULT_TIMEOUTS, attempts: 2, maxBackoffMs: 2000 };
+  const retry: RetryContext = {
+    timeouts,
+    unreachableAttempts: 1,
+    signal,
+    random: Math.random,
+    onEvent: () => undefined,
+  };
+  try {
+    const listing = await listRevision(hub, asked, retry);
+    return await visitRepository({ hub, asked: { ...asked, revision: listing.sha }, listing, retry });
+  } finally {
+    await hub.close();
+  }
+}
