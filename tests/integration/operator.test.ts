@@ -1,4 +1,6 @@
 // The CRD, the admission policy and the operator against a real API server.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findCondition } from '../../operator/api/conditions.ts';
@@ -10,6 +12,7 @@ import { ApiError, isNotFound } from '../../kube/errors.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
+  LEASES,
   PERSISTENT_VOLUME_CLAIMS,
   SERVICES,
   SERVICE_ACCOUNTS,
@@ -360,5 +363,46 @@ describe('the operator', () => {
     await vi.waitFor(() => expect(two.leading()).toBe(true), patient);
     await applyCatalog('org/a\norg/z\n');
     await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--z')).toBeDefined(), patient);
+  });
+
+  test('as a process: ready, measured, and gone with its lease given back', async () => {
+    await applyCatalog('org/a\n');
+    const main = new URL('../../operator/main.ts', import.meta.url).pathname;
+    const child = spawn(process.execPath, [main], {
+      env: {
+        PATH: process.env['PATH'],
+        KUBECONFIG: plane.kubeconfig,
+        KUBEMBED_NAMESPACE: NAMESPACE,
+        KUBEMBED_HOST: '127.0.0.1',
+        KUBEMBED_PORT: '0',
+        KUBEMBED_IDENTITY: 'process',
+        KUBEMBED_LEASE_NAME: 'process',
+      },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const ended = once(child, 'exit');
+    try {
+      let output = '';
+      child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+      const url = await vi.waitFor(() => {
+        const found = /"url":"([^"]+)"/.exec(output)?.[1];
+        expect(found).toBeDefined();
+        return found!;
+      }, patient);
+      expect((await fetch(`${url}/healthz`)).status).toBe(200);
+      await vi.waitFor(async () => expect((await fetch(`${url}/readyz`)).status).toBe(200), patient);
+      await vi.waitFor(async () => {
+        const page = await (await fetch(`${url}/metrics`)).text();
+        expect(page).toContain('kubembed_operator_leader 1');
+        expect(page).toMatch(/kubembed_api_requests_total\{method="GET",code="200"\} \d+/);
+        expect(page).toMatch(/controller_reconcile_total\{controller="embeddingmodel",result="success"\} \d+/);
+        expect(page).toMatch(/workqueue_adds_total\{name="catalog"\} \d+/);
+      }, patient);
+      child.kill('SIGTERM');
+      expect(await ended).toEqual([0, null]);
+      expect((await find(LEASES, NAMESPACE, 'process'))?.spec?.holderIdentity ?? '').toBe('');
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 });
