@@ -2,15 +2,24 @@
 // The npm bin: runs cli/main.ts on the Node version that the package brings, whatever Node started this file.
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureInstalled } from '../tools/setup.mjs';
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url));
-// In a fresh clone the dependencies are not there yet.
-if (existsSync(new URL('../package-lock.json', import.meta.url))) {
+const require = createRequire(import.meta.url);
+
+const isInstalled = () => {
+  try {
+    return require.resolve('node/package.json') !== '';
+  } catch {
+    return false;
+  }
+};
+
+// A fresh clone has no dependencies yet. Those that are there are left alone: other processes may be using them.
+if (!isInstalled()) {
   try {
     ensureInstalled();
   } catch (error) {
@@ -18,7 +27,6 @@ if (existsSync(new URL('../package-lock.json', import.meta.url))) {
     process.exit(1);
   }
 }
-const require = createRequire(import.meta.url);
 const major = Number(process.versions.node.split('.')[0]);
 const node = major >= 24 ? process.execPath : join(dirname(require.resolve('node/package.json')), 'bin', 'node');
 
