@@ -29,6 +29,8 @@ export interface LocalOptions {
   /** Folder of the model store. */
   readonly modelStore: string;
   readonly log: Logger;
+  /** Stands between the processes and the API store; tests make outages with it. */
+  readonly through?: (client: KubeClient) => KubeClient;
 }
 
 export interface RunningLocal {
@@ -95,7 +97,7 @@ function operatorConfig({ environment }: LocalConfig) {
   });
 }
 
-export async function startLocal({ config, modelStore, log }: LocalOptions): Promise<RunningLocal> {
+export async function startLocal({ config, modelStore, log, through }: LocalOptions): Promise<RunningLocal> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const warn = (message: string): void => log.warn(message);
@@ -120,8 +122,9 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
   const suffix = (): string => randomBytes(4).toString('hex').slice(0, 5);
   const controllers = runControllers({ client, kubelet, suffix, warn }, signal);
 
+  const reached = through?.(client) ?? client;
   const router = await startRouter({
-    client,
+    client: reached,
     config: readRouterConfig({
       ...pick(config.environment, (name) => name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_')),
       KUBEMBED_HOST: config.host,
@@ -145,7 +148,7 @@ export async function startLocal({ config, modelStore, log }: LocalOptions): Pro
   );
   await Promise.all([catalog.loaded, models.loaded]);
   const operator = await startOperator({
-    client,
+    client: reached,
     config: operatorConfig(config),
     log,
     clock: systemClock,

@@ -39,8 +39,8 @@ export async function startChild({ args, env, logFile }: ChildSpec): Promise<Chi
     stdio: ['ignore', log.fd, log.fd, 'ipc'],
   });
   const exited = new Promise<number>((resolve) => {
-    child.once('error', () => {
-      resolve(127);
+    child.once('error', (error) => {
+      void log.appendFile(`${String(error)}\n`).finally(() => resolve(127));
     });
     child.once('exit', (code, signal) => {
       resolve(code ?? SIGNAL_EXIT[signal ?? ''] ?? 128);
