@@ -1,7 +1,8 @@
-// `npm run chart:sync`: copies into the chart what it has from elsewhere (CRD, list of supported models, README). `--check` only compares.
+// `npm run chart:sync`: makes what the chart has from elsewhere (CRD, list of supported models, dashboard, README). `--check` only compares.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { format, resolveConfig } from 'prettier';
+import { dashboard } from '../dashboard/grafana.ts';
 import { renderReadme } from './readme.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -14,6 +15,7 @@ async function formatted(markdown: string): Promise<string> {
 const GENERATED: Readonly<Record<string, () => string | Promise<string>>> = {
   'charts/kubembed/files/supported_models.txt': () => read('supported_models.txt'),
   'charts/kubembed/files/crds/embeddingmodels.yaml': () => read('crds/embeddingmodels.yaml'),
+  'charts/kubembed/dashboards/kubembed.json': () => `${JSON.stringify(dashboard(), undefined, 1)}\n`,
   'charts/kubembed/README.md': () =>
     formatted(renderReadme(read('tools/chart/introduction.md'), read('charts/kubembed/values.yaml'))),
 };

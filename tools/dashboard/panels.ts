@@ -1,0 +1,299 @@
+// The dashboard's rows and panels, as a table of titles, units and queries.
+import { ofModels, operators, ours, quantile, rate, ratio, router, runtime, sumBy } from './queries.ts';
+
+export interface Query {
+  readonly expr: string;
+  readonly legend: string;
+}
+
+export interface Panel {
+  readonly title: string;
+  readonly description: string;
+  readonly kind: 'timeseries' | 'stat' | 'table';
+  readonly unit: string;
+  readonly queries: readonly Query[];
+  readonly stacked?: true;
+}
+
+export interface Row {
+  readonly title: string;
+  readonly panels: readonly Panel[];
+}
+
+const query = (legend: string, expr: string): Query => ({ legend, expr });
+const chart = (title: string, unit: string, description: string, ...queries: readonly Query[]): Panel => ({
+  ...{ title, unit, description, queries },
+  kind: 'timeseries',
+});
+const stacked = (...of: Parameters<typeof chart>): Panel => ({ ...chart(...of), stacked: true });
+const stat = (title: string, unit: string, description: string, expr: string): Panel => ({
+  ...{ title, unit, description, queries: [query('', expr)] },
+  kind: 'stat',
+});
+const percentiles = (bucket: string): readonly Query[] =>
+  [0.5, 0.95, 0.99].map((q) => query(`p${q * 100}`, quantile(q, bucket)));
+
+const requests = (more = ''): string => sumBy('', rate(router('requests_total', more)));
+const READY = 'condition="Ready"';
+
+const overview: Row = {
+  title: 'Overview',
+  panels: [
+    stat('Requests', 'reqps', 'Embedding requests a second, over all routers.', requests()),
+    stat(
+      'Server errors',
+      'percentunit',
+      'Share of requests answered 5xx.',
+      `(${requests('code=~"5.."')} or vector(0)) / (${requests()} > 0)`,
+    ),
+    stat(
+      'p95 latency',
+      's',
+      'Of whole requests, holds included.',
+      quantile(0.95, router('request_duration_seconds_bucket')),
+    ),
+    stat('Tokens', 'short', 'Tokens a second, as the runtimes report them.', sumBy('', rate(router('tokens_total')))),
+    stat('Models ready', 'short', 'Awake or asleep.', `sum(${ofModels('kubembed_model_condition', READY)})`),
+    stat(
+      'Models not ready',
+      'short',
+      'Ready is False; the reason is in `kubectl get embeddingmodels`.',
+      `count(${ofModels('kubembed_model_condition', READY)} == 0) or vector(0)`,
+    ),
+  ],
+};
+
+const traffic: Row = {
+  title: 'Requests',
+  panels: [
+    stacked(
+      'Requests by status',
+      'reqps',
+      'By HTTP status code. 499: the client went away first.',
+      query('{{code}}', sumBy('code', rate(router('requests_total')))),
+    ),
+    stacked(
+      'Errors by reason',
+      'reqps',
+      '`upstream_*` are answers of a runtime.',
+      query('{{reason}}', sumBy('reason', rate(router('errors_total')))),
+    ),
+    chart(
+      'Latency',
+      's',
+      'From request to answer, holds included.',
+      ...percentiles(router('request_duration_seconds_bucket')),
+    ),
+    chart(
+      'Latency of endpoints',
+      's',
+      'From sending to the answer of an endpoint: what the router does not add.',
+      ...percentiles(router('upstream_seconds_bucket')),
+    ),
+    stacked('Tokens by model', 'short', 'A second.', query('{{model}}', sumBy('model', rate(router('tokens_total'))))),
+    stacked('Inputs by model', 'short', 'A second.', query('{{model}}', sumBy('model', rate(router('inputs_total'))))),
+    chart(
+      'In flight and held',
+      'short',
+      'Held requests wait for an endpoint.',
+      query('in flight {{model}}', sumBy('model', router('in_flight_requests'))),
+      query('held {{model}}', sumBy('model', router('held_requests'))),
+    ),
+    chart(
+      'Cache and splits',
+      'short',
+      'Inputs looked up by result, and requests split over several endpoints; a second.',
+      query('cache {{result}}', sumBy('result', rate(router('cache_inputs_total')))),
+      query('splits', sumBy('', rate(router('splits_total')))),
+    ),
+  ],
+};
+
+const waking: Row = {
+  title: 'Cold starts and faults',
+  panels: [
+    chart(
+      'Cold starts',
+      's',
+      'From the wake-up call to the first endpoint.',
+      query('p50 {{model}}', quantile(0.5, router('cold_start_seconds_bucket'), 'model')),
+      query('p95 {{model}}', quantile(0.95, router('cold_start_seconds_bucket'), 'model')),
+    ),
+    chart('Hold times', 's', 'How long held requests waited.', ...percentiles(router('hold_seconds_bucket'))),
+    chart(
+      'Wake-ups',
+      'short',
+      'Wake-up calls for models without an endpoint; a second.',
+      query('{{model}}', sumBy('model', rate(router('activations_total')))),
+    ),
+    chart(
+      'Retries',
+      'short',
+      'Attempts repeated on another endpoint, by reason; a second.',
+      query('{{reason}}', sumBy('reason', rate(router('retries_total')))),
+    ),
+    chart(
+      'Ejections',
+      'short',
+      'Endpoints taken out of use for failing; a second.',
+      query('{{model}}', sumBy('model', rate(router('ejections_total')))),
+    ),
+    chart(
+      'Endpoints',
+      'short',
+      'In the routing table; routers judge for themselves, this is the worst view.',
+      query('usable {{model}}', `min by (model) (${router('endpoints', 'state="usable"')})`),
+      query('ejected {{model}}', `max by (model) (${router('endpoints', 'state="ejected"')})`),
+    ),
+  ],
+};
+
+const BY_POD = 'namespace, model, pod';
+const POD = '{{model}} {{pod}}';
+const padded = sumBy(BY_POD, rate(runtime('padded_tokens_total')));
+const computed = sumBy(BY_POD, rate(runtime('computed_tokens_total')));
+
+const runtimes: Row = {
+  title: 'Runtimes',
+  panels: [
+    chart('Queue', 'short', 'Tokens that wait for a compute thread.', query(POD, runtime('queue_tokens'))),
+    chart(
+      'Queue in time',
+      's',
+      'How long the queue takes at the measured capacity.',
+      query(POD, ratio(runtime('queue_tokens'), runtime('capacity_tokens_per_second'))),
+    ),
+    chart(
+      'Capacity',
+      'short',
+      'Tokens a second when busy, as measured; 0 until known.',
+      query(POD, runtime('capacity_tokens_per_second')),
+    ),
+    chart(
+      'Load',
+      'percentunit',
+      'Tokens computed by capacity.',
+      query(POD, ratio(computed, sumBy(BY_POD, runtime('capacity_tokens_per_second')))),
+    ),
+    chart(
+      'Padding',
+      'percentunit',
+      'Share of computed positions that held padding.',
+      query(POD, ratio(padded, `(${padded} + ${computed})`)),
+    ),
+    chart(
+      'Batch size',
+      'short',
+      'Tokens of the mean inference run.',
+      query(POD, ratio(computed, sumBy(BY_POD, rate(runtime('batches_total'))))),
+    ),
+    chart(
+      'Stages',
+      's',
+      'p95 of each stage of a request.',
+      query('{{stage}}', quantile(0.95, runtime('stage_duration_seconds_bucket'), 'stage')),
+    ),
+    chart(
+      'Truncated inputs',
+      'percentunit',
+      "Share of inputs that were cut to the model's limit.",
+      query(
+        '{{model}}',
+        ratio(
+          sumBy('namespace, model', rate(runtime('truncated_inputs_total'))),
+          sumBy('namespace, model', rate(runtime('inputs_total'))),
+        ),
+      ),
+    ),
+    chart(
+      'Worker restarts',
+      'short',
+      'Compute threads started again, in all.',
+      query(POD, runtime('worker_restarts_total')),
+    ),
+    {
+      title: 'Models served',
+      unit: 'short',
+      kind: 'table',
+      description: 'What each replica serves, and how.',
+      queries: [query('', 'kubembed_runtime_model_info')],
+    },
+  ],
+};
+
+const operator: Row = {
+  title: 'Operator',
+  panels: [
+    chart(
+      'Replicas',
+      'short',
+      'Asked for, and serving.',
+      query('desired {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_desired')),
+      query('ready {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_ready')),
+    ),
+    chart(
+      'Scale decisions',
+      'short',
+      'By direction; a second.',
+      query('{{direction}}', sumBy('direction', rate('kubembed_scale_decisions_total'))),
+    ),
+    chart(
+      'Reconciles',
+      'short',
+      'Runs of the controllers by result; a second.',
+      query('{{controller}} {{result}}', sumBy('controller, result', operators(rate('controller_reconcile_total')))),
+    ),
+    chart(
+      'Reconcile time',
+      's',
+      'p95 of one run.',
+      query(
+        '{{controller}}',
+        `histogram_quantile(0.95, ${sumBy('le, controller', operators(rate('controller_reconcile_time_seconds_bucket')))})`,
+      ),
+    ),
+    chart('Work queues', 'short', 'Keys that wait.', query('{{name}}', sumBy('name', operators('workqueue_depth')))),
+    chart(
+      'API calls',
+      'reqps',
+      'To the Kubernetes API server; code 0 is no answer.',
+      query('{{method}} {{code}}', sumBy('method, code', rate('kubembed_api_requests_total'))),
+    ),
+    chart(
+      'API latency',
+      's',
+      'p95 of calls to the Kubernetes API server.',
+      query('{{method}}', quantile(0.95, 'kubembed_api_request_duration_seconds_bucket', 'method')),
+    ),
+    chart(
+      'Leaders and routers',
+      'short',
+      'One leader is right. While a router is unreachable nothing is scaled down.',
+      query('leaders', 'sum(kubembed_operator_leader)'),
+      query('routers', 'max(kubembed_operator_routers)'),
+      query('routers unreachable', 'max(kubembed_operator_routers_unreachable)'),
+    ),
+  ],
+};
+
+const processes: Row = {
+  title: 'Processes',
+  panels: [
+    chart(
+      'Event loop delay',
+      's',
+      'p99. Above some 50 ms every request of the process feels it.',
+      query('{{pod}}', ours('nodejs_eventloop_lag_p99_seconds')),
+    ),
+    chart('CPU', 'short', 'Cores in use.', query('{{pod}}', ours(rate('process_cpu_seconds_total')))),
+    chart('Memory', 'bytes', 'Resident.', query('{{pod}}', ours('process_resident_memory_bytes'))),
+    chart(
+      'Garbage collection',
+      'percentunit',
+      'Share of time spent in it.',
+      query('{{pod}}', `sum by (pod) (${ours(rate('nodejs_gc_duration_seconds_sum'))})`),
+    ),
+  ],
+};
+
+export const ROWS: readonly Row[] = [overview, traffic, waking, runtimes, operator, processes];
