@@ -92,10 +92,10 @@ export async function drive(target: Target, load: Load, beside?: () => Promise<v
     over = true;
     // What is in flight is waited for, because its share inside the window counts.
     await Promise.all(clients);
-    const latenciesMs = done
-      .filter(({ endMs }) => endMs > fromMs && endMs <= toMs)
-      .map(({ startMs, endMs }) => endMs - startMs)
-      .toSorted((a, b) => a - b);
+    const inside = done.filter(({ endMs }) => endMs > fromMs && endMs <= toMs);
+    // Of requests that take longer than a window perhaps none ends in it; those under way then speak for it.
+    const seen = inside.length > 0 ? inside : done.filter(({ startMs, endMs }) => startMs < toMs && endMs > fromMs);
+    const latenciesMs = seen.map(({ startMs, endMs }) => endMs - startMs).toSorted((a, b) => a - b);
     return { usage, tokens: tokensWithin(done, fromMs, toMs), latenciesMs, errors: failed };
   } finally {
     over = true;

@@ -10,6 +10,7 @@ import type { Peer } from './peer.ts';
 import { missingOnnx, missingVenv, onnxFolder, peerScript, venvPython } from './venv.ts';
 
 const RUNTIME = fileURLToPath(new URL('../../runtime/main.ts', import.meta.url));
+const TRANSFORMERS_JS = fileURLToPath(new URL('../peers/transformersjs.ts', import.meta.url));
 const OFFLINE = { HF_HUB_OFFLINE: '1' } as const;
 
 const available = (): undefined => undefined;
@@ -80,7 +81,7 @@ const transformersJs: ServerKind = {
   mostInputs: 32,
   command: (_context, port) => ({
     file: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', peerScript('transformersjs.ts'), onnxFolder, String(port)],
+    args: ['--disable-warning=ExperimentalWarning', TRANSFORMERS_JS, onnxFolder, String(port)],
   }),
 };
 

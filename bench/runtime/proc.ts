@@ -42,13 +42,11 @@ export function cpuSeconds(root: number): number {
   return ticks / TICKS_PER_SECOND;
 }
 
-const statusMb = (root: number, name: 'VmHWM' | 'VmRSS'): number =>
+/** The high-water marks of the tree, added up. */
+export const peakRssMb = (root: number): number =>
   processTree(root)
-    .map((pid) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024)
+    .map((pid) => Number(/VmHWM:\s+(\d+)/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024)
     .reduce((sum, megabytes) => sum + megabytes, 0);
-
-export const peakRssMb = (root: number): number => statusMb(root, 'VmHWM');
-export const rssMb = (root: number): number => statusMb(root, 'VmRSS');
 
 /** Seconds in which the machine's cores did anything, or were taken away by the hypervisor. */
 export function busySeconds(): number {
