@@ -61,7 +61,7 @@ async function start(workers: number) {
   const pool = await createPool(
     Array.from({ length: workers }, () => setup()),
     { onIdle: () => idled(), onCrash: (error, delayMs) => crashes.push({ error, delayMs }) },
-    url,
+    { url },
   );
   pools.push(pool);
   const nextIdle = () => new Promise<void>((resolve) => (idled = resolve));
@@ -122,7 +122,7 @@ describe('pool', () => {
 
   it('refuses to start when a worker cannot, with its reason', async () => {
     const events = { onIdle: () => undefined, onCrash: () => undefined };
-    await expect(createPool([setup(), setup(99)], events, url)).rejects.toMatchObject({
+    await expect(createPool([setup(), setup(99)], events, { url })).rejects.toMatchObject({
       name: 'EngineStartError',
       reason: 'InsufficientMemory',
     });

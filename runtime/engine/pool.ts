@@ -29,7 +29,7 @@ interface Job {
 }
 
 interface Slot {
-  readonly setup: WorkerSetup;
+  setup: WorkerSetup;
   worker: Worker | undefined;
   ready: boolean;
   job: Job | undefined;
@@ -40,6 +40,13 @@ interface Slot {
   inside: boolean;
   /** Called when it comes out. */
   onOutside: (() => void) | undefined;
+}
+
+export interface PoolOptions {
+  /** For tests: what the threads run. */
+  readonly url?: URL;
+  /** What replacements are made from; default: the same. */
+  readonly again?: readonly WorkerSetup[];
 }
 
 const FIRST_BACKOFF_MS = 100;
@@ -60,7 +67,7 @@ const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
 export async function createPool(
   setups: readonly WorkerSetup[],
   events: PoolEvents,
-  url: URL = workerUrl,
+  { url = workerUrl, again = setups }: PoolOptions = {},
 ): Promise<Pool> {
   const slots = setups.map((setup): Slot => ({
     setup,
@@ -118,6 +125,7 @@ export async function createPool(
       worker.on('message', (reply: WorkerReply) => {
         if (reply.kind === 'ready') {
           slot.ready = true;
+          slot.setup = again[slots.indexOf(slot)] ?? slot.setup;
           ({ dimensions } = reply);
           comeOut(slot);
           resolve();
@@ -149,7 +157,11 @@ export async function createPool(
   }
 
   try {
-    await Promise.all(slots.map(start));
+    const [first, ...others] = slots;
+    // What the first one prepares, the others load.
+    if (first?.setup.prepareIn !== undefined) await start(first);
+    else others.push(...slots.slice(0, 1));
+    await Promise.all(others.map(start));
   } catch (error) {
     await close();
     throw error;

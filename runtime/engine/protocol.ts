@@ -20,12 +20,25 @@ export interface FileSource {
   readonly pooling: 'mean' | 'cls';
 }
 
-export type ModelSource = GraphSource | FileSource;
+/**
+ * A graph whose weights a session has written out as its kernels want them. Sessions that map this file share its pages; a
+ * session made from the graph itself holds a copy of its own.
+ */
+export interface PreparedSource {
+  readonly kind: 'prepared';
+  readonly path: string;
+  readonly outputName: string;
+  readonly plan: FeedPlan;
+}
+
+export type ModelSource = GraphSource | PreparedSource | FileSource;
 
 export interface WorkerSetup {
   readonly device: Device;
   readonly threads: number;
   readonly model: ModelSource;
+  /** Folder to write the prepared model to, for this worker and the others to load. */
+  readonly prepareIn?: string;
   /** Threads of a second session for texts that are alone. */
   readonly wideThreads?: number;
 }

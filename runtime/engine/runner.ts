@@ -2,8 +2,9 @@
 import { readFile } from 'node:fs/promises';
 import { feedsFor } from '../model/graph/feeds.ts';
 import { createSession } from './session.ts';
-import type { Feed, Output, Session, SessionSettings } from './session.ts';
-import type { FileSource, GraphSource, ModelSource } from './protocol.ts';
+import { PREPARED_WEIGHTS, preparedIn, preparedModelPath } from './prepared.ts';
+import type { FileSource, GraphSource, ModelSource, PreparedSource } from './protocol.ts';
+import type { Feed, Output, Session, SessionSettings, SessionSource } from './session.ts';
 
 export interface Vectors {
   /** `[texts, dimensions]`, each row of unit length. */
@@ -16,8 +17,21 @@ export interface Runner {
   run(texts: readonly Int32Array[]): Promise<Vectors>;
 }
 
-async function graphRunner(source: GraphSource, settings: SessionSettings): Promise<Runner> {
-  const session = await createSession({ model: source.bytes, weightFolder: source.weightFolder }, settings);
+const sessionSource = (source: GraphSource | PreparedSource): SessionSource =>
+  source.kind === 'graph'
+    ? { model: source.bytes, weightFolder: source.weightFolder }
+    : { model: source.path, prepared: true };
+
+/** Has a session write the model out as its kernels want it. */
+export async function prepareModel(source: GraphSource, settings: SessionSettings, folder: string) {
+  const saveTo = { modelPath: preparedModelPath(folder), weightsName: PREPARED_WEIGHTS };
+  const session = await createSession({ ...sessionSource(source), saveTo }, settings);
+  await session.release();
+  return preparedIn(folder, source);
+}
+
+async function graphRunner(source: GraphSource | PreparedSource, settings: SessionSettings): Promise<Runner> {
+  const session = await createSession(sessionSource(source), settings);
   return {
     async run(texts) {
       const { data, dims } = await session.run(feedsFor(texts, source.plan), source.outputName);
@@ -109,4 +123,4 @@ async function fileRunner(source: FileSource, settings: SessionSettings): Promis
 }
 
 export const createRunner = (source: ModelSource, settings: SessionSettings): Promise<Runner> =>
-  source.kind === 'graph' ? graphRunner(source, settings) : fileRunner(source, settings);
+  source.kind === 'file' ? fileRunner(source, settings) : graphRunner(source, settings);

@@ -1,11 +1,15 @@
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createGraphBuilder } from '../model/graph/builder.ts';
 import { encodeModel } from '../model/graph/onnx.ts';
 import type { OnnxModel } from '../model/graph/onnx.ts';
-import { createRunner } from './runner.ts';
+import { describeModel } from '../model/describe.ts';
+import { loadSources } from './graphs.ts';
+import { createRunner, prepareModel } from './runner.ts';
 import { createSession } from './session.ts';
 
 const WIDTH = 3;
@@ -85,6 +89,35 @@ describe('a repository’s own ONNX file', () => {
     const path = await fileOf(exported('last_hidden_state', 'pixel_values'));
     const runner = await createRunner({ kind: 'file', path, pooling: 'mean' }, CPU);
     await expect(runner.run(texts)).rejects.toThrow(/pixel_values/u);
+  });
+});
+
+describe('a prepared model', () => {
+  it('gives the very vectors of the graph it came from, also once its files are gone', async () => {
+    const bert = fileURLToPath(new URL('../../tests/fixtures/architectures/bert/', import.meta.url));
+    const config = JSON.parse(readFileSync(join(bert, 'config.json'), 'utf8')) as Record<string, unknown>;
+    const { model } = await loadSources({
+      files: {
+        modelId: 'test/bert',
+        revision: 'test',
+        snapshotDir: bert,
+        weights: new Map([['model.safetensors', join(bert, 'model.safetensors')]]),
+      },
+      description: describeModel(new Map([['config.json', config]])),
+      pooling: 'mean',
+      precision: 'float32',
+    });
+    if (model.kind !== 'graph') throw new TypeError('a graph was expected');
+    const own = await createRunner(model, CPU);
+    const place = await mkdtemp(join(folder, 'prepared-'));
+    const runners = [];
+    const prepared = await prepareModel(model, CPU, place);
+    for (const threads of [1, 2]) runners.push(await createRunner(prepared, { device: 'cpu', threads }));
+    await rm(place, { recursive: true });
+    for (const batch of [texts, [texts[1]!], [texts[2]!, texts[2]!]]) {
+      const expected = await own.run(batch);
+      for (const runner of runners) expect((await runner.run(batch)).data).toEqual(expected.data);
+    }
   });
 });
 

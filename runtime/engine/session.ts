@@ -10,11 +10,20 @@ export type Feed =
   | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
   | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
 
+/** Writes the optimised graph and the prepared weights there. */
+export interface SaveTo {
+  readonly modelPath: string;
+  readonly weightsName: string;
+}
+
 export interface SessionSource {
   /** The model's bytes, or the path of its file. */
   readonly model: Uint8Array | string;
   /** Where external data named by the model lies: a real folder; symlinks out of it are refused by ONNX Runtime. */
   readonly weightFolder?: string;
+  readonly saveTo?: SaveTo;
+  /** Written by `saveTo`: loaded as it is. */
+  readonly prepared?: boolean;
   /** External data handed over as bytes, by the name that the model gives it. */
   readonly externalData?: readonly { readonly path: string; readonly data: Uint8Array }[];
 }
@@ -47,8 +56,14 @@ const threadSettings = (threads: number) => ({
   force_spinning_stop: '1',
 });
 
+const saveSettings = ({ weightsName }: SaveTo) => ({
+  optimized_model_external_initializers_file_name: weightsName,
+  optimized_model_external_initializers_min_size_in_bytes: '1024',
+  save_external_prepacked_constant_initializers: '1',
+});
+
 function sessionOptions(source: SessionSource, { threads, device }: SessionSettings): InferenceSession.SessionOptions {
-  const folder = source.weightFolder;
+  const { weightFolder: folder, saveTo, prepared = false } = source;
   return {
     // No silent fallback: with CUDA asked for, a missing provider is an error.
     executionProviders: device === 'gpu' ? ['cuda'] : ['cpu'],
@@ -56,7 +71,8 @@ function sessionOptions(source: SessionSource, { threads, device }: SessionSetti
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
-    graphOptimizationLevel: 'all',
+    graphOptimizationLevel: prepared ? 'disabled' : 'all',
+    ...(saveTo && { optimizedModelFilePath: saveTo.modelPath }),
     // A plan per shape would be kept for ever, and every batch has its own shape.
     enableMemPattern: false,
     enableCpuMemArena: true,
@@ -65,6 +81,7 @@ function sessionOptions(source: SessionSource, { threads, device }: SessionSetti
     extra: {
       session: {
         ...threadSettings(threads),
+        ...(saveTo && saveSettings(saveTo)),
         ...(folder !== undefined && { model_external_initializers_file_folder_path: folder }),
       },
     },

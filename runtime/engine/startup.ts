@@ -1,11 +1,14 @@
 // Brings up what the engine runs on: the model's graph, its tokenizer, the worker threads.
-import { availableParallelism, totalmem } from 'node:os';
+import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { availableParallelism, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import { loadSources } from './graphs.ts';
 import { createPool } from './pool.ts';
 import type { Pool, PoolEvents } from './pool.ts';
-import type { WorkerSetup } from './protocol.ts';
+import { preparedIn } from './prepared.ts';
+import type { GraphSource, ModelSource, WorkerSetup } from './protocol.ts';
 import type { Device } from './session.ts';
 import { loadTokenizer } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -31,27 +34,57 @@ export interface Foundation {
   readonly packing: boolean;
 }
 
-function machineFor({ threads, memoryBytes }: ModelOptions): Machine {
+async function freeScratchBytes(): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(tmpdir());
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
+}
+
+async function machineFor({ threads, memoryBytes }: ModelOptions): Promise<Machine> {
   const limits = readCgroupLimits(readTextFile);
   return {
     cpus: threads ?? usableCpus(limits, availableParallelism()),
     memoryBytes: memoryBytes ?? Math.min(limits.memoryBytes ?? Infinity, totalmem()),
+    scratchBytes: await freeScratchBytes(),
   };
+}
+
+const setupsFor = (model: ModelSource, device: Device, topology: Topology): WorkerSetup[] =>
+  Array.from({ length: topology.workers }, (_, worker) => ({
+    device,
+    threads: topology.threadsPerWorker,
+    model,
+    ...(worker === 0 && topology.wideThreads !== undefined && { wideThreads: topology.wideThreads }),
+  }));
+
+/** The prepared copy is deleted as soon as it is mapped: it lives as long as the sessions, and no file outlives a crash. */
+async function createSharingPool(model: GraphSource, setups: readonly WorkerSetup[], events: PoolEvents) {
+  const folder = await mkdtemp(join(tmpdir(), 'kubembed-weights-'));
+  try {
+    const prepared = preparedIn(folder, model);
+    const first = setups.map((setup, worker) =>
+      worker === 0 ? { ...setup, prepareIn: folder } : { ...setup, model: prepared },
+    );
+    return await createPool(first, events, { again: setups });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 export async function layFoundation(options: ModelOptions, events: PoolEvents): Promise<Foundation> {
   const { files, description, device } = options;
   const { maxTokens, hiddenSize } = description;
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
-  const [{ model, packing, weightBytes }, tokenizer] = await Promise.all([loadSources(options), tokenizing]);
+  const loading = Promise.all([loadSources(options), tokenizing, machineFor(options)]);
+  const [{ model, packing, weightBytes }, tokenizer, machine] = await loading;
   // Before any session is made: a refusal in words is worth more than a kill without any.
-  const topology = chooseTopology(machineFor(options), { device, weightBytes, maxTokens, hiddenSize });
-  const { workers, threadsPerWorker: threads, wideThreads } = topology;
-  const setups = Array.from({ length: workers }, (_, worker): WorkerSetup => ({
-    device,
-    threads,
-    model,
-    ...(worker === 0 && wideThreads !== undefined && { wideThreads }),
-  }));
-  return { pool: await createPool(setups, events), tokenizer, topology, packing };
+  const scratchBytes = model.kind === 'graph' ? machine.scratchBytes : 0;
+  const topology = chooseTopology({ ...machine, scratchBytes }, { device, weightBytes, maxTokens, hiddenSize });
+  const setups = setupsFor(model, device, topology);
+  const sharing = topology.shared && model.kind === 'graph';
+  const pool = await (sharing ? createSharingPool(model, setups, events) : createPool(setups, events));
+  return { pool, tokenizer, topology, packing };
 }

@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { chooseTopology } from './topology.ts';
 
 const GB = 1e9;
+/** No room for a prepared copy: every session has its own. */
+const noScratch = { scratchBytes: 0 };
 const minilm = { device: 'cpu', weightBytes: 90e6, maxTokens: 256, hiddenSize: 384 } as const;
 const large = { device: 'cpu', weightBytes: 1.3 * GB, maxTokens: 512, hiddenSize: 1024 } as const;
 
@@ -20,7 +22,7 @@ describe('chooseTopology', () => {
       [2, 1, undefined],
     ],
   ])('%s', (_, machine, needs, [workers, threadsPerWorker, wideThreads]) => {
-    const topology = chooseTopology(machine, needs);
+    const topology = chooseTopology({ ...machine, ...noScratch }, needs);
     expect([topology.workers, topology.threadsPerWorker, topology.wideThreads]).toEqual([
       workers,
       threadsPerWorker,
@@ -28,8 +30,15 @@ describe('chooseTopology', () => {
     ]);
   });
 
+  it('lets many sessions of a large model share one copy of its weights', () => {
+    const machine = { cpus: 8, memoryBytes: 5 * GB };
+    expect(chooseTopology({ ...machine, scratchBytes: 10 * GB }, large)).toMatchObject({ workers: 8, shared: true });
+    expect(chooseTopology({ ...machine, scratchBytes: 1 * GB }, large)).toMatchObject({ workers: 3, shared: false });
+    expect(chooseTopology({ cpus: 2, memoryBytes: 5 * GB, scratchBytes: 10 * GB }, minilm).shared).toBe(false);
+  });
+
   it('refuses with numbers and advice what cannot fit', () => {
-    expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB }, large)).toThrow(
+    expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB, ...noScratch }, large)).toThrow(
       expect.objectContaining({
         reason: 'InsufficientMemory',
         message: expect.stringMatching(/needs about 1478 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
@@ -39,10 +48,14 @@ describe('chooseTopology', () => {
 
   it('never takes more threads or memory than there are', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 64 }), fc.integer({ min: 1, max: 64 }), (cpus, gigabytes) => {
+      fc.property(fc.nat(64), fc.nat(64), fc.constantFrom(0, 100 * GB), (more, gigabytes, scratchBytes) => {
+        const cpus = 1 + more;
         const memoryBytes = gigabytes * GB;
         fc.pre(gigabytes >= 2);
-        const { workers, threadsPerWorker, estimatedBytes } = chooseTopology({ cpus, memoryBytes }, large);
+        const { workers, threadsPerWorker, estimatedBytes } = chooseTopology(
+          { cpus, memoryBytes, scratchBytes },
+          large,
+        );
         expect(workers).toBeGreaterThan(0);
         expect(workers * threadsPerWorker).toBeLessThanOrEqual(cpus);
         expect(estimatedBytes).toBeLessThanOrEqual(memoryBytes);

@@ -6,6 +6,8 @@ export interface Machine {
   /** CPUs to compute on. */
   readonly cpus: number;
   readonly memoryBytes: number;
+  /** Free space for temporary files. */
+  readonly scratchBytes: number;
 }
 
 export interface ModelNeeds {
@@ -21,6 +23,8 @@ export interface Topology {
   readonly threadsPerWorker: number;
   /** Threads of the session for a text that is alone; undefined when there is none. */
   readonly wideThreads?: number;
+  /** Whether the sessions map one prepared copy of the weights. */
+  readonly shared: boolean;
   readonly estimatedBytes: number;
 }
 
@@ -33,22 +37,40 @@ const SESSION_BYTES = 10 * MB;
 /** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
 const LIVE_STATES = 12;
 const RUN_TOKENS = 256;
+/** Weights in memory when they are shared: the prepared file, and while it is written the writer's own copy. */
+const SHARED_COPIES = 2.5;
+/** The prepared file also holds what was prepared from. */
+const PREPARED_FILE_COPIES = 2;
+/** Sharing takes a start a moment longer: it must be worth this much. */
+const WORTH_SHARING_BYTES = 256 * MB;
 /** One run is computed while the next one is prepared. */
 const GPU_WORKERS = 2;
 /** Short texts gain nothing from more. */
 const MOST_WIDE_THREADS = 8;
 
 /**
- * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels. What it
- * merely maps (the embedding tables) is shared, so this is an upper bound.
+ * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels, unless all
+ * of them map one prepared copy. What it maps anyway (the embedding tables) is shared, so this is an upper bound.
  */
 function sessionBytes({ weightBytes, maxTokens, hiddenSize }: ModelNeeds): number {
   return SESSION_BYTES + weightBytes + Math.max(maxTokens, RUN_TOKENS) * hiddenSize * 4 * LIVE_STATES;
 }
 
-function estimate(needs: ModelNeeds, workers: number, wide: boolean): number {
-  if (needs.device === 'gpu') return PROCESS_BYTES + workers * (WORKER_BYTES + SESSION_BYTES) + needs.weightBytes;
-  return PROCESS_BYTES + workers * WORKER_BYTES + (workers + (wide ? 1 : 0)) * sessionBytes(needs);
+interface Estimate {
+  readonly estimatedBytes: number;
+  readonly shared: boolean;
+}
+
+function estimate(needs: ModelNeeds, scratchBytes: number, workers: number, wide: boolean): Estimate {
+  const { weightBytes } = needs;
+  const fixed = PROCESS_BYTES + workers * WORKER_BYTES;
+  if (needs.device === 'gpu') {
+    return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
+  }
+  const sessions = workers + (wide ? 1 : 0);
+  const saved = (sessions - SHARED_COPIES) * weightBytes;
+  const shared = saved >= WORTH_SHARING_BYTES && scratchBytes >= weightBytes * PREPARED_FILE_COPIES;
+  return { estimatedBytes: fixed + sessions * sessionBytes(needs) - (shared ? saved : 0), shared };
 }
 
 /**
@@ -56,23 +78,24 @@ function estimate(needs: ModelNeeds, workers: number, wide: boolean): number {
  * a core. A wide session beside them answers a text that is alone in half the time. Too little memory costs the wide
  * session first, then workers, whose threads the remaining ones get.
  */
-export function chooseTopology({ cpus, memoryBytes }: Machine, needs: ModelNeeds): Topology {
+export function chooseTopology({ cpus, memoryBytes, scratchBytes }: Machine, needs: ModelNeeds): Topology {
+  const of = (workers: number, wide: boolean) => estimate(needs, scratchBytes, workers, wide);
   const most = needs.device === 'gpu' ? GPU_WORKERS : cpus;
   const widest = needs.device === 'cpu' && cpus > 1;
   for (let workers = most; workers >= 1; workers--) {
     const threadsPerWorker = needs.device === 'gpu' ? 1 : Math.floor(cpus / workers);
     const wideChoices = widest && workers === most ? [true, false] : [false];
     for (const wide of wideChoices) {
-      const estimatedBytes = estimate(needs, workers, wide);
-      if (estimatedBytes > memoryBytes) continue;
+      const estimated = of(workers, wide);
+      if (estimated.estimatedBytes > memoryBytes) continue;
       const wideThreads = Math.min(cpus, MOST_WIDE_THREADS);
-      return { workers, threadsPerWorker, estimatedBytes, ...(wide && { wideThreads }) };
+      return { workers, threadsPerWorker, ...estimated, ...(wide && { wideThreads }) };
     }
   }
   const megabytes = (bytes: number): string => `${Math.ceil(bytes / MB)} MB`;
-  const least = megabytes(estimate(needs, 1, false));
+  const least = megabytes(of(1, false).estimatedBytes);
   throw new EngineStartError(
     'InsufficientMemory',
-    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(estimate(needs, most, widest))} lets it use all ${cpus} CPUs.`,
+    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(of(most, widest).estimatedBytes)} lets it use all ${cpus} CPUs.`,
   );
 }

@@ -1,7 +1,7 @@
 // A worker thread: its own sessions; runs batches and writes their vectors as JSON bytes.
 import { parentPort, workerData } from 'node:worker_threads';
 import { EngineStartError } from './errors.ts';
-import { createRunner } from './runner.ts';
+import { createRunner, prepareModel } from './runner.ts';
 import type { Runner, Vectors } from './runner.ts';
 import { cutVector, isFiniteVector, maxBytes, writeVector } from './serialize.ts';
 import type { RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
@@ -11,7 +11,12 @@ interface Runners {
   readonly wide: Runner;
 }
 
-async function createRunners({ device, threads, wideThreads, model }: WorkerSetup): Promise<Runners> {
+async function createRunners(setup: WorkerSetup): Promise<Runners> {
+  const { device, threads, wideThreads, prepareIn } = setup;
+  const model =
+    prepareIn !== undefined && setup.model.kind === 'graph'
+      ? await prepareModel(setup.model, { device, threads }, prepareIn)
+      : setup.model;
   const narrow = await createRunner(model, { device, threads });
   const wide = wideThreads === undefined ? narrow : await createRunner(model, { device, threads: wideThreads });
   return { narrow, wide };
