@@ -34,7 +34,7 @@ export interface LimitReport {
   readonly ms: number;
 }
 
-export function equalLengthGroups(texts: readonly Int32Array[], runTokens: number): Int32Array[][] {
+function equalLengthGroups(texts: readonly Int32Array[], runTokens: number): Int32Array[][] {
   const byLength = new Map<number, Int32Array[]>();
   for (const text of texts) byLength.set(text.length, [...(byLength.get(text.length) ?? []), text]);
   return [...byLength].flatMap(([length, same]) => {
