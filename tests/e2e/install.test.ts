@@ -150,7 +150,9 @@ describe('what surrounds it', () => {
 
   it('is scraped by Prometheus with the chart’s own configuration, all three processes', async () => {
     const { items } = await cluster.get<{ items: Pod[] }>('pods', '-A');
-    const prometheus = await startPrometheus(items.filter(({ status }) => status?.phase === 'Running'));
+    const prometheus = await startPrometheus(
+      items.filter(({ metadata, status }) => metadata.deletionTimestamp === undefined && status?.phase === 'Running'),
+    );
     try {
       const targets = await eventually('healthy targets of operator, router and runtime', async () => {
         const found = await prometheus.targets();

@@ -40,10 +40,6 @@ interface QueryAnswer {
   readonly data: { readonly result: readonly { readonly value: readonly [number, string] }[] };
 }
 
-interface ScrapeJob {
-  readonly kubernetes_sd_configs: readonly object[];
-}
-
 const metaName = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_]/g, '_');
 
 /** Labels and annotations as Kubernetes discovery shows them, each with a second label that says it is there. */
@@ -82,7 +78,7 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-prometheus-'));
   const found = join(folder, 'targets.json');
   await writeFile(found, JSON.stringify(discoveredTargets(pods)));
-  const jobs = parse(await readFile(join(CHART, 'files', 'prometheus-scrape.yaml'), 'utf8')) as ScrapeJob[];
+  const jobs = parse(await readFile(join(CHART, 'files', 'prometheus-scrape.yaml'), 'utf8')) as object[];
   const fromFile = jobs.map(({ kubernetes_sd_configs: _, ...job }) => ({
     ...job,
     file_sd_configs: [{ files: [found] }],
