@@ -40,23 +40,17 @@ export function createOutage(): Outage {
     end: () => {
       isDown = false;
     },
-    through: (client) => {
-      const guarded =
-        <A extends unknown[], R>(call: (...args: A) => Promise<R>) =>
-        async (...args: A): Promise<R> => {
-          check();
-          return await call(...args);
-        };
-      return {
-        get: guarded(client.get) as KubeClient['get'],
-        list: guarded(client.list) as KubeClient['list'],
-        create: guarded(client.create) as KubeClient['create'],
-        replace: guarded(client.replace) as KubeClient['replace'],
-        apply: guarded(client.apply) as KubeClient['apply'],
-        patch: guarded(client.patch) as KubeClient['patch'],
-        delete: guarded(client.delete),
-        watch: (type, options) => watchThrough(client, type, options),
-      };
-    },
+    through: (client) =>
+      new Proxy(client, {
+        get(target, verb: keyof KubeClient) {
+          if (verb === 'watch')
+            return (type: ResourceType, options: WatchOptions) => watchThrough(target, type, options);
+          const call = target[verb] as (...args: unknown[]) => Promise<unknown>;
+          return async (...args: unknown[]) => {
+            check();
+            return await call(...args);
+          };
+        },
+      }),
   };
 }
