@@ -17,6 +17,8 @@ export function distance(a: string, b: string): number {
   return last[b.length] ?? 0;
 }
 
+const tolerance = (word: string): number => (word.length < 5 ? 1 : word.length < 9 ? 2 : 3);
+
 /** Undefined when nothing is near enough to be meant. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   const [best] = known
@@ -25,7 +27,7 @@ export function nearest(word: string, known: readonly string[]): string | undefi
       edits: word !== '' && candidate.startsWith(word) ? 0.5 : distance(word, candidate),
     }))
     .sort((a, b) => a.edits - b.edits);
-  return best !== undefined && best.edits <= Math.max(1, Math.floor(word.length / 3)) ? best.candidate : undefined;
+  return best !== undefined && best.edits <= tolerance(word) ? best.candidate : undefined;
 }
 
 /** ` Did you mean …?`, or nothing. */

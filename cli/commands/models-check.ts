@@ -98,7 +98,8 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
 export const checkCommand: Command = {
   summary: 'Tell whether a model can be served, and what it takes',
   usage: `kubembed models check ID … [--revision REV] [--device cpu|gpu] [--precision float32|float16|int8]
-                      [--pooling mean|cls] [--cpus N] [--store DIR] [--offline] [--json]
+                      [--pooling mean|cls] [--cpus N] [--store DIR] [--offline]
+                      [--file supported_models.txt] [--json]
 
 Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
 (HF_ENDPOINT, HF_TOKEN), else from the store. Exit code 1 when one of the models cannot be served.`,

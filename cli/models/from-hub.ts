@@ -22,8 +22,6 @@ import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 
 const JSON_LIMIT = 64 << 20;
-/** Enough for the header of most models, and nothing next to their weights. */
-const FIRST_BYTES = 128 << 10;
 const HEADER_LIMIT = 32 << 20;
 const LENGTH_BYTES = 8;
 
@@ -73,15 +71,11 @@ const sizeOf = async ({ hub, asked, listing, retry }: Visit, name: string): Prom
 
 async function readHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
   const size = await sizeOf(visit, name);
-  const start = await readPart(visit, name, `0-${Math.min(size, FIRST_BYTES) - 1}`);
-  if (start === undefined || start.byteLength < LENGTH_BYTES) return undefined;
-  const length = Number(start.readBigUInt64LE(0));
+  const prefix = await readPart(visit, name, `0-${LENGTH_BYTES - 1}`);
+  if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) return undefined;
+  const length = Number(prefix.readBigUInt64LE(0));
   if (length > HEADER_LIMIT) return undefined;
-  const end = LENGTH_BYTES + length;
-  const header =
-    end <= start.byteLength
-      ? start.subarray(LENGTH_BYTES, end)
-      : await readPart(visit, name, `${LENGTH_BYTES}-${end - 1}`);
+  const header = await readPart(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
   return header && parseHeader(header, name, size);
 }
 

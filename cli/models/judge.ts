@@ -121,9 +121,10 @@ export function judge(repository: Repository, wish: Wish): Verdict {
   const description = describeModel(json);
   const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
   const { dimensions, weightBytes } = needsOf(repository, description, format, wish);
-  const memoryWith = (cpus: number): number =>
-    chooseTopology({ cpus, memoryBytes: Infinity }, { device: wish.device, weightBytes, maxTokens, hiddenSize })
-      .estimatedBytes;
+  const memoryWith = (cpus: number): number => {
+    const machine = { cpus, memoryBytes: Infinity, scratchBytes: Infinity };
+    return chooseTopology(machine, { device: wish.device, weightBytes, maxTokens, hiddenSize }).estimatedBytes;
+  };
   return {
     model: modelId,
     source: repository.source,
