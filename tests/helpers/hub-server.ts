@@ -147,10 +147,11 @@ const sendBody = async (response: ServerResponse, pieces: AsyncIterable<Buffer> 
   response.end(Buffer.alloc(Math.max(0, fault.extraBytes ?? 0)));
 };
 
-const parseRange = (header: string | undefined, size: number): { start: number; valid: boolean; partial: boolean } => {
-  const start = /^bytes=(\d+)-$/.exec(header ?? '')?.[1];
-  if (start === undefined) return { start: 0, valid: true, partial: false };
-  return { start: Number(start), valid: Number(start) < size, partial: true };
+const parseRange = (header: string | undefined, size: number) => {
+  const [, start, last] = /^bytes=(\d+)-(\d*)$/.exec(header ?? '') ?? [];
+  if (start === undefined) return { start: 0, end: size, valid: true, partial: false };
+  const end = last === undefined || last === '' ? size : Math.min(size, Number(last) + 1);
+  return { start: Number(start), end, valid: Number(start) < size, partial: true };
 };
 
 const sendFile = async (request: IncomingMessage, response: ServerResponse, file: RepoFile, fault: Fault) => {
@@ -159,13 +160,13 @@ const sendFile = async (request: IncomingMessage, response: ServerResponse, file
     response.writeHead(416, { 'content-range': `bytes */${file.size}` }).end();
     return;
   }
-  const end = file.size + Math.min(0, fault.extraBytes ?? 0);
-  const announced = file.size + (fault.extraBytes ?? 0);
+  const end = range.end + Math.min(0, fault.extraBytes ?? 0);
+  const announced = range.end + (fault.extraBytes ?? 0);
   response.writeHead(range.partial ? 206 : 200, {
     'content-length': announced - range.start,
     'accept-ranges': 'bytes',
     etag: `"${file.etag}"`,
-    ...(range.partial ? { 'content-range': `bytes ${range.start}-${announced - 1}/${announced}` } : {}),
+    ...(range.partial ? { 'content-range': `bytes ${range.start}-${announced - 1}/${Math.max(file.size, announced)}` } : {}),
   });
   if (request.method === 'HEAD') response.end();
   // A flipped bit must not spoil the content itself.
