@@ -70,6 +70,16 @@ export const REASONS = {
   Stopped: { message: 'spec.replicas is 0: nothing is served until it is raised or removed.' },
   Starting: { message: 'Replicas are starting.' },
   InsufficientMemory: { message: 'The memory limit is too small for this model.', event: 'Warning', lasting: true },
+  DeviceUnavailable: {
+    message: 'The device that spec.device asks for cannot be used in the pod.',
+    event: 'Warning',
+    lasting: true,
+  },
+  TokenizerUnusable: {
+    message: 'The tokenizer that the repository ships cannot be used.',
+    event: 'Warning',
+    lasting: true,
+  },
   VectorCheckFailed: {
     message: 'The probe text gave no finite unit vector of the right size.',
     event: 'Warning',
