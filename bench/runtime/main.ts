@@ -1,4 +1,5 @@
 // The runtime bench: options → corpora → one interleaved run → tables and raw numbers.
+import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,12 @@ function choosePeers({ peers: asked }: Options) {
   };
 }
 
+function build(): void {
+  say('Building …');
+  const compiler = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
+  execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+}
+
 async function writeDocument(markdown: string): Promise<void> {
   const document = insertReport(await readFile(DOCUMENT, 'utf8'), markdown);
   const style = await resolveConfig(DOCUMENT);
@@ -65,6 +72,7 @@ export async function benchRuntime(args: readonly string[]): Promise<void> {
   const { peers, notRun } = choosePeers(options);
   for (const { name, reason } of notRun) say(`not run: ${name}: ${reason}`);
   const threads = options.threads ?? availableParallelism();
+  if (peers.some(({ name }) => name.startsWith('kubembed'))) build();
   const { snapshotDir } = await minilm();
   say('Cutting the corpora …');
   const corpora = await buildCorpora(await loadTokenizer({ folder: snapshotDir, maxTokens: MAX_TOKENS }));

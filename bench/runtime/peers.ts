@@ -9,7 +9,8 @@ import type { ServerKind } from './peer-server.ts';
 import type { Peer } from './peer.ts';
 import { missingOnnx, missingVenv, onnxFolder, peerScript, venvPython } from './venv.ts';
 
-const RUNTIME = fileURLToPath(new URL('../../runtime/main.ts', import.meta.url));
+/** As in the images; from source it would strip types at each start. */
+const RUNTIME = fileURLToPath(new URL('../../dist/runtime/main.js', import.meta.url));
 const TRANSFORMERS_JS = fileURLToPath(new URL('../peers/transformersjs.ts', import.meta.url));
 const OFFLINE = { HF_HUB_OFFLINE: '1' } as const;
 
@@ -22,8 +23,9 @@ const kubembed = (precision: 'float32' | 'int8'): ServerKind => ({
   awake: { health: '/healthz', metrics: '/metrics' },
   command: ({ modelId, store, threads }, port) => ({
     file: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', RUNTIME, 'serve'],
+    args: [RUNTIME, 'serve'],
     env: {
+      NODE_ENV: 'production',
       KUBEMBED_MODEL: modelId,
       KUBEMBED_STORE: store,
       KUBEMBED_HOST: '127.0.0.1',
