@@ -27,6 +27,8 @@ const BLOCKING: ReadonlySet<string> = new Set<Reason>([
   'RevisionNotFound',
   'Stopped',
   'UnsupportedArchitecture',
+  'DeviceUnavailable',
+  'TokenizerUnusable',
   'VectorCheckFailed',
 ]);
 
