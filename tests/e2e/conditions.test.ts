@@ -1,6 +1,7 @@
 // Every way a model can fail on a real cluster has its own condition reason, and a message that names the cause.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../operator/api/conditions.ts';
+import type { Condition, ConditionType } from '../../operator/api/conditions.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
 import type { Event, Pod } from '../../kube/resources.ts';
 import { eventually, installChart, startCluster } from '../helpers/cluster.ts';
@@ -80,31 +81,28 @@ const get = async (name: string): Promise<EmbeddingModel> =>
 const podsOf = async (name: string): Promise<readonly Pod[]> =>
   (await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', `kubembed.dev/model=${name}`)).items;
 
+/** Waits until the condition carries the reason; all conditions are told when it never does. */
+const reasonOf = async (name: string, type: ConditionType, reason: string): Promise<Condition> =>
+  await eventually(`${type} with reason ${reason}`, async () => {
+    const { status } = await get(name);
+    const current = findCondition(status?.conditions, type);
+    if (current?.reason === reason) return current;
+    throw new Error(JSON.stringify(status?.conditions?.map((c) => [c.type, c.status, c.reason, c.message])));
+  });
+
 beforeAll(async () => {
   cluster = await startCluster();
-  hub = await serveHub(cluster.host);
+  hub = await serveHub(cluster.host, { noCdn: true });
   const files = await tinyModel();
-  for (const name of [
-    'gated',
-    'corrupt',
-    'revision',
-    'small',
-    'gpu',
-    'unbound',
-    'noclaim',
-    'nosecret',
-    'good',
-    'rival',
-  ]) {
+  for (const name of ['gated', 'revision', 'small', 'gpu', 'unbound', 'noclaim', 'nosecret', 'good', 'rival']) {
     hub.commit(`org/${name}`, files);
   }
   hub.gate('org/gated');
-  const t5 = JSON.stringify({ architectures: ['T5ForConditionalGeneration'], model_type: 't5' });
+  const bert = JSON.parse(files['config.json']!.toString()) as object;
+  const t5 = JSON.stringify({ ...bert, architectures: ['T5ForConditionalGeneration'], model_type: 't5' });
   hub.commit('org/foreign', { ...files, 'config.json': Buffer.from(t5) });
-  hub.faults = [
-    { match: 'org/corrupt/resolve', flip: true },
-    { origin: 'cdn', match: 'corrupt', flip: true },
-  ];
+  const corrupt = hub.commit('org/corrupt', files, 'c'.repeat(40));
+  hub.faults = [{ match: `${corrupt}/model.safetensors`, flip: true }];
   const listed = [...FAILURES.map(({ name }) => name), 'good', 'rival'].filter((name) => name !== 'unlisted');
   await installChart(cluster, {
     supportedModels: listed.map((name) => `org/${name}\n`).join(''),
@@ -125,12 +123,7 @@ afterAll(async () => {
 
 describe('reasons', () => {
   it.each(FAILURES)('$name: $condition is not True for $reason', async ({ name, condition, reason, tells }) => {
-    const found = await eventually(`${condition} with reason ${reason}`, async () => {
-      const { status } = await get(name);
-      const current = findCondition(status?.conditions, condition);
-      if (current?.reason === reason) return current;
-      throw new Error(JSON.stringify(status?.conditions?.map((c) => [c.type, c.status, c.reason, c.message])));
-    });
+    const found = await reasonOf(name, condition, reason);
     expect(found.status).not.toBe('True');
     expect(found.message).toMatch(tells);
     expect(findCondition((await get(name)).status?.conditions, 'Ready')?.status).not.toBe('True');
@@ -172,10 +165,7 @@ describe('a GPU', () => {
   });
 
   it('image that cannot be pulled is named', async () => {
-    const found = await eventually('ImagePullBackOff', async () => {
-      const condition = findCondition((await get('gpu')).status?.conditions, 'Available');
-      return condition?.reason === 'ImagePullBackOff' ? condition : undefined;
-    });
+    const found = await reasonOf('gpu', 'Available', 'ImagePullBackOff');
     expect(found.message).toContain('kubembed/not-there:v0');
   });
 });
