@@ -10,8 +10,6 @@ import { createEngine } from './engine/engine.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 import { chooseWeights, describeSnapshot, fetchedFacts, openModel } from './lifecycle-model.ts';
 import { serve } from './lifecycle-serve.ts';
-import { ensureSnapshot } from './model/fetch.ts';
-import { showProgress } from './model/progress.ts';
 
 type Command = (config: RuntimeConfig, logs: LogHandle, stop: AbortSignal) => Promise<void>;
 
@@ -21,6 +19,9 @@ const COMMANDS: Readonly<Record<string, { readonly run: Command; readonly failur
 };
 
 async function runFetch(config: RuntimeConfig, _logs: LogHandle, signal: AbortSignal): Promise<void> {
+  // Not at the top: serving never fetches, and its start should not pay for the HTTP client.
+  const { ensureSnapshot } = await import('./model/fetch.ts');
+  const { showProgress } = await import('./model/progress.ts');
   const isTerminal = process.stdout.isTTY;
   const onEvent = showProgress({
     write: (text) => void process.stdout.write(text),
