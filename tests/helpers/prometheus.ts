@@ -79,8 +79,9 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
   const found = join(folder, 'targets.json');
   await writeFile(found, JSON.stringify(discoveredTargets(pods)));
   const jobs = parse(await readFile(join(CHART, 'files', 'prometheus-scrape.yaml'), 'utf8')) as object[];
-  const fromFile = jobs.map(({ kubernetes_sd_configs: _, ...job }) => ({
+  const fromFile = jobs.map((job) => ({
     ...job,
+    kubernetes_sd_configs: undefined,
     file_sd_configs: [{ files: [found] }],
   }));
   const config = join(folder, 'prometheus.yml');
@@ -113,7 +114,7 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
   };
 }
 
-async function requirePrometheus(): Promise<void> {
+export async function requirePrometheus(): Promise<void> {
   try {
     await run('promtool', ['--version']);
   } catch {
