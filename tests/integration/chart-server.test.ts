@@ -1,0 +1,109 @@
+// The chart on a real API server: every object is accepted, and the rights it grants are those that are needed and no more.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { startControlPlane } from '../helpers/control-plane.ts';
+import type { ControlPlane } from '../helpers/control-plane.ts';
+import { renderChart } from '../helpers/helm.ts';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await startControlPlane();
+  await controlPlane.kubectl(['create', 'namespace', 'kubembed']);
+  await controlPlane.kubectl(['create', 'namespace', 'other']);
+});
+
+afterAll(async () => await controlPlane.stop());
+
+describe('server-side dry run', () => {
+  it.each([
+    ['with defaults', {}],
+    ['confined to one namespace', { watchNamespace: 'other', 'networkPolicy.modelNamespaces': '{default}' }],
+    ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }],
+  ])('%s', async (_what, values) => {
+    const rendered = await renderChart(values, ['--no-hooks']);
+    const answer = await controlPlane.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], rendered);
+    const objects = parseAllDocuments(rendered).filter((document) => document.toJS() !== null);
+    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+  });
+});
+
+interface Attempt {
+  readonly group?: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly name?: string;
+  readonly namespace?: string;
+}
+
+const MODELS: Attempt = { group: 'kubembed.dev', resource: 'embeddingmodels' };
+const STATUS: Attempt = { ...MODELS, subresource: 'status' };
+const DEPLOYMENTS: Attempt = { group: 'apps', resource: 'deployments' };
+const SLICES: Attempt = { group: 'discovery.k8s.io', resource: 'endpointslices' };
+const LEASE: Attempt = {
+  group: 'coordination.k8s.io',
+  resource: 'leases',
+  namespace: 'kubembed',
+  name: 'kubembed-operator',
+};
+const ROLES: Attempt = { group: 'rbac.authorization.k8s.io', resource: 'clusterrolebindings' };
+
+/** Who, what, and which verbs are allowed; every other verb of the list below is not. */
+const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
+  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', STATUS, 'get patch update'],
+  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
+  ['operator', { resource: 'services' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'serviceaccounts' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'configmaps' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch delete'],
+  ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'pods' }, 'get list watch'],
+  ['operator', { resource: 'pods', subresource: 'exec' }, ''],
+  ['operator', { resource: 'pods', subresource: 'log' }, ''],
+  ['operator', { resource: 'events' }, 'create patch'],
+  ['operator', { resource: 'secrets' }, ''],
+  ['operator', { resource: 'serviceaccounts', subresource: 'token' }, ''],
+  ['operator', { resource: 'nodes' }, ''],
+  ['operator', { resource: 'namespaces' }, ''],
+  ['operator', ROLES, ''],
+  ['operator', { group: 'apps', resource: 'daemonsets' }, ''],
+  ['operator', LEASE, 'get update patch create'],
+  ['operator', { ...LEASE, name: 'another' }, 'create'],
+  ['operator', { ...LEASE, namespace: 'other' }, ''],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
+  ['operator', SLICES, ''],
+  ['router', MODELS, 'get list watch'],
+  ['router', STATUS, ''],
+  ['router', SLICES, 'get list watch'],
+  ['router', DEPLOYMENTS, ''],
+  ['router', { resource: 'pods' }, ''],
+  ['router', { resource: 'secrets' }, ''],
+  ['router', { resource: 'configmaps' }, ''],
+  ['router', LEASE, ''],
+];
+const VERBS = ['get', 'list', 'watch', 'create', 'patch', 'update', 'delete', 'deletecollection'];
+
+describe('rights', () => {
+  beforeAll(async () => {
+    const rendered = await renderChart({}, ['--no-hooks', '--show-only', 'templates/rbac.yaml']);
+    await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], rendered);
+  });
+
+  it.each(MATRIX)('%s on %o: %s', async (component, attempt, allowed) => {
+    const reviews = VERBS.map((verb) => ({
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SubjectAccessReview',
+      spec: {
+        user: `system:serviceaccount:kubembed:kubembed-${component}`,
+        resourceAttributes: { namespace: 'other', ...attempt, verb },
+      },
+    }));
+    const input = reviews.map((review) => JSON.stringify(review)).join('\n---\n');
+    const output = ['create', '-f', '-', '-o', 'jsonpath={.status.allowed} '];
+    const answers = (await controlPlane.kubectl(output, input)).trim().split(/\s+/);
+    expect(answers).toHaveLength(VERBS.length);
+    const granted = VERBS.filter((_verb, index) => answers[index] === 'true');
+    expect(granted.toSorted()).toEqual(allowed.split(' ').filter(Boolean).toSorted());
+  });
+});
