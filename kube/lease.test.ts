@@ -67,12 +67,15 @@ function setUp(...identities: string[]) {
   const store = new ApiStore({ clock: world, newUid: () => String((uids += 1)) });
   const leading: string[] = [];
   const cut = new Set<string>();
+  const deaf = new Set<string>();
   const candidates = identities.map((identity) => {
     const clock = new FakeClock(world.now());
     const inner = createStoreClient(store);
     const reach = async <T>(call: () => Promise<T>): Promise<T> => {
       if (cut.has(identity)) throw new Error('cut');
-      return await call();
+      const answer = await call();
+      if (deaf.has(identity)) throw new Error('the answer was lost');
+      return answer;
     };
     const client: KubeClient = {
       ...inner,
@@ -100,10 +103,24 @@ function setUp(...identities: string[]) {
     }
   };
   const holder = () => (store.get(LEASES, { namespace: 'ns', name: 'l' }) as Lease).spec?.holderIdentity;
-  return { candidates, advance, leading, cut, holder, store };
+  return { candidates, advance, leading, cut, deaf, holder, store };
 }
 
 describe('elector', () => {
+  it('gives the lease up though the answer to its last renewal was lost', async () => {
+    const { candidates, advance, deaf, holder } = setUp('a');
+    const [a] = candidates as [(typeof candidates)[0]];
+    const done = a.start();
+    await advance(1000);
+    deaf.add('a');
+    await advance(3000);
+    deaf.delete('a');
+    a.stop.abort();
+    await advance(3000);
+    expect(await done).toBe('stopped');
+    expect(holder()).toBe('');
+  });
+
   it('leads alone, hands over at once when stopped', async () => {
     const { candidates, advance, leading, holder } = setUp('a', 'b');
     const [a, b] = candidates as [(typeof candidates)[0], (typeof candidates)[0]];

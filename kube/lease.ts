@@ -166,11 +166,13 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
 
   async function release(): Promise<void> {
     holding = false;
-    if (!seen) return;
-    const { spec = {} } = seen.lease;
-    const free = { ...spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) };
+    const patience = { timeoutMs: renewDeadlineMs };
     try {
-      await client.replace(LEASES, { ...seen.lease, spec: free }, { timeoutMs: retryPeriodMs });
+      // Read anew: a renewal whose answer was lost has moved the version on.
+      const lease = await client.get(LEASES, { namespace, name }, patience);
+      if (lease.spec?.holderIdentity !== identity) return;
+      const free = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) };
+      await client.replace(LEASES, { ...lease, spec: free }, patience);
       log.info(fields, 'Lease released');
     } catch (error) {
       log.warn({ ...fields, error }, 'Lease could not be released; it will expire');
