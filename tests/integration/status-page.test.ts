@@ -92,6 +92,7 @@ describe('status.json', () => {
 
 describe('the status page', () => {
   it('lists the models, without a complaint and without a request to anywhere else', async () => {
+    await vectorsOf('abc');
     const { page, complaints, origins } = await openPage(browser);
     const response = await page.goto(`${local.url}/`);
     expect(response?.headers()['content-security-policy']).toMatch(

@@ -11,7 +11,12 @@ const KEY = 'kubembed-key';
 const plots = {
   requests: createPlot(byId('plot-requests'), { title: 'Requests per second', filled: true, format: count }),
   tokens: createPlot(byId('plot-tokens'), { title: 'Tokens per second', filled: true, format: count }),
-  latency: createPlot(byId('plot-latency'), { title: 'Latency', labels: ['median', 'p95'], format: milliseconds }),
+  latency: createPlot(byId('plot-latency'), {
+    title: 'Latency',
+    labels: ['median', 'p95'],
+    log: true,
+    format: milliseconds,
+  }),
 };
 
 const headers = () => {

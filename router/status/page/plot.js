@@ -29,19 +29,34 @@ const areaPath = (points, floor) => {
   return `${linePath(known)}L${known.at(-1)[0].toFixed(1)} ${floor}L${known[0][0].toFixed(1)} ${floor}Z`;
 };
 
-const draw = (width, { series, stepSeconds, format, filled }) => {
+const linear = (values) => {
+  const most = niceCeiling(Math.max(0, ...values));
+  return { ticks: [0, most / 2, most], part: (value) => value / most };
+};
+
+/** A cold start takes a thousand times as long as a request: on a linear axis nothing else would be seen. */
+const logarithmic = (values) => {
+  const known = values.filter((value) => value > 0);
+  if (known.length === 0) return { ticks: [1, 10, 100], part: (value) => Math.log10(value) / 2 };
+  const low = Math.floor(Math.log10(Math.min(...known)));
+  const high = Math.max(low + 1, Math.ceil(Math.log10(Math.max(...known))));
+  const ticks = Array.from({ length: high - low + 1 }, (_, at) => 10 ** (low + at));
+  return { ticks, part: (value) => (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low) };
+};
+
+const draw = (width, { series, stepSeconds, format, filled, log }) => {
   const length = series[0].values.length;
-  const most = niceCeiling(Math.max(0, ...series.flatMap(({ values }) => values)));
+  const { ticks, part } = (log ? logarithmic : linear)(series.flatMap(({ values }) => values));
   const inner = { width: width - EDGE.left - EDGE.right, height: HEIGHT - EDGE.top - EDGE.bottom };
   const floor = HEIGHT - EDGE.bottom;
   const x = (index) => EDGE.left + (index / Math.max(1, length - 1)) * inner.width;
-  const y = (value) => floor - (value / most) * inner.height;
+  const y = (value) => floor - part(value) * inner.height;
   const svg = drawing('svg', { viewBox: `0 0 ${width} ${HEIGHT}`, 'aria-hidden': 'true' });
-  for (const part of [0, 0.5, 1]) {
-    const at = y(most * part);
+  for (const tick of ticks) {
+    const at = y(tick);
     svg.append(
       drawing('line', { class: 'grid', x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at }),
-      drawing('text', { x: EDGE.left - 6, y: at + 4, 'text-anchor': 'end' }, format(most * part)),
+      drawing('text', { x: EDGE.left - 6, y: at + 4, 'text-anchor': 'end' }, format(tick)),
     );
   }
   const minutes = Math.round((length * stepSeconds) / 60);
@@ -58,7 +73,7 @@ const draw = (width, { series, stepSeconds, format, filled }) => {
   return { svg, x, y, length, indexAt: (at) => Math.round(((at - EDGE.left) / inner.width) * (length - 1)) };
 };
 
-export const createPlot = (figure, { title, labels = [], filled = false, format }) => {
+export const createPlot = (figure, { title, labels = [], filled = false, log = false, format }) => {
   const caption = element('figcaption', {}, title);
   for (const [index, label] of labels.entries()) {
     caption.append(element('span', { class: index === 0 ? 'legend' : 'legend second' }, label));
@@ -96,7 +111,7 @@ export const createPlot = (figure, { title, labels = [], filled = false, format 
 
   const render = () => {
     if (data === undefined || holder.clientWidth === 0) return;
-    drawn = draw(holder.clientWidth, { ...data, format, filled });
+    drawn = draw(holder.clientWidth, { ...data, format, filled, log });
     holder.replaceChildren(drawn.svg);
     if (pointerX === undefined) tip.hidden = true;
     else point();

@@ -30,8 +30,8 @@ export const count = (value) => (Math.abs(value) < 10_000 ? plain.format(value) 
 export const milliseconds = (ms) => {
   if (ms === undefined || ms === null) return '–';
   if (ms === 0) return '0';
-  if (ms < 10) return `${ms.toFixed(1)} ms`;
-  return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+  if (ms < 10) return `${Number(ms.toFixed(1))} ms`;
+  return ms < 1000 ? `${Math.round(ms)} ms` : `${Number((ms / 1000).toFixed(ms < 10_000 ? 1 : 0))} s`;
 };
 
 const UNITS = [
