@@ -138,10 +138,11 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   });
   stack.defer(async () => await operator.stop());
   await client.create(EMBEDDING_MODELS, manifest('tiny', { model: 'org/tiny' }, 'ns'));
-  repeat(stack, (round) => {
+  repeat(stack, async (round) => {
     observe({ method: 'GET', status: round % 2 === 0 ? 200 : 0, seconds: 0.01 });
     demand.state('ns/tiny', { offeredRequests: round, heldRequests: 1, activations: round });
-    return Promise.resolve();
+    const changed = manifest('tiny', { model: 'org/tiny', scaling: { idleSeconds: 60 + round } }, 'ns');
+    await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
   });
   const server = createServer(createOperatorApp(operator, registry));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

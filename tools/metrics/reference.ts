@@ -20,6 +20,10 @@ The router's label \`model\` is \`namespace/name\` of an EmbeddingModel, or \`un
 A model's series go when the model goes. A runtime serves one model; the scrape configuration gives its series \`namespace\` and \`model\`.
 The operator's \`namespace\` and \`model\` are those of the EmbeddingModel; a scrape that does not honour labels calls the first \`exported_namespace\`.
 No label and no value ever holds input text or a key.
+
+![The dashboard's panels, drawn from what a Prometheus answered during the tests](images/dashboard.svg)
+
+The picture is drawn by \`KUBEMBED_PICTURES=1 npx vitest run --project integration tests/integration/dashboard.test.ts\` from the dashboard's own queries.
 `;
 
 const HEADINGS: Readonly<Record<ProcessName, string>> = {
