@@ -166,7 +166,9 @@ const sendFile = async (request: IncomingMessage, response: ServerResponse, file
     'content-length': announced - range.start,
     'accept-ranges': 'bytes',
     etag: `"${file.etag}"`,
-    ...(range.partial ? { 'content-range': `bytes ${range.start}-${announced - 1}/${Math.max(file.size, announced)}` } : {}),
+    ...(range.partial
+      ? { 'content-range': `bytes ${range.start}-${announced - 1}/${Math.max(file.size, announced)}` }
+      : {}),
   });
   if (request.method === 'HEAD') response.end();
   // A flipped bit must not spoil the content itself.
