@@ -106,7 +106,7 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
   repeat(stack, async (round) => {
     const text = `abc ${round}`;
     const asked = [
-      embed(url, { model: TINY_MODEL, input: [text, 'a'.repeat(400)] }),
+      embed(url, { model: TINY_MODEL, input: [text, 'a '.repeat(200)] }),
       embed(url, { model: 'org/pair', input: text }),
       embed(url, { model: 'org/pair', input: 'always the same' }),
       embed(url, { model: 'nobody/nothing', input: text }),
