@@ -67,6 +67,7 @@ const FAILURES: readonly Failure[] = [
 
 let cluster: Cluster;
 let hub: HubServer;
+const cleanup: (() => Promise<void>)[] = [];
 
 const manifest = (name: string, spec: Partial<EmbeddingModelSpec> = {}): object => ({
   apiVersion: 'kubembed.dev/v1alpha1',
@@ -92,7 +93,9 @@ const reasonOf = async (name: string, type: ConditionType, reason: string): Prom
 
 beforeAll(async () => {
   cluster = await startCluster();
+  cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { noCdn: true });
+  cleanup.push(async () => await hub.close());
   const files = await tinyModel();
   for (const name of ['gated', 'revision', 'small', 'gpu', 'unbound', 'noclaim', 'nosecret', 'good', 'rival']) {
     hub.commit(`org/${name}`, files);
@@ -117,8 +120,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await hub.close();
-  await cluster.stop();
+  for (const undo of cleanup.toReversed()) await undo();
 });
 
 describe('reasons', () => {

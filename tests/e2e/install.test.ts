@@ -14,6 +14,7 @@ const ENDPOINT = 'http://kubembed.kubembed.svc/v1';
 const NAMESPACE = 'models';
 let cluster: Cluster;
 let hub: HubServer;
+const cleanup: (() => Promise<void>)[] = [];
 
 interface Answer {
   readonly status: number;
@@ -29,7 +30,9 @@ const model = async (name: string): Promise<EmbeddingModel> =>
 beforeAll(async () => {
   const { snapshotDir } = await minilm();
   cluster = await startCluster();
+  cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host);
+  cleanup.push(async () => await hub.close());
   hub.commit(MINILM, await readRepository(snapshotDir));
   await installChart(cluster, {
     supportedModels: `${MINILM}\norg/listed-but-absent\n`,
@@ -40,8 +43,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await hub.close();
-  await cluster.stop();
+  for (const undo of cleanup.toReversed()) await undo();
 });
 
 describe('the list of supported models', () => {

@@ -11,6 +11,7 @@ const NAMESPACE = 'default';
 const URL_OF_SERVICE = 'http://kubembed.kubembed.svc/v1/embeddings';
 let cluster: Cluster;
 let hub: HubServer;
+const cleanup: (() => Promise<void>)[] = [];
 
 interface Load {
   readonly answered: number;
@@ -65,7 +66,9 @@ async function underLoad(action: () => Promise<void>): Promise<Load> {
 
 beforeAll(async () => {
   cluster = await startCluster();
+  cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host);
+  cleanup.push(async () => await hub.close());
   hub.commit('org/tiny', await tinyModel());
   await installChart(cluster, { supportedModels: 'org/tiny\n', 'huggingFace.endpoint': hub.endpoint });
   await cluster.apply(model('10m'));
@@ -73,8 +76,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await hub.close();
-  await cluster.stop();
+  for (const undo of cleanup.toReversed()) await undo();
 });
 
 it.each<readonly [string, () => Promise<void>]>([

@@ -59,7 +59,12 @@ export async function startCluster(): Promise<Cluster> {
         await run(join(TOOLS, 'cluster', 'down.sh'));
     },
   };
-  await startClientPod(cluster);
+  try {
+    await startClientPod(cluster);
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
   return cluster;
 }
 
