@@ -67,7 +67,7 @@ async function readyEndpoints(): Promise<number> {
 describe('local mode', () => {
   it('wakes a model on its first request and answers with unit vectors', async () => {
     const { embed, listModels } = await start({ supportedModels: 'tiny/one\ntiny/two\n' });
-    expect(await listModels()).toEqual(['tiny/one', 'tiny/two']);
+    await eventually(listModels, (ids) => ids.join() === 'tiny/one,tiny/two');
     const [one, two] = await Promise.all([
       embed({ model: 'tiny/one', input: 'abc' }).then(vectorOf),
       embed({ model: 'tiny/two', input: ['a', 'b'] }).then(vectorOf),
@@ -103,7 +103,7 @@ describe('local mode', () => {
         'a.yaml': `${manifest('unlisted', '{model: tiny/two}')}---\n${manifest('wrong', '{model: tiny/one, device: tpu}')}`,
       },
     });
-    expect(await listModels()).toEqual(['tiny/one']);
+    await eventually(listModels, (ids) => ids.join() === 'tiny/one');
     expect(await errorOf(await embed({ model: 'tiny/two', input: 'a' }))).toMatchObject({ status: 404 });
     expect(await processesWith('KUBEMBED_MODEL=tiny/two')).toEqual([]);
     expect(output()).toMatch(/a\.yaml: line \d+: spec\.device/);
