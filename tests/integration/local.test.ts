@@ -57,6 +57,16 @@ async function errorOf(response: Response): Promise<{ status: number; code: stri
   return { status: response.status, code: error.code, message: error.message };
 }
 
+/** `type=status reason` of each condition of a model, as the status document tells them. */
+async function conditionsOf(model: string): Promise<readonly string[]> {
+  const response = await fetch(`${local?.url ?? ''}/status.json`);
+  const { models } = (await response.json()) as {
+    models: { model: string; conditions: { type: string; status: string; reason: string }[] }[];
+  };
+  const found = models.find((one) => one.model === model);
+  return (found?.conditions ?? []).map(({ type, status, reason }) => `${type}=${status} ${reason}`);
+}
+
 /** How many endpoints the router trusts, over all models. */
 async function readyEndpoints(): Promise<number> {
   const metrics = await (await fetch(`${local?.url ?? ''}/metrics`)).text();
@@ -105,6 +115,10 @@ describe('local mode', () => {
     });
     await eventually(listModels, (ids) => ids.join() === 'tiny/one');
     expect(await errorOf(await embed({ model: 'tiny/two', input: 'a' }))).toMatchObject({ status: 404 });
+    await eventually(
+      async () => await conditionsOf('tiny/two'),
+      (conditions) => conditions.includes('Accepted=False NotInSupportedModels'),
+    );
     expect(await processesWith('KUBEMBED_MODEL=tiny/two')).toEqual([]);
     expect(output()).toMatch(/a\.yaml: line \d+: spec\.device/);
 
@@ -130,7 +144,8 @@ describe('local mode', () => {
       async () => await errorOf(await embed({ model: 'tiny/two', input: 'a' })),
       ({ status }) => status === 503,
     );
-    expect(refused.message).toMatch(/tiny\/two/);
+    expect(refused.message).toMatch(/HubUnreachable.*tiny\/two/);
+    expect(await conditionsOf('tiny/two')).toContain('Fetched=False HubUnreachable');
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
     hub.faults = [];
     await eventually(
