@@ -34,7 +34,11 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
     if (stop.aborted) resolve('stopped');
     stop.addEventListener('abort', () => resolve('stopped'), { once: true });
   });
-  const loading = load(deps, stop);
+  const opening = open(deps);
+  const loading = opening.then(async (loaded) => {
+    await checkVector(loaded.engine, stop);
+    return loaded;
+  });
   // When the stop comes first, nobody asks any more how the loading went.
   loading.catch(() => undefined);
   const loaded = await Promise.race([loading, stopped]);
@@ -47,13 +51,18 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   lifecycle.startDraining();
   const deadline = AbortSignal.timeout(config.drainMs);
   const cut = await server.drain(deadline);
-  if (loaded !== 'stopped') await within(deadline, loaded.engine.close(deadline));
+  // Also when the stop came while it was loading: to leave with a session half made would abort the process.
+  const closed = opening.then(
+    async ({ engine }) => await engine.close(deadline),
+    () => undefined,
+  );
+  await within(deadline, closed);
   await parser.close();
   if (cut > 0) log.warn({ cut }, 'Requests were cut at the deadline');
   log.info('Stopped');
 }
 
-async function load({ config, log, openModel, createEngine }: ServeDeps, stop: AbortSignal) {
+async function open({ config, log, openModel, createEngine }: ServeDeps) {
   const opened = await openModel(config);
   const { declaredPooling } = opened.description;
   if (declaredPooling !== undefined && declaredPooling !== config.pooling) {
@@ -63,7 +72,6 @@ async function load({ config, log, openModel, createEngine }: ServeDeps, stop: A
     );
   }
   const engine = await createEngine(opened);
-  await checkVector(engine, stop);
   return { engine, revision: opened.files.revision };
 }
 
