@@ -76,6 +76,12 @@ const manifest = (model: EmbeddingModel, { apiVersion, kind, name }: Shape, body
     ...body,
   });
 
+/** A spare CPU is the rule, a spare GPU the exception: a surge would wait for the very GPU that the old pod holds. Routers hold meanwhile. */
+const ROLLOUT = {
+  cpu: { maxSurge: 1, maxUnavailable: 0 },
+  gpu: { maxSurge: 0, maxUnavailable: 1 },
+} as const;
+
 const deployment = (input: ChildrenInput): Manifest => {
   const { model, config, replicas } = input;
   const { name } = model.metadata;
@@ -89,7 +95,7 @@ const deployment = (input: ChildrenInput): Manifest => {
         // Fetching gigabytes is progress that the Deployment controller does not see.
         progressDeadlineSeconds: 3600,
         selector: { matchLabels: podSelector(name) },
-        strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+        strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[model.spec.device ?? 'cpu'] },
         template: {
           metadata: {
             labels: { ...config.podLabels, ...labels(name) },
