@@ -66,6 +66,7 @@ export function createBodyReader({ maxBytes, maxTotalBytes }: BodyLimits): BodyR
     } catch (error) {
       // What still arrives is thrown away, so that the client can read why.
       request.resume();
+      if (endsConnection(request)) await discarded(request);
       throw isConnectionLoss(error) ? new OpenAIError('client_closed_request', 'The client went away.') : error;
     } finally {
       held -= own;
@@ -73,6 +74,25 @@ export function createBodyReader({ maxBytes, maxTotalBytes }: BodyLimits): BodyR
   }
 
   return { read, heldBytes: () => held };
+}
+
+const LINGER_MS = 2000;
+
+const endsConnection = ({ headers, httpVersion }: IncomingMessage): boolean =>
+  /\bclose\b/i.test(headers.connection ?? '') || httpVersion === '1.0';
+
+/** To close a socket with bytes unread resets it, and the answer on its way is lost: these few seconds are for the client to finish. */
+function discarded(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, LINGER_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    if (request.readableEnded || request.destroyed) done();
+    request.once('end', done);
+    request.once('close', done);
+  });
 }
 
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
