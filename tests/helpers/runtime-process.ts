@@ -5,6 +5,7 @@ import { cp, mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { letterTokenizer } from './tiny-model.ts';
 
 const MAIN = new URL('../../runtime/main.ts', import.meta.url).pathname;
 const FIXTURE = new URL('../fixtures/architectures/bert', import.meta.url).pathname;
@@ -30,59 +31,12 @@ export async function createTinyStore(): Promise<TinyStore> {
   await mkdir(join(folder, 'refs'), { recursive: true });
   await cp(FIXTURE, snapshot, { recursive: true });
   await writeFile(join(folder, 'refs', 'main'), TINY_REVISION);
-  await writeFile(join(snapshot, 'tokenizer.json'), JSON.stringify(letterTokenizer()));
+  await writeFile(join(snapshot, 'tokenizer.json'), JSON.stringify(letterTokenizer));
   await writeFile(
     join(snapshot, 'modules.json'),
     JSON.stringify([{ idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' }]),
   );
   return { store, snapshot, [Symbol.asyncDispose]: () => rm(store, { recursive: true, force: true }) };
-}
-
-/** WordPiece over single letters: each letter is a token. */
-function letterTokenizer(): object {
-  const special = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'];
-  const letters = Array.from('abcdefghijklmnopqrstuvwxyz0123456789.,');
-  const words = [...special, ...letters, ...letters.map((letter) => `##${letter}`)];
-  const piece = (id: string) => ({ SpecialToken: { id, type_id: 0 } });
-  const added = (content: string, id: number) => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
-  return {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: special.map(added),
-    normalizer: {
-      type: 'BertNormalizer',
-      clean_text: true,
-      handle_chinese_chars: true,
-      strip_accents: null,
-      lowercase: true,
-    },
-    pre_tokenizer: { type: 'BertPreTokenizer' },
-    post_processor: {
-      type: 'TemplateProcessing',
-      single: [piece('[CLS]'), { Sequence: { id: 'A', type_id: 0 } }, piece('[SEP]')],
-      pair: [],
-      special_tokens: Object.fromEntries(
-        ['[CLS]', '[SEP]'].map((id) => [id, { id, ids: [words.indexOf(id)], tokens: [id] }]),
-      ),
-    },
-    decoder: { type: 'WordPiece', prefix: '##', cleanup: true },
-    model: {
-      type: 'WordPiece',
-      unk_token: '[UNK]',
-      continuing_subword_prefix: '##',
-      max_input_chars_per_word: 100,
-      vocab: Object.fromEntries(words.map((word, id) => [word, id])),
-    },
-  };
 }
 
 export interface RuntimeProcess extends AsyncDisposable {

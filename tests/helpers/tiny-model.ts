@@ -11,7 +11,8 @@ const TOKENS = [...SPECIAL, ...letters, ...letters.map((letter) => `##${letter}`
 
 const special = (name: string) => ({ id: name, ids: [TOKENS.indexOf(name)], tokens: [name] });
 
-const tokenizer = {
+/** WordPiece over single letters, digits and punctuation: each is a token. As `tokenizer.json` holds it. */
+export const letterTokenizer = {
   version: '1.0',
   truncation: null,
   padding: null,
@@ -65,7 +66,7 @@ export async function tinyModel(): Promise<Readonly<Record<string, Buffer>>> {
   return Object.fromEntries([
     ['config.json', await readFile(new URL('config.json', BERT))],
     ['model.safetensors', await readFile(new URL('model.safetensors', BERT))],
-    ['tokenizer.json', json(tokenizer)],
+    ['tokenizer.json', json(letterTokenizer)],
     ['tokenizer_config.json', json({ tokenizer_class: 'BertTokenizer', model_max_length: 128, do_lower_case: true })],
     ['sentence_bert_config.json', json({ max_seq_length: 128, do_lower_case: false })],
     [
