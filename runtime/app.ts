@@ -7,6 +7,7 @@ import { docsRoutes } from '../common/http/docs.ts';
 import type { EmbeddingParser } from '../common/http/embedding-parser.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
+import type { Tracer } from '../common/obs/trace.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { createRuntimeMetrics } from './app-metrics.ts';
 import type { RuntimeConfig } from './config.ts';
@@ -21,6 +22,7 @@ export interface AppDeps {
   readonly parser: EmbeddingParser;
   readonly registry: Registry;
   readonly log: Log;
+  readonly tracer?: Tracer | undefined;
   /** The package's. */
   readonly version: string;
   /** Seconds since 1970. */
@@ -30,7 +32,8 @@ export interface AppDeps {
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
 
-export function createRuntimeApp({ config, lifecycle, parser, registry, log, version, startedAt }: AppDeps): Express {
+export function createRuntimeApp(deps: AppDeps): Express {
+  const { config, lifecycle, parser, registry, log, tracer, version, startedAt } = deps;
   const { model, device, overlongInput, maxBodyBytes } = config;
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
   const bodies = createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE });
@@ -38,6 +41,7 @@ export function createRuntimeApp({ config, lifecycle, parser, registry, log, ver
   const models = { model, created: startedAt, lifecycle };
   return createApp({
     log,
+    tracer,
     quiet: ['/healthz', '/readyz', '/metrics'],
     onFinish: (exchange) => metrics.finished(exchange),
     routes: {

@@ -3,6 +3,8 @@ import { homedir } from 'node:os';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
+import { readTracing } from '../common/obs/trace-config.ts';
+import type { TracingConfig } from '../common/obs/trace-config.ts';
 import type { HubOptions } from './model/fetch-types.ts';
 import { locateStore } from './model/store-paths.ts';
 
@@ -26,6 +28,8 @@ export interface RuntimeConfig {
   readonly drainMs: number;
   readonly logLevel: LogLevel;
   readonly terminationLog: string;
+  /** Omitted: nothing is traced. */
+  readonly tracing?: TracingConfig;
 }
 
 export class ConfigError extends Error {
@@ -85,7 +89,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     ...(result.error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`),
   ];
   if (!result.success || faults.length > 0) throw new ConfigError(faults.join('\n'));
-  return toConfig(result.data, home);
+  return { ...toConfig(result.data, home), ...optional('tracing', readTracing(env)) };
 }
 
 function toConfig(read: z.infer<typeof schema>, home: string): RuntimeConfig {

@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
+import { startTracing } from '../common/obs/trace-start.ts';
 import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Engine } from './engine/types.ts';
@@ -26,7 +27,8 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   const { config, log } = deps;
   const lifecycle = createLifecycle();
   const parser = createEmbeddingParser();
-  const handler = createRuntimeApp({ ...deps, lifecycle, parser });
+  const tracer = await startTracing(config.tracing, { service: 'kubembed-runtime', version: deps.version });
+  const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
   const server = await startServer({ host: config.host, port: config.port, handler });
   log.info({ url: server.url, model: config.model }, 'Listening');
@@ -57,7 +59,7 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
     () => undefined,
   );
   await within(deadline, closed);
-  await parser.close();
+  await Promise.all([parser.close(), tracer?.close()]);
   if (cut > 0) log.warn({ cut }, 'Requests were cut at the deadline');
   log.info('Stopped');
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from './model/errors.ts';
 import { UnsupportedArchitecture } from './model/graph/errors.ts';
+import { emptySpans } from './engine/stage-spans.ts';
 import type { EmbedResult, EngineInfo } from './engine/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 import { chooseWeights, fetchedFacts } from './lifecycle-model.ts';
@@ -24,6 +25,7 @@ const RESULT: EmbedResult = {
   promptTokens: 3,
   truncatedInputs: 0,
   stages: { queueMs: 0, tokenizeMs: 0, inferMs: 0, serializeMs: 0 },
+  spans: emptySpans(),
 };
 
 describe('checkVector', () => {

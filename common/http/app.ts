@@ -2,10 +2,13 @@
 import express from 'express';
 import type { Express, NextFunction, Request, Response } from 'express';
 import type { Log } from '../obs/log.ts';
+import { parseTraceparent, TRACEPARENT } from '../obs/trace.ts';
+import type { Tracer } from '../obs/trace.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
 import { sendError, toOpenAIError } from './errors.ts';
 import { exchangeOf, openExchange } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
+import { beginRequestSpan, endRequestSpan } from './request-span.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
 export type Method = 'get' | 'post' | 'put' | 'delete';
@@ -20,9 +23,11 @@ export interface AppOptions {
   readonly onFinish?: (finished: FinishedExchange) => void;
   /** Runs before routing, e.g. authentication; throws to refuse. */
   readonly before?: (request: Request, response: Response) => void;
+  /** Absent: nothing is traced. Quiet routes never are. */
+  readonly tracer?: Tracer | undefined;
 }
 
-export function createApp({ log, routes, quiet = [], onFinish, before }: AppOptions): Express {
+export function createApp({ log, routes, quiet = [], onFinish, before, tracer }: AppOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -30,9 +35,14 @@ export function createApp({ log, routes, quiet = [], onFinish, before }: AppOpti
   const finished = (outcome: FinishedExchange): void => {
     logExchange(log, outcome, quiet);
     onFinish?.(outcome);
+    const { span } = outcome.exchange;
+    if (span !== undefined) endRequestSpan(span, outcome);
   };
   app.use((request: Request, response: Response, next: NextFunction) => {
-    openExchange(request, response, finished);
+    const exchange = openExchange(request, response, finished);
+    if (tracer !== undefined && !quiet.includes(request.path)) {
+      exchange.span = beginRequestSpan(tracer, request, exchange);
+    }
     before?.(request, response);
     next();
   });
@@ -76,27 +86,26 @@ function addRoute(app: Express, path: string, handlers: Routes[string]): void {
   });
 }
 
-function logExchange(
-  log: Log,
-  { exchange, request, status, seconds }: FinishedExchange,
-  quiet: readonly string[],
-): void {
+function logExchange(log: Log, outcome: FinishedExchange, quiet: readonly string[]): void {
+  const { exchange } = outcome;
   const level =
     exchange.error?.kind === 'internal_error' ? 'error' : quiet.includes(exchange.route ?? '') ? 'debug' : 'info';
-  if (!log.isLevelEnabled(level)) return;
-  const { error } = exchange;
-  log[level](
-    {
-      requestId: exchange.id,
-      method: request.method,
-      // Without the query: some clients put keys there.
-      path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
-      status,
-      durationMs: Math.round(seconds * 10_000) / 10,
-      ...exchange.facts,
-      ...(error === undefined ? {} : { reason: error.kind }),
-      ...(error?.cause === undefined ? {} : { error: error.cause }),
-    },
-    'Request answered',
-  );
+  if (log.isLevelEnabled(level)) log[level](requestLine(outcome), 'Request answered');
+}
+
+function requestLine({ exchange, request, status, seconds }: FinishedExchange): Readonly<Record<string, unknown>> {
+  const { error, span } = exchange;
+  const traceId = span?.traceId ?? parseTraceparent(request.headers[TRACEPARENT])?.traceId;
+  return {
+    requestId: exchange.id,
+    ...(traceId === undefined ? {} : { traceId }),
+    method: request.method,
+    // Without the query: some clients put keys there.
+    path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
+    status,
+    durationMs: Math.round(seconds * 10_000) / 10,
+    ...exchange.facts,
+    ...(error === undefined ? {} : { reason: error.kind }),
+    ...(error?.cause === undefined ? {} : { error: error.cause }),
+  };
 }

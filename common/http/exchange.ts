@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
+import type { Span } from '../obs/trace.ts';
 import type { OpenAIError } from '../openai/errors.ts';
 import { REQUEST_ID } from './headers.ts';
 
@@ -15,6 +16,8 @@ export interface Exchange {
   /** Logged as they are: never input text, never keys. */
   readonly facts: Record<string, Fact>;
   error?: OpenAIError;
+  /** Unset where nothing is traced. */
+  span?: Span;
   /** Aborted when the client is gone before its answer was written, or by `abort`. */
   readonly gone: AbortSignal;
   abort(reason: OpenAIError): void;

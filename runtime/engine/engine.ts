@@ -111,7 +111,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
         open.tokenized(index, { ids, truncated: untruncated > maxTokens }, now());
         return { request: open.id, index, length: ids.length };
       });
-      open.tokenizing(now() - started);
+      open.tokenizing(started, now());
       scheduler.add(open.id, pieces, start + CHUNK >= inputs.length);
       dispatcher.wake();
     }

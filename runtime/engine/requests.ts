@@ -1,5 +1,6 @@
 // One request on its way through the engine: what is still open of it, and the result when nothing is.
 import { EngineError } from './errors.ts';
+import { emptySpans, extend } from './stage-spans.ts';
 import type { EmbedRequest, EmbedResult, OutputEncoding } from './types.ts';
 
 /** What came back for one distinct input. */
@@ -21,7 +22,7 @@ export interface OpenRequest {
   /** The place of a distinct input among all inputs. */
   firstInput(index: number): number;
   tokenized(index: number, tokens: { readonly ids: Int32Array; readonly truncated: boolean }, nowMs: number): void;
-  tokenizing(durationMs: number): void;
+  tokenizing(startMs: number, endMs: number): void;
   complete(index: number, result: InputResult): void;
   readonly fail: (error: unknown) => void;
 }
@@ -53,6 +54,7 @@ export function openRequest({ id, request, places, distinct }: RequestParts): Op
     queuedMs: 0,
     bytes: NOTHING_YET,
   }));
+  const spans = emptySpans();
   const stages = { queueMs: 0, tokenizeMs: 0, inferMs: 0, serializeMs: 0 };
   const { promise, resolve, reject } = Promise.withResolvers<EmbedResult>();
   let left = distinct;
@@ -70,6 +72,7 @@ export function openRequest({ id, request, places, distinct }: RequestParts): Op
       promptTokens: perInput.reduce((sum, { length }) => sum + length, 0),
       truncatedInputs: perInput.reduce((count, { truncated }) => count + (truncated ? 1 : 0), 0),
       stages,
+      spans,
     });
   }
 
@@ -83,8 +86,9 @@ export function openRequest({ id, request, places, distinct }: RequestParts): Op
     tokenized(index, { ids, truncated }, nowMs) {
       Object.assign(slotOf(index), { tokens: ids, length: ids.length, truncated, queuedMs: nowMs });
     },
-    tokenizing(durationMs) {
-      stages.tokenizeMs = Math.max(stages.tokenizeMs, durationMs);
+    tokenizing(startMs, endMs) {
+      stages.tokenizeMs = Math.max(stages.tokenizeMs, endMs - startMs);
+      extend(spans.tokenize, startMs, endMs);
     },
     complete(index, { bytes, startedMs, inferMs, serializeMs }) {
       if (bytes.length === 0) {
@@ -97,6 +101,10 @@ export function openRequest({ id, request, places, distinct }: RequestParts): Op
       stages.queueMs = Math.max(stages.queueMs, startedMs - slot.queuedMs);
       stages.inferMs = Math.max(stages.inferMs, inferMs);
       stages.serializeMs = Math.max(stages.serializeMs, serializeMs);
+      const inferredMs = startedMs + inferMs;
+      extend(spans.queue, slot.queuedMs, startedMs);
+      extend(spans.infer, startedMs, inferredMs);
+      extend(spans.serialize, inferredMs, inferredMs + serializeMs);
       if (--left === 0) finish();
     },
     fail: reject,

@@ -25,6 +25,15 @@ export interface StageTimes {
   readonly serializeMs: number;
 }
 
+/** From when to when a stage ran for any input of the request, in `performance.now()` milliseconds; stages may overlap. */
+export interface StageSpan {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export type Stage = 'queue' | 'tokenize' | 'infer' | 'serialize';
+export type StageSpans = Readonly<Record<Stage, StageSpan>>;
+
 export interface EmbedResult {
   /**
    * One JSON value per input, in order, as UTF-8 bytes ready for the socket: `[0.1,…]` in shortest float32 decimals,
@@ -36,6 +45,7 @@ export interface EmbedResult {
   /** How many inputs were cut to the model's limit. */
   readonly truncatedInputs: number;
   readonly stages: StageTimes;
+  readonly spans: StageSpans;
 }
 
 export interface EngineInfo {

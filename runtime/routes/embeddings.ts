@@ -12,7 +12,7 @@ import { OpenAIError, clip, modelNotFound } from '../../common/openai/errors.ts'
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { embeddingBody } from '../../common/openai/response.ts';
 import type { RuntimeMetrics } from '../app-metrics.ts';
-import type { EmbedRequest, EmbedResult } from '../engine/types.ts';
+import type { EmbedRequest, EmbedResult, Stage } from '../engine/types.ts';
 import type { Lifecycle, Serving } from '../lifecycle.ts';
 import { fromEngine } from './engine-failure.ts';
 
@@ -29,6 +29,7 @@ export function embeddingsHandler(deps: EmbeddingsDeps): Handler {
   const { lifecycle, bodies, parser, metrics, model } = deps;
   return async (request: Request, response: Response) => {
     const exchange = exchangeOf(response);
+    exchange.facts['model'] = model;
     const deadline = startDeadline(request, exchange);
     try {
       const routed = requireOwnModel(request, model);
@@ -39,6 +40,7 @@ export function embeddingsHandler(deps: EmbeddingsDeps): Handler {
       requireDimensions(parsed, serving);
       const result = await embed(serving, toEngine(deps, request, parsed, exchange), exchange);
       record(exchange, parsed, result);
+      traceStages(exchange, result);
       metrics.embedded(parsed.inputs, result);
       for (const [name, value] of resultHeaders(serving, result)) response.setHeader(name, value);
       await writeJsonPieces(response, embeddingBody({ model, ...result }), exchange.gone);
@@ -107,6 +109,16 @@ function resultHeaders({ engine, revision }: Serving, { truncatedInputs }: Embed
     [REVISION, revision],
     ...(truncatedInputs === 0 ? [] : [[TRUNCATED, String(truncatedInputs)] as [string, string]]),
   ];
+}
+
+const STAGES: readonly Stage[] = ['tokenize', 'queue', 'infer', 'serialize'];
+
+/** The stages were timed where they ran; as spans they are told afterwards. */
+function traceStages({ span }: Exchange, { spans }: EmbedResult): void {
+  for (const stage of span === undefined ? [] : STAGES) {
+    const { startMs, endMs } = spans[stage];
+    span?.child(stage, { startMs }).end({ endMs });
+  }
 }
 
 function record({ facts }: Exchange, { inputs, encoding }: EmbeddingRequest, result: EmbedResult): void {

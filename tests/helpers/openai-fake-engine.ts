@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { vectorToBytes } from '../../common/openai/vector.ts';
 import { EngineError } from '../../runtime/engine/errors.ts';
 import type { EngineErrorCode } from '../../runtime/engine/errors.ts';
+import { emptySpans } from '../../runtime/engine/stage-spans.ts';
 import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineStats } from '../../runtime/engine/types.ts';
 
 export interface FakeEngineOptions {
@@ -103,6 +104,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
         promptTokens,
         truncatedInputs,
         stages: { queueMs: 1, tokenizeMs: 2, inferMs: 3, serializeMs: 4 },
+        spans: emptySpans(),
       };
     },
     stats: (): EngineStats => ({
