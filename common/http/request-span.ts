@@ -8,7 +8,6 @@ import type { Exchange, FinishedExchange } from './exchange.ts';
 const NAMES: Readonly<Record<string, string>> = {
   model: 'gen_ai.request.model',
   tokens: 'gen_ai.usage.input_tokens',
-  dimensions: 'gen_ai.embeddings.dimension.count',
   inputs: 'kubembed.inputs',
   truncated: 'kubembed.truncated_inputs',
   attempts: 'kubembed.attempts',

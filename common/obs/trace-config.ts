@@ -5,6 +5,8 @@ export interface TracingConfig {
   readonly url: string;
   /** Share of the traces begun here; a caller's decision is kept. */
   readonly sampleRatio: number;
+  /** Spans are sent together this often. */
+  readonly delayMs: number;
 }
 
 /** For processes that hand them on to others. */
@@ -26,9 +28,22 @@ export function readTracing(env: Environment): TracingConfig | undefined {
   if (!URL.canParse(url) || !/^https?:/.test(url)) {
     throw new Error(`OTEL_EXPORTER_OTLP_ENDPOINT: expected an http(s) URL, got "${url}"`);
   }
-  const given = env['OTEL_TRACES_SAMPLER_ARG'] ?? '';
-  const sampleRatio = given === '' ? 1 : Number(given);
-  if (!(sampleRatio >= 0 && sampleRatio <= 1))
-    throw new Error('OTEL_TRACES_SAMPLER_ARG: expected a number from 0 to 1');
-  return { url, sampleRatio };
+  return {
+    url,
+    sampleRatio: numberOf(env, 'OTEL_TRACES_SAMPLER_ARG', { fallback: 1, least: 0, most: 1 }),
+    delayMs: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY', { fallback: 5000, least: 1, most: 2 ** 31 - 1 }),
+  };
+}
+
+interface Range {
+  readonly fallback: number;
+  readonly least: number;
+  readonly most: number;
+}
+
+function numberOf(env: Environment, name: string, { fallback, least, most }: Range): number {
+  const given = env[name] ?? '';
+  const value = given === '' ? fallback : Number(given);
+  if (!(value >= least && value <= most)) throw new Error(`${name}: expected a number from ${least} to ${most}`);
+  return value;
 }

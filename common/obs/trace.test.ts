@@ -62,10 +62,11 @@ describe('readTracing', () => {
     expect(readTracing({ OTEL_EXPORTER_OTLP_ENDPOINT })).toEqual({
       url: 'http://collector:4318/v1/traces',
       sampleRatio: 1,
+      delayMs: 5000,
     });
     expect(
       readTracing({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/own', OTEL_TRACES_SAMPLER_ARG: '0.25' }),
-    ).toEqual({ url: 'https://c/own', sampleRatio: 0.25 });
+    ).toEqual({ url: 'https://c/own', sampleRatio: 0.25, delayMs: 5000 });
     expect(() => readTracing({ OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317' })).toThrow('OTEL_EXPORTER_OTLP_ENDPOINT');
     expect(() => readTracing({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER_ARG: '7' })).toThrow('from 0 to 1');
   });

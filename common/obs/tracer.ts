@@ -29,14 +29,19 @@ const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: Span
 /** A collector that does not answer must not hold back a process that was told to stop. */
 const LAST_EXPORT_MS = 3000;
 
-export function createTracer({ url, sampleRatio }: TracingConfig, { service, version }: TracedProcess): Tracer {
+export function createTracer(
+  { url, sampleRatio, delayMs }: TracingConfig,
+  { service, version }: TracedProcess,
+): Tracer {
   const own = { 'service.name': service, 'service.version': version, 'service.instance.id': hostname() };
   const provider = new TracerProvider({
     resource: resourceFromAttributes(own).merge(
       detectResources({ detectors: [resourceAttributesEnvDetector, serviceNameEnvDetector] }),
     ),
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampleRatio) }),
-    spanProcessors: [new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url }), scheduledDelayMillis: 1000 })],
+    spanProcessors: [
+      new BatchSpanProcessor({ exporter: new OTLPTraceExporter({ url }), scheduledDelayMillis: delayMs }),
+    ],
   });
   const tracer = provider.getTracer('kubembed', version);
   return {

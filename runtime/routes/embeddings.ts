@@ -40,7 +40,7 @@ export function embeddingsHandler(deps: EmbeddingsDeps): Handler {
       requireDimensions(parsed, serving);
       const result = await embed(serving, toEngine(deps, request, parsed, exchange), exchange);
       record(exchange, parsed, result);
-      traceStages(exchange, result);
+      traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
       metrics.embedded(parsed.inputs, result);
       for (const [name, value] of resultHeaders(serving, result)) response.setHeader(name, value);
       await writeJsonPieces(response, embeddingBody({ model, ...result }), exchange.gone);
@@ -114,7 +114,8 @@ function resultHeaders({ engine, revision }: Serving, { truncatedInputs }: Embed
 const STAGES: readonly Stage[] = ['tokenize', 'queue', 'infer', 'serialize'];
 
 /** The stages were timed where they ran; as spans they are told afterwards. */
-function traceStages({ span }: Exchange, { spans }: EmbedResult): void {
+function traceStages({ span }: Exchange, { spans }: EmbedResult, dimensions: number): void {
+  span?.set({ 'gen_ai.embeddings.dimension.count': dimensions });
   for (const stage of span === undefined ? [] : STAGES) {
     const { startMs, endMs } = spans[stage];
     span?.child(stage, { startMs }).end({ endMs });

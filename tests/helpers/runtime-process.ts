@@ -47,6 +47,8 @@ export interface RuntimeProcess extends AsyncDisposable {
   readonly exited: Promise<number | NodeJS.Signals>;
   /** Everything printed so far. */
   output(): string;
+  /** The first log line that holds this text, once there is one. */
+  line(text: string): Promise<Record<string, unknown>>;
   lastWords(): Promise<Record<string, unknown>>;
   ready(): Promise<string>;
 }
@@ -89,6 +91,10 @@ export function startRuntime(store: string, { command = 'serve', env = {} }: Run
     url,
     exited,
     output: () => output,
+    line: async (text) => {
+      const find = () => output.split('\n').find((line) => line.includes(text) && line.endsWith('}'));
+      return JSON.parse(await until(find, exited, () => output)) as Record<string, unknown>;
+    },
     lastWords: async () => JSON.parse(await readFile(lastWords, 'utf8')) as Record<string, unknown>,
     ready: async () => {
       await until(
