@@ -67,7 +67,7 @@ const BODIES_AT_ONCE = 4;
 const assemble = (options: RouterOptions, registry: Registry) => {
   const { config, client, log, clock = SYSTEM_CLOCK } = options;
   const { now, random } = clock;
-  const pools = createPools(config.connectMs);
+  const pools = createPools({ connectMs: config.connectMs, now });
   const memories = createModelMemories(config.hold);
   const fleet = createFleet({
     now,
@@ -166,7 +166,8 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   const isDraining = (): boolean => draining;
   const stopParts = async (): Promise<void> => {
     parts.stop();
-    await Promise.all([pools.close(), parser.close()]);
+    pools.close();
+    await parser.close();
   };
   const listen = async (server: Parameters<typeof startServer>[0]): ReturnType<typeof startServer> => {
     try {

@@ -1,14 +1,9 @@
 // One attempt at one endpoint, as a function from a request to a typed outcome. Nothing is thrown: failures are values.
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Writable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import type { Failure } from '../routing/retry.ts';
+import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
 
-export interface AttemptRequest {
-  readonly method: 'GET' | 'POST';
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: Buffer;
+export interface AttemptRequest extends ConnectionRequest {
   /** A larger answer is not gathered: it is handed over as a stream, and can then no longer be retried. */
   readonly gatherBytes: number;
 }
@@ -20,12 +15,22 @@ export interface Answer {
   readonly chunks: readonly Buffer[];
 }
 
+/** Where a streamed answer goes: a response, or something like it. */
+export interface Sink {
+  /** False: wait for `drain`. */
+  write(bytes: Uint8Array): boolean;
+  end(): unknown;
+  destroy(): unknown;
+  on(event: 'drain', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
+
 export interface StreamedAnswer {
   readonly kind: 'stream';
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   /** Writes what was gathered and what follows, at the sink's pace. Resolves to the last bytes, or to nothing if cut. */
-  readonly pipe: (sink: Writable) => Promise<Buffer | undefined>;
+  readonly pipe: (sink: Sink) => Promise<Buffer | undefined>;
 }
 
 export interface Failed {
@@ -48,120 +53,132 @@ class AbortedAttempt extends Error {
   override readonly name = 'AbortedAttempt';
 }
 
-/** The undici handler of one attempt: a state machine from `connecting` to `over`. */
-class AttemptHandler implements Dispatcher.DispatchHandler, Attempt {
+/** A length is only a promise: beyond this, room is made as the bytes come. */
+const MAX_ROOM = 16 * 1024 * 1024;
+
+/** One attempt: a state machine from `connecting` to `over`. */
+class ConnectionAttempt implements ResponseHandler, Attempt {
   readonly outcome: Promise<Outcome>;
   readonly #settle: (outcome: Outcome) => void;
   readonly #gatherBytes: number;
+  readonly #connection: Connection;
   #state: State = 'connecting';
-  #controller: Dispatcher.DispatchController | undefined;
-  #aborted: Failure | undefined;
   #status = 0;
   #headers: IncomingHttpHeaders = {};
+  /** Made for the whole body when its length is known. */
+  #room: Buffer | undefined;
   #chunks: Buffer[] = [];
   #bytes = 0;
-  #sink: Writable | undefined;
+  #isWhole = false;
+  #sink: Sink | undefined;
   #last: Buffer | undefined;
   #piped: ((last: Buffer | undefined) => void) | undefined;
 
-  constructor(gatherBytes: number) {
+  constructor(connection: Connection, gatherBytes: number) {
     const { promise, resolve } = Promise.withResolvers<Outcome>();
     this.outcome = promise;
     this.#settle = resolve;
+    this.#connection = connection;
     this.#gatherBytes = gatherBytes;
   }
 
   readonly abort = (failure: Failure): void => {
-    if (this.#state === 'over' || this.#aborted !== undefined) return;
-    this.#aborted = failure;
-    this.#controller?.abort(new AbortedAttempt(failure));
+    if (this.#state === 'over') return;
     this.#fail(failure, undefined);
+    this.#connection.destroy(new AbortedAttempt(failure));
   };
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#aborted !== undefined) controller.abort(new AbortedAttempt(this.#aborted));
-    else this.#state = 'sent';
+  onSent(): void {
+    if (this.#state === 'connecting') this.#state = 'sent';
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
-    // A 1xx is not the answer.
-    if (status < 200) return;
+  onHead(status: number, headers: IncomingHttpHeaders, length: number | undefined): void {
+    if (this.#state === 'over') return;
     this.#state = 'answering';
     this.#status = status;
     this.#headers = headers;
+    if (length !== undefined && length <= Math.min(MAX_ROOM, this.#gatherBytes)) {
+      this.#room = Buffer.allocUnsafeSlow(length);
+    }
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onBody(view: Buffer): void {
+    if (this.#state === 'over') return;
+    if (this.#room !== undefined) {
+      this.#bytes += view.copy(this.#room, this.#bytes);
+      return;
+    }
+    const chunk = Buffer.from(view);
     this.#last = chunk;
     if (this.#sink !== undefined) {
-      if (!this.#sink.write(chunk)) controller.pause();
+      if (!this.#sink.write(chunk)) this.#connection.pause();
       return;
     }
     this.#chunks.push(chunk);
     this.#bytes += chunk.byteLength;
-    if (this.#bytes > this.#gatherBytes && this.#state === 'answering') this.#handOver(controller);
+    if (this.#bytes > this.#gatherBytes && this.#state === 'answering') this.#handOver();
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (this.#state === 'over') return;
-    const streaming = this.#state === 'streaming';
+    const isStreamed = this.#state === 'streaming';
     this.#state = 'over';
-    if (!streaming) {
-      this.#settle({ kind: 'answer', status: this.#status, headers: this.#headers, chunks: this.#chunks });
-      return;
+    this.#isWhole = true;
+    if (isStreamed) this.#finishSink();
+    else {
+      const chunks = this.#room === undefined ? this.#chunks : [this.#room];
+      this.#settle({ kind: 'answer', status: this.#status, headers: this.#headers, chunks });
     }
-    this.#sink?.end();
-    this.#piped?.(this.#last);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, cause: Error): void {
+  onError(cause: Error): void {
     this.#fail(this.#state === 'connecting' ? 'connect' : 'reset', cause);
   }
 
   #fail(failure: Failure, cause: unknown): void {
     if (this.#state === 'over') return;
-    const streaming = this.#state === 'streaming';
+    const isStreamed = this.#state === 'streaming';
     this.#state = 'over';
     this.#chunks = [];
-    if (!streaming) {
-      this.#settle({ kind: 'failed', failure, cause });
-      return;
-    }
-    // The head is out: a cut connection is the only honest end.
-    this.#sink?.destroy();
-    this.#piped?.(undefined);
+    this.#room = undefined;
+    if (isStreamed) this.#finishSink();
+    else this.#settle({ kind: 'failed', failure, cause });
   }
 
-  #handOver(controller: Dispatcher.DispatchController): void {
+  /** After a failure a cut connection is the only honest end: the head is out. */
+  #finishSink(): void {
+    if (this.#sink === undefined) return;
+    if (this.#isWhole) this.#sink.end();
+    else this.#sink.destroy();
+    this.#piped?.(this.#isWhole ? this.#last : undefined);
+  }
+
+  #handOver(): void {
     this.#state = 'streaming';
-    controller.pause();
+    this.#connection.pause();
     this.#settle({ kind: 'stream', status: this.#status, headers: this.#headers, pipe: (sink) => this.#pipe(sink) });
   }
 
-  #pipe(sink: Writable): Promise<Buffer | undefined> {
+  #pipe(sink: Sink): Promise<Buffer | undefined> {
     const { promise, resolve } = Promise.withResolvers<Buffer | undefined>();
     this.#piped = resolve;
-    if (this.#state === 'over') {
-      sink.destroy();
-      resolve(undefined);
-      return promise;
-    }
-    const controller = this.#controller;
-    sink.on('drain', () => controller?.resume());
+    this.#sink = sink;
+    sink.on('drain', () => {
+      // By then the connection may be at work for another.
+      if (this.#state === 'streaming') this.#connection.resume();
+    });
     sink.once('close', () => this.abort('aborted'));
     let flows = true;
     for (const chunk of this.#chunks) flows = sink.write(chunk);
     this.#chunks = [];
-    this.#sink = sink;
-    if (flows) controller?.resume();
+    if (this.#state === 'over') this.#finishSink();
+    else if (flows) this.#connection.resume();
     return promise;
   }
 }
 
-export const startAttempt = (dispatcher: Dispatcher, request: AttemptRequest): Attempt => {
-  const { method, path, headers, body, gatherBytes } = request;
-  const handler = new AttemptHandler(gatherBytes);
-  dispatcher.dispatch({ method, path, headers, body: body ?? null }, handler);
-  return handler;
+export const startAttempt = (connection: Connection, request: AttemptRequest): Attempt => {
+  const attempt = new ConnectionAttempt(connection, request.gatherBytes);
+  connection.send(request, attempt);
+  return attempt;
 };
