@@ -1,6 +1,7 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
 import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
+import { switchLevelOnSignal } from '../common/obs/level.ts';
 import { createLog } from '../common/obs/log.ts';
 import { showProgress } from '../runtime/model/progress.ts';
 import { locateStore } from '../runtime/model/store-paths.ts';
@@ -32,6 +33,7 @@ if (config.help) {
 const { environment } = config;
 const output = createLog({ name: 'kubembed', level: config.logLevel, readable: process.stdout.isTTY });
 const { log } = output;
+switchLevelOnSignal(process, log, config.logLevel);
 const leaving = new AbortController();
 let stop = async (): Promise<void> => {
   await Promise.resolve();

@@ -1,5 +1,6 @@
 // The operator process: finds the API server, leads or stands by until it is asked to stop.
 import { startServer } from '../common/http/server.ts';
+import { switchLevelOnSignal } from '../common/obs/level.ts';
 import { createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { packageVersion } from '../common/util/version.ts';
@@ -27,8 +28,7 @@ const die = (error: unknown): never => {
 };
 process.on('uncaughtException', die);
 process.on('unhandledRejection', die);
-// Support looks at a running process without a restart: the signal turns debug lines on and off.
-process.on('SIGUSR2', () => (log.level = log.level === 'debug' ? config.logLevel : 'debug'));
+switchLevelOnSignal(process, log, config.logLevel);
 
 const registry = createRegistry();
 const connection = await loadConnection({ env: process.env, clock: systemClock });

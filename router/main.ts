@@ -1,4 +1,5 @@
 // The router process: finds the API server, serves until it is asked to stop, drains.
+import { switchLevelOnSignal } from '../common/obs/level.ts';
 import { createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { packageVersion } from '../common/util/version.ts';
@@ -19,8 +20,7 @@ const die = (error: unknown): never => {
 };
 process.on('uncaughtException', die);
 process.on('unhandledRejection', die);
-// Support looks at a running process without a restart: the signal turns debug lines on and off.
-process.on('SIGUSR2', () => (log.level = log.level === 'debug' ? config.logLevel : 'debug'));
+switchLevelOnSignal(process, log, config.logLevel);
 
 const connection = await loadConnection({ env: process.env, clock: systemClock });
 const client = createRestClient(connection, { clock: systemClock, userAgent: `kubembed-router/${packageVersion()}` });

@@ -1,5 +1,8 @@
+import { EventEmitter } from 'node:events';
 import { expect, it } from 'vitest';
+import { LEVEL_SIGNAL, switchLevelOnSignal } from './level.ts';
 import { createLog, readableLine } from './log.ts';
+import type { LogLevel } from './log.ts';
 
 function capture(readable: boolean): { lines: string[]; log: ReturnType<typeof createLog>['log'] } {
   const lines: string[] = [];
@@ -27,4 +30,19 @@ it('writes for people on a terminal, errors with their stack', () => {
   log.warn({ port: 1, model: 'm', error: new Error('cause') }, 'Trouble');
   expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d WARN {2}runtime Trouble port=1 model=m\n {2}Error: cause\n/);
   expect(readableLine('not json\n')).toBe('not json\n');
+});
+
+it.each<[LogLevel, LogLevel]>([
+  ['info', 'debug'],
+  ['error', 'debug'],
+  ['debug', 'info'],
+])('goes from %s to %s at the signal, and back at the next', (configured, other) => {
+  const { log } = capture(false);
+  log.level = configured;
+  const signals = new EventEmitter();
+  switchLevelOnSignal(signals, log, configured);
+  signals.emit(LEVEL_SIGNAL);
+  expect(log.level).toBe(other);
+  signals.emit(LEVEL_SIGNAL);
+  expect(log.level).toBe(configured);
 });
