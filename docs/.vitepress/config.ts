@@ -1,0 +1,51 @@
+// The documentation as a site: `npm run docs:build`, `npm run docs:dev`. Nothing of it is loaded from elsewhere.
+import { join } from 'node:path';
+import { defineConfig } from 'vitepress';
+import type { MarkdownOptions } from 'vitepress';
+import { anchorOf, targetOf } from '../../tools/docs/markdown.ts';
+import { sidebarOf } from '../../tools/docs/sidebar.ts';
+
+const DOCS = join(import.meta.dirname, '..');
+/** Where the repository's files are to be read; without it, links to them are shown as text. */
+const REPOSITORY = process.env['DOCS_REPOSITORY'];
+
+type Renderer = Parameters<NonNullable<MarkdownOptions['config']>>[0];
+
+/** Links as a code host reads them become links of the site, before VitePress looks for dead ones. */
+function readLinks(md: Renderer): void {
+  md.core.ruler.push('repository-links', ({ tokens, env }) => {
+    const from = (env as { relativePath: string }).relativePath.replace(/(^|\/)index\.md$/, '$1README.md');
+    for (const token of tokens.flatMap(({ children }) => children ?? [])) {
+      const href = token.type === 'link_open' ? token.attrGet('href') : null;
+      if (href === null) continue;
+      const target = targetOf(href, from);
+      if ('href' in target) token.attrSet('href', target.href);
+      else token.attrSet('href', REPOSITORY === undefined ? '#' : `${REPOSITORY}/${target.outside}`);
+    }
+  });
+}
+
+export default defineConfig({
+  title: 'kubembed',
+  description: 'Name a Hugging Face embedding model; get an OpenAI-compatible endpoint on your own Kubernetes.',
+  base: process.env['DOCS_BASE'] ?? '/',
+  srcExclude: ['site/**'],
+  outDir: join(DOCS, 'site'),
+  cacheDir: join(DOCS, '..', 'node_modules', '.cache', 'vitepress'),
+  rewrites: { 'runbooks/README.md': 'runbooks/index.md' },
+  cleanUrls: true,
+  lastUpdated: false,
+  markdown: { anchor: { slugify: anchorOf }, toc: { slugify: anchorOf }, config: readLinks },
+  themeConfig: {
+    nav: [
+      { text: 'Quickstart', link: '/quickstart' },
+      { text: 'Concepts', link: '/concepts' },
+      { text: 'Troubleshooting', link: '/troubleshooting' },
+      { text: 'Reference', link: '/reference/api' },
+    ],
+    sidebar: sidebarOf(DOCS),
+    outline: [2, 3],
+    search: { provider: 'local' },
+    footer: { message: 'Apache-2.0' },
+  },
+});
