@@ -58,6 +58,14 @@ module.exports = {
       to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|util|buffer)$' },
     },
     owner('client-node-owner', '@kubernetes/client-node', '^kube/config\\.ts$'),
+    owner('opentelemetry-owner', '@opentelemetry/[^/]+', '^common/obs/tracer\\.ts$'),
+    {
+      name: 'tracing-on-demand',
+      severity: 'error',
+      comment: 'who does not trace does not load the SDK',
+      from: { pathNot: '\\.test\\.ts$' },
+      to: { path: '^common/obs/tracer\\.ts$', dynamic: false },
+    },
     owner('onnxruntime-owner', 'onnxruntime-node', '^runtime/engine/session\\.ts$'),
     owner('tokenizer-owner', '@huggingface/transformers|tokenizers', '^runtime/engine/tokenizer\\.ts$'),
     owner(

@@ -13,6 +13,7 @@ import { readOperatorConfig } from '../operator/config.ts';
 import { startOperator } from '../operator/start.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
+import { isTracingVariable } from '../common/obs/trace-config.ts';
 import { packageVersion } from '../common/util/version.ts';
 import type { LocalConfig } from './config.ts';
 import { runControllers } from './controllers/loop.ts';
@@ -49,6 +50,9 @@ const ROUTER_SERVICE = 'kubembed-router-internal';
 
 /** All that a serving process inherits: no token, no proxy, nothing it has no use for. */
 const SERVE_VARIABLES = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'TZ'];
+
+const isRouterVariable = (name: string): boolean =>
+  name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
 
 const pick = (env: Readonly<Record<string, string>>, keep: (name: string) => boolean): Record<string, string> =>
   Object.fromEntries(Object.entries(env).filter(([name]) => keep(name)));
@@ -113,7 +117,7 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
     references: referencesIn(store),
     environment: {
       init: pick(config.environment, (name) => !name.startsWith('KUBEMBED_')),
-      main: pick(config.environment, (name) => SERVE_VARIABLES.includes(name)),
+      main: pick(config.environment, (name) => SERVE_VARIABLES.includes(name) || isTracingVariable(name)),
     },
     overrides: { KUBEMBED_STORE: modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
     logDir: join(config.dataDir, 'logs'),
@@ -126,7 +130,7 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
   const router = await startRouter({
     client: reached,
     config: readRouterConfig({
-      ...pick(config.environment, (name) => name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_')),
+      ...pick(config.environment, isRouterVariable),
       KUBEMBED_HOST: config.host,
       KUBEMBED_PORT: String(config.port),
       KUBEMBED_INTERNAL_HOST: '127.0.0.1',

@@ -2,6 +2,8 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
+import { readTracing } from '../common/obs/trace-config.ts';
+import type { TracingConfig } from '../common/obs/trace-config.ts';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
 const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
@@ -61,6 +63,8 @@ export interface RouterConfig {
   readonly logLevel: LogLevel;
   readonly statusPage: boolean;
   readonly keys: { readonly file?: string; readonly secret?: { readonly namespace: string; readonly name: string } };
+  /** Absent: nothing is traced. */
+  readonly tracing?: TracingConfig;
   readonly cache: { readonly models: readonly string[]; readonly maxBytes: number };
 }
 
@@ -80,6 +84,7 @@ const isGiven = ([, value]: readonly [string, string | undefined]): boolean =>
 
 export const readRouterConfig = (env: Readonly<Record<string, string | undefined>>): RouterConfig => {
   const given = environment.parse(Object.fromEntries(Object.entries(env).filter(isGiven)));
+  const tracing = readTracing(env);
   return {
     host: given.KUBEMBED_HOST,
     port: given.KUBEMBED_PORT,
@@ -101,6 +106,7 @@ export const readRouterConfig = (env: Readonly<Record<string, string | undefined
     logLevel: given.KUBEMBED_LOG_LEVEL,
     statusPage: given.KUBEMBED_STATUS_PAGE,
     keys: keySource(given.KUBEMBED_API_KEYS_FILE, given.KUBEMBED_API_KEYS_SECRET),
+    ...(tracing !== undefined && { tracing }),
     cache: { models: words(given.KUBEMBED_CACHE_MODELS), maxBytes: given.KUBEMBED_CACHE_BYTES },
   };
 };

@@ -102,12 +102,20 @@ describe('values', () => {
         { name: 'HF_ENDPOINT', value: 'https://hub.example.com' },
         { name: 'HTTPS_PROXY', value: 'http://proxy.example.com:3128' },
       ],
+      serveEnv: [
+        { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: 'http://collector.monitoring:4318' },
+        { name: 'OTEL_TRACES_SAMPLER_ARG', value: '0.25' },
+      ],
       profiles: {
         cpu: { nodeSelector: { pool: 'cpu' } },
         gpu: { runtimeClassName: 'nvidia', priorityClassName: 'high' },
       },
     });
     const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));
-    expect(router).toMatchObject({ namespace: 'models', cache: { models: ['org/model-a', 'org/model-b'] } });
+    expect(router).toMatchObject({
+      namespace: 'models',
+      cache: { models: ['org/model-a', 'org/model-b'] },
+      tracing: { url: 'http://collector.monitoring:4318/v1/traces', sampleRatio: 0.25 },
+    });
   });
 });

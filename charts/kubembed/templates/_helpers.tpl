@@ -90,6 +90,20 @@ topologySpreadConstraints:
       matchLabels: {{- include "kubembed.selector" . | nindent 8 }}
 {{- end -}}
 
+{{/* The standard variables of OpenTelemetry, name: value; none when nothing is traced. */}}
+{{- define "kubembed.tracing" -}}
+{{- with .Values.tracing }}{{ if .endpoint -}}
+OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
+OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
+{{- end }}{{ end }}
+{{- end -}}
+
+{{/* Port of the collector. */}}
+{{- define "kubembed.tracingPort" -}}
+{{- $url := urlParse .Values.tracing.endpoint -}}
+{{- default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) -}}
+{{- end -}}
+
 {{/* The `runtime` values as the operator's KUBEMBED_RUNTIME_DEFAULTS: empty settings left out, scrape annotations and pull secrets added. */}}
 {{- define "kubembed.runtimeDefaults" -}}
 {{- $defaults := dict -}}
@@ -104,6 +118,7 @@ topologySpreadConstraints:
 {{- end -}}
 {{- $scrape := include "kubembed.scrapeAnnotations" (dict "root" . "port" 8080) | fromYaml -}}
 {{- with merge (dict) .Values.runtime.podAnnotations $scrape -}}{{- $_ := set $defaults "podAnnotations" . -}}{{- end -}}
+{{- with merge (dict) .Values.runtime.serveEnv (include "kubembed.tracing" . | fromYaml) -}}{{- $_ := set $defaults "serveEnv" . -}}{{- end -}}
 {{- with .Values.images.pullSecrets -}}{{- $_ := set $defaults "imagePullSecrets" . -}}{{- end -}}
 {{- toJson $defaults -}}
 {{- end -}}
