@@ -1,25 +1,41 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
+import { enableCompileCache } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
-import { createLog } from '../common/obs/log.ts';
-import type { LogHandle } from '../common/obs/log.ts';
-import { createRegistry } from '../common/obs/metrics.ts';
-import { packageVersion } from '../common/util/version.ts';
-import { readRuntimeConfig } from './config.ts';
+import type { Log, LogHandle } from '../common/obs/log.ts';
+import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
 import type { RuntimeConfig } from './config.ts';
-import { createEngine } from './engine/engine.ts';
+import { startThreads } from './engine/threads.ts';
+import type { StartedThreads } from './engine/threads.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
-import { chooseWeights, describeSnapshot, fetchedFacts, openModel } from './lifecycle-model.ts';
-import { serve } from './lifecycle-serve.ts';
 
-type Command = (config: RuntimeConfig, logs: LogHandle, stop: AbortSignal) => Promise<void>;
+// Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
-const COMMANDS: Readonly<Record<string, { readonly run: Command; readonly failure: string }>> = {
-  fetch: { run: runFetch, failure: 'FetchFailed' },
-  serve: { run: runServe, failure: 'CrashLooping' },
+interface Context {
+  readonly config: RuntimeConfig;
+  readonly openLog: () => Promise<Log>;
+  readonly stop: AbortSignal;
+  readonly startedThreads: StartedThreads;
+}
+
+interface Command {
+  readonly run: (context: Context) => Promise<void>;
+  /** Reason of a failure that has none of its own. */
+  readonly failure: string;
+  /** Compute threads that are started at once. */
+  readonly threads: number;
+}
+
+/** The first threads start while this one loads, the others while the first read the weights. */
+const EARLY_THREADS = Math.min(2, usableCpus(readCgroupLimits(readTextFile), availableParallelism()));
+
+const COMMANDS: Readonly<Record<string, Command>> = {
+  fetch: { run: runFetch, failure: 'FetchFailed', threads: 0 },
+  serve: { run: runServe, failure: 'CrashLooping', threads: EARLY_THREADS },
 };
 
-async function runFetch(config: RuntimeConfig, _logs: LogHandle, signal: AbortSignal): Promise<void> {
-  // Not at the top: serving never fetches, and its start should not pay for the HTTP client.
+async function runFetch({ config, stop: signal }: Context): Promise<void> {
+  const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
   const { ensureSnapshot } = await import('./model/fetch.ts');
   const { showProgress } = await import('./model/progress.ts');
   const isTerminal = process.stdout.isTTY;
@@ -45,32 +61,60 @@ async function runFetch(config: RuntimeConfig, _logs: LogHandle, signal: AbortSi
   await writeLastWords(config.terminationLog, fetchedFacts({ files, description }));
 }
 
-async function runServe(config: RuntimeConfig, { log }: LogHandle, stop: AbortSignal): Promise<void> {
+async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {
   const { pooling, precision, device, threads, maxQueueTokens } = config;
+  const [{ openModel }, { createEngine }] = await Promise.all([
+    import('./lifecycle-model.ts'),
+    import('./engine/engine.ts'),
+  ]);
+  const opening = openModel(config);
+  let onLoading = (): void => undefined;
+  const underWay = new Promise<void>((resolve) => (onLoading = resolve));
+  const creating = opening.then(({ files, description }) =>
+    createEngine({
+      files,
+      description,
+      pooling,
+      precision,
+      device,
+      ...(threads === undefined ? {} : { threads }),
+      maxQueueTokens,
+      startedThreads,
+      onLoading,
+      onEvent: ({ kind, ...facts }) =>
+        void openLog().then((log) => log.error({ event: kind, ...facts }, 'A compute thread died')),
+    }),
+  );
+  // A failure is told by `serve`, once it can be logged.
+  await Promise.race([underWay, creating.catch(() => undefined)]);
+  // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
+  const [log, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
+    openLog(),
+    import('./lifecycle-serve.ts'),
+    import('../common/obs/metrics.ts'),
+    import('../common/util/version.ts'),
+  ]);
   // Support looks at a running process without a restart: the signal turns debug lines on and off.
   process.on('SIGUSR2', () => (log.level = log.level === 'debug' ? config.logLevel : 'debug'));
-  await serve(
-    {
-      config,
-      log,
-      registry: createRegistry(),
-      version: packageVersion(),
-      startedAt: Math.floor(Date.now() / 1000),
-      openModel,
-      createEngine: ({ files, description }) =>
-        createEngine({
-          files,
-          description,
-          pooling,
-          precision,
-          device,
-          ...(threads === undefined ? {} : { threads }),
-          maxQueueTokens,
-          onEvent: ({ kind, ...facts }) => log.error({ event: kind, ...facts }, 'A compute thread died'),
-        }),
-    },
-    stop,
-  );
+  const deps = {
+    config,
+    log,
+    registry: createRegistry(),
+    version: packageVersion(),
+    startedAt: Math.floor(Date.now() / 1000),
+    openModel: () => opening,
+    createEngine: () => creating,
+  };
+  try {
+    await serve(deps, stop);
+  } catch (error) {
+    // To leave with a session half made would abort the process, as when the port turns out to be taken.
+    await creating.then(
+      (engine) => engine.close(AbortSignal.abort()),
+      () => undefined,
+    );
+    throw error;
+  }
 }
 
 async function main(): Promise<number> {
@@ -95,15 +139,24 @@ async function main(): Promise<number> {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => void die(error).then((code) => process.exit(code)));
   }
+  const startedThreads = startThreads(command.threads);
   try {
+    const { readRuntimeConfig } = await import('./config.ts');
     const config = readRuntimeConfig(process.env);
-    logs = createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
-    await command.run(config, logs, stop.signal);
-    logs.flush();
+    const openLog = async (): Promise<Log> => {
+      const { createLog } = await import('../common/obs/log.ts');
+      logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
+      return logs.log;
+    };
+    await command.run({ config, openLog, stop: stop.signal, startedThreads });
+    logs?.flush();
     return 0;
   } catch (error) {
     return await die(error);
+  } finally {
+    await startedThreads.close();
   }
 }
 
+enableCompileCache();
 process.exit(await main());

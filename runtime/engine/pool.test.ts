@@ -14,8 +14,11 @@ const SLOW = 4;
 
 /** Speaks the protocol of worker.ts; the first token id says what to do. */
 const SCRIPT = `
-import { parentPort, workerData } from 'node:worker_threads';
-if (workerData.threads === 99) parentPort.postMessage({ kind: 'unusable', reason: 'InsufficientMemory', message: 'no' });
+import { once } from 'node:events';
+import { parentPort } from 'node:worker_threads';
+const [{ kind, setup }] = await once(parentPort, 'message');
+if (kind === 'end') process.exit();
+if (setup.threads === 99) parentPort.postMessage({ kind: 'unusable', reason: 'InsufficientMemory', message: 'no' });
 else parentPort.postMessage({ kind: 'ready', dimensions: 4 });
 parentPort.on('message', ({ run }) => {
   const [what] = run.ids;

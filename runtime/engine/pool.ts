@@ -1,9 +1,10 @@
 // The worker threads: started, handed one batch at a time, replaced when one dies.
 import { Worker } from 'node:worker_threads';
-import { threadUrl } from '../../common/util/thread.ts';
 import { EngineError, EngineStartError } from './errors.ts';
 import type { EngineStartReason } from './errors.ts';
-import type { RunMessage, RunReply, WorkerReply, WorkerSetup } from './protocol.ts';
+import type { RunMessage, RunReply, SetupMessage, WorkerReply, WorkerSetup } from './protocol.ts';
+import { workerUrl } from './threads.ts';
+import type { StartedThreads } from './threads.ts';
 
 export interface PoolEvents {
   /** A worker has become free: there may be work for it. */
@@ -47,12 +48,12 @@ export interface PoolOptions {
   readonly url?: URL;
   /** What replacements are made from; default: the same. */
   readonly again?: readonly WorkerSetup[];
+  /** Taken before new ones are started. */
+  readonly started?: StartedThreads | undefined;
 }
 
 const FIRST_BACKOFF_MS = 100;
 const LAST_BACKOFF_MS = 10_000;
-
-const workerUrl = threadUrl(new URL('./worker.ts', import.meta.url), import.meta.url);
 
 const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
 
@@ -67,7 +68,7 @@ const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
 export async function createPool(
   setups: readonly WorkerSetup[],
   events: PoolEvents,
-  { url = workerUrl, again = setups }: PoolOptions = {},
+  { url = workerUrl, again = setups, started }: PoolOptions = {},
 ): Promise<Pool> {
   const slots = setups.map((setup): Slot => ({
     setup,
@@ -114,7 +115,8 @@ export async function createPool(
 
   function start(slot: Slot): Promise<void> {
     return new Promise((resolve, reject) => {
-      const worker = new Worker(url, { workerData: slot.setup });
+      const worker = started?.take() ?? new Worker(url);
+      worker.postMessage({ kind: 'setup', setup: slot.setup } satisfies SetupMessage);
       slot.worker = worker;
       slot.inside = true;
       let cause = new Error('the worker ended');

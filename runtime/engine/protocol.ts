@@ -71,6 +71,16 @@ export type WorkerReply =
   | { readonly kind: 'failed'; readonly id: number; readonly message: string }
   | { readonly kind: 'unusable'; readonly reason: string; readonly message: string };
 
+/** First message to a thread that was started without a setup: its setup, or that it is not needed. */
+export interface SetupMessage {
+  readonly kind: 'setup';
+  readonly setup: WorkerSetup;
+}
+
+export interface EndMessage {
+  readonly kind: 'end';
+}
+
 export interface WorkerRequest {
   readonly kind: 'run';
   readonly run: RunMessage;

@@ -6,10 +6,11 @@ import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cg
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import { loadSources } from './graphs.ts';
 import { createPool } from './pool.ts';
-import type { Pool, PoolEvents } from './pool.ts';
+import type { Pool, PoolEvents, PoolOptions } from './pool.ts';
 import { preparedIn } from './prepared.ts';
 import type { GraphSource, ModelSource, WorkerSetup } from './protocol.ts';
 import type { Device } from './session.ts';
+import type { StartedThreads } from './threads.ts';
 import { loadTokenizer } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import { chooseTopology } from './topology.ts';
@@ -25,6 +26,10 @@ export interface ModelOptions {
   readonly threads?: number;
   /** Memory there is; default: what the cgroup allows, at most what the machine has. */
   readonly memoryBytes?: number;
+  /** Threads to use before new ones are started; those left over are ended. */
+  readonly startedThreads?: StartedThreads;
+  /** Called when the workers begin to load: until they have, this thread has nothing to do. */
+  readonly onLoading?: () => void;
 }
 
 export interface Foundation {
@@ -61,21 +66,26 @@ const setupsFor = (model: ModelSource, device: Device, topology: Topology): Work
   }));
 
 /** The prepared copy is deleted as soon as it is mapped: it lives as long as the sessions, and no file outlives a crash. */
-async function createSharingPool(model: GraphSource, setups: readonly WorkerSetup[], events: PoolEvents) {
+async function createSharingPool(
+  model: GraphSource,
+  setups: readonly WorkerSetup[],
+  events: PoolEvents,
+  { started }: Pick<PoolOptions, 'started'>,
+) {
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-weights-'));
   try {
     const prepared = preparedIn(folder, model);
     const first = setups.map((setup, worker) =>
       worker === 0 ? { ...setup, prepareIn: folder } : { ...setup, model: prepared },
     );
-    return await createPool(first, events, { again: setups });
+    return await createPool(first, events, { again: setups, started });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 export async function layFoundation(options: ModelOptions, events: PoolEvents): Promise<Foundation> {
-  const { files, description, device } = options;
+  const { files, description, device, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
   const loading = Promise.all([loadSources(options), tokenizing, machineFor(options)]);
@@ -85,6 +95,11 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const topology = chooseTopology({ ...machine, scratchBytes }, { device, weightBytes, maxTokens, hiddenSize });
   const setups = setupsFor(model, device, topology);
   const sharing = topology.shared && model.kind === 'graph';
-  const pool = await (sharing ? createSharingPool(model, setups, events) : createPool(setups, events));
+  const creating = sharing
+    ? createSharingPool(model, setups, events, { started })
+    : createPool(setups, events, { started });
+  options.onLoading?.();
+  const pool = await creating;
+  await started?.close();
   return { pool, tokenizer, topology, packing };
 }

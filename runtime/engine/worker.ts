@@ -1,10 +1,18 @@
 // A worker thread: its own sessions; runs batches and writes their vectors as JSON bytes.
-import { parentPort, workerData } from 'node:worker_threads';
+import { parentPort } from 'node:worker_threads';
 import { EngineStartError } from './errors.ts';
 import { createRunner, prepareModel } from './runner.ts';
 import type { Runner, Vectors } from './runner.ts';
 import { cutVector, isFiniteVector, maxBytes, writeVector } from './serialize.ts';
-import type { RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
+import type {
+  EndMessage,
+  RunMessage,
+  RunReply,
+  SetupMessage,
+  WorkerReply,
+  WorkerRequest,
+  WorkerSetup,
+} from './protocol.ts';
 
 interface Runners {
   readonly narrow: Runner;
@@ -65,11 +73,11 @@ async function runBatch(runners: Runners, message: RunMessage): Promise<RunReply
 
 const PROBE = Int32Array.of(0);
 
-async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
+async function serve(port: NonNullable<typeof parentPort>, setup: WorkerSetup): Promise<void> {
   const send = (reply: WorkerReply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
   let runners: Runners;
   try {
-    runners = await createRunners(workerData as WorkerSetup);
+    runners = await createRunners(setup);
     const { dimensions } = await runners.narrow.run([PROBE]);
     send({ kind: 'ready', dimensions });
   } catch (error) {
@@ -88,4 +96,7 @@ async function serve(port: NonNullable<typeof parentPort>): Promise<void> {
   });
 }
 
-if (parentPort) void serve(parentPort);
+const port = parentPort;
+port?.once('message', (first: SetupMessage | EndMessage) => {
+  if (first.kind === 'setup') void serve(port, first.setup);
+});

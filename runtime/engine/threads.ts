@@ -1,0 +1,29 @@
+// Compute threads started before it is known what they will run, so that their own start-up passes meanwhile.
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { threadUrl } from '../../common/util/thread.ts';
+import type { EndMessage } from './protocol.ts';
+
+export interface StartedThreads {
+  /** One that waits for its setup; undefined when none is left. */
+  take(): Worker | undefined;
+  /** Ends those that nobody took. They are asked to: a thread that is ended while it loads native code can crash the process. */
+  close(): Promise<void>;
+}
+
+export const workerUrl = threadUrl(new URL('./worker.ts', import.meta.url), import.meta.url);
+
+export function startThreads(count: number, url: URL = workerUrl): StartedThreads {
+  const waiting = Array.from({ length: count }, () => new Worker(url));
+  const end = async (worker: Worker): Promise<void> => {
+    const ended = once(worker, 'exit');
+    worker.postMessage({ kind: 'end' } satisfies EndMessage);
+    await ended.catch(() => undefined);
+  };
+  return {
+    take: () => waiting.shift(),
+    close: async () => {
+      await Promise.all(waiting.splice(0).map(end));
+    },
+  };
+}
