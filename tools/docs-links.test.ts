@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { expect, it } from 'vitest';
+import { anchorOf } from './docs/markdown.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 const PLACES = ['.', 'docs', 'charts/kubembed', 'kube', 'tests/fixtures'];
@@ -10,14 +11,6 @@ const pages = PLACES.flatMap((place) =>
     .filter((name) => name.endsWith('.md'))
     .map((name) => join(ROOT, place, name)),
 );
-
-/** GitHub's anchor for a heading. */
-const anchorOf = (heading: string): string =>
-  heading
-    .trim()
-    .toLowerCase()
-    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
-    .replace(/\s/g, '-');
 
 const anchorsIn = (file: string): ReadonlySet<string> =>
   new Set([...readFileSync(file, 'utf8').matchAll(/^#+ (.+)$/gm)].map(([, heading]) => anchorOf(heading!)));

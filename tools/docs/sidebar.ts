@@ -49,7 +49,11 @@ export const sidebarOf = (docs: string): Section[] => [
     text: 'Operate',
     items: [
       page('Metrics', 'metrics'),
-      { text: 'Alerts and runbooks', collapsed: true, items: [page('All alerts', 'runbooks/'), ...pagesOf(docs, 'runbooks')] },
+      {
+        text: 'Alerts and runbooks',
+        collapsed: true,
+        items: [page('All alerts', 'runbooks/'), ...pagesOf(docs, 'runbooks')],
+      },
       page('Troubleshooting by reason', 'troubleshooting'),
     ],
   },
@@ -63,7 +67,11 @@ export const sidebarOf = (docs: string): Section[] => [
   },
   {
     text: 'From elsewhere',
-    items: [page('Clients and examples', 'clients'), page('Migration', 'migration'), page('Performance', 'performance')],
+    items: [
+      page('Clients and examples', 'clients'),
+      page('Migration', 'migration'),
+      page('Performance', 'performance'),
+    ],
   },
   {
     text: 'Inside',

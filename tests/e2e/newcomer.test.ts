@@ -1,0 +1,68 @@
+// What README and quickstart tell a newcomer to type, typed as it stands there in a fresh Debian: a clone, git, curl, Node, npm, Python.
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { blocksOf } from '../../tools/docs/blocks.ts';
+import type { Block } from '../../tools/docs/blocks.ts';
+import { outcomesIn, scriptOf } from '../../tools/docs/newcomer.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const SCRIPT = join(ROOT, 'tools', 'docs', 'newcomer.sh');
+
+const blocksFor = async (page: string): Promise<Block[]> =>
+  blocksOf(await readFile(join(ROOT, page), 'utf8'), page).filter(({ run }) => run === 'here' || run === 'server');
+
+/** @returns all that was printed. Rejects, with the end of it, when the script fails. */
+async function asNewcomer(script: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'kubembed-newcomer-'));
+  try {
+    const file = join(folder, 'script');
+    await writeFile(file, script);
+    const child = spawn(SCRIPT, [file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    if (code !== 0)
+      throw new Error(`exit code ${code ?? 'none'}; the end of what was printed:\n${output.slice(-4000)}`);
+    return output;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+const MINILM_VECTOR = /"embedding":\[(-?[\d.e-]+,){383}-?[\d.e-]+\]/;
+
+/** What has to be seen, by what was typed. */
+const SEEN: readonly (readonly [string, RegExp])[] = [
+  ['npm start', /kubembed is ready at http:\/\/127\.0\.0\.1:11445\/v1/],
+  ['"input":"The quick brown fox', MINILM_VECTOR],
+  ['embed "The quick brown fox" --json', MINILM_VECTOR],
+  ['a cat sat on the mat","the stock', MINILM_VECTOR],
+  ['print("cat and kitten"', /cat and kitten 0\.[4-9]\d*\ncat and market -?0\.[0-2]\d*\ntokens \d+/],
+  ["from 'openai'", /384 dimensions/],
+  ['kubembed bench', /tokens\/s\s+\d+/],
+  ['models/search.yaml', /"id":"text-embedding-3-small"[^]*"embedding":\[(-?[\d.e-]+,){7}-?[\d.e-]+\]/],
+  ['models add', /bge-small-en-v1\.5/],
+];
+
+describe.skipIf(process.getuid?.() !== 0)('in a root file system of its own, which takes root', () => {
+  it('a newcomer types what README and quickstart say, and sees what they promise', async () => {
+    const readme = await blocksFor('README.md');
+    const quickstart = await blocksFor('docs/quickstart.md');
+    // Both start the same server; the second would find the port taken.
+    const blocks = [...readme, ...quickstart.filter(({ run }) => run !== 'server')];
+    expect(quickstart.filter(({ run }) => run === 'server').map(({ code }) => code)).toEqual(['npm start']);
+
+    const outcomes = outcomesIn(await asNewcomer(scriptOf(blocks)));
+
+    expect(outcomes.map(({ at }) => at)).toEqual(blocks.map(({ at }) => at));
+    for (const [typed, pattern] of SEEN) {
+      const { at } = blocks.find(({ code }) => code.includes(typed)) ?? { at: `nobody types ${typed}` };
+      expect(outcomes.find((outcome) => outcome.at === at)?.output ?? at).toMatch(pattern);
+    }
+    console.log(outcomes.map(({ at, seconds }) => `${at}: ${seconds} s`).join('\n'));
+  });
+});

@@ -1,0 +1,56 @@
+// `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document and bench results. `--check` only compares.
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { format, resolveConfig } from 'prettier';
+import { openApiDocument } from '../../common/openai/document.ts';
+import { packageVersion } from '../../common/util/version.ts';
+import { renderApi } from './api-reference.ts';
+import type { OpenApi } from './api-reference.ts';
+import { renderCrd } from './crd-reference.ts';
+import { between, renderNumbers } from './numbers.ts';
+import { renderValues } from './values-reference.ts';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
+const made = (from: string, page: string): string =>
+  page.replace('\n\n', `\n\n<!-- Made by \`npm run docs:reference\` from ${from}. -->\n\n`);
+
+const GENERATED: Readonly<Record<string, () => string>> = {
+  'docs/reference/api.md': () =>
+    made('the OpenAPI document', renderApi(openApiDocument(packageVersion()) as unknown as OpenApi)),
+  'docs/reference/crd.md': () => made('crds/embeddingmodels.yaml', renderCrd(read('crds/embeddingmodels.yaml'))),
+  'docs/reference/values.md': () =>
+    made(
+      'values.yaml and values.schema.json of the chart',
+      renderValues(
+        read('charts/kubembed/values.yaml'),
+        JSON.parse(read('charts/kubembed/values.schema.json')) as object,
+      ),
+    ),
+  'README.md': () => between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md'))),
+};
+
+/** Pages that differ from what they are made from, with what they should hold. */
+export async function stalePages(): Promise<ReadonlyMap<string, string>> {
+  const stale = new Map<string, string>();
+  const options = { ...(await resolveConfig(join(ROOT, 'README.md'))), parser: 'markdown' };
+  for (const [path, make] of Object.entries(GENERATED)) {
+    const content = await format(make(), options);
+    if (read(path) !== content) stale.set(path, content);
+  }
+  return stale;
+}
+
+if (import.meta.main) {
+  const check = process.argv.includes('--check');
+  for (const [path, content] of await stalePages()) {
+    if (check) {
+      console.error(`kubembed: ${path} is stale; run \`npm run docs:reference\``);
+      process.exitCode = 1;
+    } else {
+      mkdirSync(dirname(join(ROOT, path)), { recursive: true });
+      writeFileSync(join(ROOT, path), content);
+      console.log(`wrote ${path}`);
+    }
+  }
+}
