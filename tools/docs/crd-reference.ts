@@ -40,6 +40,7 @@ export function renderCrd(yaml: string): string {
       HEAD,
       fieldsOf(schema.properties?.[name] ?? {}).map((field) => fieldRow({ ...field, path: `${name}.${field.path}` })),
     );
+  const listed = [names.plural, ...(names.shortNames ?? [])].map((name) => code(`kubectl get ${name}`)).join(' or ');
   const columns = version.additionalPrinterColumns;
   const shown = (wide: boolean): string =>
     columns
@@ -50,7 +51,7 @@ export function renderCrd(yaml: string): string {
 
 ${schema.description ?? ''}
 
-\`${group}/${version.name}\`, ${scope.toLowerCase()}; \`kubectl get ${[names.plural, ...(names.shortNames ?? [])].join('\` or \`kubectl get ')}\`.
+\`${group}/${version.name}\`, ${scope.toLowerCase()}; ${listed}.
 \`kubectl explain ${names.kind.toLowerCase()}.spec\` says the same on a cluster. In local mode files of this kind go into \`models/\`.
 
 The smallest one:

@@ -47,7 +47,8 @@ settings() {
 
 make_local_bases
 store inspect --type image $IMAGE >/dev/null 2>&1 || make_image
-container=$(store from --pull=never $IMAGE)
+# Node opens thousands of files at a time; the default of 1024 is less than any desktop grants.
+container=$(store from --pull=never --ulimit nofile=65536:1048576 $IMAGE)
 finish() {
   store umount "$container" >/dev/null 2>&1 || true
   store rm "$container" >/dev/null 2>&1 || true

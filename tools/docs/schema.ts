@@ -75,7 +75,9 @@ export function limitsInWords(schema: Schema): string {
     ...range(' characters', minLength === 1 ? undefined : minLength, maxLength),
     ...range(' items', minItems, maxItems),
     ...(inside.length === 1 ? [limitsInWords(inside[0]!)] : []),
-    ...(schema.default === undefined ? [] : [`default ${code(String(schema.default))}`]),
+    ...(schema.default === undefined
+      ? []
+      : [`default ${code(typeof schema.default === 'string' ? schema.default : JSON.stringify(schema.default))}`]),
   ]
     .filter((words) => words !== '')
     .join('; ');

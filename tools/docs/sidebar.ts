@@ -10,7 +10,7 @@ interface Entry {
 export interface Section {
   readonly text: string;
   readonly collapsed?: boolean;
-  readonly items: readonly (Entry | Section)[];
+  readonly items: (Entry | Section)[];
 }
 
 const page = (text: string, path: string): Entry => ({ text, link: `/${path}` });
