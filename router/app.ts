@@ -1,15 +1,16 @@
 // The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
 import type { Express } from 'express';
 import type { Registry } from 'prom-client';
-import { createApp } from '../common/http/app.ts';
+import { createApp, exchangeFinisher } from '../common/http/app.ts';
 import type { Handler } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
+import type { QuickService } from '../common/http/quick-lane.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { UNKNOWN } from './metrics.ts';
-import { embeddingsHandler } from './routes/embeddings.ts';
+import { embeddingsRoute } from './routes/embeddings.ts';
 import type { EmbeddingsDeps } from './routes/embeddings.ts';
 import { healthRoutes } from './routes/health.ts';
 import { modelsRoutes } from './routes/models.ts';
@@ -17,13 +18,15 @@ import { STATUS_JSON, statusRoutes } from './routes/status.ts';
 import type { StatusSources } from './routes/status.ts';
 
 const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand', STATUS_JSON];
-const EMBEDDINGS: ReadonlySet<string | undefined> = new Set(['/v1/embeddings', '/embeddings']);
+const EMBEDDINGS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
+/** Larger bodies are parsed in a thread: what the quick lane saves is nothing then. */
+const QUICK_BODY_BYTES = 256 * 1024;
 
 /** Requests that outlive their model must not bring its series back. */
 const observe =
   ({ metrics, table }: Pick<EmbeddingsDeps, 'metrics' | 'table'>) =>
   ({ exchange, status, seconds }: FinishedExchange): void => {
-    if (!EMBEDDINGS.has(exchange.route)) return;
+    if (exchange.route === undefined || !EMBEDDINGS.has(exchange.route)) return;
     const { model, upstreamStatus } = exchange.facts;
     const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
     metrics.finished({
@@ -43,13 +46,18 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly status?: StatusSources | undefined;
 }
 
-export const createPublicApp = (deps: PublicDeps): Express => {
+/** Everything, and apart from it what comes most. */
+export interface PublicApp {
+  readonly handler: Express;
+  readonly quick: QuickService;
+}
+
+export const createPublicApp = (deps: PublicDeps): PublicApp => {
   const { log, registry, version, gate, status } = deps;
-  const embeddings = embeddingsHandler(deps);
-  return createApp({
-    log,
-    quiet: QUIET,
-    onFinish: observe(deps),
+  const { handler: embeddings, quick } = embeddingsRoute(deps);
+  const observers = { log, quiet: QUIET, onFinish: observe(deps) };
+  const handler = createApp({
+    ...observers,
     before: gate.enter,
     routes: {
       '/v1/embeddings': { post: embeddings },
@@ -61,6 +69,14 @@ export const createPublicApp = (deps: PublicDeps): Express => {
       ...(status && statusRoutes({ ...deps, status })),
     },
   });
+  const service = {
+    paths: EMBEDDINGS,
+    maxBodyBytes: QUICK_BODY_BYTES,
+    onOpen: () => undefined,
+    serve: quick,
+    onFinish: exchangeFinisher(observers),
+  };
+  return { handler, quick: service };
 };
 
 export interface InternalDeps {

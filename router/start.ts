@@ -180,7 +180,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   const publicServer = await listen({
     host: config.host,
     port: config.port,
-    handler: createPublicApp({
+    ...createPublicApp({
       ...parts,
       log,
       registry,

@@ -5,9 +5,9 @@ import type { Log } from '../obs/log.ts';
 import { parseTraceparent, TRACEPARENT } from '../obs/trace.ts';
 import type { Tracer } from '../obs/trace.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
-import { sendError, toOpenAIError } from './errors.ts';
 import { exchangeOf, openExchange } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
+import { failReply, replyOver } from './reply.ts';
 import { beginRequestSpan, endRequestSpan } from './request-span.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
@@ -15,29 +15,38 @@ export type Method = 'get' | 'post' | 'put' | 'delete';
 /** By Express path pattern, then by method. */
 export type Routes = Readonly<Record<string, Partial<Record<Method, Handler>>>>;
 
-export interface AppOptions {
+export interface ExchangeObservers {
   readonly log: Log;
-  readonly routes: Routes;
   /** Routes whose every call is not worth a line, e.g. probes: logged at debug. */
   readonly quiet?: readonly string[];
   readonly onFinish?: (finished: FinishedExchange) => void;
-  /** Runs before routing, e.g. authentication; throws to refuse. */
-  readonly before?: (request: Request, response: Response) => void;
   /** Absent: nothing is traced. Quiet routes never are. */
   readonly tracer?: Tracer | undefined;
 }
 
-export function createApp({ log, routes, quiet = [], onFinish, before, tracer }: AppOptions): Express {
+export interface AppOptions extends ExchangeObservers {
+  readonly routes: Routes;
+  /** Runs before routing, e.g. authentication; throws to refuse. */
+  readonly before?: (request: Request, response: Response) => void;
+}
+
+/** To be called when an exchange is over: its log line, its metrics, its span. */
+export function exchangeFinisher({ log, quiet = [], onFinish }: ExchangeObservers): (over: FinishedExchange) => void {
+  return (over) => {
+    logExchange(log, over, quiet);
+    onFinish?.(over);
+    const { span } = over.exchange;
+    if (span !== undefined) endRequestSpan(span, over);
+  };
+}
+
+export function createApp({ routes, before, ...observers }: AppOptions): Express {
+  const { quiet = [], tracer } = observers;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', false);
-  const finished = (outcome: FinishedExchange): void => {
-    logExchange(log, outcome, quiet);
-    onFinish?.(outcome);
-    const { span } = outcome.exchange;
-    if (span !== undefined) endRequestSpan(span, outcome);
-  };
+  const finished = exchangeFinisher(observers);
   app.use((request: Request, response: Response, next: NextFunction) => {
     const exchange = openExchange(request, response, finished);
     if (tracer !== undefined && !quiet.includes(request.path)) {
@@ -52,9 +61,7 @@ export function createApp({ log, routes, quiet = [], onFinish, before, tracer }:
   });
   // eslint-disable-next-line @typescript-eslint/no-unused-vars -- four parameters make it an error handler
   app.use((thrown: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    const error = toOpenAIError(thrown);
-    exchangeOf(response).error = error;
-    sendError(response, error);
+    failReply(replyOver(response), thrown);
   });
   return app;
 }

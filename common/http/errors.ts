@@ -1,6 +1,6 @@
 // Whatever was thrown, as the OpenAI error object on the wire.
 import type { ServerResponse } from 'node:http';
-import { OpenAIError, errorBody } from '../openai/errors.ts';
+import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 
 // Express and its router mark the request's own faults (a path that does not decode) with a status.
@@ -28,14 +28,4 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
   response.setHeader('content-type', 'application/json; charset=utf-8');
   response.setHeader('content-length', body.byteLength);
   response.end(body);
-}
-
-/** After the head is sent nothing can be said any more; the broken connection says it. */
-export function sendError(response: ServerResponse, error: OpenAIError): void {
-  if (response.headersSent) {
-    response.destroy();
-    return;
-  }
-  for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
-  sendJson(response, error.status, errorBody(error));
 }

@@ -1,12 +1,19 @@
 // One request and its answer as the log and the metrics see it: an id, a clock, and the facts that handlers add.
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Span } from '../obs/trace.ts';
 import type { OpenAIError } from '../openai/errors.ts';
 import { REQUEST_ID } from './headers.ts';
 
 type Fact = string | number | boolean | undefined;
+
+/** What is known of a request before its body. */
+export interface RequestHead {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+}
 
 export interface Exchange {
   readonly id: string;
@@ -18,14 +25,16 @@ export interface Exchange {
   error?: OpenAIError;
   /** Unset where nothing is traced. */
   span?: Span;
-  /** Aborted when the client is gone before its answer was written, or by `abort`. */
+  /** Aborted when the client is gone before its answer was written, or by `abort`. Made when first asked for. */
   readonly gone: AbortSignal;
-  abort(reason: OpenAIError): void;
+  /** Calls this once when `gone` would be aborted, at once if it is; there is one listener at a time. */
+  onGone(listener: (() => void) | undefined): void;
+  abort(reason?: OpenAIError): void;
 }
 
 export interface FinishedExchange {
   readonly exchange: Exchange;
-  readonly request: IncomingMessage;
+  readonly request: RequestHead;
   /** 499 when the client left first. */
   readonly status: number;
   readonly seconds: number;
@@ -46,26 +55,56 @@ export function requestId(given: string | readonly string[] | undefined): string
   return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
 }
 
+export function createExchange(headers: IncomingHttpHeaders): Exchange {
+  let controller: AbortController | undefined;
+  let isGone = false;
+  let reasonGone: OpenAIError | undefined;
+  let listener: (() => void) | undefined;
+  return {
+    id: requestId(headers[REQUEST_ID]),
+    startedAt: performance.now(),
+    facts: {},
+    get gone() {
+      controller ??= new AbortController();
+      if (isGone) controller.abort(reasonGone);
+      return controller.signal;
+    },
+    onGone: (given) => {
+      listener = given;
+      if (isGone) given?.();
+    },
+    abort: (reason) => {
+      if (isGone) return;
+      isGone = true;
+      reasonGone = reason;
+      controller?.abort(reason);
+      listener?.();
+    },
+  };
+}
+
+/** Answered, or 499 when the client left first. */
+export function finishedExchange(
+  exchange: Exchange,
+  request: RequestHead,
+  answered: number | undefined,
+): FinishedExchange {
+  const seconds = (performance.now() - exchange.startedAt) / 1000;
+  return { exchange, request, status: answered ?? 499, seconds };
+}
+
 export function openExchange(
   request: IncomingMessage,
   response: ServerResponse,
   onFinish: (finished: FinishedExchange) => void,
 ): Exchange {
-  const gone = new AbortController();
-  const exchange: Exchange = {
-    id: requestId(request.headers[REQUEST_ID]),
-    startedAt: performance.now(),
-    facts: {},
-    gone: gone.signal,
-    abort: (reason) => gone.abort(reason),
-  };
+  const exchange = createExchange(request.headers);
   exchanges.set(response, exchange);
   response.setHeader(REQUEST_ID, exchange.id);
   // `close` comes once, after `finish` or instead of it.
   response.once('close', () => {
-    if (!response.writableFinished) gone.abort();
-    const status = response.writableFinished ? response.statusCode : 499;
-    onFinish({ exchange, request, status, seconds: (performance.now() - exchange.startedAt) / 1000 });
+    if (!response.writableFinished) exchange.abort();
+    onFinish(finishedExchange(exchange, request, response.writableFinished ? response.statusCode : undefined));
   });
   return exchange;
 }

@@ -1,8 +1,7 @@
 // The span of a request that this process answers: named and described as HTTP and GenAI conventions have it, never its text.
-import type { IncomingMessage } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Attributes, Span, Tracer } from '../obs/trace.ts';
-import type { Exchange, FinishedExchange } from './exchange.ts';
+import type { Exchange, FinishedExchange, RequestHead } from './exchange.ts';
 
 /** Facts of the log line → attributes. What is not named here is told by a span of its own. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -16,7 +15,7 @@ const NAMES: Readonly<Record<string, string>> = {
   cache: 'kubembed.cache',
 };
 
-export function beginRequestSpan(tracer: Tracer, request: IncomingMessage, exchange: Exchange): Span {
+export function beginRequestSpan(tracer: Tracer, request: RequestHead, exchange: Exchange): Span {
   const method = request.method ?? 'GET';
   return tracer.begin(method, request.headers, {
     kind: 'server',

@@ -2,9 +2,14 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createDemandBook } from './demand.ts';
 import { createHold, HoldError } from './hold.ts';
-import type { Waiter } from './hold.ts';
+import type { Gone, Waiter } from './hold.ts';
 import { mayUse, parseKeys } from './keys.ts';
 import { fullBudget, printDuration, refill, take, waitMs } from './rate.ts';
+
+const goneWith = (signal: AbortSignal): Gone => ({
+  on: (listener) => signal.addEventListener('abort', listener),
+  off: (listener) => signal.removeEventListener('abort', listener),
+});
 
 describe('hold', () => {
   beforeEach(() => void vi.useFakeTimers());
@@ -15,7 +20,7 @@ describe('hold', () => {
     lane: 'interactive',
     bytes: 10,
     maxMs: 5000,
-    gone: new AbortController().signal,
+    gone: goneWith(new AbortController().signal),
     take: taken,
     ...more,
   });
@@ -102,7 +107,7 @@ describe('hold', () => {
                 taken += 1;
                 return 'slot';
               },
-              { gone: client.signal },
+              { gone: goneWith(client.signal) },
             );
             try {
               await hold.enter(one);

@@ -1,6 +1,7 @@
 // The gate: who a request is from, which models they may use, and how much per minute. Open when no keys are configured.
 import { createHash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { RequestHead } from '../../common/http/exchange.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { ServedModel } from '../routing/table.ts';
 import { mayUse } from './keys.ts';
@@ -9,6 +10,8 @@ import { fullBudget, printDuration, refill, take, waitMs } from './rate.ts';
 import type { Budget } from './rate.ts';
 
 export interface Charge {
+  /** What the client is told of its limits. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
   /** The estimate that was charged gives way to what was used. */
   readonly correct: (tokens: number) => void;
 }
@@ -17,13 +20,14 @@ export interface Gate {
   /** Nobody is asked for a key. */
   readonly isOpen: boolean;
   /** Before routing: throws a 401 for a path that needs a key. */
-  readonly enter: (request: IncomingMessage, response: ServerResponse) => void;
-  readonly mayUse: (response: ServerResponse, model: ServedModel) => boolean;
-  /** Throws 403 or 429; sets the rate-limit headers. */
-  readonly admit: (response: ServerResponse, model: ServedModel, tokens: number) => Charge;
+  readonly enter: (request: RequestHead) => void;
+  /** These two for the headers of a request that has entered. */
+  readonly mayUse: (headers: IncomingHttpHeaders, model: ServedModel) => boolean;
+  /** Throws 403 or 429. */
+  readonly admit: (headers: IncomingHttpHeaders, model: ServedModel, tokens: number) => Charge;
 }
 
-const FREE: Charge = { correct: () => undefined };
+const FREE: Charge = { headers: [], correct: () => undefined };
 
 export const OPEN_GATE: Gate = { isOpen: true, enter: () => undefined, mayUse: () => true, admit: () => FREE };
 
@@ -49,14 +53,14 @@ const metersOf = (key: ApiKey, nowMs: number): readonly Meter[] => {
   return [...meter('requests', key.requestsPerMinute), ...meter('tokens', key.tokensPerMinute)];
 };
 
-const show = (response: ServerResponse, { unit, perMinute, budget }: Meter): void => {
-  response.setHeader(`x-ratelimit-limit-${unit}`, String(perMinute));
-  response.setHeader(`x-ratelimit-remaining-${unit}`, String(Math.max(0, Math.floor(budget.left))));
-  response.setHeader(`x-ratelimit-reset-${unit}`, printDuration(waitMs(budget, perMinute, perMinute)));
-};
+const told = ({ unit, perMinute, budget }: Meter): readonly (readonly [string, string])[] => [
+  [`x-ratelimit-limit-${unit}`, String(perMinute)],
+  [`x-ratelimit-remaining-${unit}`, String(Math.max(0, Math.floor(budget.left)))],
+  [`x-ratelimit-reset-${unit}`, printDuration(waitMs(budget, perMinute, perMinute))],
+];
 
 export const createGate = (keys: () => ReadonlyMap<string, ApiKey> | undefined, now: () => number): Gate => {
-  const holders = new WeakMap<ServerResponse, ApiKey>();
+  const holders = new WeakMap<IncomingHttpHeaders, ApiKey>();
   /** By name, so that a key's replacement does not start with a fresh minute. */
   const meters = new Map<string, readonly Meter[]>();
 
@@ -71,7 +75,7 @@ export const createGate = (keys: () => ReadonlyMap<string, ApiKey> | undefined, 
     return current;
   };
 
-  const enter: Gate['enter'] = (request, response) => {
+  const enter: Gate['enter'] = (request) => {
     if (!GUARDED.test(request.url ?? '')) return;
     const known = keys();
     if (known === undefined) throw new OpenAIError('service_unavailable', 'The API keys have not been read yet.');
@@ -81,37 +85,36 @@ export const createGate = (keys: () => ReadonlyMap<string, ApiKey> | undefined, 
     }
     const key = known.get(createHash('sha256').update(given).digest('hex'));
     if (key === undefined) throw unauthorised('Incorrect API key provided.');
-    holders.set(response, key);
+    holders.set(request.headers, key);
   };
 
-  const allowed = (response: ServerResponse, model: ServedModel): boolean => {
-    const key = holders.get(response);
+  const allowed = (headers: IncomingHttpHeaders, model: ServedModel): boolean => {
+    const key = holders.get(headers);
     return key !== undefined && mayUse(key, [model.model, ...model.names]);
   };
 
-  const admit: Gate['admit'] = (response, model, tokens) => {
-    const key = holders.get(response);
-    if (key === undefined || !allowed(response, model)) {
+  const admit: Gate['admit'] = (headers, model, tokens) => {
+    const key = holders.get(headers);
+    if (key === undefined || !allowed(headers, model)) {
       throw new OpenAIError('permission_denied', `This API key does not have access to model \`${model.model}\`.`);
     }
     const current = currentMeters(key);
     const amount = (unit: Unit): number => (unit === 'requests' ? 1 : tokens);
     const short = current.find(({ unit, perMinute, budget }) => !take(budget, perMinute, amount(unit)));
     if (short) {
-      for (const meter of current) show(response, meter);
       const retryAfterMs = waitMs(short.budget, short.perMinute, amount(short.unit));
       throw new OpenAIError(
         'rate_limit_exceeded',
         `Rate limit reached for ${short.unit} per minute: limit ${short.perMinute}. Please try again in ${printDuration(retryAfterMs)}.`,
-        { retryAfterMs },
+        { retryAfterMs, headers: Object.fromEntries(current.flatMap(told)) },
       );
     }
     for (const meter of current) {
       meter.budget = take(meter.budget, meter.perMinute, amount(meter.unit)) ?? meter.budget;
-      show(response, meter);
     }
     const metered = current.find(({ unit }) => unit === 'tokens');
     return {
+      headers: current.flatMap(told),
       correct: (used) => {
         if (metered) metered.budget = { ...metered.budget, left: metered.budget.left + tokens - used };
       },

@@ -20,12 +20,17 @@ export class HoldError extends Error {
 /** Interactive requests do not wait behind bulk ones. */
 export type Lane = 'interactive' | 'bulk';
 
+/** Tells when the client is gone or its time is up. */
+export interface Gone {
+  readonly on: (listener: () => void) => void;
+  readonly off: (listener: () => void) => void;
+}
+
 export interface Waiter<T> {
   readonly lane: Lane;
   readonly bytes: number;
   readonly maxMs: number;
-  /** Aborted when the client is gone. */
-  readonly gone: AbortSignal;
+  readonly gone: Gone;
   /** What it waits for, if it can be had now. Throws when waiting is pointless. */
   readonly take: () => T | undefined;
 }
@@ -58,14 +63,14 @@ export const createHold = <T>(limits: HoldLimits): Hold<T> => {
     };
     const timer = setTimeout(() => refuse('timeout'), Math.min(limits.maxMs, waiter.maxMs));
     const onGone = (): void => refuse('gone');
-    waiter.gone.addEventListener('abort', onGone, { once: true });
     queues[waiter.lane].add(entry);
     bytes += waiter.bytes;
+    waiter.gone.on(onGone);
     try {
       return await promise;
     } finally {
       clearTimeout(timer);
-      waiter.gone.removeEventListener('abort', onGone);
+      waiter.gone.off(onGone);
     }
   };
 

@@ -1,5 +1,6 @@
 // Delivers one request (or one shard) to an endpoint: admit, pick, attempt, and try elsewhere where that is safe.
 import { DEADLINE_MS, LANE } from '../../common/http/headers.ts';
+import type { Span } from '../../common/obs/trace.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import type { DemandBook } from '../admission/demand.ts';
 import { HoldError } from '../admission/hold.ts';
@@ -12,8 +13,7 @@ import type { RouteTable, ServedModel } from '../routing/table.ts';
 import type { Answer, Attempt, Outcome, StreamedAnswer } from '../upstream/attempt.ts';
 import type { Fleet, Lease } from '../upstream/fleet.ts';
 import type { Pools } from '../upstream/pools.ts';
-import { cutReason } from './cutoff.ts';
-import type { Cutoff } from './cutoff.ts';
+import type { Cutoff, OnCut } from './cutoff.ts';
 import type { ModelMemories, ModelMemory } from './models.ts';
 
 export interface Job {
@@ -29,6 +29,8 @@ export interface Job {
   /** One of several parts of a request. */
   readonly isShard: boolean;
   readonly cutoff: Cutoff;
+  /** The request's span, where requests are traced. */
+  readonly span: Span | undefined;
 }
 
 export interface Delivery {
@@ -88,7 +90,7 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
       lane: job.lane,
       bytes: job.body.byteLength,
       maxMs: job.cutoff.leftMs(),
-      gone: job.cutoff.signal,
+      gone: job.cutoff,
       take: () => take(course),
     };
     const taken = memory.hold.enter(waiter);
@@ -106,12 +108,11 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
   const refusal = (error: unknown, job: Job): unknown => {
     if (!(error instanceof HoldError)) return error;
     if (error.why === 'full') return waitingRoomFull(job.name, causeOf(job));
-    if (error.why === 'gone') return goneOrLate(cutReason(job.cutoff.signal));
+    if (error.why === 'gone') return goneOrLate(job.cutoff.reason() ?? 'aborted');
     return job.cutoff.leftMs() <= 0 ? goneOrLate('deadline') : waitedTooLong(job.name, causeOf(job));
   };
 
   const run = async ({ job }: Course, lease: Lease): Promise<Outcome> => {
-    const { signal } = job.cutoff;
     const attempt: Attempt = pools.send(lease.endpoint.origin, {
       method: 'POST',
       path: EMBEDDINGS_PATH,
@@ -123,13 +124,12 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
       body: job.body,
       gatherBytes: job.gatherBytes,
     });
-    const onCut = (): void => attempt.abort(cutReason(signal));
-    if (signal.aborted) onCut();
-    signal.addEventListener('abort', onCut, { once: true });
+    const onCut: OnCut = (reason) => attempt.abort(reason);
+    job.cutoff.on(onCut);
     fleet.started(lease, attempt);
     const outcome = await attempt.outcome;
     // The rest of a streamed answer is still under the deadline.
-    if (outcome.kind !== 'stream') signal.removeEventListener('abort', onCut);
+    if (outcome.kind !== 'stream') job.cutoff.off(onCut);
     fleet.ended(lease, attempt, outcome);
     memories.pump(job.key);
     return outcome;

@@ -1,12 +1,12 @@
 // The memo: requests that were answered before, or are being answered now, are not computed again. Exact matches only.
 import { createHash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
-import { CACHE, REVISION } from '../../common/http/headers.ts';
+import { REVISION } from '../../common/http/headers.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Answer } from '../upstream/attempt.ts';
 import { goneOrLate } from '../admission/refusals.ts';
-import { cutReason } from './cutoff.ts';
+import type { Cutoff, OnCut } from './cutoff.ts';
 import type { Asked, Obtain, Obtained } from './obtain.ts';
 
 export type From = 'hit' | 'miss' | 'coalesced' | undefined;
@@ -14,11 +14,10 @@ export type From = 'hit' | 'miss' | 'coalesced' | undefined;
 export interface Memo {
   /** The answer, and where it is from; nothing when the model or the request does not use the memo. */
   readonly through: (
-    request: IncomingMessage,
+    headers: IncomingHttpHeaders,
     asked: Asked,
     obtain: Obtain,
   ) => Promise<{ readonly answer: Obtained; readonly from: From }>;
-  readonly mark: (response: ServerResponse, from: From) => void;
 }
 
 export interface MemoOptions {
@@ -44,14 +43,13 @@ const keyOf = ({ model, parsed }: Asked): string | undefined => {
     .digest('base64');
 };
 
-const refuses = (request: IncomingMessage): boolean =>
-  /\bno-(store|cache)\b/i.test(request.headers['cache-control'] ?? '');
+const refuses = (headers: IncomingHttpHeaders): boolean => /\bno-(store|cache)\b/i.test(headers['cache-control'] ?? '');
 
-const whenCut = (signal: AbortSignal): { readonly cut: Promise<never>; readonly stop: () => void } => {
+const whenCut = (cutoff: Cutoff): { readonly cut: Promise<never>; readonly stop: () => void } => {
   const { promise, reject } = Promise.withResolvers<never>();
-  const onCut = (): void => reject(goneOrLate(cutReason(signal)));
-  signal.addEventListener('abort', onCut, { once: true });
-  return { cut: promise, stop: () => signal.removeEventListener('abort', onCut) };
+  const onCut: OnCut = (reason) => reject(goneOrLate(reason));
+  cutoff.on(onCut);
+  return { cut: promise, stop: () => cutoff.off(onCut) };
 };
 
 export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => {
@@ -89,7 +87,7 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
 
   /** The answer of the one who asked first, if it is any use; one's own deadline still holds. */
   const follow = async (leader: Promise<Answer | undefined>, asked: Asked): Promise<Answer | undefined> => {
-    const { cut, stop } = whenCut(asked.job.cutoff.signal);
+    const { cut, stop } = whenCut(asked.job.cutoff);
     try {
       return await Promise.race([leader, cut]);
     } finally {
@@ -109,15 +107,12 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
   };
 
   return {
-    through: async (request, asked, obtain) => {
-      const key = models.length > 0 && isUsedBy(asked) && !refuses(request) ? keyOf(asked) : undefined;
+    through: async (headers, asked, obtain) => {
+      const key = models.length > 0 && isUsedBy(asked) && !refuses(headers) ? keyOf(asked) : undefined;
       if (key === undefined) return { answer: await obtain(asked), from: undefined };
       const found = await lookUp(key, asked, obtain);
       if (found.from !== undefined) metrics.cache(asked.model.key, found.from);
       return found;
-    },
-    mark: (response, from) => {
-      if (from !== undefined) response.setHeader(CACHE, from);
     },
   };
 };

@@ -5,7 +5,7 @@ import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { mergeResponses } from '../routing/merge.ts';
 import type { Shard } from '../routing/split.ts';
 import type { Answer } from '../upstream/attempt.ts';
-import { cutReason } from './cutoff.ts';
+import { cutoffWithin } from './cutoff.ts';
 import type { Deliver, Delivery, Job } from './deliver.ts';
 
 export interface Merged {
@@ -53,24 +53,14 @@ const merge = (deliveries: readonly Delivery[], shards: readonly Shard[]): Merge
 const revisions = (deliveries: readonly Delivery[]): number =>
   new Set(deliveries.map(({ outcome }) => outcome.headers[REVISION])).size;
 
-/** Every shard ends with the request, or as soon as another shard has decided its fate. */
-const siblings = (job: Job): { readonly cutoff: Job['cutoff']; readonly stop: () => void } => {
-  const own = new AbortController();
-  const { signal, leftMs } = job.cutoff;
-  const onCut = (): void => own.abort(cutReason(signal));
-  if (signal.aborted) onCut();
-  signal.addEventListener('abort', onCut, { once: true });
-  const clear = (): void => signal.removeEventListener('abort', onCut);
-  return { cutoff: { signal: own.signal, leftMs, clear }, stop: () => own.abort('aborted') };
-};
-
 export const deliverShards = async (
   deliver: Deliver,
   job: Job,
   request: EmbeddingRequest,
   shards: readonly Shard[],
 ): Promise<SplitResult> => {
-  const { cutoff, stop } = siblings(job);
+  // Every shard ends with the request, or as soon as another shard has decided its fate.
+  const { cutoff, stop } = cutoffWithin(job.cutoff);
   const send = async (shard: Shard): Promise<Delivery> => {
     const delivery = await deliver({
       ...job,

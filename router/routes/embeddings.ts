@@ -1,11 +1,13 @@
 // `POST /v1/embeddings`: body → model → answer, its bytes untouched unless shards had to be merged.
-import type { Request, Response } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Handler } from '../../common/http/app.ts';
 import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
-import { exchangeOf } from '../../common/http/exchange.ts';
-import type { Exchange } from '../../common/http/exchange.ts';
-import { DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
+import type { Exchange, RequestHead } from '../../common/http/exchange.ts';
+import { CACHE, DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
+import type { QuickCall } from '../../common/http/quick-lane.ts';
+import { failReply, replyOver } from '../../common/http/reply.ts';
+import type { Reply } from '../../common/http/reply.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
@@ -37,6 +39,12 @@ export interface EmbeddingsDeps {
   readonly requestMs: number;
 }
 
+/** The same service for requests of both lanes. */
+export interface EmbeddingsRoute {
+  readonly handler: Handler;
+  readonly quick: (call: QuickCall, reply: Reply) => void;
+}
+
 /** Answers up to this size are gathered whole, so that a runtime dying in the middle of one is no error. */
 const GATHER_BYTES = 4 * 1024 * 1024;
 /** The parser moves larger buffers to its thread, and ours is still needed for sending. */
@@ -45,19 +53,19 @@ const MOVED_BYTES = 256 * 1024;
 const SPECIAL_TOKENS = 2;
 const TRACE_HEADERS = ['traceparent', 'tracestate'] as const;
 
-const deadlineOf = (request: Request, mostMs: number): number => {
-  const given = request.headers[DEADLINE_MS];
+const deadlineOf = (headers: IncomingHttpHeaders, mostMs: number): number => {
+  const given = headers[DEADLINE_MS];
   return typeof given === 'string' && /^\d{1,9}$/.test(given) ? Math.min(Number(given), mostMs) : mostMs;
 };
 
-const upstreamHeaders = (request: Request, exchange: Exchange, model: ServedModel): Record<string, string> => {
+const upstreamHeaders = (from: IncomingHttpHeaders, exchange: Exchange, model: ServedModel): Record<string, string> => {
   const headers: Record<string, string> = {
     'content-type': 'application/json',
     [MODEL]: model.model,
     [REQUEST_ID]: exchange.id,
   };
   for (const name of TRACE_HEADERS) {
-    const value = request.headers[name];
+    const value = from[name];
     if (typeof value === 'string') headers[name] = value;
   }
   return headers;
@@ -66,26 +74,38 @@ const upstreamHeaders = (request: Request, exchange: Exchange, model: ServedMode
 const isClientGone = (error: unknown): error is OpenAIError =>
   error instanceof OpenAIError && error.kind === 'client_closed_request';
 
-export const embeddingsHandler = (deps: EmbeddingsDeps): Handler => {
+/** A request whose body is there. */
+interface Call {
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
+  readonly reply: Reply;
+  readonly cutoff: Cutoff;
+}
+
+export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
   const { bodies, parser, memories, metrics, gate, memo, now } = deps;
 
-  const prepare = async (request: Request, exchange: Exchange, body: Buffer, cutoff: Cutoff): Promise<Asked> => {
+  const prepare = async ({ headers, body, reply, cutoff }: Call): Promise<Asked> => {
     const parsed = await parser.parse(body.byteLength > MOVED_BYTES ? Buffer.from(body) : body);
     const model = findModel(deps.table(), parsed.model);
     if (model === undefined) throw modelNotFound(parsed.model);
     const measured = measure(parsed.inputs, memories.of(model.key).estimator, model.embedding?.maxTokens);
+    const { exchange } = reply;
     const { facts } = exchange;
-    Object.assign(facts, { model: model.key, inputs: parsed.inputs.length, encoding: parsed.encoding });
+    facts['model'] = model.key;
+    facts['inputs'] = parsed.inputs.length;
+    facts['encoding'] = parsed.encoding;
     const job = {
       key: model.key,
       name: parsed.model,
-      lane: request.headers[LANE] === 'bulk' ? ('bulk' as const) : ('interactive' as const),
+      lane: headers[LANE] === 'bulk' ? ('bulk' as const) : ('interactive' as const),
       tokens: measured.total,
-      headers: upstreamHeaders(request, exchange, model),
+      headers: upstreamHeaders(headers, exchange, model),
       body,
       gatherBytes: GATHER_BYTES,
       isShard: false,
       cutoff,
+      span: exchange.span,
     };
     return { model, parsed, measured, job, facts };
   };
@@ -104,31 +124,59 @@ export const embeddingsHandler = (deps: EmbeddingsDeps): Handler => {
     return promptTokens;
   };
 
-  const serve = async (request: Request, response: Response, asked: Asked): Promise<void> => {
-    const exchange = exchangeOf(response);
-    const charge = gate.admit(response, asked.model, asked.measured.total);
-    const { answer, from } = await memo.through(request, asked, deps.obtain);
-    memo.mark(response, from);
-    const passed = await passOn(response, answer, exchange);
-    const promptTokens = answer.status === 200 ? record(asked, passed) : 0;
+  const answer = async (call: Call): Promise<void> => {
+    const { headers, reply } = call;
+    const asked = await prepare(call);
+    const charge = gate.admit(headers, asked.model, asked.measured.total);
+    for (const [name, value] of charge.headers) reply.setHeader(name, value);
+    const { answer: got, from } = await memo.through(headers, asked, deps.obtain);
+    if (from !== undefined) reply.setHeader(CACHE, from);
+    const passed = await passOn(reply, got);
+    const promptTokens = got.status === 200 ? record(asked, passed) : 0;
     charge.correct(promptTokens ?? asked.measured.total);
   };
 
-  return async (request, response) => {
+  const within = async (head: RequestHead, reply: Reply, work: (cutoff: Cutoff) => Promise<void>): Promise<void> => {
     if (!deps.isSynced()) throw notSynced();
-    const exchange = exchangeOf(response);
-    const cutoff = createCutoff(exchange.gone, deadlineOf(request, deps.requestMs), now);
+    const cutoff = createCutoff(reply.exchange, deadlineOf(head.headers, deps.requestMs), now);
     try {
-      await bodies.read(request, async (body) => {
-        await serve(request, response, await prepare(request, exchange, body, cutoff));
-      });
+      await work(cutoff);
     } catch (error) {
       if (!isClientGone(error)) throw error;
       // Nobody is there to read it.
-      exchange.error = error;
-      response.destroy();
+      reply.exchange.error = error;
+      reply.destroy();
     } finally {
       cutoff.clear();
     }
+  };
+
+  const answerHeld = async ({ headers, body }: QuickCall, reply: Reply, cutoff: Cutoff): Promise<void> => {
+    bodies.hold({ headers }, body);
+    try {
+      await answer({ headers, body, reply, cutoff });
+    } finally {
+      bodies.release(body);
+    }
+  };
+
+  const quick = async (call: QuickCall, reply: Reply): Promise<void> => {
+    try {
+      gate.enter(call);
+      await within(call, reply, (cutoff) => answerHeld(call, reply, cutoff));
+    } catch (error) {
+      failReply(reply, error);
+    }
+  };
+
+  return {
+    handler: async (request, response) => {
+      const { headers } = request;
+      const reply = replyOver(response);
+      await within(request, reply, (cutoff) =>
+        bodies.read(request, (body) => answer({ headers, body, reply, cutoff })),
+      );
+    },
+    quick: (call, reply) => void quick(call, reply),
   };
 };

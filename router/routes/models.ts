@@ -41,9 +41,9 @@ export interface ModelsDeps {
 
 export const modelsRoutes = ({ table, isSynced, gate }: ModelsDeps): Routes => ({
   '/v1/models': {
-    get: (_request, response) => {
+    get: ({ headers }, response) => {
       if (!isSynced()) throw notSynced();
-      const shown = [...table().byName].filter(([, served]) => gate.mayUse(response, served));
+      const shown = [...table().byName].filter(([, served]) => gate.mayUse(headers, served));
       const entries = shown.map(([name, served]) => entry(name, served));
       sendJson(response, 200, modelList(entries));
     },
@@ -53,7 +53,7 @@ export const modelsRoutes = ({ table, isSynced, gate }: ModelsDeps): Routes => (
       if (!isSynced()) throw notSynced();
       const id = idOf(request);
       const served = findModel(table(), id);
-      if (served === undefined || !gate.mayUse(response, served)) throw modelNotFound(id);
+      if (served === undefined || !gate.mayUse(request.headers, served)) throw modelNotFound(id);
       // In the case in which it is served.
       const name = table().byName.has(id) ? id : served.names.find((one) => one.toLowerCase() === id.toLowerCase());
       sendJson(response, 200, modelObject(entry(name ?? id, served)));

@@ -1,8 +1,7 @@
 // Passing an endpoint's answer on to the client: the bytes as they are, the headers that concern it, errors made sure of.
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
-import type { Exchange } from '../../common/http/exchange.ts';
+import type { IncomingHttpHeaders } from 'node:http';
 import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
-import { writeJsonPieces } from '../../common/http/write.ts';
+import type { Reply } from '../../common/http/reply.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, StreamedAnswer } from '../upstream/attempt.ts';
 
@@ -23,50 +22,41 @@ const isErrorBody = (body: Buffer): boolean => {
   }
 };
 
-const writeHead = (response: ServerResponse, status: number, headers: IncomingHttpHeaders): void => {
-  response.statusCode = status;
+const keepHeaders = (reply: Reply, headers: IncomingHttpHeaders): void => {
   for (const name of KEPT) {
     const value = headers[name];
-    if (value !== undefined) response.setHeader(name, value);
+    if (typeof value === 'string') reply.setHeader(name, value);
   }
 };
 
 /** Anything that is not the error object did not come from a runtime. */
-const sendRefusal = (response: ServerResponse, { status, chunks }: Answer): void => {
+const sendRefusal = (reply: Reply, { status, headers, chunks }: Answer): void => {
+  reply.exchange.facts['upstreamStatus'] = status;
   const body = Buffer.concat(chunks);
   if (!isErrorBody(body)) {
     throw new OpenAIError('bad_gateway', `The model's replica answered ${status} without saying why.`);
   }
-  response.end(body);
+  keepHeaders(reply, headers);
+  void reply.send(status, [body]);
 };
 
-const sendAnswer = async (response: ServerResponse, answer: Answer, exchange: Exchange): Promise<void> => {
-  const { status, headers, chunks } = answer;
-  writeHead(response, status, headers);
-  if (status >= 400) {
-    exchange.facts['upstreamStatus'] = status;
-    sendRefusal(response, answer);
-  } else if (chunks.length > 1) {
-    await writeJsonPieces(response, chunks, exchange.gone);
-  } else {
-    response.setHeader('content-length', chunks[0]?.byteLength ?? 0);
-    response.end(chunks[0]);
-  }
-};
+/** The usage may have been cut in two by the last packets. */
+const endOf = (chunks: readonly Buffer[]): Buffer | undefined =>
+  chunks.length === 1 ? chunks[0] : Buffer.concat(chunks.slice(-2));
 
-export const passOn = async (
-  response: ServerResponse,
-  outcome: Answer | StreamedAnswer,
-  exchange: Exchange,
-): Promise<PassedOn> => {
-  const truncated = outcome.headers[TRUNCATED] !== undefined;
+export const passOn = async (reply: Reply, outcome: Answer | StreamedAnswer): Promise<PassedOn> => {
+  const { status, headers } = outcome;
+  const truncated = headers[TRUNCATED] !== undefined;
   if (outcome.kind === 'answer') {
-    await sendAnswer(response, outcome, exchange);
-    // The usage may have been cut in two by the last packets.
-    return { last: Buffer.concat(outcome.chunks.slice(-2)), truncated };
+    if (status >= 400) sendRefusal(reply, outcome);
+    else {
+      keepHeaders(reply, headers);
+      await reply.send(status, outcome.chunks);
+    }
+    return { last: endOf(outcome.chunks), truncated };
   }
-  writeHead(response, outcome.status, outcome.headers);
-  const length = outcome.headers['content-length'];
-  if (length !== undefined) response.setHeader('content-length', length);
-  return { last: await outcome.pipe(response), truncated };
+  keepHeaders(reply, headers);
+  const length = headers['content-length'];
+  if (length !== undefined) reply.setHeader('content-length', length);
+  return { last: await outcome.pipe(reply.stream(status)), truncated };
 };

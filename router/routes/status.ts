@@ -2,7 +2,7 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
-import type { Response } from 'express';
+import type { Request } from 'express';
 import type { Handler, Routes } from '../../common/http/app.ts';
 import { sendJson } from '../../common/http/errors.ts';
 import { modelKey } from '../../operator/api/names.ts';
@@ -68,14 +68,14 @@ export const statusRoutes = ({ status, table, isSynced, gate, version, now }: St
   const startedMs = now();
   const { resources, gauges, activity } = status;
   /** A key that may use only some models sees only these. */
-  const isShown = (response: Response, resource: EmbeddingModel): boolean => {
+  const isShown = (request: Request, resource: EmbeddingModel): boolean => {
     const served = table().byKey.get(modelKey(resource));
-    return served === undefined ? gate.isOpen : gate.mayUse(response, served);
+    return served === undefined ? gate.isOpen : gate.mayUse(request.headers, served);
   };
-  const tell: Handler = (_request, response) => {
+  const tell: Handler = (request, response) => {
     response.setHeader('cache-control', 'no-store');
     const document = statusDocument({
-      resources: resources().filter((resource) => isShown(response, resource)),
+      resources: resources().filter((resource) => isShown(request, resource)),
       table: table(),
       numbers: { held: gauges.held(), inFlight: gauges.inFlight() },
       activity,
