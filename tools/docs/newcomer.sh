@@ -47,8 +47,10 @@ settings() {
 
 make_local_bases
 store inspect --type image $IMAGE >/dev/null 2>&1 || make_image
-# Node opens thousands of files at a time; the default of 1024 is less than any desktop grants.
-container=$(store from --pull=never --ulimit nofile=65536:1048576 $IMAGE)
+# Node opens thousands of files at a time; buildah's default of 1024 is less than any desktop grants.
+most=$(ulimit -Hn)
+[ "$most" != unlimited ] || most=1048576
+container=$(store from --pull=never --ulimit "nofile=$most:$most" $IMAGE)
 finish() {
   store umount "$container" >/dev/null 2>&1 || true
   store rm "$container" >/dev/null 2>&1 || true
