@@ -49,6 +49,7 @@ export const sidebarOf = (docs: string): Section[] => [
     text: 'Operate',
     items: [
       page('Metrics', 'metrics'),
+      page('Logs and traces', 'logs-and-traces'),
       {
         text: 'Alerts and runbooks',
         collapsed: true,
