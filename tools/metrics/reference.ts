@@ -23,7 +23,8 @@ No label and no value ever holds input text or a key.
 
 ![The dashboard's panels, drawn from what a Prometheus answered during the tests](images/dashboard.svg)
 
-The picture is drawn by \`KUBEMBED_PICTURES=1 npx vitest run --project integration tests/integration/dashboard.test.ts\` from the dashboard's own queries.
+The picture is not Grafana's: \`npm run docs:pictures\` draws it from the panels and queries of the dashboard with what a real Prometheus answers that scrapes router,
+runtime and operator. The tests draw it each time, and hold every panel to having data.
 `;
 
 const HEADINGS: Readonly<Record<ProcessName, string>> = {
