@@ -13,6 +13,7 @@ const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promi
   runtime: benchRuntime,
   limit: (args) => benchRuntime(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
   router: script('./router.ts'),
+  scale: script('./scale.ts'),
   setup: setUp,
 };
 

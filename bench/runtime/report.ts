@@ -130,13 +130,11 @@ export function renderReport(report: Report): string {
   ].join('\n\n');
 }
 
-const BEGIN = '<!-- bench:runtime -->';
-const END = '<!-- /bench:runtime -->';
-
-/** The document with what lies between the markers replaced. */
-export function insertReport(document: string, markdown: string): string {
-  const begin = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
-  if (begin < 0 || end < begin) throw new Error(`the document lacks ${BEGIN} … ${END}`);
-  return `${document.slice(0, begin + BEGIN.length)}\n\n${markdown}\n\n${document.slice(end)}`;
+/** The document with what lies between the markers of that name replaced. */
+export function insertReport(document: string, markdown: string, name = 'bench:runtime'): string {
+  const [opening, closing] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
+  const begin = document.indexOf(opening);
+  const end = document.indexOf(closing);
+  if (begin < 0 || end < begin) throw new Error(`the document lacks ${opening} … ${closing}`);
+  return `${document.slice(0, begin + opening.length)}\n\n${markdown}\n\n${document.slice(end)}`;
 }

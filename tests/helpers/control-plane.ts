@@ -34,6 +34,8 @@ export interface ControlPlaneOptions {
   /** With controller-manager, scheduler and kwok: Deployments get pods that are Running but do not exist. */
   readonly controllers?: boolean;
   readonly fakeNodes?: number;
+  /** Definitions applied before the controllers start: the garbage collector looks for new kinds only every 30 s. */
+  readonly crds?: readonly string[];
 }
 
 export interface ControlPlane {
@@ -83,7 +85,7 @@ const flags = (values: Readonly<Record<string, string | number | boolean>>): str
   Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { audit = false, controllers = false, fakeNodes = 1 } = options;
+  const { audit = false, controllers = false, fakeNodes = 1, crds = [] } = options;
   const bin = await binaries(controllers);
   const dir = await mkdtemp(join(tmpdir(), 'kubembed-control-plane-'));
   const [etcdPort = 0, peerPort = 0, port = 0, kwokPort = 0] = await freePorts(4);
@@ -145,6 +147,10 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
   try {
     await ready(connection, port, children, join(dir, 'log'));
+    for (const file of crds) {
+      await kubectl(['apply', '-f', file]);
+      await kubectl(['wait', '--for=condition=Established', '-f', file, '--timeout=30s']);
+    }
     if (controllers) await startControllers();
   } catch (error) {
     await stop();
@@ -159,7 +165,13 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     start('kube-controller-manager', controllerFlags(dir, pki));
     start(
       'kube-scheduler',
-      flags({ kubeconfig: join(dir, 'kube-scheduler.kubeconfig'), 'leader-elect': false, 'secure-port': 0 }),
+      flags({
+        kubeconfig: join(dir, 'kube-scheduler.kubeconfig'),
+        'leader-elect': false,
+        'secure-port': 0,
+        'kube-api-qps': 500,
+        'kube-api-burst': 1000,
+      }),
     );
     const kwok = { kubeconfig: adminConfig, 'manage-all-nodes': true, 'node-ip': '127.0.0.1', 'node-port': 0 };
     start('kwok', flags({ ...kwok, cidr: '10.245.255.1/24', 'server-address': `127.0.0.1:${kwokPort}` }));
@@ -225,6 +237,11 @@ function controllerFlags(dir: string, pki: Pki): string[] {
     kubeconfig: join(dir, 'kube-controller-manager.kubeconfig'),
     'secure-port': 0,
     'leader-elect': false,
+    // Its default of 20 calls/s for each controller would be what a test with many models waits for.
+    'kube-api-qps': 500,
+    'kube-api-burst': 1000,
+    // On a busy machine heartbeats are late, and fake nodes must not be drained for that.
+    'node-monitor-grace-period': '10m',
     'use-service-account-credentials': true,
     'root-ca-file': pki.file('ca.crt'),
     'service-account-private-key-file': pki.file('sa.key'),

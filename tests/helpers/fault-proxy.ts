@@ -62,6 +62,21 @@ export function afterWrites(count: number, fault: Fault): Rule {
   };
 }
 
+/** A client that dies at one write, counted from 0: that one meets the fault, and nothing after it gets through. */
+export function diesAtWrite(count: number, fault: Fault, died: () => void): Rule {
+  let writes = 0;
+  let dead = false;
+  return ({ write }) => {
+    if (dead) return { kind: 'cut' };
+    if (!write) return undefined;
+    writes += 1;
+    if (writes <= count) return undefined;
+    dead = true;
+    died();
+    return fault;
+  };
+}
+
 const GONE = {
   type: 'ERROR',
   object: { kind: 'Status', code: 410, reason: 'Expired', message: 'too old resource version' },

@@ -21,9 +21,7 @@ let plane: ControlPlane;
 const running: RunningOperator[] = [];
 
 beforeAll(async () => {
-  plane = await startControlPlane({ audit: true, controllers: true });
-  await plane.kubectl(['apply', '-f', CRD]);
-  await plane.kubectl(['wait', '--for=condition=Established', 'crd/embeddingmodels.kubembed.dev', '--timeout=30s']);
+  plane = await startControlPlane({ audit: true, controllers: true, crds: [CRD] });
   for (const name of [NAMESPACE, 'team']) await plane.kubectl(['create', 'namespace', name]);
   const enforce = 'pod-security.kubernetes.io/enforce=restricted';
   await plane.kubectl(['label', 'namespace', 'team', enforce]);

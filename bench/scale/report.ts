@@ -1,0 +1,93 @@
+// Results → Markdown. Pure.
+
+export interface Use {
+  readonly rssMb: number;
+  readonly peakMb: number;
+  readonly cpuSeconds: number;
+}
+
+export interface Latencies {
+  readonly what: string;
+  /** From the apply to the first answer through the router, one for each model. */
+  readonly ms: readonly number[];
+}
+
+export interface Start {
+  readonly process: 'operator' | 'router';
+  readonly readySeconds: number;
+  /** Until all there is was looked at once; the operator's alone. */
+  readonly reconciledSeconds?: number;
+  readonly writes?: number;
+}
+
+export interface ScaleResults {
+  readonly models: number;
+  readonly endpoints: number;
+  readonly bulkSeconds: number;
+  readonly latencies: readonly Latencies[];
+  /** Calls of the operator for one model of the bulk, by method. */
+  readonly calls: Readonly<Record<string, number>>;
+  readonly bulkCpuSeconds: Readonly<Record<'operator' | 'router', number>>;
+  readonly use: Readonly<Record<'operator' | 'router', Use>>;
+  readonly starts: readonly Start[];
+  readonly idle: {
+    readonly seconds: number;
+    readonly writes: number;
+    readonly cpuSeconds: Readonly<Record<'operator' | 'router', number>>;
+  };
+  readonly circumstances: readonly string[];
+}
+
+export const TARGET_P99_MS = 2000;
+
+type Row = readonly string[];
+
+const table = (head: Row, rows: readonly Row[]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+const whole = (value: number): string => Math.round(value).toLocaleString('en-US');
+const met = (value: boolean): string => (value ? 'met' : '**missed**');
+
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+}
+
+const latencyRow = ({ what, ms }: Latencies): Row => {
+  const [p50, p99, most] = [0.5, 0.99, 1].map((share) => quantile(ms, share)) as [number, number, number];
+  return [what, whole(ms.length), whole(p50), whole(p99), whole(most), met(p99 < TARGET_P99_MS)];
+};
+
+function startRow({ process, readySeconds, reconciledSeconds, writes }: Start): Row {
+  const looked = reconciledSeconds?.toFixed(1) ?? '–';
+  return [process, readySeconds.toFixed(1), looked, writes === undefined ? '–' : whole(writes)];
+}
+
+export function renderScale(results: ScaleResults): string {
+  const { models, endpoints, bulkSeconds, calls, use, idle, bulkCpuSeconds } = results;
+  const callsText = Object.entries(calls)
+    .map(([method, count]) => `${count.toFixed(1)} ${method}`)
+    .join(', ');
+  return [
+    results.circumstances.map((line) => `- ${line}`).join('\n'),
+    '### From apply to routable',
+    `With ${whole(models)} models and ${whole(endpoints)} endpoints there already, one more every half second, in ms:`,
+    table(['applied', 'times', 'p50', 'p99', 'max', 'p99 < 2 s'], results.latencies.map(latencyRow)),
+    `All ${whole(models)} at once, by one write of the list: the last was routable after ${bulkSeconds.toFixed(0)} s, the time of the ` +
+      `API server and of ${whole(endpoints)} pods made one by one included. The operator used ${bulkCpuSeconds.operator.toFixed(1)} s of CPU ` +
+      `for it, the router ${bulkCpuSeconds.router.toFixed(1)} s. API calls of the operator for each model: ${callsText}.`,
+    '### Memory and idle CPU',
+    table(
+      ['process', 'RSS, MB', 'peak RSS, MB', 'CPU while idle, ms/s'],
+      (['operator', 'router'] as const).map((name) => [
+        name,
+        whole(use[name].rssMb),
+        whole(use[name].peakMb),
+        ((1000 * idle.cpuSeconds[name]) / idle.seconds).toFixed(1),
+      ]),
+    ),
+    `In ${whole(idle.seconds)} s without a change the operator wrote ${whole(idle.writes)} times, its Lease aside.`,
+    '### Start with all of it there',
+    table(['process', 'start to ready, s', 'start to all looked at, s', 'writes'], results.starts.map(startRow)),
+  ].join('\n\n');
+}

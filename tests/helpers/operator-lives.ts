@@ -1,0 +1,279 @@
+// The life of several models on a real API server as their users drive it, and what there is at each stage of it.
+import { isDeepStrictEqual } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../kube/clock.ts';
+import { silentLog } from '../../kube/log.ts';
+import { CONFIG_MAPS, PODS } from '../../kube/resources.ts';
+import type { Pod } from '../../kube/resources.ts';
+import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
+import { findCondition } from '../../operator/api/conditions.ts';
+import { ANNOTATION_HASH, FETCH_CONTAINER } from '../../operator/api/names.ts';
+import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
+import { createCaches } from '../../operator/reconcile/caches.ts';
+import type { Caches } from '../../operator/reconcile/caches.ts';
+import { FETCHED_WORDS, manifest } from './builders.ts';
+import type { ControlPlane } from './control-plane.ts';
+
+const DEADLINE_MS = 60_000;
+/** A stage is over when nothing has changed for so long. */
+const QUIET_MS = 1_500;
+const LOOK_EVERY_MS = 100;
+
+/** All that is in a namespace, less what differs between two equal runs: uids, versions, times, places. */
+export type Picture = Readonly<Record<string, unknown>>;
+
+export interface World {
+  readonly plane: ControlPlane;
+  readonly picture: (namespace: string) => Picture;
+  readonly stop: () => Promise<void>;
+}
+
+const VOLUMES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'persistentvolumes',
+  kind: 'PersistentVolume',
+  namespaced: false,
+};
+const NAMESPACES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+};
+
+/** What the kubelet would pass on from the fetching container; kwok's pods say nothing. */
+function speakForPods({ plane, caches }: { readonly plane: ControlPlane; readonly caches: Caches }): void {
+  const spoken = new Set<string>();
+  caches.pods.onChange((_old, pod) => {
+    const { uid = '', deletionTimestamp, name, namespace = '' } = pod?.metadata ?? { name: '' };
+    const [fetch] = pod?.status?.initContainerStatuses ?? [];
+    if (fetch?.state?.terminated === undefined || deletionTimestamp !== undefined || spoken.has(uid)) return;
+    spoken.add(uid);
+    const terminated = { ...fetch.state.terminated, exitCode: 0, message: JSON.stringify(FETCHED_WORDS) };
+    const status: Pod['status'] = {
+      initContainerStatuses: [{ ...fetch, name: FETCH_CONTAINER, state: { terminated } }],
+    };
+    void plane.admin
+      .patch(PODS, { namespace, name }, { status }, { subresource: 'status' })
+      .catch(() => spoken.delete(uid));
+  });
+}
+
+const WITHOUT = new Set([
+  'lastTransitionTime',
+  'lastUpdateTime',
+  'clusterIP',
+  'clusterIPs',
+  'volumeName',
+  'scalingDecision',
+]);
+
+/** Owners by name, and as `nobody` where the one named does not exist: left to itself, such an object is garbage. */
+function owners({ ownerReferences = [] }: ObjectMeta, uids: ReadonlySet<string>): readonly string[] {
+  return ownerReferences.map(({ kind, name, uid }) => (uids.has(uid) ? `${kind}/${name}` : 'nobody'));
+}
+
+function portrait(object: KubeObject & { status?: object; spec?: object }, uids: ReadonlySet<string>): unknown {
+  const { labels, annotations, finalizers, deletionTimestamp } = object.metadata;
+  const { [ANNOTATION_HASH]: _hash, ...notes } = annotations ?? {};
+  const isModel = object.kind === EMBEDDING_MODELS.kind;
+  const parts = {
+    ...object,
+    // Generations of others depend on how many changes came at once.
+    metadata: {
+      labels,
+      notes,
+      finalizers,
+      deleting: deletionTimestamp !== undefined,
+      owners: owners(object.metadata, uids),
+      ...(isModel && { generation: object.metadata.generation }),
+    },
+    // Written by others about themselves.
+    ...(!isModel && { status: undefined }),
+  };
+  return JSON.parse(JSON.stringify(parts, (field, value: unknown) => (WITHOUT.has(field) ? undefined : value)));
+}
+
+export async function createWorld(plane: ControlPlane): Promise<World> {
+  const stopping = new AbortController();
+  const caches = createCaches(plane.admin, undefined, { clock: systemClock, random: Math.random, log: silentLog });
+  speakForPods({ plane, caches });
+  const running = caches.run(stopping.signal);
+  await caches.whenSynced(stopping.signal);
+  const stores = [caches.models, ...Object.values(caches.children)].map(({ store }) => store);
+  return {
+    plane,
+    picture: (namespace) => {
+      const here = stores.flatMap((store) => store.list()).filter(({ metadata }) => metadata.namespace === namespace);
+      const uids = new Set(here.map(({ metadata }) => metadata.uid ?? ''));
+      const pods = caches.pods.store.list().filter(({ metadata }) => metadata.namespace === namespace);
+      return {
+        ...Object.fromEntries(here.map((object) => [`${object.kind}/${object.metadata.name}`, portrait(object, uids)])),
+        ...(pods.length > 0 && { pods: pods.length }),
+      };
+    },
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** Drives one namespace; every stage says what users do, what follows is the operator's. */
+interface Stage {
+  readonly name: string;
+  readonly act: (namespace: string, plane: ControlPlane) => Promise<unknown>;
+}
+
+const list = async (plane: ControlPlane, namespace: string, text: string): Promise<unknown> => {
+  const metadata = { name: 'kubembed-catalog', namespace };
+  const configMap = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { 'supported_models.txt': text } };
+  return await plane.admin.apply(CONFIG_MAPS, configMap, { fieldManager: 'user', force: true });
+};
+
+const volume = (namespace: string) => ({
+  apiVersion: 'v1',
+  kind: 'PersistentVolume',
+  metadata: { name: `for-${namespace}` },
+  spec: {
+    capacity: { storage: '1Gi' },
+    accessModes: ['ReadWriteOnce'],
+    storageClassName: 'prepared',
+    hostPath: { path: '/nowhere' },
+    claimRef: { namespace, name: 'em-full-cache' },
+  },
+});
+
+const FULL: EmbeddingModelSpec = {
+  model: 'org/full',
+  replicas: 1,
+  scaling: { maxReplicas: 3 },
+  cache: { claim: { size: '1Gi', storageClassName: 'prepared' } },
+  tokenSecretRef: { name: 'hf' },
+};
+const MODES = ['Background', 'Foreground', 'Orphan'] as const;
+type Mode = (typeof MODES)[number];
+/** As the list would call it: when its owner's is gone, the list's own takes the name and what is left. */
+const nameIn = (mode: Mode): string => `org--${mode.toLowerCase()}`;
+const LISTED = ['org/full', ...MODES.map((mode) => `org/${mode.toLowerCase()}`)].join('\n');
+
+export const STAGES: readonly Stage[] = [
+  {
+    name: 'created: a full model, three plain ones, two from the list',
+    act: async (namespace, plane) => {
+      await plane.admin.create(VOLUMES, volume(namespace));
+      await Promise.all([
+        plane.admin.create(EMBEDDING_MODELS, manifest('full', FULL, namespace)),
+        ...MODES.map(
+          async (mode) =>
+            await plane.admin.create(
+              EMBEDDING_MODELS,
+              manifest(nameIn(mode), { model: `org/${mode.toLowerCase()}` }, namespace),
+            ),
+        ),
+      ]);
+      await list(plane, namespace, `${LISTED}\norg/a alias=see\norg/b\n`);
+    },
+  },
+  {
+    name: 'scaled through /scale',
+    act: async (namespace, plane) =>
+      await plane.admin.patch(
+        EMBEDDING_MODELS,
+        { namespace, name: 'full' },
+        { spec: { replicas: 2 } },
+        { subresource: 'scale' },
+      ),
+  },
+  {
+    name: 'changed: spec of the full model, options and a line of the list',
+    act: async (namespace, plane) =>
+      await Promise.all([
+        plane.admin.patch(EMBEDDING_MODELS, { namespace, name: 'full' }, { spec: { overlongInput: 'error' } }),
+        list(plane, namespace, `${LISTED}\norg/a\n`),
+      ]),
+  },
+  {
+    name: 'deleted in every mode, and made anew by the list at once',
+    act: async (namespace, plane) =>
+      await Promise.all(
+        MODES.map(async (mode) => {
+          await plane.admin.delete(EMBEDDING_MODELS, { namespace, name: nameIn(mode) }, { propagation: mode });
+        }),
+      ),
+  },
+  {
+    name: 'all gone: taken off the list, and the full model deleted',
+    act: async (namespace, plane) =>
+      await Promise.all([
+        list(plane, namespace, '\n'),
+        plane.admin.delete(EMBEDDING_MODELS, { namespace, name: 'full' }, { propagation: 'Foreground' }),
+      ]),
+  },
+];
+
+/** Nothing is on its way out, and no model on its way up. */
+const isSettled = (picture: Picture): boolean =>
+  Object.values(picture).every((part) => {
+    const { metadata, status } = part as Partial<EmbeddingModel> & { metadata?: { deleting?: boolean } };
+    const { conditions } = status ?? {};
+    const isUp = conditions === undefined || findCondition(conditions, 'Ready')?.status === 'True';
+    return metadata?.deleting !== true && isUp && findCondition(conditions, 'Progressing')?.status !== 'True';
+  });
+
+async function stillness(read: () => Picture): Promise<Picture> {
+  const due = Date.now() + DEADLINE_MS;
+  let last = read();
+  let since = Date.now();
+  while (Date.now() - since < QUIET_MS) {
+    await sleep(LOOK_EVERY_MS);
+    const next = read();
+    if (Date.now() > due) throw new Error(`Never settled: ${JSON.stringify(next, undefined, 1)}`);
+    if (isDeepStrictEqual(next, last) && isSettled(next)) continue;
+    last = next;
+    since = Date.now();
+  }
+  return last;
+}
+
+export async function openNamespace({ plane }: World, namespace: string): Promise<void> {
+  const metadata = { name: namespace };
+  await plane.admin.create(NAMESPACES, { apiVersion: 'v1', kind: 'Namespace', metadata });
+}
+
+/** Goes through all stages undisturbed; the picture after each is what every other run is held to. */
+export async function recordLife(world: World, namespace: string): Promise<readonly Picture[]> {
+  const pictures: Picture[] = [];
+  for (const { act } of STAGES) {
+    await act(namespace, world.plane);
+    pictures.push(await stillness(() => world.picture(namespace)));
+  }
+  return pictures;
+}
+
+/** Goes through all stages and waits at each until there is what the record shows; rejects with the first difference that stays. */
+export async function repeatLife(world: World, namespace: string, record: readonly Picture[]): Promise<void> {
+  for (const [index, { act, name }] of STAGES.entries()) {
+    await act(namespace, world.plane);
+    const due = Date.now() + DEADLINE_MS;
+    while (!isDeepStrictEqual(world.picture(namespace), record[index])) {
+      if (Date.now() > due) throw new StageError(name, world.picture(namespace), record[index]!);
+      await sleep(LOOK_EVERY_MS);
+    }
+  }
+}
+
+export class StageError extends Error {
+  override readonly name = 'StageError';
+  constructor(stage: string, found: Picture, wanted: Picture) {
+    const keys = [...new Set([...Object.keys(found), ...Object.keys(wanted)])];
+    const different = keys.filter((key) => !isDeepStrictEqual(found[key], wanted[key]));
+    const lines = different.map(
+      (key) => `${key}\n  found  ${JSON.stringify(found[key])}\n  wanted ${JSON.stringify(wanted[key])}`,
+    );
+    super(`Stage "${stage}" did not end as it should:\n${lines.join('\n')}`);
+  }
+}
