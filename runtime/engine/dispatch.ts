@@ -56,6 +56,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   const counters: Counters = { computedTokens: 0, paddedTokens: 0, batches: 0 };
   let batchId = 0;
   let waking = false;
+  let later: NodeJS.Timeout | undefined;
 
   function deliver(batch: Batch, { targets }: Prepared, startedMs: number, reply: RunReply): void {
     const { bytes, ends, inferMs, serializeMs } = reply;
@@ -91,11 +92,14 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
 
   function dispatch(): void {
     waking = false;
+    clearTimeout(later);
     for (let idle = pool.idle(); idle > 0; idle--) {
       const batch = scheduler.next(idle, now());
-      if (!batch) return;
+      if (!batch) break;
       void run(batch);
     }
+    const until = scheduler.waitUntil();
+    if (until !== undefined) later = setTimeout(dispatcher.wake, Math.ceil(until - now()));
   }
 
   const dispatcher: Dispatcher = {

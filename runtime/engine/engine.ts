@@ -44,6 +44,8 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     wide: base.topology.wideThreads !== undefined,
     aloneMs: 100,
     gatherMs: 2,
+    returnMs: 1.5,
+    longestGatherMs: 4,
     packing: base.packing,
     cost: costModelFor(description.hiddenSize),
   });

@@ -14,6 +14,8 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   wide: false,
   aloneMs: 100,
   gatherMs: 2,
+  returnMs: 2,
+  longestGatherMs: 5,
   packing: true,
   cost: costModelFor(384),
   ...over,
@@ -219,7 +221,28 @@ describe('scheduler', () => {
     expect(scheduler.next(1, 11.6)?.pieces).toHaveLength(2);
     for (const id of [4, 5]) admit(id, 20);
     scheduler.add(4, [{ request: 4, index: 0, length: 20 }], true);
-    expect(scheduler.next(1, 22)?.pieces).toHaveLength(1);
+    expect(scheduler.next(1, 22)).toBeUndefined();
+    expect(scheduler.waitUntil()).toBe(24);
+    expect(scheduler.next(1, 24)?.pieces).toHaveLength(1);
+    expect(scheduler.waitUntil()).toBeUndefined();
+  });
+
+  it('waits a moment for clients that were just answered and always ask again', () => {
+    const scheduler = createScheduler(limits());
+    const together = (ids: readonly number[], nowMs: number, answeredMs: number) => {
+      for (const id of ids) offer(scheduler, { id, lengths: [20] }, nowMs);
+      drain(scheduler, 1, nowMs);
+      for (const id of ids) scheduler.leave(id, answeredMs);
+    };
+    for (let round = 0; round < 10; round++) together([0, 1, 2, 3], round * 20, round * 20 + 19);
+    offer(scheduler, { id: 0, lengths: [20] }, 200);
+    expect(scheduler.next(1, 200)).toBeUndefined();
+    for (const id of [1, 2, 3]) offer(scheduler, { id, lengths: [20] }, 201);
+    expect(scheduler.next(1, 201)?.pieces).toHaveLength(4);
+    for (const id of [0, 1, 2, 3]) scheduler.leave(id, 220);
+    offer(scheduler, { id: 0, lengths: [20] }, 221);
+    expect(scheduler.next(1, 221)).toBeUndefined();
+    expect(scheduler.next(1, 223)?.pieces).toHaveLength(1);
   });
 
   it('shares a shallow backlog out over the idle workers', () => {

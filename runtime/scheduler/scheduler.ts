@@ -2,6 +2,7 @@
 import { formBatch } from './batching.ts';
 import { createLane } from './lane.ts';
 import type { Lane } from './lane.ts';
+import { createReturns } from './returns.ts';
 import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
 
 interface OpenRequest {
@@ -36,6 +37,9 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
   let runningTokens = 0;
   let wideRuns = 0;
   let lastCrowdedMs = -Infinity;
+  let waitUntil: number | undefined;
+  let gatheringSince: number | undefined;
+  const returns = createReturns(limits.returnMs);
 
   const reserve = (request: OpenRequest, tokens: number): void => {
     reservedTokens += tokens - request.reserved;
@@ -79,19 +83,21 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     nowMs - lastCrowdedMs >= limits.aloneMs;
 
   /**
-   * Clients that were answered by one batch ask again at once: the first of them would run alone while the others are
-   * being tokenised. No timer: the end of that tokenising asks again, after a fraction of a millisecond.
+   * Until when the small requests at hand should wait for company; undefined: not at all. Clients that were answered by one
+   * batch ask again at once: the first of them would run alone while the others are on their way or being tokenised. It
+   * counts from when a worker could have taken them: what has waited longer for a worker loses nothing by it.
    */
-  const isGathering = (head: Piece, nowMs: number): boolean => {
-    const first = open.get(head.request);
-    return (
-      smallReservedTokens > 0 &&
-      bulk.pieces === 0 &&
-      small.tokens < limits.minRunTokens &&
-      first?.lane === small &&
-      nowMs - first.admittedMs < limits.gatherMs
-    );
-  };
+  function gatheringUntil(head: Piece, nowMs: number): number | undefined {
+    const isSmall = open.get(head.request)?.lane === small;
+    if (!isSmall || bulk.pieces > 0 || small.tokens >= limits.minRunTokens) return undefined;
+    const since = gatheringSince ?? nowMs;
+    const tokenized = smallReservedTokens > 0 ? since + limits.gatherMs : -Infinity;
+    const returned = returns.expectedUntil(nowMs) ?? -Infinity;
+    const until = Math.min(Math.max(tokenized, returned), since + limits.longestGatherMs);
+    if (until <= nowMs) return undefined;
+    gatheringSince = since;
+    return until;
+  }
 
   const noteCrowd = (nowMs: number): void => {
     if (open.size > 1) lastCrowdedMs = nowMs;
@@ -110,6 +116,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       };
       open.set(id, request);
       reserve(request, tokens);
+      if (isSmall) returns.asked(nowMs);
       noteCrowd(nowMs);
       return 'admitted';
     },
@@ -121,10 +128,13 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       put(request, pieces);
     },
     next(idleWorkers, nowMs) {
+      waitUntil = undefined;
       if (idleWorkers === 0 || wideRuns > 0) return undefined;
       const lanes = chooseLanes();
       const head = lanes[0].head();
-      if (!head || isGathering(head.piece, nowMs)) return undefined;
+      waitUntil = head && gatheringUntil(head.piece, nowMs);
+      if (!head || waitUntil !== undefined) return undefined;
+      gatheringSince = undefined;
       const wide = isAlone(idleWorkers, nowMs);
       if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
       const bulkBefore = bulk.tokens;
@@ -153,10 +163,12 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       const request = open.get(id);
       if (!request) return;
       noteCrowd(nowMs);
+      if (request.lane === small) returns.answered(nowMs);
       reserve(request, 0);
       open.delete(id);
       request.lane.drop(id);
     },
+    waitUntil: () => waitUntil,
     reading: () => ({
       queuedInputs: small.pieces + bulk.pieces,
       queuedTokens: small.tokens + bulk.tokens + reservedTokens,

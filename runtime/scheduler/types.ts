@@ -60,6 +60,10 @@ export interface SchedulerLimits {
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
   readonly gatherMs: number;
+  /** Clients that were answered are expected again within this time, when they have made it a habit. */
+  readonly returnMs: number;
+  /** No small request waits longer than this for others. */
+  readonly longestGatherMs: number;
   readonly packing: boolean;
   readonly cost: CostModel;
 }
@@ -79,6 +83,8 @@ export interface Scheduler {
   add(request: number, pieces: readonly Piece[], last: boolean): void;
   /** What an idle worker should run now; undefined when there is nothing. */
   next(idleWorkers: number, nowMs: number): Batch | undefined;
+  /** When the last `next` gave nothing because small requests wait for company: when to ask again at the latest. */
+  waitUntil(): number | undefined;
   /** The batch is off its worker, done or failed. */
   finished(batch: Batch): void;
   /** The request is answered or dead: what it still has waiting is dropped. */
