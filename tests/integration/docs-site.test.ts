@@ -1,0 +1,84 @@
+// The documentation as the site it becomes: it builds, no link or anchor is dead, and nothing is loaded from elsewhere.
+import { execFile } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, posix } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+
+let site: string;
+let pages: ReadonlyMap<string, string>;
+beforeAll(async () => {
+  site = await mkdtemp(join(tmpdir(), 'kubembed-site-'));
+  // Vitest's NODE_ENV would make it a site for development.
+  const env = { ...process.env, NODE_ENV: 'production' };
+  // Dead links between pages fail it by themselves.
+  const vitepress = join(ROOT, 'node_modules', '.bin', 'vitepress');
+  await promisify(execFile)(vitepress, ['build', 'docs', '--outDir', site], { cwd: ROOT, env });
+  pages = new Map(
+    readdirSync(site, { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.html'))
+      .map((name) => [name, readFileSync(join(site, name), 'utf8')]),
+  );
+});
+afterAll(async () => await rm(site, { recursive: true, force: true }));
+
+const attributes = (html: string, name: string): string[] =>
+  [...html.matchAll(new RegExp(`\\s${name}="([^"]*)"`, 'g'))].map(([, value]) => value!);
+
+it('has a page for each file', () => {
+  const sources = readdirSync(join(ROOT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md') && !name.startsWith('site/'))
+    .map((name) => name.replace(/README\.md$/, 'index.md').replace(/\.md$/, '.html'));
+  expect([...pages.keys()].filter((name) => name !== '404.html').sort()).toEqual(sources.sort());
+});
+
+/** The file that an address of the site is served from. */
+function fileOf(address: string, from: string): string | undefined {
+  if (address === '') return from;
+  const path = posix.join('/', posix.dirname(from), address);
+  const plain = (address.startsWith('/') ? address : path).slice(1);
+  const candidates = plain === '' || plain.endsWith('/') ? [`${plain}index.html`] : [plain, `${plain}.html`];
+  return candidates.find((name) => existsSync(join(site, name)));
+}
+
+it('has no dead link and no dead anchor', () => {
+  const dead: string[] = [];
+  for (const [name, html] of pages) {
+    for (const href of attributes(html, 'href').filter((one) => !/^([a-z]+:|#$)/.test(one))) {
+      const [address = '', anchor = ''] = href.split('#');
+      const file = fileOf(address, name);
+      const target = file === undefined ? undefined : pages.get(file);
+      const isThere =
+        file !== undefined &&
+        (anchor === '' || target === undefined || attributes(target, 'id').includes(decodeURIComponent(anchor)));
+      if (!isThere) dead.push(`${name}: ${href}`);
+    }
+  }
+  expect(dead).toEqual([]);
+});
+
+it('loads scripts, styles, fonts and pictures from itself alone', () => {
+  const foreign = [...pages].flatMap(([name, html]) =>
+    [
+      ...attributes(html, 'src').filter((src) => /^(https?:)?\/\//.test(src)),
+      ...[...html.matchAll(/<link[^>]*href="((?:https?:)?\/\/[^"]*)"/g)].map(([, href]) => href!),
+    ].map((address) => `${name}: ${address}`),
+  );
+  expect(foreign).toEqual([]);
+  const styles = readdirSync(join(site, 'assets')).filter((name) => name.endsWith('.css'));
+  expect(styles.length).toBeGreaterThan(0);
+  for (const name of styles)
+    expect(readFileSync(join(site, 'assets', name), 'utf8')).not.toMatch(/url\(['"]?(https?:)?\/\//);
+});
+
+it('brings every picture along', () => {
+  const pictures = [...pages].flatMap(([name, html]) =>
+    [...html.matchAll(/<img[^>]*src="([^"]+)"/g)].map(([, src]) => ({ name, src: src! })),
+  );
+  expect(pictures.length).toBeGreaterThan(3);
+  expect(pictures.filter(({ src }) => !src.startsWith('data:') && !existsSync(join(site, src)))).toEqual([]);
+});
