@@ -7,6 +7,7 @@ import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgrou
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/threads.ts';
 import type { StartedThreads } from './engine/threads.ts';
+import type { ModelDescription } from './model/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
@@ -70,20 +71,21 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   const opening = openModel(config);
   let onLoading = (): void => undefined;
   const underWay = new Promise<void>((resolve) => (onLoading = resolve));
-  const creating = opening.then(({ files, description }) =>
-    createEngine({
-      files,
-      description,
-      pooling,
-      precision,
-      device,
-      ...(threads === undefined ? {} : { threads }),
-      maxQueueTokens,
-      startedThreads,
-      onLoading,
-      onEvent: ({ kind, ...facts }) =>
-        void openLog().then((log) => log.error({ event: kind, ...facts }, 'A compute thread died')),
-    }),
+  const creating = opening.then(
+    async ({ files, description }) =>
+      await createEngine({
+        files,
+        description,
+        pooling,
+        precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
+        device,
+        ...(threads === undefined ? {} : { threads }),
+        maxQueueTokens,
+        startedThreads,
+        onLoading,
+        onEvent: ({ kind, ...facts }) =>
+          void openLog().then((log) => log.error({ event: kind, ...facts }, 'A compute thread died')),
+      }),
   );
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
@@ -115,6 +117,18 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
     );
     throw error;
   }
+}
+
+/** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
+async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {
+  const { fasterPrecision, measurePrecisions } = await import('./engine/precision.ts');
+  const times = await measurePrecisions({ hiddenSize });
+  const precision = fasterPrecision(times);
+  if (precision !== 'int8') {
+    const log = await openLog();
+    log.warn({ asked: 'int8', precision, ...times }, 'This CPU is not faster in int8: serving float32');
+  }
+  return precision;
 }
 
 async function main(): Promise<number> {

@@ -9,6 +9,8 @@ export interface LinearShape {
   readonly outputs: number;
 }
 
+export type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
+
 /**
  * Without VNNI the kernels add two products in 16 bits and saturate. 2 × 180 × 91 stays below 2¹⁵, so that every CPU gives
  * the same vector; full ranges (255 and 127) give worse ones on AVX2 (mean cosine 0.977 against 0.996).
@@ -61,7 +63,7 @@ function quantizeRows(graph: GraphBuilder, rows: Value): Quantized & { readonly 
 }
 
 /** A token's result depends on that token alone, never on its neighbours in the batch; and integers add up exactly. */
-export function int8Linear(graph: GraphBuilder, rows: Value, weights: Weights, shape: LinearShape): Value {
+export function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
   const bias = weights.optional('bias', [shape.outputs]);
   const weight = quantizeWeight(graph, weights.tensor('weight', [shape.outputs, shape.inputs], INT8_BYTES));
   const activations = quantizeRows(graph, rows);

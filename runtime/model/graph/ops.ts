@@ -3,7 +3,7 @@ import { MICROSOFT } from './builder.ts';
 import type { GraphBuilder, Value } from './builder.ts';
 import { UnsupportedArchitecture } from './errors.ts';
 import { int8Linear } from './int8.ts';
-import type { LinearShape } from './int8.ts';
+import type { LinearShape, LinearWeights } from './int8.ts';
 import type { Layout } from './layouts.ts';
 import { ELEMENT } from './onnx.ts';
 import type { Element } from './onnx.ts';
@@ -27,9 +27,13 @@ export const toCompute = (context: Context, value: Value): Value =>
   context.compute === 'float32' ? value : cast(context, value, context.compute);
 
 /** Rows × a torch Linear (`weight` is `[out, in]`, as published: no transposed copy), plus its bias when there is one. */
-export function linear(context: Context, rows: Value, weights: Weights, shape: LinearShape): Value {
-  const { graph } = context;
-  if (context.int8) return int8Linear(graph, rows, weights, shape);
+export function linear(
+  { graph, int8 }: Pick<Context, 'graph' | 'int8'>,
+  rows: Value,
+  weights: LinearWeights,
+  shape: LinearShape,
+): Value {
+  if (int8) return int8Linear(graph, rows, weights, shape);
   const bias = weights.optional('bias', [shape.outputs]);
   const weight = weights.tensor('weight', [shape.outputs, shape.inputs]);
   return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {
