@@ -1,10 +1,13 @@
 // The runtime's HTTP application: routes over a lifecycle, ready to be listened with.
 import type { Express } from 'express';
 import type { Registry } from 'prom-client';
-import { createApp } from '../common/http/app.ts';
+import { createApp, exchangeFinisher } from '../common/http/app.ts';
 import { createBodyReader } from '../common/http/body.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { EmbeddingParser } from '../common/http/embedding-parser.ts';
+import type { Exchange, RequestHead } from '../common/http/exchange.ts';
+import type { QuickService } from '../common/http/quick-lane.ts';
+import { beginRequestSpan } from '../common/http/request-span.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/trace.ts';
@@ -12,7 +15,7 @@ import { openApiDocument } from '../common/openai/document.ts';
 import { createRuntimeMetrics } from './app-metrics.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Lifecycle } from './lifecycle.ts';
-import { embeddingsHandler } from './routes/embeddings.ts';
+import { embeddingsRoute } from './routes/embeddings.ts';
 import { healthHandler, readyHandler } from './routes/health.ts';
 import { modelHandler, modelsHandler } from './routes/models.ts';
 
@@ -29,21 +32,34 @@ export interface AppDeps {
   readonly startedAt: number;
 }
 
+const EMBEDDINGS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
+/** Larger bodies are parsed in a thread: what the quick lane saves is nothing then. */
+const QUICK_BODY_BYTES = 256 * 1024;
+
+/** Everything, and apart from it what comes most. */
+export interface RuntimeApp {
+  readonly handler: Express;
+  readonly quick: QuickService;
+}
+
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
 
-export function createRuntimeApp(deps: AppDeps): Express {
+export function createRuntimeApp(deps: AppDeps): RuntimeApp {
   const { config, lifecycle, parser, registry, log, tracer, version, startedAt } = deps;
   const { model, device, overlongInput, maxBodyBytes } = config;
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
   const bodies = createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE });
-  const embeddings = embeddingsHandler({ model, overlongInput, lifecycle, bodies, parser, metrics });
+  const { handler: embeddings, quick } = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
   const models = { model, created: startedAt, lifecycle };
-  return createApp({
+  const observers = {
     log,
     tracer,
     quiet: ['/healthz', '/readyz', '/metrics'],
-    onFinish: (exchange) => metrics.finished(exchange),
+    onFinish: metrics.finished,
+  };
+  const handler = createApp({
+    ...observers,
     routes: {
       '/v1/embeddings': { post: embeddings },
       '/embeddings': { post: embeddings },
@@ -55,4 +71,14 @@ export function createRuntimeApp(deps: AppDeps): Express {
       ...docsRoutes(openApiDocument(version)),
     },
   });
+  const service = {
+    paths: EMBEDDINGS,
+    maxBodyBytes: Math.min(QUICK_BODY_BYTES, maxBodyBytes),
+    onOpen: (exchange: Exchange, call: RequestHead) => {
+      if (tracer !== undefined) exchange.span = beginRequestSpan(tracer, call, exchange);
+    },
+    serve: quick,
+    onFinish: exchangeFinisher(observers),
+  };
+  return { handler, quick: service };
 }

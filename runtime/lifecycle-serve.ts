@@ -28,9 +28,9 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   const lifecycle = createLifecycle();
   const parser = createEmbeddingParser();
   const tracer = await startTracing(config.tracing, { service: 'kubembed-runtime', version: deps.version });
-  const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
+  const app = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
-  const server = await startServer({ host: config.host, port: config.port, handler });
+  const server = await startServer({ host: config.host, port: config.port, ...app });
   log.info({ url: server.url, model: config.model }, 'Listening');
   const stopped = new Promise<'stopped'>((resolve) => {
     if (stop.aborted) resolve('stopped');

@@ -1,13 +1,13 @@
 // `POST /v1/embeddings`: body → request → engine → bytes, with the headers that the router steers by.
-import type { IncomingMessage } from 'node:http';
 import type { Request, Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
 import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
-import { exchangeOf } from '../../common/http/exchange.ts';
-import type { Exchange } from '../../common/http/exchange.ts';
+import type { Exchange, RequestHead } from '../../common/http/exchange.ts';
 import { BACKLOG, CAPACITY, DEADLINE_MS, LANE, MODEL, REVISION, TRUNCATED } from '../../common/http/headers.ts';
-import { writeJsonPieces } from '../../common/http/write.ts';
+import type { QuickCall } from '../../common/http/quick-lane.ts';
+import { failReply, replyOver } from '../../common/http/reply.ts';
+import type { Reply } from '../../common/http/reply.ts';
 import { OpenAIError, clip, modelNotFound } from '../../common/openai/errors.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { embeddingBody } from '../../common/openai/response.ts';
@@ -25,28 +25,55 @@ export interface EmbeddingsDeps {
   readonly metrics: RuntimeMetrics;
 }
 
-export function embeddingsHandler(deps: EmbeddingsDeps): Handler {
+export interface EmbeddingsRoute {
+  readonly handler: Handler;
+  /** The same for what came by the quick lane. */
+  readonly quick: (call: QuickCall, reply: Reply) => void;
+}
+
+type Parse = () => Promise<EmbeddingRequest>;
+
+export function embeddingsRoute(deps: EmbeddingsDeps): EmbeddingsRoute {
   const { lifecycle, bodies, parser, metrics, model } = deps;
-  return async (request: Request, response: Response) => {
-    const exchange = exchangeOf(response);
+
+  async function answer(head: RequestHead, reply: Reply, parse: Parse): Promise<void> {
+    const { exchange } = reply;
     exchange.facts['model'] = model;
-    const deadline = startDeadline(request, exchange);
+    const deadline = startDeadline(head, exchange);
     try {
-      const routed = requireOwnModel(request, model);
+      const routed = requireOwnModel(head, model);
       lifecycle.requireServing();
-      const parsed = await bodies.read(request, (body) => parser.parse(body));
+      const parsed = await parse();
       if (!routed && parsed.model !== model) throw modelNotFound(parsed.model);
       const serving = lifecycle.requireServing();
       requireDimensions(parsed, serving);
-      const result = await embed(serving, toEngine(deps, request, parsed, exchange), exchange);
+      const result = await embed(serving, toEngine(deps, head, parsed, exchange), exchange);
       record(exchange, parsed, result);
       traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
       metrics.embedded(parsed.inputs, result);
-      for (const [name, value] of resultHeaders(serving, result)) response.setHeader(name, value);
-      await writeJsonPieces(response, embeddingBody({ model, ...result }), exchange.gone);
+      for (const [name, value] of resultHeaders(serving, result)) reply.setHeader(name, value);
+      reply.setHeader('content-type', 'application/json; charset=utf-8');
+      await reply.send(200, embeddingBody({ model, ...result }));
     } finally {
       clearTimeout(deadline);
     }
+  }
+
+  async function parseHeld({ headers, body }: QuickCall): Promise<EmbeddingRequest> {
+    bodies.hold({ headers }, body);
+    try {
+      return await parser.parse(body);
+    } finally {
+      bodies.release(body);
+    }
+  }
+
+  return {
+    handler: (request: Request, response: Response) =>
+      answer(request, replyOver(response), () => bodies.read(request, (body) => parser.parse(body))),
+    quick: (call, reply) => {
+      answer(call, reply, () => parseHeld(call)).catch((error: unknown) => failReply(reply, error));
+    },
   };
 }
 
@@ -61,14 +88,14 @@ async function embed({ engine }: Serving, request: EmbedRequest, exchange: Excha
 }
 
 /** True when a router named the model: then the body may hold any alias. */
-function requireOwnModel(request: IncomingMessage, model: string): boolean {
+function requireOwnModel(request: RequestHead, model: string): boolean {
   const named = request.headers[MODEL];
   if (named === undefined) return false;
   if (named === model) return true;
   throw new OpenAIError('misdirected_request', `This runtime serves \`${model}\`, not \`${clip(String(named))}\`.`);
 }
 
-function startDeadline(request: IncomingMessage, exchange: Exchange): NodeJS.Timeout | undefined {
+function startDeadline(request: RequestHead, exchange: Exchange): NodeJS.Timeout | undefined {
   const given = request.headers[DEADLINE_MS];
   if (typeof given !== 'string' || !/^\d{1,9}$/.test(given)) return undefined;
   const passed = new OpenAIError(
@@ -86,7 +113,7 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
 
 function toEngine(
   deps: EmbeddingsDeps,
-  request: IncomingMessage,
+  request: RequestHead,
   parsed: EmbeddingRequest,
   { gone }: Exchange,
 ): EmbedRequest {

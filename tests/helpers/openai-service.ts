@@ -40,7 +40,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     readable: false,
     destination: { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
   });
-  const handler = createRuntimeApp({
+  const app = createRuntimeApp({
     config: {
       model: MODEL,
       device: 'cpu',
@@ -54,7 +54,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     version: '0.0.0',
     startedAt: 1_700_000_000,
   });
-  const server = await startServer({ host: '127.0.0.1', port: 0, handler });
+  const server = await startServer({ host: '127.0.0.1', port: 0, ...app });
   if (options.ready !== false) lifecycle.becomeReady({ engine, revision: REVISION });
   return {
     url: server.url,
