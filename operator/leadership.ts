@@ -94,6 +94,7 @@ export function createLeadership(deps: LeadershipDeps, environment: Environment)
     } finally {
       active = false;
       autoscaler.stop();
+      overlay.stop();
       await Promise.all([source.stop(), events.flush()]);
     }
   }

@@ -61,6 +61,28 @@ async function quiet(writes: readonly Write[], forMs = 150): Promise<void> {
 }
 
 describe('catalog to children', () => {
+  test("somebody's own resource is not taken over by a list that is faster than the cache", async () => {
+    const store = newStore();
+    // The watch of EmbeddingModels tells nothing.
+    const behind: KubeClient = {
+      ...store,
+      watch: (type, options) =>
+        store.watch(
+          type,
+          type.kind === EMBEDDING_MODELS.kind ? { ...options, fieldSelector: 'metadata.name=none' } : options,
+        ),
+    };
+    const { client, writes } = countingClient(behind);
+    const catalog = writtenCatalog('');
+    const { operator } = await start({ client, catalog: catalog.source });
+    await vi.waitFor(() => expect(operator.leading()).toBe(true));
+    await store.create(EMBEDDING_MODELS, manifest('org--a', { model: 'org/a' }, NAMESPACE));
+    catalog.write('org/a\norg/b\n');
+    await vi.waitFor(async () => expect(await find(store, EMBEDDING_MODELS, 'org--b')).toBeDefined());
+    await quiet(writes);
+    expect((await find(store, EMBEDDING_MODELS, 'org--a'))?.metadata.labels).toBeUndefined();
+  });
+
   test('lines become resources with children; nothing more is written once all is as wanted', async () => {
     const { client, writes } = countingClient(newStore());
     const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');

@@ -86,7 +86,7 @@ export function renderScale(results: ScaleResults): string {
         ((1000 * idle.cpuSeconds[name]) / idle.seconds).toFixed(1),
       ]),
     ),
-    `In ${whole(idle.seconds)} s without a change the operator wrote ${whole(idle.writes)} times, its Lease aside.`,
+    `In ${whole(idle.seconds)} s without a change the operator wrote ${whole(idle.writes)} times.`,
     '### Start with all of it there',
     table(['process', 'start to ready, s', 'start to all looked at, s', 'writes'], results.starts.map(startRow)),
   ].join('\n\n');

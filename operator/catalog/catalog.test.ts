@@ -103,9 +103,11 @@ describe('planCatalog', () => {
     expect(plan('a', [foreign])).toEqual({ apply: [], prune: [] });
   });
 
-  test('waits for one that is being deleted', () => {
+  test('waits for one that is being deleted, whoever made it', () => {
     const [made] = plan('a', []).apply.map(stored);
     const going = { ...made!, metadata: { ...made!.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } };
     expect(plan('a', [going])).toEqual({ apply: [], prune: [] });
+    const foreign = { ...going, metadata: { ...going.metadata, labels: {} } };
+    expect(plan('a', [foreign])).toEqual({ apply: [], prune: [] });
   });
 });

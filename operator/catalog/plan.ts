@@ -44,15 +44,19 @@ export function planCatalog(
   const occupied = new Set(
     foreign.filter(({ metadata }) => metadata.namespace === settings.namespace).map(({ metadata }) => metadata.name),
   );
+  const going = new Set(
+    existing
+      .filter(({ metadata }) => metadata.namespace === settings.namespace && metadata.deletionTimestamp !== undefined)
+      .map(({ metadata }) => metadata.name),
+  );
   const ours = new Map(existing.filter(isOurs).map((model) => [model.metadata.name, model]));
   const wanted = manifests.filter(({ spec, metadata }) => !taken.has(spec.model) && !occupied.has(metadata.name));
   const names = new Set(wanted.map(({ metadata }) => metadata.name));
   return {
-    apply: wanted.filter((manifest) => {
-      const found = ours.get(manifest.metadata.name);
-      // One that is going away comes back when it is gone.
-      return found?.metadata.deletionTimestamp === undefined && needsApply(found, manifest);
-    }),
+    // What is going away, whoever made it, is made anew when it is gone.
+    apply: wanted.filter(
+      (manifest) => !going.has(manifest.metadata.name) && needsApply(ours.get(manifest.metadata.name), manifest),
+    ),
     prune: [...ours.values()].filter(
       ({ metadata }) => !names.has(metadata.name) && metadata.deletionTimestamp === undefined,
     ),

@@ -9,6 +9,8 @@ import { createController } from '../../kube/controller.ts';
 import type { Controller, ReconcileResult, RunContext } from '../../kube/controller.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/key.ts';
+import type { ObjectKey } from '../../kube/types.ts';
+import type { Manifest } from '../desired/manifest.ts';
 import type { ControllerMetrics } from '../../kube/metrics.ts';
 import type { Environment } from '../../kube/reflector.ts';
 import type { Acceptance, ListedCatalog } from './acceptance.ts';
@@ -81,6 +83,26 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     overlay.forget(EMBEDDING_MODELS.kind, keyOf(model));
   }
 
+  /** The cache may be behind: somebody's own resource, made just now, would be taken over by a forced apply. */
+  async function isFree(key: ObjectKey, signal: AbortSignal): Promise<boolean> {
+    if (overlay.read(store, EMBEDDING_MODELS.kind, key) !== undefined) return true;
+    try {
+      await client.get(EMBEDDING_MODELS, key, { signal });
+      return false;
+    } catch (error) {
+      if (isNotFound(error)) return true;
+      throw error;
+    }
+  }
+
+  async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
+    const key = keyOf(manifest);
+    // Whoever has the name, the cache will tell of it soon.
+    if (!(await isFree(key, signal))) return;
+    const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
+    await overlay.write(store, key, async () => await client.apply(EMBEDDING_MODELS, manifest, options));
+  }
+
   async function reconcile(context: RunContext): Promise<ReconcileResult> {
     const { signal, log } = context;
     const listed = acceptance.listed();
@@ -91,10 +113,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: listed.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await prune(model, signal));
-    await inParallel(plan.apply, async (manifest) => {
-      const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
-      overlay.wrote(store, await client.apply(EMBEDDING_MODELS, manifest, options));
-    });
+    await inParallel(plan.apply, async (manifest) => await apply(manifest, signal));
     return {};
   }
 
@@ -111,6 +130,9 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   controller.watch(caches.models, () => []);
   caches.models.onChange((old, next) => {
     if (shapeOf(old) !== shapeOf(next)) controller.enqueue(KEY);
+  });
+  overlay.onLapse(({ kind }) => {
+    if (kind === EMBEDDING_MODELS.kind) controller.enqueue(KEY);
   });
   deps.source.subscribe(() => controller.enqueue(KEY));
   controller.enqueue(KEY);

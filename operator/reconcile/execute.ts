@@ -7,6 +7,7 @@ import type { Manifest } from '../desired/manifest.ts';
 import type { Plan, Refusal, Snapshot } from '../plan/snapshot.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
+import { keyOf } from '../../kube/key.ts';
 import type { Caches } from './caches.ts';
 import { childKey } from './observe.ts';
 import type { Overlay } from './overlay.ts';
@@ -33,7 +34,8 @@ async function applyOne(
 ): Promise<void> {
   const role = roleOfKind(manifest.kind);
   const options = { fieldManager: FIELD_MANAGER, force: true, signal };
-  overlay.wrote(caches.children[role].store, await client.apply(ROLES[role].type, manifest, options));
+  const { store } = caches.children[role];
+  await overlay.write(store, keyOf(manifest), async () => await client.apply(ROLES[role].type, manifest, options));
 }
 
 async function removeOne(
@@ -87,7 +89,8 @@ export async function writeStatus(
   const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata, status };
   const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
   try {
-    overlay.wrote(caches.models.store, await client.apply(EMBEDDING_MODELS, body, options));
+    const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
+    await overlay.write(caches.models.store, keyOf(model), send);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }

@@ -70,6 +70,10 @@ export function createModelController(deps: ModelControllerDeps, environment: En
   controller.watch(pods, labelled);
   for (const informer of Object.values(children)) controller.watch(informer, labelled);
   controller.watch(children.claim, nameClaim);
+  deps.overlay.onLapse((object) => {
+    const keys = object.kind === EMBEDDING_MODELS.kind ? [keyOf(object)] : labelled(object);
+    for (const key of keys) controller.enqueue(key);
+  });
   deps.acceptance.onChange((key) => controller.enqueue(parseKey(key)));
   return controller;
 }

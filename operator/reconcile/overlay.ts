@@ -1,6 +1,6 @@
 // Read your own writes: what a write returned stands in for the cached object until the cache has moved on.
 import type { Clock } from '../../kube/clock.ts';
-import { formatKey, keyOf } from '../../kube/key.ts';
+import { formatKey } from '../../kube/key.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { ReadStore } from '../../kube/store.ts';
 
@@ -8,39 +8,61 @@ interface Written {
   readonly object: KubeObject;
   /** What the cache held when we wrote. */
   readonly base: string | undefined;
-  readonly at: number;
+  readonly cancel: () => void;
 }
 
 export interface Overlay {
   read<T extends KubeObject>(store: ReadStore<T>, kind: string, key: ObjectKey): T | undefined;
-  wrote(store: ReadStore<KubeObject>, object: KubeObject): void;
+  /** Sends a write of the object with that key and keeps the answer. */
+  write(store: ReadStore<KubeObject>, key: ObjectKey, send: () => Promise<KubeObject>): Promise<void>;
   /** A name is free again. */
   forget(kind: string, key: ObjectKey): void;
+  /** Tells of an object that the cache never came to know: it is to be looked at again. */
+  onLapse(lapsed: (object: KubeObject) => void): void;
+  readonly stop: () => void;
 }
 
 /** A cache that has not moved for so long will not: the object came and went between two lists. */
 const STALE_MS = 30_000;
 
-export function createOverlay(clock: Pick<Clock, 'now'>): Overlay {
+export function createOverlay(clock: Pick<Clock, 'setTimeout'>): Overlay {
   const written = new Map<string, Written>();
+  const listeners = new Set<(object: KubeObject) => void>();
   const idOf = (kind: string, key: ObjectKey): string => `${kind} ${formatKey(key)}`;
+  const version = (store: ReadStore<KubeObject>, key: ObjectKey) => store.get(key)?.metadata.resourceVersion;
+
+  function forget(id: string): void {
+    written.get(id)?.cancel();
+    written.delete(id);
+  }
+
+  function lapse(id: string, object: KubeObject): void {
+    written.delete(id);
+    for (const listener of listeners) listener(object);
+  }
+
   return {
     read<T extends KubeObject>(store: ReadStore<T>, kind: string, key: ObjectKey): T | undefined {
       const cached = store.get(key);
       const id = idOf(kind, key);
       const own = written.get(id);
       if (own === undefined) return cached;
-      if (own.base === cached?.metadata.resourceVersion && clock.now() - own.at < STALE_MS) return own.object as T;
-      written.delete(id);
+      if (own.base === cached?.metadata.resourceVersion) return own.object as T;
+      forget(id);
       return cached;
     },
-    wrote(store, object) {
-      const key = keyOf(object);
-      const base = store.get(key)?.metadata.resourceVersion;
-      // The answer to an apply that changed nothing, or a cache that was faster.
-      if (base === object.metadata.resourceVersion) return;
-      written.set(idOf(object.kind, key), { object, base, at: clock.now() });
+    async write(store, key, send) {
+      const base = version(store, key);
+      const object = await send();
+      const id = idOf(object.kind, key);
+      forget(id);
+      const now = version(store, key);
+      // An apply that changed nothing; or the cache was faster than the answer, and may know of the object's end already.
+      if (now === object.metadata.resourceVersion || now !== base) return;
+      written.set(id, { object, base, cancel: clock.setTimeout(() => lapse(id, object), STALE_MS) });
     },
-    forget: (kind, key) => void written.delete(idOf(kind, key)),
+    forget: (kind, key) => forget(idOf(kind, key)),
+    onLapse: (lapsed) => void listeners.add(lapsed),
+    stop: () => [...written.keys()].forEach(forget),
   };
 }
