@@ -5,7 +5,7 @@ import { createApp, exchangeFinisher } from '../common/http/app.ts';
 import { createBodyReader } from '../common/http/body.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { EmbeddingParser } from '../common/http/embedding-parser.ts';
-import type { Exchange, RequestHead } from '../common/http/exchange.ts';
+import type { Exchange, FinishedExchange, RequestHead } from '../common/http/exchange.ts';
 import type { QuickService } from '../common/http/quick-lane.ts';
 import { beginRequestSpan } from '../common/http/request-span.ts';
 import type { Log } from '../common/obs/log.ts';
@@ -56,7 +56,7 @@ export function createRuntimeApp(deps: AppDeps): RuntimeApp {
     log,
     tracer,
     quiet: ['/healthz', '/readyz', '/metrics'],
-    onFinish: metrics.finished,
+    onFinish: (finished: FinishedExchange) => metrics.finished(finished),
   };
   const handler = createApp({
     ...observers,
