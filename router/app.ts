@@ -4,10 +4,12 @@ import type { Registry } from 'prom-client';
 import { createApp, exchangeFinisher } from '../common/http/app.ts';
 import type { Handler } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
-import type { FinishedExchange } from '../common/http/exchange.ts';
+import type { Exchange, FinishedExchange, RequestHead } from '../common/http/exchange.ts';
 import type { QuickService } from '../common/http/quick-lane.ts';
+import { beginRequestSpan } from '../common/http/request-span.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
+import type { Tracer } from '../common/obs/trace.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { UNKNOWN } from './metrics.ts';
 import { embeddingsRoute } from './routes/embeddings.ts';
@@ -42,6 +44,7 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly registry: Registry;
   readonly isDraining: () => boolean;
   readonly version: string;
+  readonly tracer?: Tracer | undefined;
   /** Absent: no status page. */
   readonly status?: StatusSources | undefined;
 }
@@ -53,9 +56,9 @@ export interface PublicApp {
 }
 
 export const createPublicApp = (deps: PublicDeps): PublicApp => {
-  const { log, registry, version, gate, status } = deps;
+  const { log, registry, version, gate, status, tracer } = deps;
   const { handler: embeddings, quick } = embeddingsRoute(deps);
-  const observers = { log, quiet: QUIET, onFinish: observe(deps) };
+  const observers = { log, quiet: QUIET, onFinish: observe(deps), tracer };
   const handler = createApp({
     ...observers,
     before: gate.enter,
@@ -72,7 +75,9 @@ export const createPublicApp = (deps: PublicDeps): PublicApp => {
   const service = {
     paths: EMBEDDINGS,
     maxBodyBytes: QUICK_BODY_BYTES,
-    onOpen: () => undefined,
+    onOpen: (exchange: Exchange, call: RequestHead) => {
+      if (tracer !== undefined) exchange.span = beginRequestSpan(tracer, call, exchange);
+    },
     serve: quick,
     onFinish: exchangeFinisher(observers),
   };

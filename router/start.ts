@@ -8,6 +8,7 @@ import { createBodyReader } from '../common/http/body.ts';
 import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
+import { startTracing } from '../common/obs/trace-start.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createDemandBook } from './admission/demand.ts';
 import { createGate, OPEN_GATE } from './admission/gate.ts';
@@ -155,6 +156,7 @@ const assemble = (options: RouterOptions, registry: Registry) => {
 
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
   const { config, log, registry = createRegistry(), version = 'development' } = options;
+  const tracer = await startTracing(config.tracing, { service: 'kubembed-router', version });
   const parts = assemble(options, registry);
   const { stream, pools } = parts;
   const parser = createEmbeddingParser();
@@ -186,6 +188,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
       registry,
       bodies,
       parser,
+      tracer,
       isDraining,
       version,
       requestMs: config.requestMs,

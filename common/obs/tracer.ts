@@ -1,7 +1,7 @@
 // The tracer over the OpenTelemetry SDK. Loaded only by processes that are told to trace: it costs start-up time and memory.
 import { hostname } from 'node:os';
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api';
-import type { Context, Span as SdkSpan, Tracer as SdkTracer, TraceState } from '@opentelemetry/api';
+import type { Context, HrTime, Span as SdkSpan, Tracer as SdkTracer, TraceState } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import {
   detectResources,
@@ -45,7 +45,8 @@ export function createTracer(
   });
   const tracer = provider.getTracer('kubembed', version);
   return {
-    begin: (name, headers, options) => startSpan(tracer, contextOf(headers), name, options),
+    begin: (name, headers, options) =>
+      startSpan({ tracer, context: contextOf(headers), clock: createWallClock() }, name, options),
     close: async () => {
       const late = new Promise<void>((resolve) => setTimeout(resolve, LAST_EXPORT_MS).unref());
       await Promise.race([provider.shutdown().catch(() => undefined), late]);
@@ -77,19 +78,43 @@ const opaque = (state: string): TraceState => ({
   serialize: () => state,
 });
 
-function startSpan(tracer: SdkTracer, parent: Context, name: string, options: SpanOptions = {}): Span {
+/** Beyond this the machine's clock was set, or the process slept, since it started. */
+const CLOCK_SET_MS = 50;
+
+/**
+ * Monotonic milliseconds as time of day. One for a whole request: the SDK corrects each span by itself, which lets a child
+ * begin before its parent.
+ */
+function createWallClock(): (ms: number) => HrTime {
+  const { timeOrigin } = performance;
+  const offMs = Date.now() - (timeOrigin + performance.now());
+  const originMs = Math.abs(offMs) > CLOCK_SET_MS ? timeOrigin + offMs : timeOrigin;
+  const [seconds, restMs] = [Math.trunc(originMs / 1000), originMs % 1000];
+  return (ms) => {
+    const sumMs = restMs + ms;
+    return [seconds + Math.trunc(sumMs / 1000), Math.trunc((sumMs % 1000) * 1e6)];
+  };
+}
+
+interface Origin {
+  readonly tracer: SdkTracer;
+  readonly context: Context;
+  readonly clock: (ms: number) => HrTime;
+}
+
+function startSpan({ tracer, context, clock }: Origin, name: string, options: SpanOptions = {}): Span {
   const { kind = 'internal', startMs = performance.now(), attributes = {} } = options;
-  const span = tracer.startSpan(name, { kind: KINDS[kind], startTime: startMs, attributes }, parent);
+  const span = tracer.startSpan(name, { kind: KINDS[kind], startTime: clock(startMs), attributes }, context);
   const { traceId, spanId, traceFlags, traceState } = span.spanContext();
-  const context = trace.setSpan(ROOT_CONTEXT, span);
+  const own = { tracer, clock, context: trace.setSpan(ROOT_CONTEXT, span) };
   return {
     traceId,
-    child: (childName, childOptions) => startSpan(tracer, context, childName, childOptions),
+    child: (childName, childOptions) => startSpan(own, childName, childOptions),
     rename: (to) => void span.updateName(to),
     set: (more) => void span.setAttributes(more),
     end: ({ endMs = performance.now(), error } = {}) => {
       if (error !== undefined) fail(span, error);
-      span.end(endMs);
+      span.end(clock(endMs));
     },
     headers: () => {
       const state = traceState?.serialize() ?? '';

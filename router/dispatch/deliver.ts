@@ -15,6 +15,7 @@ import type { Fleet, Lease } from '../upstream/fleet.ts';
 import type { Pools } from '../upstream/pools.ts';
 import type { Cutoff, OnCut } from './cutoff.ts';
 import type { ModelMemories, ModelMemory } from './models.ts';
+import { attemptSpan, during, endAttempt, holdSpan } from './spans.ts';
 
 export interface Job {
   /** `namespace/name`. */
@@ -97,7 +98,7 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     if (!(taken instanceof Promise)) return taken;
     const sinceMs = now();
     try {
-      return await taken;
+      return await during(holdSpan(job), taken);
     } finally {
       course.heldMs += now() - sinceMs;
     }
@@ -112,7 +113,8 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     return job.cutoff.leftMs() <= 0 ? goneOrLate('deadline') : waitedTooLong(job.name, causeOf(job));
   };
 
-  const run = async ({ job }: Course, lease: Lease): Promise<Outcome> => {
+  const run = async ({ job, counts }: Course, lease: Lease): Promise<Outcome> => {
+    const span = attemptSpan(job, lease, counts.attempts);
     const attempt: Attempt = pools.send(lease.endpoint.origin, {
       method: 'POST',
       path: EMBEDDINGS_PATH,
@@ -120,6 +122,7 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
         ...job.headers,
         [DEADLINE_MS]: String(Math.ceil(job.cutoff.leftMs())),
         ...(job.lane === 'bulk' && { [LANE]: job.lane }),
+        ...span?.headers(),
       },
       body: job.body,
       gatherBytes: job.gatherBytes,
@@ -128,6 +131,7 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     job.cutoff.on(onCut);
     fleet.started(lease, attempt);
     const outcome = await attempt.outcome;
+    endAttempt(span, outcome);
     // The rest of a streamed answer is still under the deadline.
     if (outcome.kind !== 'stream') job.cutoff.off(onCut);
     fleet.ended(lease, attempt, outcome);

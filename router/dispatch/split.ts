@@ -7,6 +7,7 @@ import type { Shard } from '../routing/split.ts';
 import type { Answer } from '../upstream/attempt.ts';
 import { cutoffWithin } from './cutoff.ts';
 import type { Deliver, Delivery, Job } from './deliver.ts';
+import { during, shardSpan } from './spans.ts';
 
 export interface Merged {
   readonly kind: 'merged';
@@ -62,8 +63,10 @@ export const deliverShards = async (
   // Every shard ends with the request, or as soon as another shard has decided its fate.
   const { cutoff, stop } = cutoffWithin(job.cutoff);
   const send = async (shard: Shard): Promise<Delivery> => {
-    const delivery = await deliver({
+    const span = shardSpan(job, shard);
+    const delivering = deliver({
       ...job,
+      span,
       cutoff,
       tokens: shard.tokens,
       lane: 'bulk',
@@ -71,6 +74,7 @@ export const deliverShards = async (
       gatherBytes: Infinity,
       isShard: true,
     });
+    const delivery = await during(span, delivering);
     if (delivery.outcome.status !== 200) stop();
     return delivery;
   };

@@ -8,6 +8,7 @@ import { CACHE, DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/h
 import type { QuickCall } from '../../common/http/quick-lane.ts';
 import { failReply, replyOver } from '../../common/http/reply.ts';
 import type { Reply } from '../../common/http/reply.ts';
+import { passedOnTrace, TRACEPARENT } from '../../common/obs/trace.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
@@ -51,7 +52,6 @@ const GATHER_BYTES = 4 * 1024 * 1024;
 const MOVED_BYTES = 256 * 1024;
 /** [CLS] and [SEP]: they are in the usage and not in the text. */
 const SPECIAL_TOKENS = 2;
-const TRACE_HEADERS = ['traceparent', 'tracestate'] as const;
 
 const deadlineOf = (headers: IncomingHttpHeaders, mostMs: number): number => {
   const given = headers[DEADLINE_MS];
@@ -64,10 +64,8 @@ const upstreamHeaders = (from: IncomingHttpHeaders, exchange: Exchange, model: S
     [MODEL]: model.model,
     [REQUEST_ID]: exchange.id,
   };
-  for (const name of TRACE_HEADERS) {
-    const value = from[name];
-    if (typeof value === 'string') headers[name] = value;
-  }
+  // Where this process makes spans, each attempt names its own as the parent.
+  if (exchange.span === undefined && from[TRACEPARENT] !== undefined) Object.assign(headers, passedOnTrace(from));
   return headers;
 };
 

@@ -1,10 +1,13 @@
 // Traces over real sockets: what the runtime and the router tell a collector, and what they hand on.
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { parseTraceparent } from '../../common/obs/trace.ts';
 import { startCollector } from '../helpers/otlp-collector.ts';
 import type { CollectedSpan, Collector } from '../helpers/otlp-collector.ts';
 import { createTinyStore, startRuntime, TINY_DIMENSIONS, TINY_MODEL } from '../helpers/runtime-process.ts';
 import type { RuntimeProcess, TinyStore } from '../helpers/runtime-process.ts';
-import { embed } from '../helpers/stub-runtime-cluster.ts';
+import { embed, eventually, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
+import { startStubRuntime } from '../helpers/stub-runtime.ts';
+import type { StubOptions, StubRuntime } from '../helpers/stub-runtime.ts';
 
 const STAGES = ['infer', 'queue', 'serialize', 'tokenize'];
 const SECRET = 'abacabadabacaba';
@@ -117,6 +120,160 @@ describe('the runtime', () => {
     expect(traced.has(quiet.traceId)).toBe(false);
     expect(traced.has(probe.traceId)).toBe(false);
     expect(collector.text()).not.toContain(SECRET);
+  });
+});
+
+describe('the router', () => {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const close of closing.splice(0).toReversed()) await close();
+  });
+
+  /** A traced router that serves `org/model` from stubs, or the tiny model from the runtime. */
+  const startRouter = async (env: Readonly<Record<string, string>> = tracing()) => {
+    const cluster = await startStubCluster(env);
+    closing.push(() => cluster.close());
+    return cluster;
+  };
+  const stub = async (options: StubOptions = {}): Promise<StubRuntime> => {
+    const started = await startStubRuntime(options);
+    closing.push(() => started.kill());
+    return started;
+  };
+  const parentOf = (traced: StubRuntime, at = 0) => parseTraceparent(traced.seen[at]?.headers['traceparent']);
+
+  it('is one trace with the runtime: client, router, attempt, runtime, stages', async () => {
+    const cluster = await startRouter();
+    await cluster.model('tiny', { spec: { model: TINY_MODEL, aliases: ['alias'] } });
+    await cluster.endpoints('tiny', [Number(new URL(runtimeUrl).port)]);
+    const { traceId, spanId, headers } = caller();
+    const reply = await embed(cluster.router.url, { model: 'alias', input: [SECRET] }, { headers });
+    expect(reply.status).toBe(200);
+
+    const spans = await collector.trace(traceId, 7);
+    const of = (service: string) => spans.filter((span) => span.service === service);
+    const request = only(of('kubembed-router'), 'POST /v1/embeddings');
+    const attempt = only(of('kubembed-router'), `embeddings ${TINY_MODEL}`);
+    const inner = only(of('kubembed-runtime'), 'POST /v1/embeddings');
+    expect(request).toMatchObject({
+      kind: 'server',
+      parentId: spanId,
+      attributes: {
+        'http.response.status_code': '200',
+        'gen_ai.request.model': 'ns/tiny',
+        'gen_ai.usage.input_tokens': String(reply.body.usage.prompt_tokens),
+        'kubembed.attempts': '1',
+        'kubembed.request_id': reply.headers.get('x-request-id'),
+      },
+    });
+    nests(attempt, request);
+    expect(attempt).toMatchObject({
+      kind: 'client',
+      attributes: {
+        'gen_ai.operation.name': 'embeddings',
+        'server.address': '127.0.0.1',
+        'server.port': new URL(runtimeUrl).port,
+        'http.response.status_code': '200',
+      },
+    });
+    expect(inner.parentId).toBe(attempt.spanId);
+    expect(inner.attributes['kubembed.request_id']).toBe(reply.headers.get('x-request-id'));
+    for (const stage of STAGES) nests(only(spans, stage), inner);
+    expect(spans).toHaveLength(7);
+    expect(collector.text()).not.toContain(SECRET);
+  });
+
+  it('tells a retry as two attempts, the first of them failed, each the parent of its endpoint’s', async () => {
+    const [bad, good] = [await stub(), await stub()];
+    bad.misbehave = 'reset';
+    const cluster = await startRouter();
+    await cluster.model('model');
+    await cluster.endpoints('model', [bad.port, good.port]);
+    let found: readonly CollectedSpan[] = [];
+    // Whom a request goes to first is chance.
+    for (let tries = 0; tries < 50 && found.length === 0; tries += 1) {
+      const { traceId, headers } = caller();
+      const reply = await embed(cluster.router.url, { model: 'org/model', input: 'a' }, { headers });
+      expect(reply.status).toBe(200);
+      if (bad.seen.at(0) !== undefined) found = await collector.trace(traceId, 3);
+    }
+    const request = only(found, 'POST /v1/embeddings');
+    const attempts = found
+      .filter(({ name }) => name === 'embeddings org/model')
+      .toSorted((a, b) => Number(a.startNs - b.startNs));
+    for (const attempt of attempts) nests(attempt, request);
+    expect(attempts).toMatchObject([
+      { failed: true, attributes: { 'error.type': 'reset', 'server.port': String(bad.port) } },
+      { failed: false, attributes: { 'http.request.resend_count': '1', 'server.port': String(good.port) } },
+    ]);
+    expect(request).toMatchObject({ failed: false, attributes: { 'kubembed.attempts': '2' } });
+    expect(parentOf(bad, bad.seen.length - 1)?.spanId).toBe(attempts[0]!.spanId);
+    expect(parentOf(good, good.seen.length - 1)?.spanId).toBe(attempts[1]!.spanId);
+  });
+
+  it('tells how long a request was held while nothing served its model', async () => {
+    const cluster = await startRouter();
+    const late = await stub();
+    await cluster.model('model');
+    await cluster.router.synced;
+    const { traceId, headers } = caller();
+    const asking = embed(cluster.router.url, { model: 'org/model', input: 'a' }, { headers });
+    await eventually(async () => {
+      const page = await (await fetch(`${cluster.router.internalUrl}/metrics`)).text();
+      return page.includes('kubembed_router_held_requests{model="ns/model"} 1');
+    });
+    await cluster.endpoints('model', [late.port]);
+    expect((await asking).status).toBe(200);
+    const spans = await collector.trace(traceId, 3);
+    const hold = only(spans, 'hold');
+    nests(hold, only(spans, 'POST /v1/embeddings'));
+    expect(only(spans, 'embeddings org/model').startNs).toBeGreaterThanOrEqual(hold.endNs);
+  });
+
+  it('tells the shards of a split request, with an attempt each', async () => {
+    const replicas = [await stub({ capacity: 1000 }), await stub({ capacity: 1000 })];
+    const cluster = await startRouter();
+    await cluster.model('model');
+    await cluster.endpoints(
+      'model',
+      replicas.map(({ port }) => port),
+    );
+    // Each says what it can do with its first answer.
+    await eventually(async () => {
+      await embed(cluster.router.url, { model: 'org/model', input: 'a' });
+      return replicas.every(({ seen }) => seen.length > 0);
+    });
+    const { traceId, headers } = caller();
+    const input = Array.from({ length: 64 }, (_, at) => `${'word '.repeat(40)}${at}`);
+    expect((await embed(cluster.router.url, { model: 'org/model', input }, { headers })).status).toBe(200);
+    const spans = await collector.trace(traceId, 5);
+    const request = only(spans, 'POST /v1/embeddings');
+    const shards = spans.filter(({ name }) => name === 'shard');
+    expect(shards.length).toBeGreaterThan(1);
+    expect(request.attributes['kubembed.shards']).toBe(String(shards.length));
+    for (const shard of shards) {
+      nests(shard, request);
+      const own = spans.filter(({ parentId }) => parentId === shard.spanId);
+      expect(own.map(({ name }) => name)).toEqual(['embeddings org/model']);
+      nests(own[0]!, shard);
+    }
+    expect(shards.reduce((sum, { attributes }) => sum + Number(attributes['kubembed.inputs']), 0)).toBe(64);
+  });
+
+  it('passes a caller’s context on as it is when it does not trace itself, and drops what is no context', async () => {
+    const endpoint = await stub();
+    const cluster = await startRouter({});
+    await cluster.model('model');
+    await cluster.endpoints('model', [endpoint.port]);
+    const { headers } = caller();
+    const ask = (given: Record<string, string>) =>
+      embed(cluster.router.url, { model: 'org/model', input: 'a' }, { headers: given });
+    await ask({ ...headers, tracestate: 'vendor=7' });
+    await ask({ traceparent: 'nonsense', tracestate: 'vendor=7' });
+    expect(endpoint.seen.map((seen) => [seen.headers['traceparent'], seen.headers['tracestate']])).toEqual([
+      [headers.traceparent, 'vendor=7'],
+      [undefined, undefined],
+    ]);
   });
 });
 
