@@ -74,6 +74,7 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
     [],
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
   );
+  observeRuns(registers, lifecycle);
 
   return {
     finished: ({ exchange: { route, error }, status, seconds }) => {
@@ -92,6 +93,23 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
       stages.observe({ stage: 'serialize' }, times.serializeMs / 1000);
     },
   };
+}
+
+const BATCH_INPUTS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+/** The first is a short text, the last what a GPU gets at once. */
+const BATCH_TOKENS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384];
+
+function observeRuns(registers: Registry[], lifecycle: Lifecycle): void {
+  const histogram = (name: string, help: string, buckets: number[]) =>
+    new Histogram({ name: `${PREFIX}${name}`, help, buckets, registers });
+  const inputs = histogram('batch_inputs', 'Inputs of one inference run.', BATCH_INPUTS);
+  const tokens = histogram('batch_tokens', 'Tokens of one inference run, padding left out.', BATCH_TOKENS);
+  lifecycle.onReady(({ engine }) =>
+    engine.watchRuns((run) => {
+      inputs.observe(run.inputs);
+      tokens.observe(run.tokens);
+    }),
+  );
 }
 
 function observeEngine(registers: Registry[], stats: () => EngineStats | undefined): void {

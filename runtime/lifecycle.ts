@@ -17,12 +17,15 @@ export interface Lifecycle {
   /** What is served, or the 503 that says why nothing is. */
   requireServing(): Serving;
   becomeReady(serving: Serving): void;
+  /** Called when it becomes ready. */
+  onReady(listener: (serving: Serving) => void): void;
   startDraining(): void;
 }
 
 export function createLifecycle(): Lifecycle {
   let phase: Phase = 'starting';
   let serving: Serving | undefined;
+  const listeners: ((serving: Serving) => void)[] = [];
   return {
     phase: () => phase,
     serving: () => serving,
@@ -32,8 +35,10 @@ export function createLifecycle(): Lifecycle {
     },
     becomeReady: (loaded) => {
       serving = loaded;
+      for (const listener of listeners) listener(loaded);
       if (phase === 'starting') phase = 'ready';
     },
+    onReady: (listener) => void listeners.push(listener),
     startDraining: () => {
       phase = 'draining';
     },

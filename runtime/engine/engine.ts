@@ -1,7 +1,7 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
 import { costModelFor } from '../scheduler/cost.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
-import type { Admission, Piece, Scheduler } from '../scheduler/types.ts';
+import type { Admission, Batch, Piece, Scheduler } from '../scheduler/types.ts';
 import { createCapacityMeter, measureCapacity } from './capacity.ts';
 import { createDispatcher } from './dispatch.ts';
 import { EngineError } from './errors.ts';
@@ -10,7 +10,7 @@ import { openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
 import { layFoundation } from './startup.ts';
 import type { Foundation, ModelOptions } from './startup.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo } from './types.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo, EngineRun } from './types.ts';
 
 export interface EngineEvent {
   readonly kind: 'worker-died';
@@ -92,7 +92,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     throw error;
   }
   const requests = new Map<number, OpenRequest>();
-  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch: capacity.ran });
+  let watcher: (run: EngineRun) => void = () => undefined;
+  const onBatch = (batch: Batch, durationMs: number): void => {
+    capacity.ran(batch, durationMs);
+    watcher({ inputs: batch.pieces.length, tokens: batch.tokens });
+  };
+  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch });
   ({ wake } = dispatcher);
   let nextId = 0;
   let draining = false;
@@ -165,6 +170,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return {
     info,
     embed,
+    watchRuns: (listener) => void (watcher = listener),
     close,
     stats: () => ({
       ...scheduler.reading(),

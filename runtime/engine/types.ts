@@ -60,6 +60,12 @@ export interface EngineInfo {
   readonly threadsPerWorker: number;
 }
 
+/** One inference run. */
+export interface EngineRun {
+  readonly inputs: number;
+  readonly tokens: number;
+}
+
 /** A reading of counters for /metrics and the router's headers. Counters only grow. */
 export interface EngineStats {
   readonly queuedInputs: number;
@@ -81,6 +87,8 @@ export interface EngineStats {
  */
 export interface Engine {
   readonly info: EngineInfo;
+  /** Has every inference run told, from now on; one listener. */
+  watchRuns(listener: (run: EngineRun) => void): void;
   embed(request: EmbedRequest): Promise<EmbedResult>;
   stats(): EngineStats;
   /**

@@ -117,6 +117,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       batches: 1,
       workerRestarts: 0,
     }),
+    watchRuns: () => undefined,
     close: () => Promise.resolve(),
   } satisfies FakeEngine;
   return engine;
