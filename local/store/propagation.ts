@@ -3,15 +3,6 @@ import type { KubeObject } from '../../kube/types.ts';
 
 export const FOREGROUND = 'foregroundDeletion';
 
-export const ownedBy = (object: KubeObject, owner: KubeObject): boolean =>
-  object.metadata.ownerReferences?.some(({ uid }) => uid === owner.metadata.uid) ?? false;
-
-/** Has owners in name only: the garbage collector's prey. */
-export const isOrphan = ({ metadata }: KubeObject, uids: ReadonlySet<string>): boolean =>
-  metadata.ownerReferences !== undefined &&
-  metadata.ownerReferences.length > 0 &&
-  !metadata.ownerReferences.some(({ uid }) => uids.has(uid));
-
 export function withoutOwner(object: KubeObject, owner: KubeObject): KubeObject {
   const { ownerReferences = [], ...metadata } = object.metadata;
   const others = ownerReferences.filter(({ uid }) => uid !== owner.metadata.uid);

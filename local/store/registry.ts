@@ -8,7 +8,8 @@ import { createHistory } from './history.ts';
 import type { History } from './history.ts';
 import { sameContent } from './metadata.ts';
 import type { Managers } from './ownership.ts';
-import { FOREGROUND, deletionOf, isOrphan, ownedBy, withoutFinalizer, withoutOwner } from './propagation.ts';
+import { Owners } from './owners.ts';
+import { FOREGROUND, deletionOf, withoutFinalizer, withoutOwner } from './propagation.ts';
 
 export interface Stored {
   readonly object: KubeObject;
@@ -21,13 +22,21 @@ interface Table {
   readonly history: History;
 }
 
+interface Place {
+  readonly type: ResourceType;
+  readonly key: ObjectKey;
+}
+
 interface Located {
   readonly type: ResourceType;
   readonly row: Stored;
 }
 
+const idOf = (type: ResourceType, key: string): string => `${typeName(type)} ${key}`;
+
 export class Registry {
   private readonly tables = new Map<string, Table>();
+  private readonly owners = new Owners<Place>();
   private readonly historyLimit: number;
   private revision = 0;
 
@@ -74,6 +83,7 @@ export class Registry {
     }
     const object = this.stamped(next.object);
     rows.set(key, { object, managers: next.managers });
+    this.owners.set(idOf(type, key), { type, key: keyOf(object) }, object, current?.object);
     const change = current ? 'MODIFIED' : 'ADDED';
     history.append({ revision: this.revision, type: change, object, previous: current?.object });
     this.collect([{ type, row: { object, managers: next.managers } }]);
@@ -103,7 +113,10 @@ export class Registry {
 
   private remove(type: ResourceType, object: KubeObject): void {
     const { rows, history } = this.table(type);
-    rows.delete(formatKey(keyOf(object)));
+    const key = formatKey(keyOf(object));
+    const stored = rows.get(key)?.object;
+    rows.delete(key);
+    if (stored) this.owners.delete(idOf(type, key), stored);
     const last = this.stamped(object);
     history.append({ revision: this.revision, type: 'DELETED', object: last, previous: object });
     this.collect(this.dependents(object));
@@ -112,10 +125,9 @@ export class Registry {
 
   /** Deletes those whose owners are all gone. */
   private collect(candidates: readonly Located[]): void {
-    const uids = new Set([...this.everything()].map(({ row }) => row.object.metadata.uid ?? ''));
     for (const candidate of candidates) {
       const { metadata } = candidate.row.object;
-      if (isOrphan(candidate.row.object, uids)) {
+      if (this.owners.isOrphan(candidate.row.object)) {
         this.deleteLocated(candidate, metadata.deletionTimestamp ?? metadata.creationTimestamp ?? '', 'Background');
       }
     }
@@ -129,11 +141,10 @@ export class Registry {
 
   /** Owners that waited for their last dependent. */
   private finishForeground(): void {
-    for (const { type, row } of this.everything()) {
-      const waits = row.object.metadata.finalizers?.includes(FOREGROUND) === true;
-      if (!waits || this.dependents(row.object).length > 0) continue;
-      const current = this.find(type, keyOf(row.object));
-      if (current) this.save(type, { ...current, object: withoutFinalizer(current.object, FOREGROUND) }, current);
+    for (const { type, key } of this.owners.waitingForDependents()) {
+      const current = this.find(type, key);
+      if (current && this.dependents(current.object).length === 0)
+        this.save(type, { ...current, object: withoutFinalizer(current.object, FOREGROUND) }, current);
     }
   }
 
@@ -142,12 +153,8 @@ export class Registry {
     return deepFreeze({ ...object, metadata: { ...object.metadata, resourceVersion: String(this.revision) } });
   }
 
-  private *everything(): Generator<Located> {
-    for (const { type, rows } of this.tables.values()) for (const row of [...rows.values()]) yield { type, row };
-  }
-
   private dependents(owner: KubeObject): readonly Located[] {
-    return [...this.everything()].filter(({ row }) => ownedBy(row.object, owner));
+    return this.owners.dependentsOf(owner).map(({ type, key }) => ({ type, row: this.get(type, key) }));
   }
 
   private table(type: ResourceType): Table {
