@@ -31,6 +31,7 @@ carry_settings() {
     "$(npm config get globalconfig 2>/dev/null):/usr/local/etc/npmrc" "$CERTIFICATES:$CERTIFICATES"; do
     [ ! -f "${pair%%:*}" ] || install -D -m 644 "${pair%%:*}" "$root${pair##*:}"
   done
+  [ ! -f "$root$FOLDER/.npmrc" ] || sed -i '/^nodedir/d' "$root$FOLDER/.npmrc" # a folder of this machine
   local downloads
   downloads=$(npm config get cache 2>/dev/null)/_cacache
   [ ! -d "$downloads" ] || { mkdir -p "$root$FOLDER/.npm" && cp -r "$downloads" "$root$FOLDER/.npm/"; }
