@@ -1,9 +1,9 @@
 // The worker threads: started, handed one batch at a time, replaced when one dies.
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { EngineError, EngineStartError } from './errors.ts';
 import type { EngineStartReason } from './errors.ts';
 import type { RunMessage, RunReply, SetupMessage, WorkerReply, WorkerSetup } from './protocol.ts';
-import { workerUrl } from './threads.ts';
+import { startThread, workerUrl } from './threads.ts';
 import type { StartedThreads } from './threads.ts';
 
 export interface PoolEvents {
@@ -115,7 +115,7 @@ export async function createPool(
 
   function start(slot: Slot): Promise<void> {
     return new Promise((resolve, reject) => {
-      const worker = started?.take() ?? new Worker(url);
+      const worker = started?.take() ?? startThread(url);
       worker.postMessage({ kind: 'setup', setup: slot.setup } satisfies SetupMessage);
       slot.worker = worker;
       slot.inside = true;
