@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../kube/clock.ts';
+import { keyOf } from '../../kube/key.ts';
 import { silentLog } from '../../kube/log.ts';
 import { CONFIG_MAPS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
@@ -44,21 +45,24 @@ const NAMESPACES: ResourceType = {
   namespaced: false,
 };
 
+/** A pod whose fetching container has ended, in its words. */
+function wordsOf(pod: Pod | undefined): { readonly status: Pod['status'] } | undefined {
+  const [fetch] = pod?.status?.initContainerStatuses ?? [];
+  const ended = fetch?.state?.terminated;
+  if (ended === undefined || pod?.metadata.deletionTimestamp !== undefined) return undefined;
+  const terminated = { ...ended, exitCode: 0, message: JSON.stringify(FETCHED_WORDS) };
+  return { status: { initContainerStatuses: [{ ...fetch!, name: FETCH_CONTAINER, state: { terminated } }] } };
+}
+
 /** What the kubelet would pass on from the fetching container; kwok's pods say nothing. */
 function speakForPods({ plane, caches }: { readonly plane: ControlPlane; readonly caches: Caches }): void {
   const spoken = new Set<string>();
   caches.pods.onChange((_old, pod) => {
-    const { uid = '', deletionTimestamp, name, namespace = '' } = pod?.metadata ?? { name: '' };
-    const [fetch] = pod?.status?.initContainerStatuses ?? [];
-    if (fetch?.state?.terminated === undefined || deletionTimestamp !== undefined || spoken.has(uid)) return;
+    const words = wordsOf(pod);
+    if (pod === undefined || words === undefined || spoken.has(pod.metadata.uid ?? '')) return;
+    const { uid = '' } = pod.metadata;
     spoken.add(uid);
-    const terminated = { ...fetch.state.terminated, exitCode: 0, message: JSON.stringify(FETCHED_WORDS) };
-    const status: Pod['status'] = {
-      initContainerStatuses: [{ ...fetch, name: FETCH_CONTAINER, state: { terminated } }],
-    };
-    void plane.admin
-      .patch(PODS, { namespace, name }, { status }, { subresource: 'status' })
-      .catch(() => spoken.delete(uid));
+    void plane.admin.patch(PODS, keyOf(pod), words, { subresource: 'status' }).catch(() => spoken.delete(uid));
   });
 }
 
@@ -78,7 +82,7 @@ function owners({ ownerReferences = [] }: ObjectMeta, uids: ReadonlySet<string>)
 
 function portrait(object: KubeObject & { status?: object; spec?: object }, uids: ReadonlySet<string>): unknown {
   const { labels, annotations, finalizers, deletionTimestamp } = object.metadata;
-  const { [ANNOTATION_HASH]: _hash, ...notes } = annotations ?? {};
+  const notes = Object.fromEntries(Object.entries(annotations ?? {}).filter(([name]) => name !== ANNOTATION_HASH));
   const isModel = object.kind === EMBEDDING_MODELS.kind;
   const parts = {
     ...object,
