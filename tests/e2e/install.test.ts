@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EmbeddingModel } from '../../operator/api/types.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
-import { eventually, installChart, RESTRICTED, startCluster } from '../helpers/cluster.ts';
+import { ENDPOINT, eventually, installChart, RESTRICTED, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { readRepository, serveHub } from '../helpers/cluster-hub.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
@@ -10,7 +10,6 @@ import { MINILM, minilm } from '../helpers/minilm.ts';
 import { scrapeOnce, startPrometheus } from '../helpers/prometheus.ts';
 import { distance, minilmReferences } from '../helpers/references.ts';
 
-const ENDPOINT = 'http://kubembed.kubembed.svc/v1';
 const NAMESPACE = 'models';
 let cluster: Cluster;
 let hub: HubServer;

@@ -11,7 +11,7 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const TOOLS = join(ROOT, 'tools');
 /** This machine as pods see it: the host's end of the test cluster's veth pair. */
 const HOST_OF_TEST_CLUSTER = '10.213.0.1';
-const CLIENT_SCRIPTS = join(ROOT, 'tests', 'e2e', 'client');
+export const CLIENT_SCRIPTS = join(ROOT, 'tests', 'e2e', 'client');
 
 export interface Cluster {
   /** Where pods reach servers that the test runs. */
@@ -27,6 +27,9 @@ export interface Cluster {
   /** Takes it down, unless it was there before or KUBEMBED_E2E_KEEP is set. */
   readonly stop: () => Promise<void>;
 }
+
+/** The router's Service, as pods reach it. */
+export const ENDPOINT = 'http://kubembed.kubembed.svc/v1';
 
 /** Cluster up, images built and imported, a client pod running. */
 export async function startCluster(): Promise<Cluster> {
@@ -102,6 +105,8 @@ async function startClientPod(cluster: Cluster): Promise<void> {
           name: 'client',
           image: IMAGE,
           args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
+          // Without a request a client is starved first on a busy machine, and its own delays look like the cluster's.
+          resources: { requests: { cpu: '100m', memory: '64Mi' } },
           securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
         },
       ],

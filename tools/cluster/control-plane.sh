@@ -20,9 +20,10 @@ start_control_plane() {
     --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged=true \
     --audit-policy-file "$HERE/manifests/audit-policy.yaml" --audit-log-path "$LOG/audit.jsonl" --profiling=false
   wait_for 120 kube-apiserver "$BIN/kubectl" get --raw /readyz
-  # One of each, so no leader election: it would only delay the start.
+  # One of each, so no leader election: it would only delay the start. But a manager that lives through an outage of the API server
+  # takes the node for dead, whose Lease could not be renewed either, and every pod for unready; hence the grace.
   start kube-controller-manager "$BIN/kube-controller-manager" $(client_flags controller-manager) \
-    --bind-address 127.0.0.1 --leader-elect=false --use-service-account-credentials \
+    --bind-address 127.0.0.1 --leader-elect=false --node-monitor-grace-period 1h0m0s --use-service-account-credentials \
     --root-ca-file "$PKI/ca.crt" --service-account-private-key-file "$PKI/service-accounts.key" \
     --allocate-node-cidrs --cluster-cidr $POD_CIDR --service-cluster-ip-range $SVC_CIDR --profiling=false
   start kube-scheduler "$BIN/kube-scheduler" $(client_flags scheduler) --bind-address 127.0.0.1 --leader-elect=false --profiling=false
