@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { anchorOf } from './docs/markdown.ts';
 
 const ROOT = join(import.meta.dirname, '..');
-const PLACES = ['.', 'docs', 'charts/kubembed', 'kube', 'tests/fixtures'];
+const PLACES = ['.', 'docs', 'charts/kubembed', 'kube', 'examples', 'tests/fixtures'];
 
 const pages = PLACES.flatMap((place) =>
   readdirSync(join(ROOT, place), { recursive: place === 'docs', encoding: 'utf8' })
