@@ -144,7 +144,7 @@ describe('an image', () => {
   it('is told everything that has no place in it', () => {
     writeProduct('base/app/');
     write('base/usr/bin/su', '', 0o4755);
-    write('base/usr/bin/bash', '', 0o755);
+    write('base/usr/bin/perl', '', 0o755);
     write('base/etc/open', '', 0o666);
     write('base/app/dist/main.js', `const token = '${TOKEN}';`);
     write('base/app/node_modules/vitest/package.json', manifest({ name: 'vitest', version: '4.0.0' }));
@@ -154,7 +154,7 @@ describe('an image', () => {
       'runs as "", not as a numbered user other than root',
       'usr/bin/su is setuid or setgid (…)',
       'etc/open can be written by anyone',
-      'usr/bin/bash is of use to an intruder alone',
+      'usr/bin/perl is of use to an intruder alone',
       'the configuration or history holds a Hugging Face token',
       'app/dist/main.js holds a Hugging Face token',
       'node_modules/vitest is a development dependency',
@@ -166,8 +166,8 @@ describe('an image', () => {
   it('is judged by its last layer: what was removed is gone', () => {
     writeProduct('base/app/');
     write('base/usr/bin/su', '', 0o4755);
-    write('base/usr/bin/bash', '', 0o755);
-    write('top/usr/bin/.wh.bash');
+    write('base/usr/bin/perl', '', 0o755);
+    write('top/usr/bin/.wh.perl');
     write('top/usr/bin/su', '', 0o755);
     expect(findingsIn(opened(['base', 'top']), development)).toEqual([]);
   });
