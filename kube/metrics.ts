@@ -22,35 +22,6 @@ export interface ControllerMetrics {
 const DECADES = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10];
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-export interface AnsweredCall {
-  readonly method: string;
-  /** 0: no answer. */
-  readonly status: number;
-  readonly seconds: number;
-}
-
-/** For the `observe` option of the REST client. */
-export function createClientMetrics(registry: Registry): (call: AnsweredCall) => void {
-  const base = { registers: [registry] };
-  const requests = new Counter({
-    ...base,
-    labelNames: ['method', 'code'],
-    name: 'rest_client_requests_total',
-    help: 'Calls of the Kubernetes API by method and status code.',
-  });
-  const durations = new Histogram({
-    ...base,
-    labelNames: ['method'],
-    name: 'rest_client_request_duration_seconds',
-    help: 'How long calls of the Kubernetes API took.',
-    buckets: SECONDS,
-  });
-  return ({ method, status, seconds }) => {
-    requests.inc({ method, code: status === 0 ? '<error>' : String(status) });
-    durations.observe({ method }, seconds);
-  };
-}
-
 export function createControllerMetrics(registry: Registry): ControllerMetrics {
   const base = { registers: [registry] };
   const queued = { ...base, labelNames: ['name'] };

@@ -2,15 +2,13 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Registry } from 'prom-client';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { TransportError, isConflict, isExpired } from './errors.ts';
-import { createClientMetrics } from './metrics.ts';
 import { CONFIG_MAPS, DEPLOYMENTS } from './resources.ts';
 import { createRestClient } from './rest.ts';
-import type { RestOptions } from './rest.ts';
+import type { AnsweredCall, RestOptions } from './rest.ts';
 import type { KubeObject, WatchEvent } from './types.ts';
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void;
@@ -109,16 +107,20 @@ describe('calls', () => {
     expect(tokens.slice(0, 3)).toEqual(['Bearer first', 'Bearer second', 'Bearer last']);
   });
 
-  it('are counted by method and status', async () => {
-    const registry = new Registry();
+  it('are reported by method and status, those without an answer too', async () => {
+    const seen: string[] = [];
     const answers = [200, 404];
-    const observe = createClientMetrics(registry);
-    const { client } = await setUp((_, response) => answer(response, answers.shift() ?? 500, '{}'), { observe });
+    const observe = ({ method: verb, status: code }: AnsweredCall): void => void seen.push(`${verb} ${code}`);
+    const handler: Handler = (request, response) => {
+      const code = answers.shift();
+      if (code === undefined) request.socket.destroy();
+      else answer(response, code, '{}');
+    };
+    const { client } = await setUp(handler, { observe });
     await client.get(CONFIG_MAPS, key);
     await expect(client.delete(CONFIG_MAPS, key)).rejects.toMatchObject({ status: 404 });
-    const page = await registry.metrics();
-    expect(page).toContain('rest_client_requests_total{method="GET",code="200"} 1');
-    expect(page).toContain('rest_client_requests_total{method="DELETE",code="404"} 1');
+    await expect(client.delete(CONFIG_MAPS, key)).rejects.toMatchObject({ code: 'connection' });
+    expect(seen).toEqual(['GET 200', 'DELETE 404', 'DELETE 0']);
   });
 
   it('fail with what the server says, in JSON or not', async () => {

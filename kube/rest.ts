@@ -10,11 +10,18 @@ import { ApiError, TransportError } from './errors.ts';
 import { deepFreeze } from './freeze.ts';
 import { apiVersionOf, targetKey } from './key.ts';
 import { jsonLines } from './lines.ts';
-import type { AnsweredCall } from './metrics.ts';
 import { queryString, resourcePath } from './paths.ts';
 import type { Query, Target } from './paths.ts';
 import { errorFromAnswer, errorFromStatus } from './status.ts';
 import type { KubeList, KubeObject, ObjectKey, ObjectMeta, ResourceType, WatchEvent } from './types.ts';
+
+/** For metrics: `kube/` names none for calls, its users do. */
+export interface AnsweredCall {
+  readonly method: string;
+  /** 0: no answer. */
+  readonly status: number;
+  readonly seconds: number;
+}
 
 export interface RestOptions {
   readonly clock: Clock;

@@ -1,6 +1,7 @@
 // The operator's metrics. Gauges are read from caches at the scrape, so that a model's series go away with the model.
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
+import type { AnsweredCall } from '../kube/rest.ts';
 import { CONDITION_TYPES } from './api/conditions.ts';
 import type { EmbeddingModel } from './api/types.ts';
 import type { RouterReading } from './demand/source.ts';
@@ -15,13 +16,6 @@ export interface OperatorState {
 
 export interface OperatorMetrics {
   readonly decided: (from: number, to: number) => void;
-}
-
-export interface ApiCall {
-  readonly method: string;
-  /** 0: no answer. */
-  readonly status: number;
-  readonly seconds: number;
 }
 
 const MODEL_LABELS = ['namespace', 'model'] as const;
@@ -98,7 +92,7 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
 }
 
 /** What `kube/rest.ts` reports of each call. */
-export function createApiCallMetrics(registry: Registry): (call: ApiCall) => void {
+export function createApiCallMetrics(registry: Registry): (call: AnsweredCall) => void {
   const calls = new Counter({
     name: 'kubembed_api_requests_total',
     help: 'Calls to the Kubernetes API server by method and status code; code 0 is no answer.',

@@ -9,7 +9,10 @@ import { createWorld, openNamespace, recordLife, repeatLife } from '../helpers/o
 import type { Picture, World } from '../helpers/operator-lives.ts';
 
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
-const AT_ONCE = Number(process.env['CUTS_AT_ONCE'] ?? 6);
+/** Every so many writes one life with a single death; `npm run test:cuts` takes them all. */
+const STRIDE = Number(process.env['CUT_STRIDE'] ?? 15);
+const AT_ONCE = 6;
+const PASS_MS = 400_000;
 
 let plane: ControlPlane;
 let proxy: FaultProxy;
@@ -96,9 +99,14 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
 }
 
 test('an undisturbed life ends each stage with what there should be', () => {
-  const kinds = record.map((picture) => Object.keys(picture).sort());
-  console.log(writes, JSON.stringify(kinds));
-  expect(record.at(-1)).toEqual({});
+  const [created, , changed, anew, gone] = record.map((picture) => Object.keys(picture));
+  expect(created).toEqual(expect.arrayContaining(['PersistentVolumeClaim/em-full-cache', 'ConfigMap/em-full-revision']));
+  expect(created).toContain('EmbeddingModel/org--b');
+  expect(changed).toContain('PodDisruptionBudget/em-full');
+  expect(changed).not.toContain('Deployment/em-org--b');
+  expect(anew).toEqual(changed);
+  expect(gone).toEqual([]);
+  expect(JSON.stringify(record)).not.toContain('nobody');
 });
 
 /** One life of the models, with as many operators as the rules leave behind. */
@@ -119,28 +127,33 @@ const ANSWER_LOST: Fault = { kind: 'cutAnswer' };
 test.concurrent.each([
   { kills: 'after every write', count: 1, fault: REQUEST_LOST },
   { kills: 'at every write, which lands but is never answered', count: 0, fault: ANSWER_LOST },
-])('an operator that dies $kills, again and again, still gets everything done', async ({ count, fault }) => {
-  const deaths = await pass(`serial-${count}`, (_life, died) => diesAtWrite(count, fault, died));
-  console.log(deaths);
-  expect(deaths).toBeGreaterThan(writes / 3);
-});
+])(
+  'an operator that dies $kills, again and again, still gets everything done',
+  async ({ count, fault }) => {
+    const deaths = await pass(`serial-${count}`, (_life, died) => diesAtWrite(count, fault, died));
+    expect(deaths).toBeGreaterThan(writes / 3);
+  },
+  PASS_MS,
+);
 
-/** All of them with `npm run test:cuts`, else a few. */
-const STRIDE = Number(process.env['CUT_STRIDE'] ?? 15);
-
-test('after one death at any write, its request or its answer lost, the heir ends every stage in the same state', async () => {
-  const points = Array.from({ length: writes }, (_, write) => write).filter((write) => write % STRIDE === 0);
-  const cuts = points.flatMap((write) => [REQUEST_LOST, ANSWER_LOST].map((fault) => ({ write, fault })));
-  const failures: string[] = [];
-  let deaths = 0;
-  await inParallel(cuts, async ({ write, fault }) => {
-    const namespace = `${fault.kind.toLowerCase()}-${write}`;
-    try {
-      deaths += await pass(namespace, (life, died) => (life === 0 ? diesAtWrite(write, fault, died) : undefined));
-    } catch (error) {
-      failures.push(`${namespace}: ${String(error)}`);
-    }
-  });
-  console.log(deaths, cuts.length);
-  expect(failures).toEqual([]);
-}, 1_200_000);
+test(
+  'after one death at a write, its request or its answer lost, the heir ends every stage in the same state',
+  async () => {
+    const points = Array.from({ length: writes }, (_, write) => write).filter((write) => write % STRIDE === 0);
+    const cuts = points.flatMap((write) => [REQUEST_LOST, ANSWER_LOST].map((fault) => ({ write, fault })));
+    const failures: string[] = [];
+    let deaths = 0;
+    await inParallel(cuts, async ({ write, fault }) => {
+      const namespace = `${fault.kind.toLowerCase()}-${write}`;
+      try {
+        deaths += await pass(namespace, (life, died) => (life === 0 ? diesAtWrite(write, fault, died) : undefined));
+      } catch (error) {
+        failures.push(`${namespace}: ${String(error)}`);
+      }
+    });
+    expect(failures).toEqual([]);
+    // How many writes a life takes varies a little: the last cut points may be beyond its end.
+    expect(deaths).toBeGreaterThan(cuts.length * 0.7);
+  },
+  PASS_MS * Math.max(1, 15 / STRIDE),
+);
