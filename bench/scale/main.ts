@@ -218,11 +218,16 @@ export async function benchScale(options: ScaleOptions): Promise<void> {
   const endEndpoints = startEndpoints();
   say('Starting etcd and kube-apiserver …');
   const plane = await startControlPlane({ crds: [CRD] });
+  const started: Running[] = [];
   try {
     await makeNamespaces(plane.admin, [NAMESPACE, 'team']);
     await announceRouter(plane.admin, ROUTER_ADDRESS, INTERNAL_PORT);
     const known = programs(plane.kubeconfig, logs);
-    const start = async (name: 'operator' | 'router'): Promise<Running> => await startProgram(known[name]);
+    const start = async (name: 'operator' | 'router'): Promise<Running> => {
+      const running = await startProgram(known[name]);
+      started.push(running);
+      return running;
+    };
     const fleet = await startFleet(plane.client('fleet'), ENDPOINT_PORT);
     const asker = createAsker(known.router.url);
     const stage = {
@@ -237,8 +242,9 @@ export async function benchScale(options: ScaleOptions): Promise<void> {
     process.stdout.write(options.json ? `${JSON.stringify(results)}\n` : `${markdown}\n`);
     if (options.write) await writeDocument(markdown);
     await asker.close();
-    await Promise.all([stage.programs.operator.stop(), stage.programs.router.stop(), fleet.stop()]);
+    await fleet.stop();
   } finally {
+    await Promise.all(started.map(async (running) => await running.stop()));
     endEndpoints();
     await plane.stop();
     await rm(logs, { recursive: true, force: true });

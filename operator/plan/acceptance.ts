@@ -10,10 +10,11 @@ export interface Listed {
 }
 
 /** Oldest first, by creation, then by key: the same order in every process. */
-const bySeniority = (a: EmbeddingModel, b: EmbeddingModel): number => {
-  const [left, right] = [a, b].map((model) => `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`);
-  return (left ?? '') < (right ?? '') ? -1 : 1;
-};
+function bySeniority(models: readonly EmbeddingModel[]): readonly EmbeddingModel[] {
+  // Texts are made once each: with a thousand models, making them anew for every comparison is what judging costs.
+  const ranked = models.map((model) => ({ model, rank: `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}` }));
+  return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ model }) => model);
+}
 
 const ACCEPTED: Verdict = {
   status: 'True',
@@ -29,7 +30,7 @@ const ACCEPTED: Verdict = {
 export function judge(models: readonly EmbeddingModel[], listed: Listed | undefined): ReadonlyMap<string, Verdict> {
   const holders = new Map<string, string>();
   const verdicts = new Map<string, Verdict>();
-  for (const model of models.toSorted(bySeniority)) {
+  for (const model of bySeniority(models)) {
     const key = modelKey(model);
     const verdict = judgeOne(model, listed, holders);
     verdicts.set(key, verdict);

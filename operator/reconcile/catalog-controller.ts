@@ -30,6 +30,8 @@ export interface CatalogControllerDeps {
 const KEY = { namespace: '', name: 'catalog' };
 const DEADLINE_MS = 600_000;
 const PARALLEL = 8;
+/** Many models change together, and each look is at all of them. */
+const GATHER_MS = 50;
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const left = items.values();
@@ -129,7 +131,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   // Waits for the cache; which changes matter is decided below.
   controller.watch(caches.models, () => []);
   caches.models.onChange((old, next) => {
-    if (shapeOf(old) !== shapeOf(next)) controller.enqueue(KEY);
+    if (shapeOf(old) !== shapeOf(next)) controller.enqueueAfter(KEY, GATHER_MS);
   });
   overlay.onLapse(({ kind }) => {
     if (kind === EMBEDDING_MODELS.kind) controller.enqueue(KEY);

@@ -1,0 +1,47 @@
+import { expect, test } from 'vitest';
+import { readScaleOptions } from './options.ts';
+import { sumOf } from './processes.ts';
+import { quantile, renderScale } from './report.ts';
+
+test('quantiles are values that were measured', () => {
+  const values = [5, 1, 4, 2, 3];
+  expect([0.5, 0.99, 1].map((share) => quantile(values, share))).toEqual([3, 5, 5]);
+});
+
+test('a full run is written to the document, a part of one only when asked', () => {
+  expect(readScaleOptions([])).toMatchObject({ models: 1000, replicas: 5, write: true });
+  expect(readScaleOptions(['--models', '10'])).toMatchObject({ models: 10, write: false });
+  expect(readScaleOptions(['--models', '10', '--write']).write).toBe(true);
+  expect(() => readScaleOptions(['--models', 'many'])).toThrow('many is not a whole number');
+});
+
+test('series of a metric are summed, those of longer names are not', () => {
+  const page = 'calls{method="GET",code="200"} 3\ncalls{method="GET",code="404"} 2\ncalls{method="PUT"} 7\ncalls_max{method="GET"} 9\n';
+  expect(sumOf(page, 'calls', ['method="GET"'])).toBe(5);
+});
+
+test('what misses its target is said to', () => {
+  const use = { rssMb: 100, peakMb: 120, cpuSeconds: 1 };
+  const markdown = renderScale({
+    models: 1000,
+    endpoints: 5000,
+    bulkSeconds: 61,
+    latencies: [
+      { what: 'fast', ms: [100, 200] },
+      { what: 'slow', ms: [100, 2500] },
+    ],
+    calls: { PATCH: 8.02 },
+    bulkCpuSeconds: { operator: 10, router: 2 },
+    use: { operator: use, router: use },
+    starts: [
+      { process: 'operator', readySeconds: 1, reconciledSeconds: 2, writes: 0 },
+      { process: 'router', readySeconds: 1.5 },
+    ],
+    idle: { seconds: 60, writes: 0, cpuSeconds: { operator: 0.6, router: 0.3 } },
+    circumstances: ['a machine'],
+  });
+  expect(markdown).toContain('| fast | 2 | 100 | 200 | 200 | met |');
+  expect(markdown).toContain('| slow | 2 | 100 | 2,500 | 2,500 | **missed** |');
+  expect(markdown).toContain('| operator | 100 | 120 | 10.0 |');
+  expect(markdown).toContain('| router | 1.5 | – | – |');
+});
