@@ -1,34 +1,10 @@
-// Schemathesis, from tests/requirements.txt in `.venv`: requests made from a service's own OpenAPI document, answers held against it.
+// Schemathesis: requests made from a service's own OpenAPI document, answers held against it.
 import { execFile } from 'node:child_process';
-import { readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { pythonTool } from './python-tools.ts';
 
 const run = promisify(execFile);
-const ROOT = join(import.meta.dirname, '../..');
-const VENV = join(ROOT, '.venv');
-const REQUIREMENTS = join(ROOT, 'tests/requirements.txt');
-const INSTALLED = join(VENV, 'installed-requirements.txt');
-
-const read = async (file: string): Promise<string> => await readFile(file, 'utf8').catch(() => '');
-
-export async function installSchemathesis(): Promise<void> {
-  const wanted = await readFile(REQUIREMENTS, 'utf8');
-  if ((await read(INSTALLED)) === wanted) return;
-  await rm(VENV, { recursive: true, force: true });
-  try {
-    await run('python3', ['-m', 'venv', VENV]);
-    const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--no-compile'];
-    await run(join(VENV, 'bin/python'), ['-m', 'pip', 'install', ...options, '-r', REQUIREMENTS]);
-  } catch (cause) {
-    throw new Error(
-      'schemathesis needs python3 with venv and pip, and a package index that has what tests/requirements.txt names',
-      { cause },
-    );
-  }
-  await writeFile(INSTALLED, wanted);
-}
 
 export interface ServedModel {
   readonly id: string;
@@ -50,7 +26,7 @@ export async function schemathesis(url: string, model: ServedModel): Promise<{ f
   };
   // It keeps notes in the folder that it runs in.
   const options = { cwd: tmpdir(), env, maxBuffer: 64 * 1024 * 1024 };
-  const { code, stdout } = await run(join(VENV, 'bin/schemathesis'), ['run', `${url}/openapi.json`, ...bounds], options)
+  const { code, stdout } = await run(pythonTool('schemathesis'), ['run', `${url}/openapi.json`, ...bounds], options)
     .then(({ stdout }) => ({ code: 0, stdout }))
     .catch((error: { code: number; stdout: string }) => error);
   return { findings: code, report: stdout };

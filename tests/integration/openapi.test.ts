@@ -2,7 +2,8 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { MODEL, startService } from '../helpers/openai-service.ts';
 import type { Service } from '../helpers/openai-service.ts';
-import { installSchemathesis, schemathesis } from '../helpers/schemathesis.ts';
+import { installPythonTools } from '../helpers/python-tools.ts';
+import { schemathesis } from '../helpers/schemathesis.ts';
 import { eventually, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
 
@@ -10,7 +11,7 @@ let service: Service;
 let cluster: StubCluster;
 
 beforeAll(async () => {
-  await installSchemathesis();
+  await installPythonTools();
   service = await startService();
   cluster = await startStubCluster();
   await cluster.model('model', { spec: { model: MODEL } });

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# compose.sh ARGUMENTS: podman-compose over compose.yaml and the runtime image that build.sh made, for machines without a container
+# engine. Images, containers and volumes live in a store of their own. COMPOSE names the podman-compose to use.
+. "$(dirname "$0")/../cluster/lib.sh"
+. "$HERE/../cluster/packages.sh"
+require_root
+require_packages podman:podman iptables:iptables /usr/lib/cni/portmap:containernetworking-plugins
+
+STORE=$ROOT/.kubembed/compose
+mkdir -p "$STORE"
+# Without the capability to raise limits, ask for those that there are.
+cat >"$STORE/containers.conf" <<EOF
+[containers]
+default_ulimits = ["nofile=$(ulimit -Sn):$(ulimit -Hn)", "nproc=$(ulimit -Su):$(ulimit -Hu)"]
+EOF
+cat >"$STORE/storage.conf" <<EOF
+[storage]
+driver = "overlay"
+graphroot = "$STORE/store"
+runroot = "/run/kubembed-compose"
+EOF
+export CONTAINERS_CONF=$STORE/containers.conf CONTAINERS_STORAGE_CONF=$STORE/storage.conf
+
+podman load --quiet --input "$ROOT/.kubembed/images/runtime.tar" >/dev/null
+exec "${COMPOSE:-podman-compose}" --project-name kubembed --file "$ROOT/compose.yaml" "$@"
