@@ -13,6 +13,7 @@ import { readOperatorConfig } from '../operator/config.ts';
 import { startOperator } from '../operator/start.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
+import { createRegistry } from '../common/obs/metrics.ts';
 import { isTracingVariable } from '../common/obs/trace-config.ts';
 import { packageVersion } from '../common/util/version.ts';
 import type { LocalConfig } from './config.ts';
@@ -127,8 +128,11 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
   const controllers = runControllers({ client, kubelet, suffix, warn }, signal);
 
   const reached = through?.(client) ?? client;
+  // One page of metrics for the one process.
+  const registry = createRegistry();
   const router = await startRouter({
     client: reached,
+    registry,
     config: readRouterConfig({
       ...pick(config.environment, isRouterVariable),
       KUBEMBED_HOST: config.host,
@@ -153,6 +157,7 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
   await Promise.all([catalog.loaded, models.loaded]);
   const operator = await startOperator({
     client: reached,
+    registry,
     config: operatorConfig(config),
     log,
     clock: systemClock,

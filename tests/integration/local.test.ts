@@ -85,6 +85,10 @@ describe('local mode', () => {
     expect(one).toMatchObject({ model: 'tiny/one', usage: { prompt_tokens: 5 } });
     expect(two.data).toHaveLength(2);
     expect(Math.hypot(...(one.data[0]?.embedding ?? []))).toBeCloseTo(1, 5);
+    const metrics = await (await fetch(`${local?.url ?? ''}/metrics`)).text();
+    // Router and operator are one process here, and one page.
+    expect(metrics).toMatch(/^kubembed_router_requests_total\{.*code="200".*\} 1$/m);
+    expect(metrics).toMatch(/^kubembed_catalog_models 2$/m);
   });
 
   it('follows supported_models.txt while it runs', async () => {
