@@ -50,10 +50,14 @@ async function send(endpoint: Endpoint, path: string, init: RequestInit): Promis
   }
 }
 
+const HINTS: Readonly<Record<number, string>> = {
+  401: ' Give --key, or set OPENAI_API_KEY.',
+  404: ' "kubembed status" shows what is served.',
+};
+
 async function refuse(endpoint: Endpoint, response: Response): Promise<never> {
   const message = messageOf(await response.text());
-  const hint = response.status === 401 ? ' Give --key, or set OPENAI_API_KEY.' : '';
-  throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${hint}`);
+  throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${HINTS[response.status] ?? ''}`);
 }
 
 async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {

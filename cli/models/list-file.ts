@@ -24,6 +24,10 @@ export function withModel(text: string, line: string): string {
   const catalog = parseCatalog(line);
   const [fault] = catalog.faults;
   const [entry] = catalog.entries;
+  if (fault?.message.startsWith('spec.model:') === true)
+    throw new UsageError(
+      `"${line.split(/\s/, 1)[0] ?? ''}" is no Hugging Face id: those are "name" or "organisation/name".`,
+    );
   if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
   if (parseCatalog(text).models.has(entry.spec.model)) return text;
   const end = text === '' || text.endsWith('\n') ? '' : '\n';
