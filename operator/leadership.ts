@@ -5,6 +5,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import { parseKey } from '../kube/key.ts';
 import type { ControllerMetrics } from '../kube/metrics.ts';
 import type { Environment } from '../kube/reflector.ts';
+import type { KubeObject } from '../kube/types.ts';
 import { childName, modelKey } from './api/names.ts';
 import { createAutoscaler } from './autoscale/autoscaler.ts';
 import type { CatalogSource } from './catalog/source.ts';
@@ -12,7 +13,7 @@ import type { OperatorConfig } from './config.ts';
 import type { DemandSource } from './demand/source.ts';
 import { createOperatorMetrics } from './metrics.ts';
 import type { Acceptance } from './reconcile/acceptance.ts';
-import { replicasAsked } from './reconcile/caches.ts';
+import { isStarting, replicasAsked } from './reconcile/caches.ts';
 import type { Caches } from './reconcile/caches.ts';
 import { createCatalogController } from './reconcile/catalog-controller.ts';
 import { createModelController } from './reconcile/model-controller.ts';
@@ -41,10 +42,11 @@ export function createLeadership(deps: LeadershipDeps, environment: Environment)
   let active = false;
   let demand: DemandSource | undefined;
 
-  const replicas = (key: string): number | undefined => {
+  const deploymentOf = (key: string): KubeObject | undefined => {
     const { namespace, name } = parseKey(key);
-    return replicasAsked(caches.children.deployment.store.get({ namespace, name: childName(name) }));
+    return caches.children.deployment.store.get({ namespace, name: childName(name) });
   };
+  const replicas = (key: string): number | undefined => replicasAsked(deploymentOf(key));
   const metrics = createOperatorMetrics(deps.registry, {
     leading: () => active,
     models: () => caches.models.store.list(),
@@ -75,6 +77,7 @@ export function createLeadership(deps: LeadershipDeps, environment: Environment)
       models: () =>
         caches.models.store.list().filter((model) => model.spec.replicas === undefined && acceptance.isAccepted(model)),
       replicas,
+      starting: (key) => isStarting(deploymentOf(key)),
       drainBacklogMs: config.scaler.drainBacklogMs,
       scaleDownMs: config.scaler.scaleDownMs,
       changed: ({ key, from, to, reason }) => {

@@ -15,6 +15,7 @@ function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
     demand: demand.source,
     models: () => models,
     replicas: () => 0,
+    starting: () => false,
     drainBacklogMs: 10_000,
     scaleDownMs: 120_000,
     changed: (change) => changes.push(change),

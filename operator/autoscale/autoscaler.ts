@@ -23,6 +23,8 @@ export interface AutoscalerDeps {
   readonly models: () => readonly EmbeddingModel[];
   /** Deployment.spec.replicas as it is. */
   readonly replicas: (key: string) => number | undefined;
+  /** It has replicas, and none has become ready yet. */
+  readonly starting: (key: string) => boolean;
   readonly drainBacklogMs: number;
   readonly scaleDownMs: number;
   /** A decision that differs from the one before. */
@@ -69,7 +71,11 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
     const replicas = before.decision?.replicas ?? deps.replicas(key) ?? 0;
     const samples = routers.map((router) => sampleOf(router, key));
-    const { state, reason, replicas: to } = decide(before, { routers: samples, replicas }, settingsOf(model), now);
+    const {
+      state,
+      reason,
+      replicas: to,
+    } = decide(before, { routers: samples, replicas, starting: deps.starting(key) }, settingsOf(model), now);
     states.set(key, state);
     if (before.decision === undefined || to !== replicas) deps.changed({ key, from: replicas, to, reason });
   }

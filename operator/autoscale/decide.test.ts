@@ -15,6 +15,41 @@ const phase = (seconds: number, requestsPerSecond: number | [number, number], to
   tokensPerRequest,
 });
 
+describe('a wake whose clients have gone', () => {
+  const settings = { ...SETTINGS, idleMs: 4000 };
+  const woken: ModelDemand = {
+    offeredTokens: 5,
+    completedTokens: 5,
+    offeredRequests: 1,
+    completedRequests: 1,
+    heldRequests: 0,
+    activations: 1,
+  };
+  /** The replicas asked for, second by second, of a model that is ready at `readyAt`. */
+  const run = (seconds: number, readyAt: number): readonly number[] => {
+    let state = newScaler(0);
+    let replicas = 0;
+    return Array.from({ length: seconds }, (_, second) => {
+      const router = { id: 'r', reachable: true, instance: 'a', ...(second > 0 && { demand: woken }) };
+      const starting = replicas > 0 && second < readyAt;
+      const decided = decide(state, { routers: [router], replicas, starting }, settings, second * 1000);
+      state = decided.state;
+      replicas = decided.replicas;
+      return replicas;
+    });
+  };
+
+  test('goes on until the model is ready, and then idles as always', () => {
+    const replicas = run(40, 20);
+    expect(replicas.slice(1, 22)).toEqual(Array.from({ length: 21 }, () => 1));
+    expect(replicas.indexOf(0, 1)).toBeLessThanOrEqual(25);
+  });
+
+  test('is given up where the model never gets ready', () => {
+    expect(run(700, Infinity).at(-1)).toBe(0);
+  });
+});
+
 describe('simulation', () => {
   test('1 request/s of 10 ms for an hour never reaches zero', () => {
     const steps = simulate({ phases: [phase(3600, 1, 50)] });

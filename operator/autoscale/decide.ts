@@ -20,6 +20,8 @@ export interface Sample {
   readonly routers: readonly RouterSample[];
   /** Replicas asked for now, by whoever decided last. */
   readonly replicas: number;
+  /** There are such replicas, and none has become ready yet. */
+  readonly starting?: boolean;
 }
 
 export interface Decision {
@@ -39,6 +41,7 @@ export interface ScalerState {
   readonly totals: Totals;
   readonly points: readonly Point[];
   readonly lastDemandAt: number | undefined;
+  readonly startingSince: number | undefined;
   readonly capacity: number | undefined;
   /** Wants within `downMs`, each smaller than the one before: the first is the most of all. */
   readonly wants: readonly Want[];
@@ -50,6 +53,7 @@ export const newScaler = (now: number): ScalerState => ({
   totals: NO_TOTALS,
   points: [],
   lastDemandAt: undefined,
+  startingSince: undefined,
   capacity: undefined,
   wants: [],
   decision: undefined,
@@ -65,6 +69,9 @@ const BURST_REQUESTS = 10;
 const BURST_FACTOR = 1.25;
 /** Room that fewer replicas must leave, so that a load at the edge does not swing. */
 const SHRINK_MARGIN = 1.1;
+
+/** A model that is not ready after this long does not become so by waiting. */
+const LONGEST_START_MS = 600_000;
 
 /** In replicas, not rounded. */
 interface Need {
@@ -161,11 +168,16 @@ export function decide(
 ): Decision & { readonly state: ScalerState } {
   const reading = readTotals(before.totals, sample.routers);
   const { totals } = reading;
+  const startingSince = sample.starting === true ? (before.startingSince ?? now) : undefined;
+  // Idleness counts from when it could have served: else a start longer than `idleMs`, whose clients have gone, never ends.
+  const isStarting = startingSince !== undefined && now - startingSince < LONGEST_START_MS;
+  const isAwaited = isStarting && before.lastDemandAt !== undefined;
   const measured: ScalerState = {
     ...before,
     totals,
     points: addPoint(before.points, { at: now, ...pick(totals) }, STEADY_MS),
-    lastDemandAt: reading.demand ? now : before.lastDemandAt,
+    lastDemandAt: reading.demand || isAwaited ? now : before.lastDemandAt,
+    startingSince,
     capacity: reading.capacity ?? before.capacity,
   };
   const need = needOf(measured, reading, settings, sample.replicas);

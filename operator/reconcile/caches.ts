@@ -82,3 +82,9 @@ export const replicasAsked = (deployment: KubeObject | undefined): number | unde
   deployment?.kind === DEPLOYMENTS.kind
     ? (deployment as KubeObject & { spec?: { replicas?: number } }).spec?.replicas
     : undefined;
+
+/** It asks for replicas, and none is ready, as cached. */
+export const isStarting = (deployment: KubeObject | undefined): boolean =>
+  (replicasAsked(deployment) ?? 0) > 0 &&
+  ((deployment as (KubeObject & { status?: { readyReplicas?: number } }) | undefined)?.status?.readyReplicas ?? 0) ===
+    0;
