@@ -93,7 +93,7 @@ function explain(error: unknown, device: Device): EngineStartError {
   if (device === 'gpu') {
     return new EngineStartError(
       'DeviceUnavailable',
-      `The CUDA execution provider cannot be used: ${words}. It needs an NVIDIA GPU, its driver, CUDA 12, cuDNN 9 and the GPU build of the runtime image.`,
+      `The CUDA execution provider cannot be used: ${words}. It needs an NVIDIA GPU, its driver, CUDA 13, cuDNN 9 and the GPU build of the runtime image.`,
       { cause: error },
     );
   }

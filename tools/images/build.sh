@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh [operator|runtime ...]: builds the project's images with buildah and saves each as .kubembed/images/NAME.tar.
+# build.sh [operator|runtime|runtime-gpu ...]: builds the project's images with buildah and saves each as .kubembed/images/NAME.tar.
 # On a machine without a registry the Dockerfiles' base images are made here, under the real ones' names (local-bases.sh).
 . "$(dirname "$0")/../cluster/lib.sh"
 . "$HERE/packages.sh"
@@ -12,7 +12,10 @@ VERSION=$(node -p "require('$ROOT/package.json').version")
 OUT=$ROOT/.kubembed/images
 mkdir -p "$OUT"
 [ $# -gt 0 ] || set -- operator runtime
-if [ "${KUBEMBED_BASES:-local}" = local ]; then make_local_bases; fi
+if [ "${KUBEMBED_BASES:-local}" = local ]; then
+  make_local_bases
+  case " $* " in *" runtime-gpu "*) make_gpu_bases ;; esac
+fi
 
 for image in "$@"; do
   name=docker.io/kubembed/$image:$VERSION

@@ -1,9 +1,11 @@
-# Makes debian:bookworm-slim and node:24-bookworm-slim from Debian's and npm's packages, for machines that reach these but no
-# container registry. Sourced by build.sh. Kept in the cache, so it is done once.
+# Makes the Dockerfiles' base images from Debian's and npm's packages, for machines that reach these but no container registry.
+# Sourced by build.sh. Kept in the cache, so it is done once.
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kubembed/images
 DEBIAN_BASE=docker.io/library/debian:bookworm-slim
 NODE_BASE=docker.io/library/node:24-bookworm-slim
+PYTHON_BASE=docker.io/library/python:3.12-slim-bookworm
+CUDA_BASE=docker.io/nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 
 # A store of our own: the machine's other images are none of our business.
@@ -16,6 +18,12 @@ make_local_bases() {
   mkdir -p "$CACHE"
   store inspect --type image $DEBIAN_BASE >/dev/null 2>&1 || make_debian_base
   store inspect --type image $NODE_BASE >/dev/null 2>&1 || make_node_base
+}
+
+# Only for the GPU image. The base has none of the CUDA libraries (2 GB): enough to see the image build, and refuse to serve.
+make_gpu_bases() {
+  store inspect --type image $CUDA_BASE >/dev/null 2>&1 || store tag $DEBIAN_BASE $CUDA_BASE
+  store inspect --type image $PYTHON_BASE >/dev/null 2>&1 || make_python_base
 }
 
 make_debian_base() {
@@ -49,4 +57,17 @@ make_node_base() {
   store umount "$container" >/dev/null
   store config --cmd node "$container"
   store commit -q --rm "$container" $NODE_BASE >/dev/null
+}
+
+# Debian's own Python does for downloading a wheel of another version.
+make_python_base() {
+  local container
+  echo 'kubembed: making a Python base image (once) …' >&2
+  container=$(store from --pull=never $DEBIAN_BASE)
+  store run "$container" -- sh -c 'apt-get -qq update && apt-get -qq install --no-install-recommends python3-pip' >"$CACHE/python.log" 2>&1
+  if [ -f $CERTIFICATES ]; then
+    store copy -q "$container" $CERTIFICATES $CERTIFICATES >/dev/null
+    store config --env PIP_CERT=$CERTIFICATES "$container"
+  fi
+  store commit -q --rm "$container" $PYTHON_BASE >/dev/null
 }
