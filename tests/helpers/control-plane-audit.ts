@@ -22,6 +22,8 @@ export interface Write {
   readonly user: string;
   /** Clients of one user are told apart by this. */
   readonly userAgent: string;
+  /** Of a service account's token, when it is bound to one. */
+  readonly pod: string | undefined;
   readonly code: number;
   readonly at: string;
   readonly body: unknown;
@@ -29,7 +31,7 @@ export interface Write {
 
 interface AuditEvent {
   readonly verb: string;
-  readonly user: { readonly username: string };
+  readonly user: { readonly username: string; readonly extra?: Readonly<Record<string, readonly string[]>> };
   readonly userAgent?: string;
   readonly objectRef?: {
     readonly resource?: string;
@@ -51,6 +53,7 @@ const toWrite = (event: AuditEvent): Write => {
     name,
     user: event.user.username,
     userAgent: event.userAgent ?? '',
+    pod: event.user.extra?.['authentication.kubernetes.io/pod-name']?.[0],
     code: event.responseStatus?.code ?? 0,
     at: event.requestReceivedTimestamp,
     body: event.requestObject,

@@ -1,0 +1,278 @@
+// The real operator with two replicas: models wake from zero by one write, one leader writes at a time, and a shared claim is filled once.
+import { chmod, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Deployment, Pod } from '../../kube/resources.ts';
+import { ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import type { Cluster } from '../helpers/cluster.ts';
+import { serveHub } from '../helpers/cluster-hub.ts';
+import { componentPods } from '../helpers/cluster-model.ts';
+import { AUDIT_LOG, CLUSTER_STATE, HAS_NODE, processOf } from '../helpers/cluster-node.ts';
+import { operatorWrites, replicasWritten, takeoverOf } from '../helpers/cluster-writes.ts';
+import type { HubServer } from '../helpers/hub-server.ts';
+import { distance } from '../helpers/references.ts';
+import { tinyModel } from '../helpers/tiny-model.ts';
+
+const NAMESPACE = 'default';
+let cluster: Cluster;
+let hub: HubServer;
+const cleanup: (() => Promise<void>)[] = [];
+
+interface Burst {
+  readonly statuses: Readonly<Record<string, number>>;
+  readonly vectors: readonly string[];
+  readonly failures: readonly string[];
+}
+
+const numbersIn = (base64: string): Float32Array =>
+  new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
+
+const manifest = (name: string, spec: object): object => ({
+  apiVersion: 'kubembed.dev/v1alpha1',
+  kind: 'EmbeddingModel',
+  metadata: { name, namespace: NAMESPACE },
+  spec: { model: `org/${name}`, ...spec },
+});
+
+beforeAll(async () => {
+  cluster = await startCluster();
+  cleanup.push(cluster.stop);
+  hub = await serveHub(cluster.host, { noCdn: true });
+  cleanup.push(async () => await hub.close());
+  const files = await tinyModel();
+  for (const name of ['sleepy', 'restless', 'shared']) hub.commit(`org/${name}`, files);
+  await installChart(cluster, {
+    supportedModels: 'org/sleepy\norg/restless\norg/shared\n',
+    'huggingFace.endpoint': hub.endpoint,
+    'router.statusPage': true,
+    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+  });
+});
+
+afterAll(async () => {
+  for (const undo of cleanup.toReversed()) await undo();
+});
+
+describe.runIf(HAS_NODE)('a model at zero', () => {
+  const DEPLOYMENT = 'em-sleepy';
+  const REQUEST = { model: 'org/sleepy', input: 'good morning' };
+  let vector: string;
+
+  const burst = async (count: number, more: object = {}): Promise<Burst> =>
+    await cluster.inClient<Burst>('burst.mjs', `${ENDPOINT}/embeddings`, { request: REQUEST, count, ...more });
+
+  /** Alone or in a batch, a text's vector may differ in its last bits. */
+  const expectAnswers = ({ statuses, vectors, failures }: Burst, count: number): void => {
+    expect({ statuses, failures }).toEqual({ statuses: { 200: count }, failures: [] });
+    for (const found of vectors) expect(distance(numbersIn(found), numbersIn(vector))).toBeLessThan(1e-6);
+  };
+
+  const asleep = async (): Promise<number> => {
+    await eventually('no pod left', async () => {
+      const { spec } = await cluster.get<Deployment>('deploy', DEPLOYMENT, '-n', NAMESPACE);
+      const { items } = await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', 'kubembed.dev/model=sleepy');
+      return spec.replicas === 0 && items.length === 0 ? true : undefined;
+    });
+    return Date.now();
+  };
+
+  const written = async (since: number): Promise<readonly (number | undefined)[]> =>
+    replicasWritten(await operatorWrites(AUDIT_LOG, since), DEPLOYMENT);
+
+  it('sleeps when nobody asks', async () => {
+    await cluster.apply(manifest('sleepy', { scaling: { minReplicas: 0, maxReplicas: 2, idleSeconds: 4 } }));
+    const first = await burst(1);
+    expect(first.statuses, JSON.stringify(first.failures)).toEqual({ 200: 1 });
+    vector = first.vectors[0]!;
+    await asleep();
+  });
+
+  it('is woken by one request, by one write, and answers it', async () => {
+    const since = await asleep();
+    expectAnswers(await burst(1), 1);
+    console.log(`woken and answered after ${String(Date.now() - since)} ms`);
+    expect(await written(since)).toEqual([1]);
+  });
+
+  it('is woken by 1,000 requests, by one write, and answers them all', async () => {
+    const since = await asleep();
+    expectAnswers(await burst(1000), 1000);
+    console.log(`1,000 held and answered after ${String(Date.now() - since)} ms`);
+    expect(await written(since)).toEqual([1]);
+  });
+
+  it('wakes though every client has gone', async () => {
+    const since = await asleep();
+    expect((await burst(5, { patienceMs: 300 })).statuses).toEqual({});
+    await eventually('a ready replica', async () => {
+      const { status } = await cluster.get<Deployment>('deploy', DEPLOYMENT, '-n', NAMESPACE);
+      return (status?.readyReplicas ?? 0) === 1 ? true : undefined;
+    });
+    expect((await written(since)).slice(0, 1)).toEqual([1]);
+  });
+});
+
+describe.runIf(HAS_NODE)('a leader', () => {
+  const leader = async (): Promise<Pod> => {
+    const { spec } = await cluster.get<{ spec: { holderIdentity?: string } }>(
+      'lease',
+      'kubembed-operator',
+      '-n',
+      'kubembed',
+    );
+    const pods = await componentPods(cluster, 'operator');
+    const found = pods.find(({ metadata }) => metadata.name === spec.holderIdentity);
+    if (found === undefined) throw new Error(`no pod holds the Lease: ${String(spec.holderIdentity)}`);
+    return found;
+  };
+
+  /** While it runs, there is always something to write. */
+  const inUnrest = async (action: () => Promise<void>): Promise<void> => {
+    const over = new AbortController();
+    const restless = (async () => {
+      for (let n = 0; !over.signal.aborted; n++) {
+        const overlongInput = n % 2 === 0 ? 'error' : 'truncate';
+        await cluster.apply(manifest('restless', { overlongInput, scaling: { minReplicas: 0 } }));
+      }
+    })();
+    try {
+      await action();
+    } finally {
+      over.abort();
+      await restless;
+    }
+  };
+
+  const succeeded = async (old: Pod): Promise<Pod> =>
+    await eventually('another leader', async () => {
+      const found = await leader();
+      return found.metadata.name === old.metadata.name ? undefined : found;
+    });
+
+  /** Stops the leader, waits for another and lets both act for a while. */
+  const overthrow = async (afterwards: (old: Pod, pid: number) => Promise<void>): Promise<void> => {
+    const since = Date.now();
+    const old = await eventually('a leader', leader);
+    const pid = await processOf(old.metadata.uid!, 'dist/operator/main.js');
+    let next: Pod | undefined;
+    await inUnrest(async () => {
+      await sleep(3000);
+      process.kill(pid, 'SIGSTOP');
+      await afterwards(old, pid);
+      next = await succeeded(old);
+      await sleep(5000);
+    });
+    const names = [old.metadata.name, next!.metadata.name] as const;
+    const { afterMs, late, before, after } = takeoverOf(await operatorWrites(AUDIT_LOG, since), ...names);
+    console.log(
+      `taken over ${String(afterMs)} ms after the last renewal; ${String(before)} and ${String(after)} writes`,
+    );
+    expect(late).toEqual([]);
+    expect(Math.min(before, after)).toBeGreaterThan(0);
+    // Not before the lease of 15 s was over; the other looks every 2 to 4.4 s.
+    expect(afterMs).toBeGreaterThan(14_000);
+    expect(afterMs).toBeLessThan(30_000);
+  };
+
+  it('that is killed without a word is followed by the other within the lease', async () => {
+    await overthrow(async ({ metadata }) => {
+      // Stopped, it cannot release the Lease when it is told to end.
+      await cluster.kubectl(['delete', 'pod', '-n', 'kubembed', metadata.name, '--grace-period=0', '--force']);
+    });
+    await cluster.kubectl(['rollout', 'status', '-n', 'kubembed', 'deploy/kubembed-operator', '--timeout=180s']);
+  });
+
+  it('that is paused and goes on later writes nothing any more', async () => {
+    await overthrow(async (old, pid) => {
+      try {
+        await succeeded(old);
+      } finally {
+        process.kill(pid, 'SIGCONT');
+      }
+    });
+  });
+});
+
+describe.runIf(HAS_NODE)('a shared claim', () => {
+  it('is filled by one of several fetchers; the others wait for it', async () => {
+    const path = join(CLUSTER_STATE, 'volumes', 'weights');
+    await mkdir(path, { recursive: true });
+    await chmod(path, 0o777);
+    const claim = { accessModes: ['ReadWriteMany'], resources: { requests: { storage: '1Gi' } }, storageClassName: '' };
+    const { items } = await cluster.get<{ items: { metadata: { name: string } }[] }>('nodes');
+    const values = items.map(({ metadata }) => metadata.name);
+    const terms = [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values }] }];
+    const volume = {
+      capacity: { storage: '1Gi' },
+      accessModes: claim.accessModes,
+      claimRef: { name: 'weights', namespace: NAMESPACE },
+      local: { path },
+      nodeAffinity: { required: { nodeSelectorTerms: terms } },
+      persistentVolumeReclaimPolicy: 'Retain',
+    };
+    // Slow enough for all of them to want it at once.
+    hub.faults = [{ match: 'model.safetensors', method: 'GET', slowStartMs: 5000 }];
+    await cluster.apply(
+      { apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'weights' }, spec: volume },
+      {
+        apiVersion: 'v1',
+        kind: 'PersistentVolumeClaim',
+        metadata: { name: 'weights', namespace: NAMESPACE },
+        spec: claim,
+      },
+      fetchers(3),
+      manifest('shared', { cache: { existingClaim: 'weights' }, scaling: { minReplicas: 1 } }),
+    );
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'job/fetchers', '--for=condition=Complete', '--timeout=180s']);
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/shared', '--for=condition=Ready', '--timeout=180s']);
+    const fetched = hub.requests.filter(
+      ({ method, path: asked }) => method === 'GET' && asked.includes('/org/shared/'),
+    );
+    expect(fetched.filter(({ path: asked }) => asked.endsWith('model.safetensors'))).toHaveLength(1);
+  });
+
+  /** Init containers of other models, so to speak. */
+  const fetchers = (count: number): object => ({
+    apiVersion: 'batch/v1',
+    kind: 'Job',
+    metadata: { name: 'fetchers', namespace: NAMESPACE },
+    spec: {
+      parallelism: count,
+      completions: count,
+      backoffLimit: 0,
+      template: {
+        spec: {
+          restartPolicy: 'Never',
+          automountServiceAccountToken: false,
+          securityContext: { runAsNonRoot: true, runAsUser: 65532, fsGroup: 65532 },
+          containers: [
+            {
+              name: 'fetch',
+              image: 'kubembed/runtime:0.1.0',
+              args: ['fetch'],
+              env: Object.entries({
+                KUBEMBED_MODEL: 'org/shared',
+                KUBEMBED_STORE: '/models',
+                HF_ENDPOINT: hub.endpoint,
+              }).map(([name, value]) => ({ name, value })),
+              volumeMounts: [{ name: 'store', mountPath: '/models' }],
+            },
+          ],
+          volumes: [{ name: 'store', persistentVolumeClaim: { claimName: 'weights' } }],
+        },
+      },
+    },
+  });
+});
+
+describe('the status page', () => {
+  const page = async (path: string): Promise<string> =>
+    await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/services/kubembed:http/proxy${path}`]);
+
+  it('is in the image and served when the chart says so', async () => {
+    expect(await page('/')).toContain('status/page.js');
+    expect(await page('/status/page.js')).toContain('import');
+    expect(JSON.parse(await page('/status.json'))).toHaveProperty('models');
+  });
+});
