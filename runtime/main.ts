@@ -84,7 +84,11 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         startedThreads,
         onLoading,
         onEvent: ({ kind, ...facts }) =>
-          void openLog().then((log) => log.error({ event: kind, ...facts }, 'A compute thread died')),
+          void openLog().then((log) =>
+            kind === 'worker-died'
+              ? log.error({ event: kind, ...facts }, 'A compute thread died')
+              : log.info({ event: kind, ...facts }, 'Topology measured'),
+          ),
       }),
   );
   // A failure is told by `serve`, once it can be logged.

@@ -15,7 +15,7 @@ const MEMORY_TOKENS = 20_000;
 /** Small runs waste a worker's time because nothing more waits: only runs of this size show what it can do. */
 const TELLING_TOKENS = 64;
 
-export function createCapacityMeter(workers: number): CapacityMeter {
+export function createCapacityMeter(workers: () => number): CapacityMeter {
   let tokens = 0;
   let ms = 0;
   return {
@@ -26,7 +26,7 @@ export function createCapacityMeter(workers: number): CapacityMeter {
       tokens = tokens * keep + batch.tokens;
       ms = ms * keep + durationMs;
     },
-    tokensPerSecond: () => (ms === 0 ? 0 : (workers * tokens * 1000) / ms),
+    tokensPerSecond: () => (ms === 0 ? 0 : (workers() * tokens * 1000) / ms),
   };
 }
 
@@ -35,9 +35,16 @@ const TRIAL_TOKENS = 128;
 /** A first run is slow for reasons that do not come again; a model that takes longer than this is not asked twice. */
 const SECOND_TRIAL_MS = 200;
 
-const trial = (id: number, tokens: number, vocabularySize: number): RunMessage => ({
+export interface Trial {
+  readonly id: number;
+  readonly tokens: number;
+  readonly wide: boolean;
+}
+
+/** A run whose result nobody reads. */
+export const trialRun = ({ id, tokens, wide }: Trial, vocabularySize: number): RunMessage => ({
   id,
-  wide: false,
+  wide,
   ids: Int32Array.from({ length: tokens }, (_, position) => (position * 7919) % vocabularySize),
   lengths: Int32Array.of(tokens),
   encodings: ['base64'],
@@ -53,7 +60,11 @@ export interface TrialModel {
 export async function measureCapacity(pool: Pool, meter: CapacityMeter, model: TrialModel): Promise<void> {
   const tokens = Math.min(TRIAL_TOKENS, model.maxTokens);
   const round = () =>
-    Promise.all(Array.from({ length: pool.idle() }, (_, id) => pool.run(trial(id, tokens, model.vocabularySize))));
+    Promise.all(
+      Array.from({ length: pool.idle() }, (_, id) =>
+        pool.run(trialRun({ id, tokens, wide: false }, model.vocabularySize)),
+      ),
+    );
   const slowest = (replies: Awaited<ReturnType<typeof round>>) => Math.max(0, ...replies.map(({ inferMs }) => inferMs));
   let replies = await round();
   if (slowest(replies) < SECOND_TRIAL_MS) replies = await round();

@@ -2,6 +2,7 @@
 import { costModelFor } from '../scheduler/cost.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Piece, Scheduler } from '../scheduler/types.ts';
+import { writeCalibration } from './calibration-store.ts';
 import { createCapacityMeter, measureCapacity } from './capacity.ts';
 import { createDispatcher } from './dispatch.ts';
 import { EngineError } from './errors.ts';
@@ -10,18 +11,20 @@ import { openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
 import { layFoundation } from './startup.ts';
 import type { Foundation, ModelOptions } from './startup.ts';
+import { tuneWhenQuiet } from './tuning.ts';
 import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo, EngineRun } from './types.ts';
 
-export interface EngineEvent {
-  readonly kind: 'worker-died';
-  readonly error: Error;
-  readonly restartInMs: number;
-}
+export type EngineEvent =
+  | { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number }
+  /** Workers worth their memory, and the tokens from which a lone text gains by all cores. */
+  | { readonly kind: 'calibrated'; readonly workers: number; readonly wideFrom?: number };
 
 export interface EngineOptions extends ModelOptions {
   /** Tokens that may wait; default two million. */
   readonly maxQueueTokens?: number;
   readonly onEvent?: (event: EngineEvent) => void;
+  /** From the start to the first attempt at measuring the topology, and between attempts; default three seconds. */
+  readonly calibrationPauseMs?: number;
 }
 
 const DEFAULT_QUEUE_TOKENS = 2_000_000;
@@ -32,6 +35,8 @@ const CHUNK = 32;
 const CPU_RUNS = { runTokens: 256, minRunTokens: 96 };
 const GPU_RUNS = { runTokens: 16_384, minRunTokens: 2048 };
 
+const CALIBRATION_PAUSE_MS = 3000;
+
 const now = (): number => performance.now();
 
 const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
@@ -41,7 +46,7 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
     smallRequestInputs: 8,
     bulkShare: 0.25,
-    wide: base.topology.wideThreads !== undefined,
+    wideFrom: base.topology.wideThreads === undefined ? undefined : (base.calibrated?.wideFrom ?? 1),
     aloneMs: 100,
     gatherMs: 2,
     returnMs: 1.5,
@@ -50,7 +55,7 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     cost: costModelFor(description.hiddenSize),
   });
 
-const infoOf = ({ description, pooling, precision }: EngineOptions, { pool, topology }: Foundation): EngineInfo => ({
+const infoOf = ({ description, pooling, precision }: EngineOptions, { pool, topology }: Foundation) => ({
   dimensions: pool.dimensions,
   maxTokens: description.maxTokens,
   vocabularySize: description.vocabularySize,
@@ -79,12 +84,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     onCrash: (error, restartInMs) => options.onEvent?.({ kind: 'worker-died', error, restartInMs }),
   });
   const { pool, tokenizer } = base;
-  const info = infoOf(options, base);
+  const info: { -readonly [K in keyof EngineInfo]: EngineInfo[K] } = infoOf(options, base);
   const { maxTokens, vocabularySize } = info;
   const maxQueueTokens = options.maxQueueTokens ?? DEFAULT_QUEUE_TOKENS;
   const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
   const scheduler = schedulerFor(options, base);
-  const capacity = createCapacityMeter(info.workers);
+  const capacity = createCapacityMeter(() => info.workers);
   try {
     await measureCapacity(pool, capacity, info);
   } catch (error) {
@@ -155,8 +160,33 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     }
   }
 
+  const tuning = new AbortController();
+  async function tune(): Promise<void> {
+    const { topology, calibrated, calibrationKey } = base;
+    const wide = topology.wideThreads !== undefined;
+    const isSettled = calibrated !== undefined || options.device === 'gpu' || topology.threadsPerWorker > 1;
+    if (isSettled || (topology.workers === 1 && !wide)) return;
+    const found = await tuneWhenQuiet({
+      pool,
+      model: info,
+      workers: topology.workers,
+      wide,
+      isQuiet: () => requests.size === 0 && !draining,
+      pauseMs: options.calibrationPauseMs ?? CALIBRATION_PAUSE_MS,
+      signal: tuning.signal,
+    });
+    if (found === undefined || draining) return;
+    scheduler.retune({ workers: found.workers, wideFrom: found.wideFrom });
+    pool.keep(found.workers);
+    info.workers = found.workers;
+    options.onEvent?.({ kind: 'calibrated', ...found });
+    await writeCalibration(options.files.snapshotDir, calibrationKey, found);
+  }
+  void tune();
+
   async function close(signal: AbortSignal): Promise<void> {
     draining = true;
+    tuning.abort();
     if (requests.size > 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
         emptied = resolve;

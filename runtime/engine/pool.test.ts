@@ -123,6 +123,17 @@ describe('pool', () => {
     expect(pool.idle()).toBe(0);
   });
 
+  it('ends the workers it is not to keep, after what they run, and replaces none of them', async () => {
+    const { pool, crashes } = await start(3);
+    const running = [pool.run(message(SLOW)), pool.run(message(SLOW)), pool.run(message(SLOW))];
+    pool.keep(1);
+    await Promise.all(running);
+    expect(pool.idle()).toBe(1);
+    await expect(pool.run(message(0, true))).resolves.toMatchObject({ bytes: new Uint8Array([1]) });
+    await pool.close();
+    expect([pool.restarts, crashes]).toEqual([0, []]);
+  });
+
   it('refuses to start when a worker cannot, with its reason', async () => {
     const events = { onIdle: () => undefined, onCrash: () => undefined };
     await expect(createPool([setup(), setup(99)], events, { url })).rejects.toMatchObject({

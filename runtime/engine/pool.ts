@@ -19,6 +19,8 @@ export interface Pool {
   run(message: RunMessage): Promise<RunReply>;
   readonly dimensions: number;
   readonly restarts: number;
+  /** Ends all workers but the first so many, each after the batch it runs. */
+  keep(workers: number): void;
   /** Ends the workers, each after the batch it runs. */
   close(): Promise<void>;
 }
@@ -39,6 +41,8 @@ interface Slot {
   timer: NodeJS.Timeout | undefined;
   /** Making its sessions or running a batch: inside of ONNX Runtime. */
   inside: boolean;
+  /** Not to be replaced. */
+  retired: boolean;
   /** Called when it comes out. */
   onOutside: (() => void) | undefined;
 }
@@ -78,8 +82,10 @@ export async function createPool(
     deaths: 0,
     timer: undefined,
     inside: false,
+    retired: false,
     onOutside: undefined,
   }));
+  const retiring: Promise<void>[] = [];
   let closing = false;
   let restarts = 0;
   let dimensions = 0;
@@ -102,7 +108,7 @@ export async function createPool(
     const { job } = slot;
     slot.job = undefined;
     job?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
-    if (closing) return;
+    if (closing || slot.retired) return;
     slot.deaths++;
     const delayMs = backoffMs(slot.deaths);
     events.onCrash(error, delayMs);
@@ -152,10 +158,18 @@ export async function createPool(
     await slot.worker?.terminate();
   }
 
+  function keep(workers: number): void {
+    for (const slot of slots.splice(workers)) {
+      slot.retired = true;
+      clearTimeout(slot.timer);
+      retiring.push(end(slot));
+    }
+  }
+
   async function close(): Promise<void> {
     closing = true;
     for (const slot of slots) clearTimeout(slot.timer);
-    await Promise.all(slots.map(end));
+    await Promise.all([...slots.map(end), ...retiring]);
   }
 
   try {
@@ -192,6 +206,7 @@ export async function createPool(
     get restarts() {
       return restarts;
     },
+    keep,
     close,
   };
 }

@@ -4,6 +4,9 @@ import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
+import type { Calibration } from './calibration.ts';
+import { cpuModel, readCalibration } from './calibration-store.ts';
+import type { CalibrationKey } from './calibration-store.ts';
 import { loadSources } from './graphs.ts';
 import { createPool } from './pool.ts';
 import type { Pool, PoolEvents, PoolOptions } from './pool.ts';
@@ -37,6 +40,20 @@ export interface Foundation {
   readonly tokenizer: Tokenizer;
   readonly topology: Topology;
   readonly packing: boolean;
+  readonly calibrationKey: CalibrationKey;
+  /** What an earlier start has measured. */
+  readonly calibrated: Calibration | undefined;
+}
+
+/** What was measured never gives more than the rule: memory may be scarcer this time. */
+function applied(rule: Topology, calibrated: Calibration | undefined): Topology {
+  if (calibrated === undefined || rule.threadsPerWorker > 1) return rule;
+  const { wideThreads, ...others } = rule;
+  return {
+    ...others,
+    workers: Math.min(rule.workers, calibrated.workers),
+    ...(wideThreads !== undefined && calibrated.wideFrom !== undefined && { wideThreads }),
+  };
 }
 
 async function freeScratchBytes(): Promise<number> {
@@ -92,7 +109,11 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const [{ model, packing, weightBytes }, tokenizer, machine] = await loading;
   // Before any session is made: a refusal in words is worth more than a kill without any.
   const scratchBytes = model.kind === 'graph' ? machine.scratchBytes : 0;
-  const topology = chooseTopology({ ...machine, scratchBytes }, { device, weightBytes, maxTokens, hiddenSize });
+  const { cpus } = machine;
+  const calibrationKey = { revision: files.revision, precision: options.precision, cpus, cpuModel: cpuModel() };
+  const calibrated = device === 'cpu' ? await readCalibration(files.snapshotDir, calibrationKey) : undefined;
+  const needs = { device, weightBytes, maxTokens, hiddenSize };
+  const topology = applied(chooseTopology({ ...machine, scratchBytes }, needs), calibrated);
   const setups = setupsFor(model, device, topology);
   const sharing = topology.shared && model.kind === 'graph';
   const creating = sharing
@@ -101,5 +122,5 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   options.onLoading?.();
   const pool = await creating;
   await started?.close();
-  return { pool, tokenizer, topology, packing };
+  return { pool, tokenizer, topology, packing, calibrationKey, calibrated };
 }

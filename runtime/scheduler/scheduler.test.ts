@@ -11,7 +11,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   minRunTokens: 96,
   smallRequestInputs: 8,
   bulkShare: 0.25,
-  wide: false,
+  wideFrom: undefined,
   aloneMs: 100,
   gatherMs: 2,
   returnMs: 2,
@@ -80,7 +80,7 @@ describe('scheduler', () => {
   it('never lets a worker rest while pieces wait', () => {
     fc.assert(
       fc.property(offers, (requests) => {
-        const scheduler = createScheduler(limits({ wide: true, aloneMs: 0 }));
+        const scheduler = createScheduler(limits({ wideFrom: 1, aloneMs: 0 }));
         for (const request of requests) offer(scheduler, request);
         let waiting = scheduler.reading().queuedInputs;
         while (waiting > 0) {
@@ -253,7 +253,7 @@ describe('scheduler', () => {
   });
 
   describe('wide', () => {
-    const wide = limits({ wide: true });
+    const wide = limits({ wideFrom: 16 });
 
     it('gives all cores to a text that is alone, and lets nothing run beside it', () => {
       const scheduler = createScheduler(wide);
@@ -265,6 +265,22 @@ describe('scheduler', () => {
       scheduler.finished(batch);
       scheduler.leave(1, 1005);
       expect(scheduler.next(2, 1005)?.wide).toBe(false);
+    });
+
+    it('keeps a text narrow that is too short to gain, and follows what is measured later', () => {
+      const scheduler = createScheduler(wide);
+      const alone = (id: number, length: number, nowMs: number): boolean | undefined => {
+        offer(scheduler, { id, lengths: [length] }, nowMs);
+        const [batch] = drain(scheduler, 2, nowMs);
+        scheduler.leave(id, nowMs);
+        return batch?.wide;
+      };
+      expect(alone(1, 15, 1000)).toBe(false);
+      expect(alone(2, 16, 2000)).toBe(true);
+      scheduler.retune({ workers: 2, wideFrom: undefined });
+      expect(alone(3, 200, 3000)).toBe(false);
+      scheduler.retune({ workers: 2, wideFrom: 1 });
+      expect(alone(4, 1, 4000)).toBe(true);
     });
 
     it('does not take a text for alone while others come and go', () => {

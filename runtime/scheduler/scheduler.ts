@@ -3,7 +3,7 @@ import { formBatch } from './batching.ts';
 import { createLane } from './lane.ts';
 import type { Lane } from './lane.ts';
 import { createReturns } from './returns.ts';
-import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
+import type { Batch, Piece, Scheduler, SchedulerLimits, Tuning } from './types.ts';
 
 interface OpenRequest {
   readonly lane: Lane;
@@ -23,7 +23,8 @@ function runBudget(limits: SchedulerLimits, queuedTokens: number, idleWorkers: n
   return Math.min(limits.runTokens, Math.max(limits.minRunTokens, share));
 }
 
-export function createScheduler(limits: SchedulerLimits): Scheduler {
+export function createScheduler(initial: SchedulerLimits): Scheduler {
+  let limits = initial;
   /** Small requests, in order of arrival. */
   const small = createLane();
   /** Everything else, by virtual time: requests advance evenly, whatever their size. */
@@ -74,8 +75,9 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     if (batch.wide) wideRuns++;
   }
 
-  const isAlone = (idleWorkers: number, nowMs: number): boolean =>
-    limits.wide &&
+  const isAlone = ({ length }: Piece, idleWorkers: number, nowMs: number): boolean =>
+    limits.wideFrom !== undefined &&
+    length >= limits.wideFrom &&
     idleWorkers === limits.workers &&
     open.size === 1 &&
     reservedTokens === 0 &&
@@ -135,7 +137,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       waitUntil = head && gatheringUntil(head.piece, nowMs);
       if (!head || waitUntil !== undefined) return undefined;
       gatheringSince = undefined;
-      const wide = isAlone(idleWorkers, nowMs);
+      const wide = isAlone(head.piece, idleWorkers, nowMs);
       if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
       const bulkBefore = bulk.tokens;
       const budget = runBudget(limits, small.tokens + bulk.tokens, idleWorkers);
@@ -169,6 +171,9 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       request.lane.drop(id);
     },
     waitUntil: () => waitUntil,
+    retune: (tuning: Tuning) => {
+      limits = { ...limits, ...tuning };
+    },
     reading: () => ({
       queuedInputs: small.pieces + bulk.pieces,
       queuedTokens: small.tokens + bulk.tokens + reservedTokens,

@@ -54,8 +54,8 @@ export interface SchedulerLimits {
   readonly smallRequestInputs: number;
   /** Tokens that bulk is owed for each token of small requests that went ahead of it. */
   readonly bulkShare: number;
-  /** Whether one worker has a session that uses all cores. */
-  readonly wide: boolean;
+  /** Tokens from which a text that is alone gets the session that uses all cores; undefined: there is none. */
+  readonly wideFrom: number | undefined;
   /** A request is alone when no other was open for this long. */
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
@@ -75,6 +75,9 @@ export interface QueueReading {
   readonly runningTokens: number;
 }
 
+/** What may turn out otherwise than assumed at start. */
+export type Tuning = Pick<SchedulerLimits, 'workers' | 'wideFrom'>;
+
 /** Time comes in as milliseconds of any monotonic clock. */
 export interface Scheduler {
   /** Takes a request in, or says why not. */
@@ -90,4 +93,5 @@ export interface Scheduler {
   /** The request is answered or dead: what it still has waiting is dropped. */
   leave(request: number, nowMs: number): void;
   reading(): QueueReading;
+  retune(tuning: Tuning): void;
 }
