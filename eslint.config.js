@@ -31,7 +31,7 @@ export default tseslint.config(
       'node_modules',
       'dist',
       '.kubembed',
-      '.venv',
+      '**/.venv',
       '.venv-bench',
       'docs/site',
       'reports',

@@ -12,8 +12,8 @@ export interface ServedModel {
   readonly vocabulary: number;
 }
 
-/** Its report; `findings` is 0 when every answer was what the document says. */
-export async function schemathesis(url: string, model: ServedModel): Promise<{ findings: number; report: string }> {
+/** Its report; clean when every answer was what the document says. */
+export async function schemathesis(url: string, model: ServedModel): Promise<{ clean: boolean; report: string }> {
   const bounds = ['--max-examples', '30', '--generation-deterministic', '--no-color'];
   const env = {
     ...process.env,
@@ -26,8 +26,12 @@ export async function schemathesis(url: string, model: ServedModel): Promise<{ f
   };
   // It keeps notes in the folder that it runs in.
   const options = { cwd: tmpdir(), env, maxBuffer: 64 * 1024 * 1024 };
-  const { code, stdout } = await run(pythonTool('schemathesis'), ['run', `${url}/openapi.json`, ...bounds], options)
-    .then(({ stdout }) => ({ code: 0, stdout }))
-    .catch((error: { code: number; stdout: string }) => error);
-  return { findings: code, report: stdout };
+  try {
+    const { stdout } = await run(pythonTool('schemathesis'), ['run', `${url}/openapi.json`, ...bounds], options);
+    return { clean: true, report: stdout };
+  } catch (error) {
+    const { stdout } = error as { stdout?: string };
+    if (stdout === undefined) throw error;
+    return { clean: false, report: stdout };
+  }
 }

@@ -34,8 +34,8 @@ it.each([
   ['runtime', () => service.url],
   ['router', () => cluster.router.url],
 ])('of the %s', { timeout: 400_000 }, async (_name, url) => {
-  const { findings, report } = await schemathesis(url(), limits);
-  expect(findings, report).toBe(0);
+  const { clean, report } = await schemathesis(url(), limits);
+  expect(clean, report).toBe(true);
   const cases = Number(/(\d+) generated/.exec(report)?.[1]);
   expect(cases, report).toBeGreaterThan(200);
 });
