@@ -62,7 +62,9 @@ export interface Asker {
   readonly close: () => Promise<void>;
 }
 
-const PATIENCE_MS = 300_000;
+const PATIENCE_MS = 1_200_000;
+/** Unknown still, or held for as long as the router holds anything. */
+const NOT_YET: ReadonlySet<number> = new Set([404, 503]);
 
 export function createAsker(url: string): Asker {
   const pool = new Pool(url, { connections: 64 });
@@ -75,7 +77,7 @@ export function createAsker(url: string): Asker {
         const answer = await pool.request({ method: 'POST', path: '/v1/embeddings', headers, body });
         const text = await answer.body.text();
         if (answer.statusCode === 200) return;
-        if (answer.statusCode !== 404 || Date.now() > due) throw new Error(`${model}: ${answer.statusCode} ${text}`);
+        if (!NOT_YET.has(answer.statusCode) || Date.now() > due) throw new Error(`${model}: ${answer.statusCode} ${text}`);
         await sleep(everyMs);
       }
     },
