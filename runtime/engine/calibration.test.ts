@@ -54,6 +54,12 @@ describe('calibrate', () => {
     expect(await calibrate(machine(twoThreadsACore).pool, options())).toEqual({ workers: 2, wideFrom: 1 });
   });
 
+  it('asks a large model few times', async () => {
+    const { pool, asked } = machine((tokens, wide) => (wide ? tokens * 20 : tokens * 50));
+    expect(await calibrate(pool, options({ workers: 2 }))).toEqual({ workers: 2, wideFrom: 1 });
+    expect(asked()).toBeLessThanOrEqual(5);
+  });
+
   it('finds nothing while something else has the cores', async () => {
     let run = 0;
     const shared: Times = (tokens, wide) => (wide ? tokens / 4 : tokens) * (run++ % 3 === 0 ? 1 : 2);

@@ -21,8 +21,11 @@ export interface CalibrationOptions {
 
 /** Lengths of a query, a sentence and a paragraph. */
 const LENGTHS = [16, 48, 128];
+const WORKER_TOKENS = 48;
 /** The best of these counts: a disturbance only ever makes a run slower. */
 const ROUNDS = 5;
+/** A large model gets fewer rounds, one at least, of each comparison. */
+const LONGEST_MS = 700;
 /** Where the median is so many times the best, something else had the cores: what was measured then must not be kept. */
 const MOST_SPREAD = 1.25;
 /** All cores for one text pay when they save at least a tenth of its time. */
@@ -39,7 +42,7 @@ function undisturbed(times: readonly number[]): number {
   return best;
 }
 
-/** Undefined when requests or other processes came in between. Takes well below a second for a small model. */
+/** Undefined when requests or other processes came in between. Below a second for a small model, seconds for a large one. */
 export async function calibrate(
   pool: Pick<Pool, 'run'>,
   options: CalibrationOptions,
@@ -57,9 +60,11 @@ export async function calibrate(
   /** Best times of both, taken in turns: a machine that gets slower meanwhile does so for both. */
   const compare = async (one: () => Promise<number>, other: () => Promise<number>): Promise<[number, number]> => {
     const times: [number[], number[]] = [[], []];
-    for (let round = 0; round < ROUNDS; round++) {
-      times[0].push(await one());
-      times[1].push(await other());
+    for (let round = 0, ms = 0; round < ROUNDS && ms < LONGEST_MS; round++) {
+      const pair = [await one(), await other()] as const;
+      times[0].push(pair[0]);
+      times[1].push(pair[1]);
+      ms += pair[0] + pair[1];
     }
     return [undisturbed(times[0]), undisturbed(times[1])];
   };
@@ -77,14 +82,13 @@ export async function calibrate(
   }
 
   async function enoughWorkers(): Promise<number> {
-    const tokens = Math.max(...LENGTHS);
     let enough = workers;
     while (enough > 1) {
       const half = Math.ceil(enough / 2);
       const now = enough;
       const [few, all] = await compare(
-        () => timeOf(tokens, half, false),
-        () => timeOf(tokens, now, false),
+        () => timeOf(WORKER_TOKENS, half, false),
+        () => timeOf(WORKER_TOKENS, now, false),
       );
       if (half / few < (enough / all) * ENOUGH) break;
       enough = half;
