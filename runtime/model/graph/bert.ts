@@ -1,30 +1,22 @@
 // BERT: learned absolute positions, post-norm layers.
 import type { Architecture } from './architecture.ts';
-import { BERT_NAMES, encoderLayer, encoderShapeOf } from './blocks.ts';
+import { BERT_NAMES, encoderShapeOf } from './blocks.ts';
 import { requireSetting } from './config.ts';
-import { positionedEmbeddings } from './embeddings.ts';
-import { belowPrefix } from './weights.ts';
+import { encode, plainPositions } from './encoder.ts';
 
 export const bert: Architecture = {
   modelTypes: ['bert'],
   classes: ['BertModel', 'BertForMaskedLM', 'BertForPreTraining', 'BertForSequenceClassification'],
-  encode(context, allWeights, { config }) {
+  encode(context, weights, { config }) {
     requireSetting(config, 'position_embedding_type', ['absolute']);
     requireSetting(config, 'is_decoder', [false]);
-    const shape = encoderShapeOf(config);
-    const weights = belowPrefix(allWeights, ['', 'bert.'], 'embeddings.word_embeddings.weight');
-    let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, {
-      positions: context.layout.implicitPositions ? undefined : context.layout.positions(),
-      width: shape.hidden,
-      epsilon: shape.epsilon,
+    return encode(context, weights, {
+      config,
+      prefixes: ['', 'bert.'],
+      layers: 'encoder.layer',
+      names: BERT_NAMES,
+      shape: encoderShapeOf(config),
+      positions: plainPositions(context),
     });
-    for (let layer = 0; layer < shape.layers; layer++) {
-      rows = encoderLayer(context, rows, {
-        weights: weights.below(`encoder.layer.${layer}.`),
-        shape,
-        names: BERT_NAMES,
-      });
-    }
-    return { rows, width: shape.hidden };
   },
 };

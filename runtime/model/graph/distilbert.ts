@@ -1,11 +1,9 @@
 // DistilBERT: BERT's layers under other names, without token types.
 import type { Architecture } from './architecture.ts';
-import { encoderLayer } from './blocks.ts';
 import type { EncoderShape, LayerNames } from './blocks.ts';
 import { headSizeOf, integerOf, stringOf } from './config.ts';
 import type { Config } from './config.ts';
-import { positionedEmbeddings } from './embeddings.ts';
-import { belowPrefix } from './weights.ts';
+import { encode, plainPositions } from './encoder.ts';
 
 const NAMES: LayerNames = {
   query: 'attention.q_lin',
@@ -35,21 +33,13 @@ function shapeOf(config: Config): EncoderShape {
 export const distilbert: Architecture = {
   modelTypes: ['distilbert'],
   classes: ['DistilBertModel', 'DistilBertForMaskedLM'],
-  encode(context, allWeights, { config }) {
-    const shape = shapeOf(config);
-    const weights = belowPrefix(allWeights, ['', 'distilbert.'], 'embeddings.word_embeddings.weight');
-    let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, {
-      positions: context.layout.implicitPositions ? undefined : context.layout.positions(),
-      width: shape.hidden,
-      epsilon: shape.epsilon,
-    });
-    for (let layer = 0; layer < shape.layers; layer++) {
-      rows = encoderLayer(context, rows, {
-        weights: weights.below(`transformer.layer.${layer}.`),
-        shape,
-        names: NAMES,
-      });
-    }
-    return { rows, width: shape.hidden };
-  },
+  encode: (context, weights, { config }) =>
+    encode(context, weights, {
+      config,
+      prefixes: ['', 'distilbert.'],
+      layers: 'transformer.layer',
+      names: NAMES,
+      shape: shapeOf(config),
+      positions: plainPositions(context),
+    }),
 };

@@ -2,13 +2,12 @@
 import type { Architecture } from './architecture.ts';
 import { keyDistances } from './attention.ts';
 import type { Value } from './builder.ts';
-import { encoderLayer, encoderShapeOf } from './blocks.ts';
+import { encoderShapeOf } from './blocks.ts';
 import type { LayerNames } from './blocks.ts';
 import { integerOf } from './config.ts';
-import { positionedEmbeddings } from './embeddings.ts';
+import { encode } from './encoder.ts';
 import type { Context } from './ops.ts';
 import { positionsAfterPadding } from './roberta.ts';
-import { belowPrefix } from './weights.ts';
 import type { Weights } from './weights.ts';
 
 const NAMES: LayerNames = {
@@ -56,23 +55,19 @@ function relativeBias(context: Context, weights: Weights, longest: number, shape
 export const mpnet: Architecture = {
   modelTypes: ['mpnet'],
   classes: ['MPNetModel', 'MPNetForMaskedLM'],
-  encode(context, allWeights, { config }) {
+  encode(context, weights, { config }) {
     const shape = encoderShapeOf(config);
-    const weights = belowPrefix(allWeights, ['', 'mpnet.'], 'embeddings.word_embeddings.weight');
-    let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, {
+    const longest = integerOf(config, ['max_position_embeddings']);
+    const buckets = integerOf(config, ['relative_attention_num_buckets'], 32);
+    return encode(context, weights, {
+      config,
+      prefixes: ['', 'mpnet.'],
+      layers: 'encoder.layer',
+      names: NAMES,
+      shape,
       positions: context.layout.positions(),
-      width: shape.hidden,
-      epsilon: shape.epsilon,
+      bias: (own) => relativeBias(context, own, longest, { heads: shape.heads, buckets }),
     });
-    const bias = relativeBias(context, weights, integerOf(config, ['max_position_embeddings']), {
-      heads: shape.heads,
-      buckets: integerOf(config, ['relative_attention_num_buckets'], 32),
-    });
-    for (let layer = 0; layer < shape.layers; layer++) {
-      const layerWeights = weights.below(`encoder.layer.${layer}.`);
-      rows = encoderLayer(context, rows, { weights: layerWeights, shape, names: NAMES, attention: { bias } });
-    }
-    return { rows, width: shape.hidden };
   },
   positions: positionsAfterPadding,
 };
