@@ -8,10 +8,10 @@ require_packages podman:podman iptables:iptables /usr/lib/cni/portmap:containern
 
 STORE=$ROOT/.kubembed/compose
 mkdir -p "$STORE"
-# Without the capability to raise limits, ask for those that there are.
+# Podman's own limits are higher than a machine without CAP_SYS_RESOURCE may set.
 cat >"$STORE/containers.conf" <<EOF
 [containers]
-default_ulimits = ["nofile=$(ulimit -Sn):$(ulimit -Hn)", "nproc=$(ulimit -Su):$(ulimit -Hu)"]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 EOF
 cat >"$STORE/storage.conf" <<EOF
 [storage]
