@@ -53,7 +53,8 @@ async function example(name: string, ...args: readonly string[]): Promise<string
   return (await run(join(EXAMPLES, 'run'), [name, ...args], { env })).stdout;
 }
 
-describe('examples', () => {
+// Importing a framework takes seconds of CPU.
+describe('examples', { timeout: 400_000 }, () => {
   it.each(['openai-python', 'openai-node', 'langchain-python', 'langchain-js', 'llama-index', 'vercel-ai-sdk'])(
     '%s ranks the texts as their vectors do',
     async (name) => {
@@ -85,7 +86,7 @@ describe('examples', () => {
   });
 });
 
-describe('LangChain for Python by default', () => {
+describe('LangChain for Python by default', { timeout: 400_000 }, () => {
   const script = join(import.meta.dirname, '../helpers/langchain-tokens.py');
 
   it('is told of the setting when it sends ids beyond the vocabulary', async () => {
