@@ -10,6 +10,8 @@ interface OpenRequest {
   readonly admittedMs: number;
   /** Estimated tokens of what is not tokenised yet. */
   reserved: number;
+  /** Its pieces in the lane. */
+  waiting: number;
   /** Bulk only: virtual time at which its pieces so far will have been served. */
   virtualEnd: number;
 }
@@ -72,6 +74,10 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
     const owed = bulk.pieces > 0 ? (batch.tokens - bulkTokens) * limits.bulkShare : 0;
     bulkCredit = bulk.pieces > 0 ? Math.max(0, bulkCredit + owed - bulkTokens) : 0;
     runningTokens += batch.tokens;
+    for (const piece of batch.pieces) {
+      const request = open.get(piece.request);
+      if (request) request.waiting--;
+    }
     if (batch.wide) wideRuns++;
   }
 
@@ -114,6 +120,7 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
         lane: isSmall ? small : bulk,
         admittedMs: nowMs,
         reserved: 0,
+        waiting: 0,
         virtualEnd: virtualTime,
       };
       open.set(id, request);
@@ -127,6 +134,7 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
       if (!request) return;
       const arrived = pieces.reduce((sum, { length }) => sum + length, 0);
       reserve(request, last ? 0 : Math.max(0, request.reserved - arrived));
+      request.waiting += pieces.length;
       put(request, pieces);
     },
     next(idleWorkers, nowMs) {
@@ -168,7 +176,8 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
       if (request.lane === small) returns.answered(nowMs);
       reserve(request, 0);
       open.delete(id);
-      request.lane.drop(id);
+      // Looks at everything that waits; what was answered has nothing left there.
+      if (request.waiting > 0) request.lane.drop(id);
     },
     waitUntil: () => waitUntil,
     retune: (tuning: Tuning) => {
