@@ -16,7 +16,8 @@ import type { Caches } from '../../operator/reconcile/caches.ts';
 import { FETCHED_WORDS, manifest } from './builders.ts';
 import type { ControlPlane } from './control-plane.ts';
 
-const DEADLINE_MS = 120_000;
+/** Of one stage; long, since it matters to failures alone. */
+const DEADLINE_MS = 240_000;
 /** A stage is over when nothing has changed for so long. */
 const QUIET_MS = 1_500;
 const LOOK_EVERY_MS = 100;

@@ -89,6 +89,37 @@ describe('life of a model', () => {
     }, patient);
   });
 
+  test('a HorizontalPodAutoscaler scales it through /scale, and nobody writes against it', async () => {
+    await start('org/h');
+    await create('hpa', { model: 'org/h', replicas: 1 });
+    await vi.waitFor(async () => expect((await condition('hpa', 'Ready'))?.reason).toBe('Ready'), patient);
+    const mark = await plane.countWrites();
+    const resource = { name: 'cpu', target: { type: 'Utilization', averageUtilization: 80 } };
+    const autoscaler = {
+      apiVersion: 'autoscaling/v2',
+      kind: 'HorizontalPodAutoscaler',
+      metadata: { name: 'hpa', namespace: 'team' },
+      spec: {
+        scaleTargetRef: { apiVersion: 'kubembed.dev/v1alpha1', kind: 'EmbeddingModel', name: 'hpa' },
+        // Without metrics it still keeps to its least.
+        minReplicas: 2,
+        maxReplicas: 3,
+        metrics: [{ type: 'Resource', resource }],
+      },
+    };
+    await plane.kubectl(['apply', '-f', '-'], JSON.stringify(autoscaler));
+    await vi.waitFor(async () => {
+      expect((await find(EMBEDDING_MODELS, 'hpa'))?.status).toMatchObject({ replicas: 2, readyReplicas: 2 });
+    }, patient);
+    const writes = (await plane.writesSince(mark)).filter(({ name }) => name === 'hpa');
+    const scaling = writes.filter(({ resource: written }) => written === 'embeddingmodels/scale');
+    expect(scaling.map(({ user }) => user)).toEqual(['system:serviceaccount:kube-system:horizontal-pod-autoscaler']);
+    expect(writes.filter(({ resource: written }) => written === 'embeddingmodels')).toEqual([]);
+    expect((await find(EMBEDDING_MODELS, 'hpa'))?.spec.replicas).toBe(2);
+    await plane.kubectl(['delete', 'hpa', 'hpa', '-n', 'team']);
+    await plane.kubectl(['scale', 'em/hpa', '-n', 'team', '--replicas=0']);
+  });
+
   test('a GPU that no node has is named in the condition', async () => {
     await start('org/g');
     await create('gpu', { model: 'org/g', device: 'gpu', replicas: 1 });
