@@ -77,8 +77,9 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
     return Date.now();
   };
 
-  const written = async (since: number): Promise<readonly (number | undefined)[]> =>
-    replicasWritten(await operatorWrites(AUDIT_LOG, since), DEPLOYMENT);
+  /** The writes that ask for replicas: it may sleep again by the time that the log is read. */
+  const wakes = async (since: number): Promise<readonly (number | undefined)[]> =>
+    replicasWritten(await operatorWrites(AUDIT_LOG, since), DEPLOYMENT).filter((replicas) => replicas !== 0);
 
   it('sleeps when nobody asks', async () => {
     await cluster.apply(manifest('sleepy', { scaling: { minReplicas: 0, maxReplicas: 2, idleSeconds: 4 } }));
@@ -92,14 +93,14 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
     const since = await asleep();
     expectAnswers(await burst(1), 1);
     console.log(`woken and answered after ${String(Date.now() - since)} ms`);
-    expect(await written(since)).toEqual([1]);
+    expect(await wakes(since)).toEqual([1]);
   });
 
   it('is woken by 1,000 requests, by one write, and answers them all', async () => {
     const since = await asleep();
     expectAnswers(await burst(1000), 1000);
     console.log(`1,000 held and answered after ${String(Date.now() - since)} ms`);
-    expect(await written(since)).toEqual([1]);
+    expect(await wakes(since)).toEqual([1]);
   });
 
   it('wakes though every client has gone', async () => {
@@ -109,7 +110,7 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
       const { status } = await cluster.get<Deployment>('deploy', DEPLOYMENT, '-n', NAMESPACE);
       return (status?.readyReplicas ?? 0) === 1 ? true : undefined;
     });
-    expect((await written(since)).slice(0, 1)).toEqual([1]);
+    expect(await wakes(since)).toEqual([1]);
   });
 });
 
