@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createPool } from './pool.ts';
 import type { Pool } from './pool.ts';
 import type { RunMessage, WorkerSetup } from './protocol.ts';
+import { startThreads } from './threads.ts';
 
 const EXIT = 1;
 const THROW = 2;
@@ -140,5 +141,22 @@ describe('pool', () => {
       name: 'EngineStartError',
       reason: 'InsufficientMemory',
     });
+  });
+});
+
+describe('threads started beforehand', () => {
+  it('are taken first, and ended when there are too many', async () => {
+    const started = startThreads(3, url);
+    const pool = await createPool(
+      [setup(), setup()],
+      { onIdle: () => undefined, onCrash: () => undefined },
+      { url, started },
+    );
+    pools.push(pool);
+    expect(pool.idle()).toBe(2);
+    // Only one is left, and it ends by itself.
+    await started.close();
+    expect(started.take()).toBeUndefined();
+    expect(await pool.run(message(0))).toMatchObject({ inferMs: 1 });
   });
 });

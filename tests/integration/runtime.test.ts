@@ -55,6 +55,31 @@ describe('serve', () => {
     expect(usage.prompt_tokens).toBe(7);
   });
 
+  it('counts what inference runs hold', async () => {
+    const read = async (name: string): Promise<number> => {
+      const page = await (await fetch(`${url}/metrics`)).text();
+      return Number(new RegExp(`^kubembed_runtime_${name} (\\S+)`, 'm').exec(page)?.[1]);
+    };
+    const names = ['batch_inputs_sum', 'batch_tokens_sum', 'batch_inputs_count', 'batches_total'];
+    const before = await Promise.all(names.map(read));
+    await (await ask(url, { input: ['abcd', 'bcde', 'abcd'] })).arrayBuffer();
+    const [inputs, tokens, told, runs] = (await Promise.all(names.map(read))).map((now, index) => now - before[index]!);
+    // Two different texts of four letters and two special tokens.
+    expect([inputs, tokens]).toEqual([2, 12]);
+    expect(told).toBe(runs);
+  });
+
+  it('serves int8 only where that is faster, and says which it is', async () => {
+    await using int8 = startRuntime(store.store, { env: { KUBEMBED_PRECISION: 'int8' } });
+    const own = await int8.ready();
+    const page = await (await fetch(`${own}/metrics`)).text();
+    const served = /^kubembed_runtime_model_info\{.*precision="(\w+)"/m.exec(page)?.[1];
+    const warned = int8.output().includes('This CPU is not faster in int8');
+    expect(served).toBe(warned ? 'float32' : 'int8');
+    const model: unknown = await (await fetch(`${own}/v1/models/${TINY_MODEL}`)).json();
+    expect(JSON.stringify(model)).toContain(`"precision":"${served}"`);
+  });
+
   it('refuses foreign token ids with the vocabulary and a way out', async () => {
     const response = await ask(url, {
       input: [
