@@ -1,8 +1,12 @@
 // Recognises the head of a plain small POST in a connection's bytes. Whatever is not plainly one is left to Node's parser to judge.
 import type { IncomingHttpHeaders } from 'node:http';
+import { TRACEPARENT, TRACESTATE } from '../obs/trace.ts';
+import { createNameTable, eachHeader } from './header-names.ts';
+import { DEADLINE_MS, LANE, REQUEST_ID } from './headers.ts';
 
 export interface QuickHead {
   readonly path: string;
+  /** Those that mean something here. */
   readonly headers: IncomingHttpHeaders;
   /** Where the body begins, and how long it is. */
   readonly bodyAt: number;
@@ -16,45 +20,43 @@ export interface QuickLimits {
 
 /** Node's own limit. */
 const MAX_HEAD = 16 * 1024;
-const REQUEST_LINE = /^POST (\/[\w/]*) HTTP\/1\.1$/;
-const NAME = /^[\w-]+$/;
-/** A line break that is not CR LF, a control character, or anything beyond ASCII. */
-const UNPLAIN = /[^\t\r\n\x20-\x7e]|\r(?!\n)|(?<!\r)\n/;
+const END = '\r\n\r\n';
+/** ASCII without control characters, every line ended by CR LF, no line continued by the next. */
+const HEAD = /^POST (\/[\w/]*) HTTP\/1\.1\r\n(?:[\w-]+:[\t\x20-\x7e]*\r\n)+$/;
 const LENGTH = /^(?:0|[1-9]\d{0,8})$/;
-/** Headers that change how a request is framed or answered. */
-const SPECIAL = ['transfer-encoding', 'upgrade', 'expect', 'trailer', 'te'] as const;
+const KEEP_ALIVE = /^keep-alive$/i;
 
-const isPlain = (headers: IncomingHttpHeaders): boolean =>
-  headers.host !== undefined &&
-  SPECIAL.every((name) => headers[name] === undefined) &&
-  (headers.connection === undefined || headers.connection.toLowerCase() === 'keep-alive');
+/** They change how a request is framed or answered. */
+const SPECIAL: ReadonlySet<string> = new Set(['transfer-encoding', 'upgrade', 'expect', 'trailer', 'te']);
+const USED = ['host', 'connection', 'content-type', 'content-encoding', 'content-length', 'authorization'];
+const nameOf = createNameTable([
+  ...SPECIAL,
+  ...USED,
+  ...['cache-control', REQUEST_ID, DEADLINE_MS, LANE, TRACEPARENT, TRACESTATE],
+]);
 
-/** Nothing when a line is not plain or a name comes twice: what that means is not decided here. */
+/** Those that mean something here; nothing when one of them is special or comes twice: that is not decided here. */
 const readHeaders = (text: string, from: number): IncomingHttpHeaders | undefined => {
   const headers: Record<string, string> = {};
-  for (let at = from; at < text.length;) {
-    const found = text.indexOf('\r\n', at);
-    const end = found === -1 ? text.length : found;
-    const colon = text.indexOf(':', at);
-    if (colon === -1 || colon > end) return undefined;
-    const name = text.slice(at, colon).toLowerCase();
-    if (!NAME.test(name) || headers[name] !== undefined) return undefined;
-    headers[name] = text.slice(colon + 1, end).trim();
-    at = end + 2;
-  }
-  return headers;
+  let odd = 0;
+  eachHeader(text, from, nameOf, (name, value) => {
+    if (headers[name] !== undefined || SPECIAL.has(name)) odd += 1;
+    headers[name] = value;
+  });
+  const { host, connection } = headers;
+  if (odd > 0 || host === undefined) return undefined;
+  return connection === undefined || KEEP_ALIVE.test(connection) ? headers : undefined;
 };
 
 export const recogniseHead = (bytes: Buffer, { paths, maxBodyBytes }: QuickLimits): QuickHead | undefined => {
-  const end = bytes.indexOf('\r\n\r\n', 0, 'latin1');
+  const end = bytes.indexOf(END, 0, 'latin1');
   if (end === -1 || end > MAX_HEAD) return undefined;
-  const text = bytes.toString('latin1', 0, end);
-  const lineEnd = text.indexOf('\r\n');
-  const path = REQUEST_LINE.exec(text.slice(0, Math.max(0, lineEnd)))?.[1];
-  if (path === undefined || !paths.has(path) || UNPLAIN.test(text)) return undefined;
-  const headers = readHeaders(text, lineEnd + 2);
-  if (headers === undefined || !isPlain(headers)) return undefined;
-  const length = headers['content-length'];
-  if (length === undefined || !LENGTH.test(length) || Number(length) > maxBodyBytes) return undefined;
-  return { path, headers, bodyAt: end + 4, bodyBytes: Number(length) };
+  const text = bytes.toString('latin1', 0, end + 2);
+  const path = HEAD.exec(text)?.[1];
+  if (path === undefined || !paths.has(path)) return undefined;
+  const headers = readHeaders(text, text.indexOf('\r\n') + 2);
+  const length = headers?.['content-length'];
+  if (headers === undefined || length === undefined || !LENGTH.test(length)) return undefined;
+  const bodyBytes = Number(length);
+  return bodyBytes > maxBodyBytes ? undefined : { path, headers, bodyAt: end + END.length, bodyBytes };
 };

@@ -57,8 +57,9 @@ describe('a response', () => {
           const bytes = text(
             'HTTP/1.1 200 OK',
             `Content-Length: ${whole.length}`,
-            'X-A: 1',
-            'x-a:  2 ',
+            'Retry-After: 1',
+            'retry-after:  2 ',
+            'x-other: 3',
             '',
             `${whole}HTTP/1.1 100 Continue`,
             '',
@@ -72,7 +73,7 @@ describe('a response', () => {
           expect(read(bytes, cuts, 3)).toEqual([
             {
               status: 200,
-              headers: { 'content-length': String(whole.length), 'x-a': '1, 2' },
+              headers: { 'content-length': String(whole.length), 'retry-after': '1, 2' },
               body: whole,
               reusable: true,
             },

@@ -1,5 +1,7 @@
 // Reads HTTP/1.1 responses out of a connection's bytes: strict about framing, since what follows a response is the next one's head.
 import type { IncomingHttpHeaders } from 'node:http';
+import { createNameTable, eachHeader } from '../../common/http/header-names.ts';
+import { BACKLOG, CAPACITY, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 
 export interface ResponseEvents {
   /** `length` is absent when the body says itself where it ends. */
@@ -28,11 +30,9 @@ const MAX_LINE = 1024;
 const END_OF_HEAD = '\r\n\r\n';
 const NOTHING = Buffer.alloc(0);
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: |$)/;
-const NAME = /^[!#$%&'*+\-.^_`|~\w]+$/;
-/** Neither a line break nor anything else that a lenient reader might take for one. */
-// eslint-disable-next-line no-control-regex -- control characters are what it is about
-const UNFIT = /[\0-\x08\x0a-\x1f\x7f]/;
+/** Status line and header lines: no control character, no line continued by the next. */
+const HEAD =
+  /^HTTP\/1\.([01]) ([1-5]\d\d)(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~\w]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 const LENGTH = /^\d{1,15}$/;
 const CHUNK_SIZE = /^([0-9a-f]{1,12})[ \t]*(?:;|$)/i;
 const CLOSE = /\bclose\b/i;
@@ -47,20 +47,20 @@ interface Head {
   readonly mayReuse: boolean;
 }
 
-const parseHeaders = (lines: readonly string[]): IncomingHttpHeaders => {
+const nameOf = createNameTable([
+  ...['connection', 'content-length', 'content-type', 'transfer-encoding', 'retry-after', 'retry-after-ms'],
+  ...[BACKLOG, CAPACITY, REVISION, TRUNCATED],
+]);
+
+const parseHeaders = (head: string): IncomingHttpHeaders => {
   const headers: Record<string, string> = {};
-  for (let at = 1; at < lines.length; at += 1) {
-    const line = lines[at] ?? '';
-    const colon = line.indexOf(':');
-    const name = line.slice(0, Math.max(0, colon)).toLowerCase();
-    const value = line.slice(colon + 1).trim();
-    if (!NAME.test(name) || UNFIT.test(value)) throw new MalformedResponse('a header line is malformed');
+  eachHeader(head, head.indexOf('\r\n') + 2, nameOf, (name, value) => {
     const before = headers[name];
     if (before !== undefined && name === 'content-length' && before !== value) {
       throw new MalformedResponse('two lengths');
     }
     headers[name] = before === undefined || name === 'content-length' ? value : `${before}, ${value}`;
-  }
+  });
   return headers;
 };
 
@@ -77,10 +77,9 @@ const framingOf = (status: number, headers: IncomingHttpHeaders): Framing => {
 };
 
 const parseHead = (text: string): Head => {
-  const lines = text.split('\r\n');
-  const match = STATUS_LINE.exec(lines[0] ?? '');
-  if (match === null) throw new MalformedResponse('the status line is malformed');
-  const headers = parseHeaders(lines);
+  const match = HEAD.exec(text);
+  if (match === null) throw new MalformedResponse('the head is malformed');
+  const headers = parseHeaders(text);
   const status = Number(match[2]);
   const framing = framingOf(status, headers);
   const mayReuse = match[1] === '1' && framing.kind !== 'close' && !CLOSE.test(headers.connection ?? '');
@@ -130,7 +129,7 @@ export const createResponseReader = ({ onHead, onBody, onEnd }: ResponseEvents):
       return bytes.length;
     }
     head = NOTHING;
-    begin(parseHead(all.toString('latin1', 0, end)));
+    begin(parseHead(all.toString('latin1', 0, end + 2)));
     return from + end + END_OF_HEAD.length - seen;
   };
 
