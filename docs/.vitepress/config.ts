@@ -15,14 +15,27 @@ type Renderer = Parameters<NonNullable<MarkdownOptions['config']>>[0];
 function readLinks(md: Renderer): void {
   md.core.ruler.push('repository-links', ({ tokens, env }) => {
     const from = (env as { relativePath: string }).relativePath.replace(/(^|\/)index\.md$/, '$1README.md');
-    for (const token of tokens.flatMap(({ children }) => children ?? [])) {
-      const href = token.type === 'link_open' ? token.attrGet('href') : null;
-      if (href === null) continue;
-      const target = targetOf(href, from);
-      if ('href' in target) token.attrSet('href', target.href);
-      else token.attrSet('href', REPOSITORY === undefined ? '#' : `${REPOSITORY}/${target.outside}`);
+    for (const { children } of tokens) {
+      let isText = false;
+      for (const token of children ?? []) {
+        if (token.type === 'link_open') isText = !leadOn(token, from);
+        // Links do not nest.
+        if (isText && token.type.startsWith('link_')) Object.assign(token, { tag: 'span', attrs: null });
+      }
     }
   });
+}
+
+type Token = NonNullable<
+  Parameters<Parameters<Renderer['core']['ruler']['push']>[1]>[0]['tokens'][number]['children']
+>[number];
+
+/** @returns false when the link leads nowhere: to a file of the repository, which is not known. */
+function leadOn(token: Token, from: string): boolean {
+  const target = targetOf(token.attrGet('href') ?? '', from);
+  if ('outside' in target && REPOSITORY === undefined) return false;
+  token.attrSet('href', 'href' in target ? target.href : `${REPOSITORY ?? ''}/${target.outside}`);
+  return true;
 }
 
 export default defineConfig({

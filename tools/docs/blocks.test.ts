@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blocksOf, COMMANDS } from './blocks.ts';
@@ -49,8 +49,11 @@ describe('what people are told to type', () => {
     expect(lines.filter((line) => !ci.some((own) => own.startsWith(line)))).toEqual([]);
   });
 
-  it('has a test for each of its runners', () => {
-    const TESTS = { here: 'newcomer.test.ts', server: 'newcomer.test.ts' };
-    for (const test of Object.values(TESTS)) expect(existsSync(join(ROOT, 'tests', 'e2e', test))).toBe(true);
+  it.each([
+    ['newcomer.test.ts', ['here', 'server']],
+    ['walkthrough.test.ts', ['cluster', 'cluster-server']],
+  ])('has %s for its runners', (name, runners) => {
+    const test = read(join('tests', 'e2e', name));
+    expect(runners.filter((runner) => !test.includes(`'${runner}'`))).toEqual([]);
   });
 });
