@@ -1,5 +1,6 @@
 // The certificates of a test control plane, made by openssl in a folder of their own.
 import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -57,7 +58,9 @@ export async function createPki(dir: string): Promise<Pki> {
         ...(names === undefined ? [] : [`subjectAltName=${names}`]),
       ];
       await writeFile(file(`${name}.ext`), `${extensions.join('\n')}\n`);
-      const by = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`];
+      // Not -CAcreateserial: certificates are issued at the same time, and would read a half-written serial file.
+      const serial = `0x${randomBytes(8).toString('hex')}`;
+      const by = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-set_serial', serial, '-days', '2', '-extfile', `${name}.ext`];
       await openssl('x509', '-req', '-in', `${name}.csr`, '-out', `${name}.crt`, ...by);
       const [cert, key] = await Promise.all([
         readFile(file(`${name}.crt`), 'utf8'),
