@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
+import { Pool } from 'undici';
 import { systemClock } from '../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../kube/resources.ts';
 import { createStoreClient } from '../local/store/client.ts';
@@ -42,7 +43,7 @@ const stub = async (inputs: number, format: string): Promise<number> => {
   return (server.address() as AddressInfo).port;
 };
 
-const router = async (endpoints: readonly number[]): Promise<number> => {
+const router = async (endpoints: readonly number[], env: Record<string, string> = {}): Promise<number> => {
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const metadata = { name: 'model', namespace: 'ns' };
   const apply = { fieldManager: 'bench', force: true } as const;
@@ -63,12 +64,37 @@ const router = async (endpoints: readonly number[]): Promise<number> => {
     };
     await client.apply(ENDPOINT_SLICES, slice, apply);
   }
-  const config = readRouterConfig({ KUBEMBED_HOST: '127.0.0.1', KUBEMBED_PORT: '0', KUBEMBED_INTERNAL_PORT: '0' });
+  const config = readRouterConfig({
+    KUBEMBED_HOST: '127.0.0.1',
+    KUBEMBED_PORT: '0',
+    KUBEMBED_INTERNAL_PORT: '0',
+    ...env,
+  });
   // Request lines are written as in production, to where they cost nothing to keep.
   const log = pino({ level: 'info' }, pino.destination({ dest: '/dev/null', sync: false }));
   const running = await startRouter({ client, config, log });
   await running.synced;
   return Number(new URL(running.url).port);
+};
+
+/** What Node itself costs: the plainest proxy that it can be asked for, without logic, log or metrics. */
+const floor = async (upstream: number): Promise<number> => {
+  const pool = new Pool(`http://127.0.0.1:${upstream}`, { pipelining: 1 });
+  const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const headers = { 'content-type': 'application/json' };
+      void pool
+        .request({ method: 'POST', path: '/v1/embeddings', headers, body: Buffer.concat(chunks) })
+        .then(async ({ statusCode, body }) => {
+          const bytes = Buffer.from(await body.arrayBuffer());
+          response.writeHead(statusCode, { ...headers, 'content-length': bytes.byteLength }).end(bytes);
+        });
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
 };
 
 /** A runtime that takes its time, for splitting. */
@@ -80,6 +106,8 @@ const paced = async (tokensPerSecond: number): Promise<number> => {
 const ROLES: Readonly<Record<string, (rest: readonly string[]) => Promise<number>>> = {
   stub: async ([inputs, format]) => await stub(Number(inputs), format ?? 'float'),
   paced: async ([tokensPerSecond]) => await paced(Number(tokensPerSecond)),
+  floor: async ([port]) => await floor(Number(port)),
+  cold: async ([held = '']) => await router([], { KUBEMBED_HOLD_MAX_REQUESTS: held }),
   router: async (endpoints) => await router(endpoints.map(Number)),
 };
 

@@ -74,7 +74,7 @@ const NGINX_CONF = (port: number, upstream: number, dir: string): string => `
 daemon off; worker_processes 1; pid ${dir}/pid; error_log stderr crit;
 events { worker_connections 4096; }
 http {
-  access_log off; client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy; client_max_body_size 64m;
+  access_log /dev/null; client_body_temp_path ${dir}/body; proxy_temp_path ${dir}/proxy; client_max_body_size 64m;
   client_body_buffer_size 2m; proxy_buffers 64 64k; proxy_max_temp_file_size 0;
   fastcgi_temp_path ${dir}/f; uwsgi_temp_path ${dir}/u; scgi_temp_path ${dir}/s; keepalive_requests 1000000;
   upstream stub { server 127.0.0.1:${upstream}; keepalive 256; keepalive_requests 1000000; }
@@ -170,10 +170,11 @@ interface Setting {
 
 const runCase = async ({ name, inputs, connections }: (typeof CASES)[number], format: string, setting: Setting) => {
   const stub = await start('direct', ['stub', String(inputs.length), format]);
+  const floor = await start('node floor', ['floor', String(stub.port)]);
   const router = await start('router', ['router', String(stub.port)]);
   const nginx = setting.nginx === undefined ? [] : [await startNginx(setting.nginx, stub.port, setting.dir)];
   const body = Buffer.from(JSON.stringify({ model: 'org/model', input: inputs, encoding_format: format }));
-  await measure([stub, ...nginx, router], [name, format], { body, connections, seconds: setting.seconds });
+  await measure([stub, ...nginx, floor, router], [name, format], { body, connections, seconds: setting.seconds });
   stopAll();
 };
 
@@ -191,6 +192,32 @@ const timeSplit = async (endpoints: number): Promise<number> => {
   return p50;
 };
 
+const HELD = 100;
+const AT_ONCE = 1000;
+
+/** A thousand requests at once for a model without endpoints, of which a hundred may wait: how soon the others are told so. */
+const timeRefusals = async (): Promise<{ readonly refused: number; readonly p99: number; readonly grewMb: number }> => {
+  const router = await start('router', ['cold', String(HELD)]);
+  const before = sum(router.pids.map(rssMb));
+  const pool = new Pool(`http://127.0.0.1:${router.port}`, { connections: AT_ONCE, pipelining: 1 });
+  const headers = { 'content-type': 'application/json' };
+  const body = JSON.stringify({ model: 'org/model', input: SMALL });
+  const times: number[] = [];
+  const one = async (): Promise<void> => {
+    const startedAt = performance.now();
+    const response = await pool.request({ method: 'POST', path: '/v1/embeddings', headers, body });
+    await response.body.dump();
+    if (response.statusCode === 429) times.push(performance.now() - startedAt);
+  };
+  const all = Array.from({ length: AT_ONCE }, async () => await one().catch(() => undefined));
+  while (times.length < AT_ONCE - HELD) await new Promise((resolve) => setTimeout(resolve, 10));
+  const grewMb = sum(router.pids.map(rssMb)) - before;
+  stopAll();
+  await Promise.all(all);
+  times.sort((a, b) => a - b);
+  return { refused: times.length, p99: quantile(times, 0.99), grewMb };
+};
+
 const main = async (): Promise<void> => {
   const seconds = Number(process.argv[2] ?? 5);
   const binary = process.argv[3] ?? 'nginx';
@@ -206,6 +233,10 @@ const main = async (): Promise<void> => {
     const [one, four] = [await timeSplit(1), await timeSplit(4)];
     process.stdout.write(
       `\n2,048 inputs: ${one.toFixed(0)} ms over one endpoint, ${four.toFixed(0)} ms over four: ${(one / four).toFixed(2)} times faster\n`,
+    );
+    const { refused, p99, grewMb } = await timeRefusals();
+    process.stdout.write(
+      `\n${AT_ONCE} requests at once for a cold model with room for ${HELD}: ${refused} refused, p99 ${p99.toFixed(0)} ms (new connections and the client's own work included), ${grewMb.toFixed(0)} MB more\n`,
     );
   } finally {
     stopAll();

@@ -68,7 +68,7 @@ export const createPublicApp = (deps: PublicDeps): PublicApp => {
       ...modelsRoutes(deps),
       ...healthRoutes(deps),
       '/metrics': { get: metricsHandler(registry) },
-      ...docsRoutes(openApiDocument(version)),
+      ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined })),
       ...(status && statusRoutes({ ...deps, status })),
     },
   });

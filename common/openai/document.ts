@@ -146,8 +146,26 @@ const PATHS = {
   },
 };
 
+/** Served by routers that are told to show the status page. */
+const STATUS_PATHS = {
+  '/status.json': {
+    get: {
+      operationId: 'status',
+      tags: ['Health'],
+      summary: 'Models, replicas and traffic in numbers',
+      responses: {
+        '200': {
+          description: 'What the status page shows.',
+          content: { 'application/json': { schema: { type: 'object' } } },
+        },
+        ...errors('401'),
+      },
+    },
+  },
+};
+
 /** `version` is the package's. */
-export function openApiDocument(version: string): Record<string, unknown> {
+export function openApiDocument(version: string, { statusPage = false } = {}): Record<string, unknown> {
   const responses = Object.entries(RESPONSE_SCHEMAS).map(([name, schema]) => {
     const body: Record<string, unknown> = z.toJSONSchema(schema);
     delete body['$schema'];
@@ -163,7 +181,7 @@ export function openApiDocument(version: string): Record<string, unknown> {
     },
     servers: [{ url: '/' }],
     tags: [{ name: 'Embeddings' }, { name: 'Models' }, { name: 'Health' }],
-    paths: PATHS,
+    paths: statusPage ? { ...PATHS, ...STATUS_PATHS } : PATHS,
     components: {
       schemas: { CreateEmbeddingRequest: requestJsonSchema(), ...Object.fromEntries(responses) },
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },
