@@ -77,7 +77,8 @@ export function createAsker(url: string): Asker {
         const answer = await pool.request({ method: 'POST', path: '/v1/embeddings', headers, body });
         const text = await answer.body.text();
         if (answer.statusCode === 200) return;
-        if (!NOT_YET.has(answer.statusCode) || Date.now() > due) throw new Error(`${model}: ${answer.statusCode} ${text}`);
+        if (!NOT_YET.has(answer.statusCode) || Date.now() > due)
+          throw new Error(`${model}: ${answer.statusCode} ${text}`);
         await sleep(everyMs);
       }
     },

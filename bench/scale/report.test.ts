@@ -16,7 +16,8 @@ test('a full run is written to the document, a part of one only when asked', () 
 });
 
 test('series of a metric are summed, those of longer names are not', () => {
-  const page = 'calls{method="GET",code="200"} 3\ncalls{method="GET",code="404"} 2\ncalls{method="PUT"} 7\ncalls_max{method="GET"} 9\n';
+  const page =
+    'calls{method="GET",code="200"} 3\ncalls{method="GET",code="404"} 2\ncalls{method="PUT"} 7\ncalls_max{method="GET"} 9\n';
   expect(sumOf(page, 'calls', ['method="GET"'])).toBe(5);
 });
 

@@ -12,7 +12,10 @@ export interface Listed {
 /** Oldest first, by creation, then by key: the same order in every process. */
 function bySeniority(models: readonly EmbeddingModel[]): readonly EmbeddingModel[] {
   // Texts are made once each: with a thousand models, making them anew for every comparison is what judging costs.
-  const ranked = models.map((model) => ({ model, rank: `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}` }));
+  const ranked = models.map((model) => ({
+    model,
+    rank: `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`,
+  }));
   return ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1)).map(({ model }) => model);
 }
 

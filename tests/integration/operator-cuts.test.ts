@@ -100,7 +100,9 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
 
 test('an undisturbed life ends each stage with what there should be', () => {
   const [created, , changed, anew, gone] = record.map((picture) => Object.keys(picture).sort());
-  expect(created).toEqual(expect.arrayContaining(['PersistentVolumeClaim/em-full-cache', 'ConfigMap/em-full-revision']));
+  expect(created).toEqual(
+    expect.arrayContaining(['PersistentVolumeClaim/em-full-cache', 'ConfigMap/em-full-revision']),
+  );
   expect(created).toContain('EmbeddingModel/org--b');
   expect(changed).toContain('PodDisruptionBudget/em-full');
   expect(changed).not.toContain('Deployment/em-org--b');
