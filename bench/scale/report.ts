@@ -38,7 +38,7 @@ export interface ScaleResults {
   readonly circumstances: readonly string[];
 }
 
-export const TARGET_P99_MS = 2000;
+const TARGET_P99_MS = 2000;
 
 type Row = readonly string[];
 

@@ -165,7 +165,7 @@ type Mode = (typeof MODES)[number];
 const nameIn = (mode: Mode): string => `org--${mode.toLowerCase()}`;
 const LISTED = ['org/full', ...MODES.map((mode) => `org/${mode.toLowerCase()}`)].join('\n');
 
-export const STAGES: readonly Stage[] = [
+const STAGES: readonly Stage[] = [
   {
     name: 'created: a full model, three plain ones, two from the list',
     act: async (namespace, plane) => {
@@ -271,7 +271,7 @@ export async function repeatLife(world: World, namespace: string, record: readon
   }
 }
 
-export class StageError extends Error {
+class StageError extends Error {
   override readonly name = 'StageError';
   constructor(stage: string, found: Picture, wanted: Picture) {
     const keys = [...new Set([...Object.keys(found), ...Object.keys(wanted)])];
