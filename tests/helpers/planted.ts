@@ -101,7 +101,10 @@ export async function pagePlaces(urls: readonly string[]): Promise<Place[]> {
   );
 }
 
-/** A real cluster, as `kubectl` tells of it: objects, descriptions, events and the logs of all containers, previous ones too. */
+/**
+ * A real cluster, as `kubectl` tells of it: objects, descriptions, events and the logs of all containers, previous ones too.
+ * @public For suites on a real cluster.
+ */
 export async function clusterPlaces(
   kubectl: (args: readonly string[]) => Promise<string>,
   namespaces: readonly string[],
