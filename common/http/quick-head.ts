@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { TRACEPARENT, TRACESTATE } from '../obs/trace.ts';
 import { createNameTable, eachHeader } from './header-names.ts';
-import { DEADLINE_MS, LANE, REQUEST_ID } from './headers.ts';
+import { DEADLINE_MS, LANE, MODEL, REQUEST_ID } from './headers.ts';
 
 export interface QuickHead {
   readonly path: string;
@@ -32,7 +32,7 @@ const USED = ['host', 'connection', 'content-type', 'content-encoding', 'content
 const nameOf = createNameTable([
   ...SPECIAL,
   ...USED,
-  ...['cache-control', REQUEST_ID, DEADLINE_MS, LANE, TRACEPARENT, TRACESTATE],
+  ...['cache-control', REQUEST_ID, MODEL, DEADLINE_MS, LANE, TRACEPARENT, TRACESTATE],
 ]);
 
 /** Those that mean something here; nothing when one of them is special or comes twice: that is not decided here. */
