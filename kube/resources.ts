@@ -133,6 +133,7 @@ export interface ConfigMap extends KubeObject {
 }
 
 export interface Secret extends KubeObject {
+  readonly type?: string;
   /** Values are base64. */
   readonly data?: Readonly<Record<string, string>>;
 }

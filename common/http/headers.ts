@@ -18,3 +18,8 @@ export const REVISION = 'x-kubembed-revision';
 export const TRUNCATED = 'x-kubembed-truncated-inputs';
 /** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */
 export const CACHE = 'x-kubembed-cache';
+
+/** What a request may carry; readers that pick out headers read these. */
+export const OF_REQUESTS = [REQUEST_ID, MODEL, DEADLINE_MS, LANE] as const;
+/** What a runtime's answer may carry for the router. */
+export const OF_ANSWERS = [CAPACITY, BACKLOG, REVISION, TRUNCATED] as const;

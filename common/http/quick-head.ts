@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { TRACEPARENT, TRACESTATE } from '../obs/trace.ts';
 import { createNameTable, eachHeader } from './header-names.ts';
-import { DEADLINE_MS, LANE, MODEL, REQUEST_ID } from './headers.ts';
+import { OF_REQUESTS } from './headers.ts';
 
 export interface QuickHead {
   readonly path: string;
@@ -29,11 +29,7 @@ const KEEP_ALIVE = /^keep-alive$/i;
 /** They change how a request is framed or answered. */
 const SPECIAL: ReadonlySet<string> = new Set(['transfer-encoding', 'upgrade', 'expect', 'trailer', 'te']);
 const USED = ['host', 'connection', 'content-type', 'content-encoding', 'content-length', 'authorization'];
-const nameOf = createNameTable([
-  ...SPECIAL,
-  ...USED,
-  ...['cache-control', REQUEST_ID, MODEL, DEADLINE_MS, LANE, TRACEPARENT, TRACESTATE],
-]);
+const nameOf = createNameTable([...SPECIAL, ...USED, ...OF_REQUESTS, 'cache-control', TRACEPARENT, TRACESTATE]);
 
 /** Those that mean something here; nothing when one of them is special or comes twice: that is not decided here. */
 const readHeaders = (text: string, from: number): IncomingHttpHeaders | undefined => {

@@ -4,6 +4,7 @@ import { connect } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { FinishedExchange } from './exchange.ts';
+import { OF_REQUESTS } from './headers.ts';
 import { recogniseHead } from './quick-head.ts';
 import { startServer } from './server.ts';
 import type { RunningServer } from './server.ts';
@@ -21,6 +22,12 @@ describe('a head', () => {
       bodyAt: bytes.length,
       bodyBytes: 3,
     });
+  });
+
+  it('keeps every header that processes send each other', () => {
+    const sent = OF_REQUESTS.map((name) => `${name}: 1`);
+    const found = recogniseHead(head(POST, 'host: a', 'content-length: 0', ...sent), LIMITS);
+    expect(found?.headers).toMatchObject(Object.fromEntries(OF_REQUESTS.map((name) => [name, '1'])));
   });
 
   it.each([

@@ -1,10 +1,8 @@
 // Delivers one request (or one shard) to an endpoint: admit, pick, attempt, and try elsewhere where that is safe.
 import { DEADLINE_MS, LANE } from '../../common/http/headers.ts';
-import type { Span } from '../../common/obs/trace.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import type { DemandBook } from '../admission/demand.ts';
 import { HoldError } from '../admission/hold.ts';
-import type { Lane } from '../admission/hold.ts';
 import { cannotComeUp, goneOrLate, noEndpointAnswered, waitedTooLong, waitingRoomFull } from '../admission/refusals.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import { countAttempt, earn, judge, mayTryAgain, NO_ATTEMPTS, spend } from '../routing/retry.ts';
@@ -13,34 +11,10 @@ import type { RouteTable, ServedModel } from '../routing/table.ts';
 import type { Answer, Attempt, Outcome, StreamedAnswer } from '../upstream/attempt.ts';
 import type { Fleet, Lease } from '../upstream/fleet.ts';
 import type { Pools } from '../upstream/pools.ts';
-import type { Cutoff, OnCut } from './cutoff.ts';
+import type { OnCut } from './cutoff.ts';
+import type { Delivery, Job } from './job.ts';
 import type { ModelMemories, ModelMemory } from './models.ts';
 import { attemptSpan, during, endAttempt, holdSpan } from './spans.ts';
-
-export interface Job {
-  /** `namespace/name`. */
-  readonly key: string;
-  /** What the client called the model. */
-  readonly name: string;
-  readonly lane: Lane;
-  readonly tokens: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Buffer;
-  readonly gatherBytes: number;
-  /** One of several parts of a request. */
-  readonly isShard: boolean;
-  readonly cutoff: Cutoff;
-  /** The request's span, where requests are traced. */
-  readonly span: Span | undefined;
-}
-
-export interface Delivery {
-  readonly outcome: Answer | StreamedAnswer;
-  readonly endpoint: string;
-  readonly attempts: number;
-  readonly heldMs: number;
-  readonly upstreamMs: number;
-}
 
 export interface DeliverDeps {
   readonly table: () => RouteTable;

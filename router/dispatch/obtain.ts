@@ -7,7 +7,8 @@ import type { Shard } from '../routing/split.ts';
 import type { ServedModel } from '../routing/table.ts';
 import type { Answer, StreamedAnswer } from '../upstream/attempt.ts';
 import type { Fleet } from '../upstream/fleet.ts';
-import type { Deliver, Delivery, Job } from './deliver.ts';
+import type { Deliver } from './deliver.ts';
+import type { Delivery, Job } from './job.ts';
 import type { Measured } from './measure.ts';
 import { deliverShards } from './split.ts';
 

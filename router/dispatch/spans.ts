@@ -4,7 +4,7 @@ import type { Span } from '../../common/obs/trace.ts';
 import type { Shard } from '../routing/split.ts';
 import type { Outcome } from '../upstream/attempt.ts';
 import type { Lease } from '../upstream/fleet.ts';
-import type { Job } from './deliver.ts';
+import type { Job } from './job.ts';
 
 /** A call of a model as GenAI conventions have it: the runtime's own span becomes its child. */
 export function attemptSpan({ span, headers, tokens, lane }: Job, lease: Lease, earlier: number): Span | undefined {

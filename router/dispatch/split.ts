@@ -6,7 +6,8 @@ import { mergeResponses } from '../routing/merge.ts';
 import type { Shard } from '../routing/split.ts';
 import type { Answer } from '../upstream/attempt.ts';
 import { cutoffWithin } from './cutoff.ts';
-import type { Deliver, Delivery, Job } from './deliver.ts';
+import type { Deliver } from './deliver.ts';
+import type { Delivery, Job } from './job.ts';
 import { during, shardSpan } from './spans.ts';
 
 export interface Merged {

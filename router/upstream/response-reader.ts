@@ -1,7 +1,7 @@
 // Reads HTTP/1.1 responses out of a connection's bytes: strict about framing, since what follows a response is the next one's head.
 import type { IncomingHttpHeaders } from 'node:http';
 import { createNameTable, eachHeader } from '../../common/http/header-names.ts';
-import { BACKLOG, CAPACITY, REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { OF_ANSWERS } from '../../common/http/headers.ts';
 
 export interface ResponseEvents {
   /** `length` is absent when the body says itself where it ends. */
@@ -49,7 +49,7 @@ interface Head {
 
 const nameOf = createNameTable([
   ...['connection', 'content-length', 'content-type', 'transfer-encoding', 'retry-after', 'retry-after-ms'],
-  ...[BACKLOG, CAPACITY, REVISION, TRUNCATED],
+  ...OF_ANSWERS,
 ]);
 
 const parseHeaders = (head: string): IncomingHttpHeaders => {

@@ -84,8 +84,10 @@ async function freePorts(count: number): Promise<number[]> {
 const flags = (values: Readonly<Record<string, string | number | boolean>>): string[] =>
   Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 
+const DEFAULTS = { audit: false, controllers: false, fakeNodes: 1, crds: [] } satisfies ControlPlaneOptions;
+
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { audit = false, controllers = false, fakeNodes = 1, crds = [] } = options;
+  const { audit, controllers, fakeNodes, crds } = { ...DEFAULTS, ...options };
   const bin = await binaries(controllers);
   const dir = await mkdtemp(join(tmpdir(), 'kubembed-control-plane-'));
   const [etcdPort = 0, peerPort = 0, port = 0, kwokPort = 0] = await freePorts(4);
@@ -147,14 +149,18 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
   try {
     await ready(connection, port, children, join(dir, 'log'));
-    for (const file of crds) {
-      await kubectl(['apply', '-f', file]);
-      await kubectl(['wait', '--for=condition=Established', '-f', file, '--timeout=30s']);
-    }
+    await establish(crds);
     if (controllers) await startControllers();
   } catch (error) {
     await stop();
     throw error;
+  }
+
+  async function establish(files: readonly string[]): Promise<void> {
+    for (const file of files) {
+      await kubectl(['apply', '-f', file]);
+      await kubectl(['wait', '--for=condition=Established', '-f', file, '--timeout=30s']);
+    }
   }
 
   async function startControllers(): Promise<void> {

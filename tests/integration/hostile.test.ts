@@ -6,7 +6,7 @@ import { createTinyStore, startRuntime, TINY_MODEL } from '../helpers/runtime-pr
 import { embed, eventually, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime } from '../helpers/stub-runtime.ts';
 
-const closing: (() => Promise<unknown>)[] = [];
+const closing: (() => PromiseLike<unknown>)[] = [];
 afterAll(async () => {
   for (const close of closing.splice(0).toReversed()) await close();
 });
