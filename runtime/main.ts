@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
 import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
+import { switchLevelOnSignal } from '../common/obs/level.ts';
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/threads.ts';
 import type { StartedThreads } from './engine/threads.ts';
@@ -100,8 +101,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
     import('../common/obs/metrics.ts'),
     import('../common/util/version.ts'),
   ]);
-  // Support looks at a running process without a restart: the signal turns debug lines on and off.
-  process.on('SIGUSR2', () => (log.level = log.level === 'debug' ? config.logLevel : 'debug'));
+  switchLevelOnSignal(process, log, config.logLevel);
   const deps = {
     config,
     log,

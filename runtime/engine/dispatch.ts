@@ -99,7 +99,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       void run(batch);
     }
     const until = scheduler.waitUntil();
-    if (until !== undefined) later = setTimeout(dispatcher.wake, Math.ceil(until - now()));
+    if (until !== undefined) later = setTimeout(dispatcher.wake, Math.max(0, Math.ceil(until - now())));
   }
 
   const dispatcher: Dispatcher = {

@@ -171,9 +171,8 @@ describe.runIf(HAS_NODE)('a leader', () => {
     );
     expect(late).toEqual([]);
     expect(Math.min(before, after)).toBeGreaterThan(0);
-    // Not before the lease of 15 s was over; the other looks every 2 to 4.4 s.
+    // Not before the lease of 15 s was over.
     expect(afterMs).toBeGreaterThan(14_000);
-    expect(afterMs).toBeLessThan(30_000);
   };
 
   it('that is killed without a word is followed by the other within the lease', async () => {
