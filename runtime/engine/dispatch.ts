@@ -98,7 +98,8 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
       if (!batch) break;
       void run(batch);
     }
-    const until = scheduler.waitUntil();
+    // Without an idle worker there was no look at what waits, and the last answer is of the past.
+    const until = pool.idle() > 0 ? scheduler.waitUntil() : undefined;
     if (until !== undefined) later = setTimeout(dispatcher.wake, Math.max(0, Math.ceil(until - now())));
   }
 

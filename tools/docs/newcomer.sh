@@ -61,6 +61,8 @@ root=$(store mount "$container")
 git clone --quiet --no-hardlinks "$ROOT" "$root$FOLDER/kubembed"
 install -m 755 "$script" "$root$FOLDER/.script"
 carry_settings "$root"
+# On a terminal curl shows no progress; here it would land in the middle of an answer.
+echo no-progress-meter >"$root$FOLDER/.curlrc"
 chroot "$root" chown -R newcomer: "$FOLDER"
 mapfile -t settings < <(settings)
 store run "${settings[@]}" --env HOME=$FOLDER --env LANG=C.UTF-8 --env npm_config_prefer_offline=true --user newcomer --workingdir $FOLDER/kubembed "$container" -- \
