@@ -17,6 +17,8 @@ export interface CalibrationOptions {
   readonly wide: boolean;
   /** Asked between runs: what is measured beside requests is worth nothing. */
   readonly isQuiet: () => boolean;
+  /** Whether workers that add nothing may go. */
+  readonly mayEndWorkers?: boolean;
 }
 
 /** Lengths of a query, a sentence and a paragraph. */
@@ -32,6 +34,8 @@ const MOST_SPREAD = 1.25;
 const WORTH_WIDENING = 0.9;
 /** Half of the workers are enough when they do this share of what all do, as on two threads of one core. */
 const ENOUGH = 0.97;
+/** Off: on a machine whose second core was busy for a moment it concluded that one worker is enough, and halved the throughput. */
+const MAY_END_WORKERS = false;
 
 class Disturbed extends Error {}
 
@@ -47,7 +51,7 @@ export async function calibrate(
   pool: Pick<Pool, 'run'>,
   options: CalibrationOptions,
 ): Promise<Calibration | undefined> {
-  const { model, workers, isQuiet } = options;
+  const { model, workers, isQuiet, mayEndWorkers = MAY_END_WORKERS } = options;
   const timeOf = async (tokens: number, runs: number, wide: boolean): Promise<number> => {
     if (!isQuiet()) throw new Disturbed();
     const length = Math.min(tokens, model.maxTokens);
@@ -83,7 +87,7 @@ export async function calibrate(
 
   async function enoughWorkers(): Promise<number> {
     let enough = workers;
-    while (enough > 1) {
+    while (mayEndWorkers && enough > 1) {
       const half = Math.ceil(enough / 2);
       const now = enough;
       const [few, all] = await compare(
