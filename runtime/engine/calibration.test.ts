@@ -51,7 +51,10 @@ describe('calibrate', () => {
 
   it('keeps half of the workers where the other half only shares their cores', async () => {
     const twoThreadsACore: Times = (tokens, wide, runs) => (wide ? 1 : tokens) * Math.max(1, runs / 2);
-    expect(await calibrate(machine(twoThreadsACore).pool, { ...options(), mayEndWorkers: true })).toEqual({ workers: 2, wideFrom: 1 });
+    expect(await calibrate(machine(twoThreadsACore).pool, { ...options(), mayEndWorkers: true })).toEqual({
+      workers: 2,
+      wideFrom: 1,
+    });
   });
 
   it('asks a large model few times', async () => {
