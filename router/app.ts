@@ -1,12 +1,12 @@
 // The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
 import type { Express } from 'express';
 import type { Registry } from 'prom-client';
-import { createApp, exchangeFinisher } from '../common/http/app.ts';
+import { createApp } from '../common/http/app.ts';
 import type { Handler } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
-import type { Exchange, FinishedExchange, RequestHead } from '../common/http/exchange.ts';
-import type { QuickService } from '../common/http/quick-lane.ts';
-import { beginRequestSpan } from '../common/http/request-span.ts';
+import { EMBEDDING_PATHS, embeddingLane } from '../common/http/embedding-lane.ts';
+import type { EmbeddingApp } from '../common/http/embedding-lane.ts';
+import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/trace.ts';
@@ -20,15 +20,12 @@ import { STATUS_JSON, statusRoutes } from './routes/status.ts';
 import type { StatusSources } from './routes/status.ts';
 
 const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand', STATUS_JSON];
-const EMBEDDINGS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
-/** Larger bodies are parsed in a thread: what the quick lane saves is nothing then. */
-const QUICK_BODY_BYTES = 256 * 1024;
 
 /** Requests that outlive their model must not bring its series back. */
 const observe =
   ({ metrics, table }: Pick<EmbeddingsDeps, 'metrics' | 'table'>) =>
   ({ exchange, status, seconds }: FinishedExchange): void => {
-    if (exchange.route === undefined || !EMBEDDINGS.has(exchange.route)) return;
+    if (exchange.route === undefined || !EMBEDDING_PATHS.has(exchange.route)) return;
     const { model, upstreamStatus } = exchange.facts;
     const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
     metrics.finished({
@@ -49,13 +46,7 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly status?: StatusSources | undefined;
 }
 
-/** Everything, and apart from it what comes most. */
-export interface PublicApp {
-  readonly handler: Express;
-  readonly quick: QuickService;
-}
-
-export const createPublicApp = (deps: PublicDeps): PublicApp => {
+export const createPublicApp = (deps: PublicDeps): EmbeddingApp => {
   const { log, registry, version, gate, status, tracer } = deps;
   const { handler: embeddings, quick } = embeddingsRoute(deps);
   const observers = { log, quiet: QUIET, onFinish: observe(deps), tracer };
@@ -72,16 +63,7 @@ export const createPublicApp = (deps: PublicDeps): PublicApp => {
       ...(status && statusRoutes({ ...deps, status })),
     },
   });
-  const service = {
-    paths: EMBEDDINGS,
-    maxBodyBytes: QUICK_BODY_BYTES,
-    onOpen: (exchange: Exchange, call: RequestHead) => {
-      if (tracer !== undefined) exchange.span = beginRequestSpan(tracer, call, exchange);
-    },
-    serve: quick,
-    onFinish: exchangeFinisher(observers),
-  };
-  return { handler, quick: service };
+  return { handler, quick: embeddingLane(quick, observers) };
 };
 
 export interface InternalDeps {

@@ -1,13 +1,12 @@
 // The runtime's HTTP application: routes over a lifecycle, ready to be listened with.
-import type { Express } from 'express';
 import type { Registry } from 'prom-client';
-import { createApp, exchangeFinisher } from '../common/http/app.ts';
+import { createApp } from '../common/http/app.ts';
 import { createBodyReader } from '../common/http/body.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { EmbeddingParser } from '../common/http/embedding-parser.ts';
-import type { Exchange, FinishedExchange, RequestHead } from '../common/http/exchange.ts';
-import type { QuickService } from '../common/http/quick-lane.ts';
-import { beginRequestSpan } from '../common/http/request-span.ts';
+import { embeddingLane } from '../common/http/embedding-lane.ts';
+import type { EmbeddingApp } from '../common/http/embedding-lane.ts';
+import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/trace.ts';
@@ -32,20 +31,10 @@ export interface AppDeps {
   readonly startedAt: number;
 }
 
-const EMBEDDINGS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
-/** Larger bodies are parsed in a thread: what the quick lane saves is nothing then. */
-const QUICK_BODY_BYTES = 256 * 1024;
-
-/** Everything, and apart from it what comes most. */
-export interface RuntimeApp {
-  readonly handler: Express;
-  readonly quick: QuickService;
-}
-
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
 
-export function createRuntimeApp(deps: AppDeps): RuntimeApp {
+export function createRuntimeApp(deps: AppDeps): EmbeddingApp {
   const { config, lifecycle, parser, registry, log, tracer, version, startedAt } = deps;
   const { model, device, overlongInput, maxBodyBytes } = config;
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
@@ -71,14 +60,5 @@ export function createRuntimeApp(deps: AppDeps): RuntimeApp {
       ...docsRoutes(openApiDocument(version)),
     },
   });
-  const service = {
-    paths: EMBEDDINGS,
-    maxBodyBytes: Math.min(QUICK_BODY_BYTES, maxBodyBytes),
-    onOpen: (exchange: Exchange, call: RequestHead) => {
-      if (tracer !== undefined) exchange.span = beginRequestSpan(tracer, call, exchange);
-    },
-    serve: quick,
-    onFinish: exchangeFinisher(observers),
-  };
-  return { handler, quick: service };
+  return { handler, quick: embeddingLane(quick, observers, maxBodyBytes) };
 }

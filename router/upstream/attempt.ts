@@ -1,5 +1,6 @@
 // One attempt at one endpoint, as a function from a request to a typed outcome. Nothing is thrown: failures are values.
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Sink } from '../../common/http/reply.ts';
 import type { Failure } from '../routing/retry.ts';
 import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
 
@@ -13,16 +14,6 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly chunks: readonly Buffer[];
-}
-
-/** Where a streamed answer goes: a response, or something like it. */
-export interface Sink {
-  /** False: wait for `drain`. */
-  write(bytes: Uint8Array): boolean;
-  end(): unknown;
-  destroy(): unknown;
-  on(event: 'drain', listener: () => void): unknown;
-  once(event: 'close', listener: () => void): unknown;
 }
 
 export interface StreamedAnswer {
