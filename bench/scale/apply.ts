@@ -3,19 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import type { KubeClient } from '../../kube/client.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES } from '../../kube/resources.ts';
-import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
-import { SHA, manifest } from '../../tests/helpers/builders.ts';
+import { NAMESPACES, SHA, manifest } from '../../tests/helpers/builders.ts';
 
 export const NAMESPACE = 'kubembed';
 const USER = { fieldManager: 'kubectl', force: true } as const;
-const NAMESPACES: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
-};
 
 export const listedModel = (index: number): string => `org/model-${index}`;
 

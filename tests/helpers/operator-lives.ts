@@ -13,7 +13,7 @@ import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
 import { createCaches } from '../../operator/reconcile/caches.ts';
 import type { Caches } from '../../operator/reconcile/caches.ts';
-import { FETCHED_WORDS, manifest } from './builders.ts';
+import { FETCHED_WORDS, NAMESPACES, manifest } from './builders.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 /** Of one stage; long, since it matters to failures alone. */
@@ -36,13 +36,6 @@ const VOLUMES: ResourceType = {
   version: 'v1',
   plural: 'persistentvolumes',
   kind: 'PersistentVolume',
-  namespaced: false,
-};
-const NAMESPACES: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
   namespaced: false,
 };
 

@@ -1,9 +1,9 @@
 // `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document and bench results. `--check` only compares.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { format, resolveConfig } from 'prettier';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/version.ts';
+import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
 import { renderCrd } from './crd-reference.ts';
@@ -31,26 +31,7 @@ const GENERATED: Readonly<Record<string, () => string>> = {
 };
 
 /** Pages that differ from what they are made from, with what they should hold. */
-export async function stalePages(): Promise<ReadonlyMap<string, string>> {
-  const stale = new Map<string, string>();
-  const options = { ...(await resolveConfig(join(ROOT, 'README.md'))), parser: 'markdown' };
-  for (const [path, make] of Object.entries(GENERATED)) {
-    const content = await format(make(), options);
-    if (read(path) !== content) stale.set(path, content);
-  }
-  return stale;
-}
+export const stalePages = (): Promise<ReadonlyMap<string, string>> =>
+  staleOf(Object.fromEntries(Object.entries(GENERATED).map(([path, make]) => [path, () => formatMarkdown(make())])));
 
-if (import.meta.main) {
-  const check = process.argv.includes('--check');
-  for (const [path, content] of await stalePages()) {
-    if (check) {
-      console.error(`kubembed: ${path} is stale; run \`npm run docs:reference\``);
-      process.exitCode = 1;
-    } else {
-      mkdirSync(dirname(join(ROOT, path)), { recursive: true });
-      writeFileSync(join(ROOT, path), content);
-      console.log(`wrote ${path}`);
-    }
-  }
-}
+if (import.meta.main) settleStale(await stalePages(), 'docs:reference', process.argv);

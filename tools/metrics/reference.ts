@@ -1,7 +1,7 @@
 // `npm run docs:metrics`: writes docs/metrics.md from the registries' own help texts.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { format, resolveConfig } from 'prettier';
+import { formatMarkdown } from '../generated.ts';
 import { allMetrics } from './registries.ts';
 import type { MetricFacts, ProcessName } from './registries.ts';
 
@@ -51,8 +51,7 @@ export async function renderReference(): Promise<string> {
     ([process, metrics]) =>
       `## ${HEADINGS[process]}\n\n${tableOf([...metrics].sort((a, b) => (a.name < b.name ? -1 : 1)))}\n`,
   );
-  const markdown = [INTRODUCTION, ...sections].join('\n');
-  return await format(markdown, { ...(await resolveConfig(REFERENCE)), parser: 'markdown' });
+  return await formatMarkdown([INTRODUCTION, ...sections].join('\n'));
 }
 
 if (import.meta.main) writeFileSync(REFERENCE, await renderReference());
