@@ -15,7 +15,7 @@ export interface CalibrationKey {
 }
 
 /** To be raised when the measurement changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 
 const isCount = (value: unknown): value is number => Number.isInteger(value) && Number(value) >= 1;
 
@@ -26,7 +26,7 @@ function fileOf(snapshotDir: string, key: CalibrationKey): string {
   const hash = createHash('sha256').update(
     JSON.stringify([FORMAT, key.revision, key.precision, key.cpus, key.cpuModel]),
   );
-  return join(snapshotDir, '..', '..', '.kubembed', `topology-lone-${hash.digest('hex').slice(0, 16)}.json`);
+  return join(snapshotDir, '..', '..', '.kubembed', `topology-${hash.digest('hex').slice(0, 16)}.json`);
 }
 
 export async function readCalibration(snapshotDir: string, key: CalibrationKey): Promise<Calibration | undefined> {
