@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { blocksOf } from '../../tools/docs/blocks.ts';
 import type { Block } from '../../tools/docs/blocks.ts';
 import { outcomesIn, scriptOf } from '../../tools/docs/newcomer.ts';
+import { vectorPattern } from '../../tools/docs/vector-pattern.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const SCRIPT = join(ROOT, 'tools', 'docs', 'newcomer.sh');
@@ -36,8 +37,7 @@ async function asNewcomer(script: string): Promise<string> {
   }
 }
 
-// No way to read a number twice: a text that does not match would be tried in every one of them.
-const MINILM_VECTOR = /"embedding":\[(?:-?\d[\d.e-]*,){383}-?\d[\d.e-]*\]/;
+const MINILM_VECTOR = vectorPattern(384);
 
 /** What has to be seen, by what was typed. */
 const SEEN: readonly (readonly [string, RegExp])[] = [
@@ -48,7 +48,7 @@ const SEEN: readonly (readonly [string, RegExp])[] = [
   ['print("cat and kitten"', /cat and kitten 0\.[4-9]\d*\ncat and market -?0\.[0-2]\d*\ntokens \d+/],
   ["from 'openai'", /384 dimensions/],
   ['kubembed bench', /tokens\/s\s+\d+/],
-  ['models/search.yaml', /"id":"text-embedding-3-small"[^]*"embedding":\[(?:-?\d[\d.e-]*,){7}-?\d[\d.e-]*\]/],
+  ['models/search.yaml', new RegExp(`"id":"text-embedding-3-small"[^]*${vectorPattern(8).source}`)],
   ['models add', /bge-small-en-v1\.5/],
 ];
 

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blocksOf } from '../../tools/docs/blocks.ts';
 import type { Block } from '../../tools/docs/blocks.ts';
+import { vectorPattern } from '../../tools/docs/vector-pattern.ts';
 import { eventually, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { readRepository, serveHub } from '../helpers/cluster-hub.ts';
@@ -35,7 +36,7 @@ const substituted = (code: string): string =>
 
 function typing(code: string): ChildProcess {
   const PATH = [folder, binaries(), process.env['PATH']].join(':');
-  const env = { ...process.env, PATH, KUBECONFIG: cluster.kubeconfig, ASKED: join(folder, 'asked') };
+  const env = { ...process.env, PATH, KUBECONFIG: cluster.kubeconfig, ASKED: join(folder, 'asked'), CURL_HOME: folder };
   return spawn('bash', ['-euc', substituted(code)], {
     cwd: ROOT,
     env,
@@ -115,6 +116,8 @@ beforeAll(async () => {
     await writeFile(join(folder, name), STAND_IN);
     await chmod(join(folder, name), 0o755);
   }
+  // On a terminal curl shows no progress; here it would land in the middle of an answer.
+  await writeFile(join(folder, '.curlrc'), 'no-progress-meter\n');
   port = await freePort();
   const { snapshotDir } = await minilm();
   cluster = await startCluster();
@@ -128,7 +131,7 @@ afterAll(async () => {
   for (const undo of cleanup.toReversed()) await undo();
 });
 
-const VECTOR = /"embedding":\[(-?[\d.e-]+,){383}-?[\d.e-]+\]/;
+const VECTOR = vectorPattern(384);
 
 describe('typed as it stands there', () => {
   it('the README leads from images to vectors', async () => {
