@@ -1,6 +1,6 @@
 // A model on disk → what the workers load: kubembed's own graphs where a builder serves it, else the repository's ONNX file.
 import { stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { buildGraph } from '../model/graph/build.ts';
 import { UnsupportedArchitecture } from '../model/graph/errors.ts';
 import type { GraphPrecision, LayoutName } from '../model/graph/types.ts';
@@ -15,6 +15,8 @@ export interface ModelChoices {
   readonly precision: GraphPrecision;
   /** Default `flexible`. */
   readonly layout?: LayoutName;
+  /** Whether runs read the rows of the word table that they need, instead of each session mapping it. Default false. */
+  readonly feedWords?: boolean;
 }
 
 export interface Sources {
@@ -45,14 +47,16 @@ async function ownGraphs({
   pooling,
   precision,
   layout = 'flexible',
+  feedWords = false,
 }: ModelChoices): Promise<Sources> {
   const weights = new Map([...files.weights].filter(isSafetensors));
   const weightFolder = commonFolder([...weights.values()]);
   const tensors = await readTensorIndex(weights, weightFolder);
-  const graph = buildGraph(description, tensors, { pooling, layout, precision });
+  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedWords });
   const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
+  const words = graph.words && { ...graph.words, path: join(weightFolder, graph.words.file) };
   return {
-    model: { kind: 'graph', bytes, weightFolder, outputName, plan },
+    model: { kind: 'graph', bytes, weightFolder, outputName, plan, ...(words && { words }) },
     packing: mixesLengths,
     weightBytes,
   };

@@ -2,6 +2,7 @@
 import type { FeedPlan } from '../model/graph/types.ts';
 import type { Device } from './session.ts';
 import type { OutputEncoding } from './types.ts';
+import type { WordRowsSource } from './word-rows.ts';
 
 export interface GraphSource {
   readonly kind: 'graph';
@@ -9,6 +10,8 @@ export interface GraphSource {
   readonly weightFolder: string;
   readonly outputName: string;
   readonly plan: FeedPlan;
+  /** Set where runs are fed the rows of the word table that they need. */
+  readonly words?: WordRowsSource;
 }
 
 /** A repository's own ONNX file: padded, masked, pooled outside of the graph. */
@@ -29,6 +32,7 @@ export interface PreparedSource {
   readonly path: string;
   readonly outputName: string;
   readonly plan: FeedPlan;
+  readonly words?: WordRowsSource;
 }
 
 export type ModelSource = GraphSource | PreparedSource | FileSource;

@@ -1,10 +1,13 @@
 // Runs token lists through a session: kubembed's own graph, or a repository's ONNX file with padding and pooling around it.
 import { readFile } from 'node:fs/promises';
-import { feedsFor } from '../model/graph/feeds.ts';
+import { distinctWords, feedsFor } from '../model/graph/feeds.ts';
+import type { Feeds } from '../model/graph/types.ts';
 import { createSession } from './session.ts';
 import { PREPARED_WEIGHTS, preparedIn, preparedModelPath } from './prepared.ts';
 import type { FileSource, GraphSource, ModelSource, PreparedSource } from './protocol.ts';
 import type { Feed, Output, Session, SessionSettings, SessionSource } from './session.ts';
+import { openWordRows } from './word-rows.ts';
+import type { WordRows } from './word-rows.ts';
 
 export interface Vectors {
   /** `[texts, dimensions]`, each row of unit length. */
@@ -30,11 +33,27 @@ export async function prepareModel(source: GraphSource, settings: SessionSetting
   return preparedIn(folder, source);
 }
 
+/** The rows that these texts need, and ids that count those. */
+function withWords({ input_ids: ids, ...others }: Feeds, rows: WordRows): Feeds {
+  if (ids?.type !== 'int32') throw new TypeError('a graph that is fed words takes int32 ids');
+  const { places, words } = distinctWords(ids.data);
+  return {
+    ...others,
+    input_ids: { ...ids, data: places },
+    words: { type: 'float32', data: rows.read(words), dims: [words.length, rows.width] },
+  };
+}
+
 async function graphRunner(source: GraphSource | PreparedSource, settings: SessionSettings): Promise<Runner> {
   const session = await createSession(sessionSource(source), settings);
+  const rows = source.words && openWordRows(source.words);
+  const feeds = (texts: readonly Int32Array[]): Feeds => {
+    const plain = feedsFor(texts, source.plan);
+    return rows === undefined ? plain : withWords(plain, rows);
+  };
   return {
     async run(texts) {
-      const { data, dims } = await session.run(feedsFor(texts, source.plan), source.outputName);
+      const { data, dims } = await session.run(feeds(texts), source.outputName);
       return { data, dimensions: dims[1] ?? 0, paddedTokens: 0 };
     },
   };

@@ -105,7 +105,11 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const { files, description, device, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
-  const loading = Promise.all([loadSources(options), tokenizing, machineFor(options)]);
+  const loading = Promise.all([
+    loadSources({ ...options, feedWords: device === 'cpu' }),
+    tokenizing,
+    machineFor(options),
+  ]);
   const [{ model, packing, weightBytes }, tokenizer, machine] = await loading;
   // Before any session is made: a refusal in words is worth more than a kill without any.
   const scratchBytes = model.kind === 'graph' ? machine.scratchBytes : 0;

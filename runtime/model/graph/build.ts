@@ -61,7 +61,8 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, options.precision);
   const layout = createLayout(graph, options, weights.compute);
-  const context: Context = { graph, layout, compute: weights.compute, int8: options.precision === 'int8' };
+  const { precision, feedWords = false } = options;
+  const context: Context = { graph, layout, compute: weights.compute, int8: precision === 'int8', feedWords };
 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
   const pooled = { vectors: layout.pool(rows, width), width };
@@ -71,6 +72,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
 
   const { nodes, initializers } = graph.collected;
   const { files, bytes: weightBytes } = weights.usage();
+  const words = layout.fedTable();
   const inputNames = layout.inputs.map(({ name }) => name);
   const positions = inputNames.includes('position_ids')
     ? (architecture.positions?.(description.config) ?? { start: 0 })
@@ -95,6 +97,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
     inputNames,
     outputName: OUTPUT,
     feedPlan: { layout: options.layout, pooling: options.pooling, ...(positions && { positions }) },
+    ...(words && { words }),
     weightBytes,
   };
 }

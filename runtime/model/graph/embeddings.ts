@@ -16,6 +16,14 @@ function zeroIds({ graph, layout }: Context): Value {
   });
 }
 
+type TableShape = readonly [rows: number, width: number];
+
+/** The rows of the word table that each run is handed and its ids then count; nothing where the session has the table itself. */
+function fedWords({ feedWords, layout }: Context, weights: Weights, shape: TableShape): Value | undefined {
+  const table = feedWords ? weights.rowsOf('weight', shape) : undefined;
+  return table && layout.words(table);
+}
+
 export interface PositionedEmbeddings extends NormShape {
   /** int32 like the ids; omitted where positions are 0, 1, 2 … of each text. */
   readonly positions: Value | undefined;
@@ -30,12 +38,14 @@ export function positionedEmbeddings(
 ): Value {
   const { graph, layout } = context;
   const table = (name: string, rows: number) => weights.tensor(name, [rows, shape.width]);
+  const words = integerOf(config, ['vocab_size']);
   const typed = weights.has('token_type_embeddings.weight');
   const [scale, bias = ''] = normParameters(weights.below('LayerNorm.'), shape.width);
   const inputs = [
     layout.ids,
     typed ? zeroIds(context) : '',
-    table('word_embeddings.weight', integerOf(config, ['vocab_size'])),
+    fedWords(context, weights.below('word_embeddings.'), [words, shape.width]) ??
+      table('word_embeddings.weight', words),
     table('position_embeddings.weight', integerOf(config, ['max_position_embeddings'])),
     typed ? table('token_type_embeddings.weight', integerOf(config, ['type_vocab_size'], 2)) : '',
     scale,
@@ -54,8 +64,12 @@ export function positionedEmbeddings(
 /** The rows of a word table, cast after the look-up: a cast table of 250,000 words would cost a gigabyte. */
 export function wordEmbeddings(context: Context, weights: Weights, config: Config, width: number): Value {
   const { graph, layout, compute } = context;
-  const table = weights.stored('weight', [integerOf(config, ['vocab_size']), width]);
-  const rows = toRows(graph, graph.node('Gather', [table.value, layout.ids]), width);
+  const shape: TableShape = [integerOf(config, ['vocab_size']), width];
+  const look = (table: Value): Value => toRows(graph, graph.node('Gather', [table, layout.ids]), width);
+  const fed = fedWords(context, weights, shape);
+  if (fed !== undefined) return look(fed);
+  const table = weights.stored('weight', shape);
+  const rows = look(table.value);
   return table.element === compute ? rows : cast(context, rows, compute);
 }
 

@@ -1,7 +1,7 @@
 // The inputs of a run: shapes, row bookkeeping and positions, for any texts.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { feedsFor, groupedFeeds, packedFeeds } from './feeds.ts';
+import { distinctWords, feedsFor, groupedFeeds, packedFeeds } from './feeds.ts';
 
 const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
 const packedMean = { layout: 'packed', pooling: 'mean' } as const;
@@ -69,6 +69,19 @@ describe('groupedFeeds', () => {
     );
     expect(data(feeds, 'position_ids')).toEqual([2, 3, 1, 4, 1, 1, 2, 3]);
     expect(feeds['position_ids']!.dims).toEqual([2, 4]);
+  });
+});
+
+describe('distinctWords', () => {
+  it('names each word once, and leads every token back to its own', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(9)), (ids) => {
+        const { places, words } = distinctWords(Int32Array.from(ids));
+        expect([...places].map((place) => words[place])).toEqual(ids);
+        expect(new Set(words).size).toBe(words.length);
+        expect(words.length).toBe(new Set(ids).size);
+      }),
+    );
   });
 });
 

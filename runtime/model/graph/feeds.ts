@@ -86,6 +86,18 @@ function flexibleFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
   return { ...packedFeeds(texts, plan), uniform: { type: 'bool', data: Uint8Array.of(uniform ? 1 : 0), dims: [] } };
 }
 
+/** Ids of a vocabulary → places among the distinct ones, in the order in which they first come. */
+export function distinctWords(ids: Int32Array): { readonly places: Int32Array; readonly words: Int32Array } {
+  const placeOf = new Map<number, number>();
+  const places = ids.map((id) => {
+    const known = placeOf.get(id);
+    if (known !== undefined) return known;
+    placeOf.set(id, placeOf.size);
+    return placeOf.size - 1;
+  });
+  return { places, words: Int32Array.from(placeOf.keys()) };
+}
+
 const MAKERS = { grouped: groupedFeeds, packed: packedFeeds, flexible: flexibleFeeds };
 
 export const feedsFor = (texts: readonly TokenList[], plan: FeedPlan): Feeds => MAKERS[plan.layout](texts, plan);

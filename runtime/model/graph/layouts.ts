@@ -2,13 +2,17 @@
 import type { GraphBuilder, Value } from './builder.ts';
 import { ELEMENT } from './onnx.ts';
 import type { OnnxValue } from './onnx.ts';
-import type { GraphOptions, Pooling } from './types.ts';
+import type { GraphOptions, Pooling, WordTable } from './types.ts';
 import type { ComputeElement } from './weights.ts';
 
 export interface Layout {
   readonly inputs: readonly OnnxValue[];
-  /** int32 token ids, `[texts, length]` or `[1, tokens]`. */
+  /** int32 token ids, `[texts, length]` or `[1, tokens]`; where `words` are an input, rows of those. */
   readonly ids: Value;
+  /** float32 `[words, width]`: the rows of that table which a run needs; an input of the graph only once asked for. */
+  words(table: WordTable): Value;
+  /** The table that `words` was asked for. */
+  fedTable(): WordTable | undefined;
   /** Whether `ids` is a matrix whose columns are the positions 0, 1, 2 … of each text. */
   readonly implicitPositions: boolean;
   /** int32 positions of the same shape as `ids`; an input of the graph only once asked for. */
@@ -39,6 +43,18 @@ const once = <T>(make: () => T): (() => T) => {
 const dimension = (graph: GraphBuilder, value: Value, axis: number): Value =>
   graph.node('Gather', [graph.node('Shape', [value]), graph.int64([axis], [])]);
 
+function fedWords(inputs: OnnxValue[]): Pick<Layout, 'words' | 'fedTable'> {
+  let fed: WordTable | undefined;
+  return {
+    words: (table) => {
+      fed = table;
+      inputs.push({ name: 'words', element: 'float32', dims: ['words', table.width] });
+      return 'words';
+    },
+    fedTable: () => fed,
+  };
+}
+
 function grouped(graph: GraphBuilder, pooling: Pooling): Layout {
   const dims = ['texts', 'length'];
   const inputs: OnnxValue[] = [{ name: 'input_ids', element: 'int32', dims }];
@@ -50,6 +66,7 @@ function grouped(graph: GraphBuilder, pooling: Pooling): Layout {
   return {
     inputs,
     ids: 'input_ids',
+    ...fedWords(inputs),
     implicitPositions: true,
     positions: once(() => {
       inputs.push({ name: 'position_ids', element: 'int32', dims });
@@ -83,6 +100,7 @@ function packed(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement):
   return {
     inputs,
     ids: 'input_ids',
+    ...fedWords(inputs),
     implicitPositions: false,
     positions: once(() => {
       inputs.push({ name: 'position_ids', element: 'int32', dims: [1, 'tokens'] });

@@ -17,6 +17,8 @@ export interface Context {
   readonly compute: ComputeElement;
   /** Whether linear layers multiply in int8. */
   readonly int8: boolean;
+  /** Whether runs are handed the rows of the word table that they need. */
+  readonly feedWords: boolean;
 }
 
 export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Element): Value =>

@@ -32,6 +32,18 @@ export interface GraphOptions {
   readonly pooling: Pooling;
   readonly layout: LayoutName;
   readonly precision: GraphPrecision;
+  /** Whether each run is handed the rows of the word table that it needs, instead of a session mapping all of them. Default false. */
+  readonly feedWords?: boolean;
+}
+
+/** A table of float32 rows in a weight file. */
+export interface WordTable {
+  /** Relative to the weight folder. */
+  readonly file: string;
+  /** From the start of the file. */
+  readonly byteOffset: number;
+  readonly rows: number;
+  readonly width: number;
 }
 
 /** What the feed makers must know of a graph. */
@@ -64,6 +76,8 @@ export interface BuiltGraph {
   /** float32 `[texts, dimensions]`, each row of unit length. */
   readonly outputName: string;
   readonly feedPlan: FeedPlan;
+  /** Where the graph's input `words` comes from; absent where it has no such input, and ids are those of the vocabulary. */
+  readonly words?: WordTable;
   /** Bytes that one session holds for weights, after any cast to the compute type. */
   readonly weightBytes: number;
 }

@@ -3,7 +3,7 @@ import type { GraphBuilder, Value } from './builder.ts';
 import { GraphError } from './errors.ts';
 import { ELEMENT } from './onnx.ts';
 import type { Element } from './onnx.ts';
-import type { GraphPrecision, TensorDtype, TensorEntry, TensorIndex } from './types.ts';
+import type { GraphPrecision, TensorDtype, TensorEntry, TensorIndex, WordTable } from './types.ts';
 
 const FLOAT_ELEMENTS: Partial<Readonly<Record<TensorDtype, Element>>> = {
   F64: 'float64',
@@ -25,7 +25,9 @@ export interface Weights {
    */
   tensor(name: string, shape: readonly number[], heldBytes?: number): Value;
   /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
-  stored(name: string, shape: readonly number[]): { readonly value: Value; readonly element: Element };
+  stored(name: string, shape: readonly number[]): Stored;
+  /** Where a tensor's rows lie, for those who read them themselves; nothing where they are not of the compute type. */
+  rowsOf(name: string, shape: readonly [rows: number, width: number]): WordTable | undefined;
   /** As `tensor`, or nothing when the file has none of that name. */
   optional(name: string, shape: readonly number[]): Value | undefined;
   shapeOf(name: string): readonly number[];
@@ -54,7 +56,7 @@ interface Stored {
   readonly element: Element;
 }
 
-function loadStored(source: Source, name: string, shape: readonly number[]): Stored {
+function findFloats(source: Source, name: string, shape: readonly number[]): TensorEntry & { element: Element } {
   const entry = find(source, name);
   if (entry.shape.join() !== shape.join()) {
     const message = `Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`;
@@ -62,6 +64,11 @@ function loadStored(source: Source, name: string, shape: readonly number[]): Sto
   }
   const element = FLOAT_ELEMENTS[entry.dtype];
   if (!element) throw new GraphError('CorruptWeights', `Tensor ${name} has type ${entry.dtype}, not a float type.`);
+  return { ...entry, element };
+}
+
+function loadStored(source: Source, name: string, shape: readonly number[]): Stored {
+  const { element, ...entry } = findFloats(source, name, shape);
   const data = { location: entry.file, offset: entry.byteOffset, length: entry.byteLength };
   source.files.add(entry.file);
   return { value: source.graph.initializer({ name, element, dims: entry.shape, data }), element };
@@ -92,6 +99,11 @@ function view(source: Source, prefix: string): Weights {
     stored: (name, shape) => {
       source.bytes += find(source, prefix + name).byteLength;
       return loadStored(source, prefix + name, shape);
+    },
+    rowsOf: (name, shape) => {
+      const { element, file, byteOffset } = findFloats(source, prefix + name, shape);
+      const [rows, width] = shape;
+      return element === 'float32' && source.compute === 'float32' ? { file, byteOffset, rows, width } : undefined;
     },
     optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
     shapeOf: (name) => find(source, prefix + name).shape,
