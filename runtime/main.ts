@@ -36,6 +36,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   serve: { run: runServe, failure: 'CrashLooping', threads: EARLY_THREADS },
 };
 
+const EVENTS = {
+  'worker-died': ['error', 'A compute thread died'],
+  calibrated: ['info', 'Topology measured'],
+  refitted: ['debug', 'Session of the first worker changed'],
+} as const;
+
 async function runFetch({ config, stop: signal }: Context): Promise<void> {
   const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
   const { ensureSnapshot } = await import('./model/fetch.ts');
@@ -85,11 +91,10 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         startedThreads,
         onLoading,
         onEvent: ({ kind, ...facts }) =>
-          void openLog().then((log) =>
-            kind === 'worker-died'
-              ? log.error({ event: kind, ...facts }, 'A compute thread died')
-              : log.info({ event: kind, ...facts }, 'Topology measured'),
-          ),
+          void openLog().then((log) => {
+            const [level, message] = EVENTS[kind];
+            log[level]({ event: kind, ...facts }, message);
+          }),
       }),
   );
   // A failure is told by `serve`, once it can be logged.

@@ -27,6 +27,7 @@ const kubembed = (precision: 'float32' | 'int8'): ServerKind => ({
     env: {
       NODE_ENV: 'production',
       NODE_OPTIONS: '--enable-source-maps --max-semi-space-size=2',
+      MALLOC_ARENA_MAX: '1',
       KUBEMBED_MODEL: modelId,
       KUBEMBED_STORE: store,
       KUBEMBED_HOST: '127.0.0.1',

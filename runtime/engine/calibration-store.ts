@@ -15,7 +15,7 @@ export interface CalibrationKey {
 }
 
 /** To be raised when the measurement changes. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 const isCount = (value: unknown): value is number => Number.isInteger(value) && Number(value) >= 1;
 
@@ -32,9 +32,9 @@ function fileOf(snapshotDir: string, key: CalibrationKey): string {
 export async function readCalibration(snapshotDir: string, key: CalibrationKey): Promise<Calibration | undefined> {
   try {
     const kept = JSON.parse(await readFile(fileOf(snapshotDir, key), 'utf8')) as Record<string, unknown>;
-    const { workers, wideFrom } = kept;
-    if (!isCount(workers)) return undefined;
-    return { workers, ...(isCount(wideFrom) && { wideFrom }) };
+    const { wideFrom } = kept;
+    if (wideFrom === undefined) return {};
+    return isCount(wideFrom) ? { wideFrom } : undefined;
   } catch {
     return undefined;
   }

@@ -8,19 +8,15 @@ import { readCalibration, writeCalibration } from './calibration-store.ts';
 import type { RunMessage } from './protocol.ts';
 import { tuneWhenQuiet } from './tuning.ts';
 
-/** Milliseconds of a run: by its tokens, whether wide, and how many run beside it. */
-type Times = (tokens: number, wide: boolean, runs: number) => number;
+/** Milliseconds of a run: by its tokens, and whether wide. */
+type Times = (tokens: number, wide: boolean) => number;
 
 function machine(times: Times) {
-  let running = 0;
   let asked = 0;
   const run = async ({ id, ids, wide }: RunMessage) => {
     asked++;
-    running++;
     await Promise.resolve();
-    const inferMs = times(ids.length, wide, running);
-    await Promise.resolve();
-    running--;
+    const inferMs = times(ids.length, wide);
     return { id, bytes: new Uint8Array(0), ends: new Uint32Array(0), paddedTokens: 0, serializeMs: 0, inferMs };
   };
   return { pool: { run }, asked: () => asked };
@@ -28,8 +24,6 @@ function machine(times: Times) {
 
 const options = (over: Partial<CalibrationOptions> = {}): CalibrationOptions => ({
   model: { maxTokens: 512, vocabularySize: 100 },
-  workers: 4,
-  wide: true,
   isQuiet: () => true,
   ...over,
 });
@@ -37,29 +31,20 @@ const options = (over: Partial<CalibrationOptions> = {}): CalibrationOptions => 
 const fourCores: Times = (tokens, wide) => (wide ? tokens / 4 + 1 : tokens);
 
 describe('calibrate', () => {
-  it('gives every lone text all cores and keeps all workers where both scale', async () => {
-    expect(await calibrate(machine(fourCores).pool, options())).toEqual({ workers: 4, wideFrom: 1 });
+  it('gives every lone text all cores where it scales', async () => {
+    expect(await calibrate(machine(fourCores).pool, options())).toEqual({ wideFrom: 1 });
   });
 
   it('keeps short texts narrow where handing them to all cores costs more than it saves', async () => {
     const slowToShare: Times = (tokens, wide) => (wide ? tokens / 4 + 30 : tokens);
-    expect(await calibrate(machine(slowToShare).pool, options())).toEqual({ workers: 4, wideFrom: 48 });
+    expect(await calibrate(machine(slowToShare).pool, options())).toEqual({ wideFrom: 48 });
     const never: Times = (tokens) => tokens;
-    expect(await calibrate(machine(never).pool, options())).toEqual({ workers: 4 });
-    expect(await calibrate(machine(fourCores).pool, options({ wide: false }))).toEqual({ workers: 4 });
-  });
-
-  it('keeps half of the workers where the other half only shares their cores', async () => {
-    const twoThreadsACore: Times = (tokens, wide, runs) => (wide ? 1 : tokens) * Math.max(1, runs / 2);
-    expect(await calibrate(machine(twoThreadsACore).pool, { ...options(), mayEndWorkers: true })).toEqual({
-      workers: 2,
-      wideFrom: 1,
-    });
+    expect(await calibrate(machine(never).pool, options())).toEqual({});
   });
 
   it('asks a large model few times', async () => {
     const { pool, asked } = machine((tokens, wide) => (wide ? tokens * 20 : tokens * 50));
-    expect(await calibrate(pool, options({ workers: 2 }))).toEqual({ workers: 2, wideFrom: 1 });
+    expect(await calibrate(pool, options())).toEqual({ wideFrom: 1 });
     expect(asked()).toBeLessThanOrEqual(5);
   });
 
@@ -82,12 +67,13 @@ describe('tuneWhenQuiet', () => {
     let quiet = false;
     const { pool, asked } = machine(fourCores);
     const stop = new AbortController();
-    const tuned = tuneWhenQuiet({ ...options({ isQuiet: () => quiet }), pool, pauseMs: 1, signal: stop.signal });
+    const widen = (): Promise<boolean> => Promise.resolve(true);
+    const tuned = tuneWhenQuiet({ ...options({ isQuiet: () => quiet }), pool, widen, pauseMs: 1, signal: stop.signal });
     await new Promise((resolve) => setTimeout(resolve, 10));
     expect(asked()).toBe(0);
     quiet = true;
-    expect(await tuned).toEqual({ workers: 4, wideFrom: 1 });
-    const stopped = tuneWhenQuiet({ ...options(), pool, pauseMs: 60_000, signal: stop.signal });
+    expect(await tuned).toEqual({ wideFrom: 1 });
+    const stopped = tuneWhenQuiet({ ...options(), pool, widen, pauseMs: 60_000, signal: stop.signal });
     stop.abort();
     expect(await stopped).toBeUndefined();
   });
@@ -105,10 +91,10 @@ describe('what was measured', () => {
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   it('is kept beside the model, for this model on this kind of machine alone', async () => {
-    await writeCalibration(snapshotDir(), key, { workers: 2 });
+    await writeCalibration(snapshotDir(), key, {});
     expect(await readCalibration(snapshotDir(), key)).toBeUndefined();
     await mkdir(join(folder, '.kubembed'));
-    for (const found of [{ workers: 2 }, { workers: 4, wideFrom: 48 }]) {
+    for (const found of [{}, { wideFrom: 48 }]) {
       await writeCalibration(snapshotDir(), key, found);
       expect(await readCalibration(snapshotDir(), key)).toEqual(found);
     }
@@ -119,7 +105,7 @@ describe('what was measured', () => {
 
   it('is measured again when the file is not what was written', async () => {
     const damaged = { ...key, revision: 'damaged' };
-    await writeCalibration(snapshotDir(), damaged, { workers: 0 });
+    await writeCalibration(snapshotDir(), damaged, { wideFrom: 0 });
     expect(await readCalibration(snapshotDir(), damaged)).toBeUndefined();
     await writeFile(join(folder, 'unrelated'), '{');
     expect(await readCalibration(join(folder, 'unrelated', 'x'), damaged)).toBeUndefined();

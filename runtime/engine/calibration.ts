@@ -1,29 +1,21 @@
-// Measures what topology.ts assumes: from which length a lone text gains by all cores, and whether fewer workers do as much.
+// Measures what topology.ts assumes: from which length a lone text gains by all cores.
 import { trialRun } from './capacity.ts';
 import type { TrialModel } from './capacity.ts';
 import type { Pool } from './pool.ts';
 
 export interface Calibration {
-  /** Workers that are worth their memory. */
-  readonly workers: number;
-  /** Tokens from which a text that is alone gets all cores; absent: it never gains by them. */
+  /** Tokens from which a text that is alone gains by all cores; absent: it never does. */
   readonly wideFrom?: number;
 }
 
 export interface CalibrationOptions {
   readonly model: TrialModel;
-  readonly workers: number;
-  /** Whether there is a session with all cores. */
-  readonly wide: boolean;
   /** Asked between runs: what is measured beside requests is worth nothing. */
   readonly isQuiet: () => boolean;
-  /** Whether workers that add nothing may go. */
-  readonly mayEndWorkers?: boolean;
 }
 
 /** Lengths of a query, a sentence and a paragraph. */
 const LENGTHS = [16, 48, 128];
-const WORKER_TOKENS = 48;
 /** The best of these counts: a disturbance only ever makes a run slower. */
 const ROUNDS = 5;
 /** A large model gets fewer rounds, one at least, of each comparison. */
@@ -32,11 +24,6 @@ const LONGEST_MS = 700;
 const MOST_SPREAD = 1.25;
 /** All cores for one text pay when they save at least a tenth of its time. */
 const WORTH_WIDENING = 0.9;
-/** Half of the workers are enough when they do this share of what all do, as on two threads of one core. */
-const ENOUGH = 0.97;
-/** Off: on a machine whose second core was busy for a moment it concluded that one worker is enough, and halved the throughput. */
-const MAY_END_WORKERS = false;
-
 class Disturbed extends Error {}
 
 function undisturbed(times: readonly number[]): number {
@@ -46,20 +33,20 @@ function undisturbed(times: readonly number[]): number {
   return best;
 }
 
-/** Undefined when requests or other processes came in between. Below a second for a small model, seconds for a large one. */
+/**
+ * The first worker has all cores, another one. Undefined when requests or other processes came in between. Below a second
+ * for a small model, seconds for a large one.
+ */
 export async function calibrate(
   pool: Pick<Pool, 'run'>,
-  options: CalibrationOptions,
+  { model, isQuiet }: CalibrationOptions,
 ): Promise<Calibration | undefined> {
-  const { model, workers, isQuiet, mayEndWorkers = MAY_END_WORKERS } = options;
-  const timeOf = async (tokens: number, runs: number, wide: boolean): Promise<number> => {
+  const timeOf = async (tokens: number, wide: boolean): Promise<number> => {
     if (!isQuiet()) throw new Disturbed();
     const length = Math.min(tokens, model.maxTokens);
-    const replies = await Promise.all(
-      Array.from({ length: runs }, (_, id) => pool.run(trialRun({ id, tokens: length, wide }, model.vocabularySize))),
-    );
+    const { inferMs } = await pool.run(trialRun({ id: 0, tokens: length, wide }, model.vocabularySize));
     if (!isQuiet()) throw new Disturbed();
-    return Math.max(...replies.map(({ inferMs }) => inferMs));
+    return inferMs;
   };
   /** Best times of both, taken in turns: a machine that gets slower meanwhile does so for both. */
   const compare = async (one: () => Promise<number>, other: () => Promise<number>): Promise<[number, number]> => {
@@ -74,35 +61,19 @@ export async function calibrate(
   };
 
   async function wideFrom(): Promise<number | undefined> {
-    if (!options.wide) return undefined;
     for (const tokens of LENGTHS) {
       const [narrow, wide] = await compare(
-        () => timeOf(tokens, 1, false),
-        () => timeOf(tokens, 1, true),
+        () => timeOf(tokens, false),
+        () => timeOf(tokens, true),
       );
       if (wide <= narrow * WORTH_WIDENING) return tokens === LENGTHS[0] ? 1 : tokens;
     }
     return undefined;
   }
 
-  async function enoughWorkers(): Promise<number> {
-    let enough = workers;
-    while (mayEndWorkers && enough > 1) {
-      const half = Math.ceil(enough / 2);
-      const now = enough;
-      const [few, all] = await compare(
-        () => timeOf(WORKER_TOKENS, half, false),
-        () => timeOf(WORKER_TOKENS, now, false),
-      );
-      if (half / few < (enough / all) * ENOUGH) break;
-      enough = half;
-    }
-    return enough;
-  }
-
   try {
     const from = await wideFrom();
-    return { workers: await enoughWorkers(), ...(from !== undefined && { wideFrom: from }) };
+    return from === undefined ? {} : { wideFrom: from };
   } catch (error) {
     if (error instanceof Disturbed) return undefined;
     throw error;

@@ -5,7 +5,7 @@ import type { RunMessage } from './protocol.ts';
 
 describe('createCapacityMeter', () => {
   it('is what all workers do together, and follows when the machine becomes slower', () => {
-    const meter = createCapacityMeter(() => 2);
+    const meter = createCapacityMeter(2);
     expect(meter.tokensPerSecond()).toBe(0);
     meter.ran({ tokens: 100, wide: false }, 50);
     expect(meter.tokensPerSecond()).toBeCloseTo(4000);
@@ -14,7 +14,7 @@ describe('createCapacityMeter', () => {
   });
 
   it('learns nothing from runs on all cores, nor from small ones once it knows better', () => {
-    const meter = createCapacityMeter(() => 1);
+    const meter = createCapacityMeter(1);
     meter.ran({ tokens: 200, wide: true }, 1);
     meter.ran({ tokens: 10, wide: false }, 10);
     expect(meter.tokensPerSecond()).toBeCloseTo(1000);
@@ -36,7 +36,7 @@ describe('measureCapacity', () => {
       },
       dimensions: 4,
       restarts: 0,
-      keep: () => undefined,
+      refit: () => Promise.resolve('busy' as const),
       close: () => Promise.resolve(),
     };
     return { pool, messages };
@@ -47,7 +47,7 @@ describe('measureCapacity', () => {
       [[150, 64], 2, 4000],
       [[640, 1], 1, 400],
     ] as const) {
-      const meter = createCapacityMeter(() => 2);
+      const meter = createCapacityMeter(2);
       const { pool, messages } = poolTaking(ms);
       await measureCapacity(pool, meter, { maxTokens: 512, vocabularySize: 50 });
       expect(messages).toHaveLength(rounds * 2);

@@ -15,7 +15,7 @@ const MEMORY_TOKENS = 20_000;
 /** Small runs waste a worker's time because nothing more waits: only runs of this size show what it can do. */
 const TELLING_TOKENS = 64;
 
-export function createCapacityMeter(workers: () => number): CapacityMeter {
+export function createCapacityMeter(workers: number): CapacityMeter {
   let tokens = 0;
   let ms = 0;
   return {
@@ -26,7 +26,7 @@ export function createCapacityMeter(workers: () => number): CapacityMeter {
       tokens = tokens * keep + batch.tokens;
       ms = ms * keep + durationMs;
     },
-    tokensPerSecond: () => (ms === 0 ? 0 : (workers() * tokens * 1000) / ms),
+    tokensPerSecond: () => (ms === 0 ? 0 : (workers * tokens * 1000) / ms),
   };
 }
 

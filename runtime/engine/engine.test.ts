@@ -214,6 +214,29 @@ describe('life of requests and workers', () => {
     expect(finished).toEqual(['small', 'big']);
   });
 
+  it('gives its first worker all cores while texts come one at a time, and the same vectors all along', async () => {
+    const refits: number[] = [];
+    const engine = await start({
+      calibrationPauseMs: 3_600_000,
+      onEvent: (event) => {
+        if (event.kind === 'refitted') refits.push(event.threads);
+      },
+    });
+    const text = tokens(20);
+    const [expected] = vectorsOf(await embed(shared, [text]));
+    const until = async (refitted: number[], ask: () => Promise<EmbedResult>): Promise<void> => {
+      while (refits.length < refitted.length) {
+        for (const vector of vectorsOf(await ask())) expect(distance(vector, expected!)).toBeLessThan(1e-6);
+      }
+      expect(refits).toEqual(refitted);
+    };
+    const several = async (): Promise<EmbedResult> =>
+      (await Promise.all([embed(engine, [text]), embed(engine, [text]), embed(engine, [text])]))[0];
+    await until([2], () => embed(engine, [text]));
+    await until([2, 1], several);
+    await until([2, 1, 2], () => embed(engine, [text]));
+  });
+
   it('drains: what runs is answered, what comes later is refused', async () => {
     const engine = await start();
     const running = embed(engine, bulk);

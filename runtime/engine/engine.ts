@@ -7,6 +7,7 @@ import { createCapacityMeter, measureCapacity } from './capacity.ts';
 import { createDispatcher } from './dispatch.ts';
 import { EngineError } from './errors.ts';
 import { checkTokenLists, cutTokenList, distinctInputs, estimateTokens, refuseOverlong } from './inputs.ts';
+import { createFitting } from './fitting.ts';
 import { openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
 import { layFoundation } from './startup.ts';
@@ -16,8 +17,10 @@ import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo, Engine
 
 export type EngineEvent =
   | { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number }
-  /** Workers worth their memory, and the tokens from which a lone text gains by all cores. */
-  | { readonly kind: 'calibrated'; readonly workers: number; readonly wideFrom?: number };
+  /** The tokens from which a lone text gains by all cores; absent: it never does. */
+  | { readonly kind: 'calibrated'; readonly wideFrom?: number }
+  /** The first worker got another session, for a lone text or for its share of many. */
+  | { readonly kind: 'refitted'; readonly threads: number; readonly tookMs: number };
 
 export interface EngineOptions extends ModelOptions {
   /** Tokens that may wait; default two million. */
@@ -46,7 +49,9 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
     smallRequestInputs: 8,
     bulkShare: 0.25,
-    wideFrom: base.topology.wideThreads === undefined ? undefined : (base.calibrated?.wideFrom ?? 1),
+    // Until it is measured every text is taken to gain.
+    wideFrom: base.topology.wideThreads === undefined ? undefined : (base.calibrated ?? { wideFrom: 1 }).wideFrom,
+    isWide: false,
     aloneMs: 100,
     gatherMs: 2,
     returnMs: 1.5,
@@ -79,27 +84,43 @@ function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQu
 
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   let wake = (): void => undefined;
+  let crashed: (worker: number) => void = () => undefined;
   const base = await layFoundation(options, {
     onIdle: () => wake(),
-    onCrash: (error, restartInMs) => options.onEvent?.({ kind: 'worker-died', error, restartInMs }),
+    onCrash: (error, restartInMs, worker) => {
+      crashed(worker);
+      options.onEvent?.({ kind: 'worker-died', error, restartInMs });
+    },
   });
   const { pool, tokenizer } = base;
-  const info: { -readonly [K in keyof EngineInfo]: EngineInfo[K] } = infoOf(options, base);
+  const info: EngineInfo = infoOf(options, base);
   const { maxTokens, vocabularySize } = info;
   const maxQueueTokens = options.maxQueueTokens ?? DEFAULT_QUEUE_TOKENS;
   const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
   const scheduler = schedulerFor(options, base);
-  const capacity = createCapacityMeter(() => info.workers);
+  const capacity = createCapacityMeter(info.workers);
   try {
     await measureCapacity(pool, capacity, info);
   } catch (error) {
     await pool.close();
     throw error;
   }
+  const { threadsPerWorker, wideThreads = threadsPerWorker } = base.topology;
+  const fitting = createFitting({
+    pool,
+    scheduler,
+    threads: { narrow: threadsPerWorker, wide: wideThreads },
+    now,
+    onRefit: (threads, tookMs) => options.onEvent?.({ kind: 'refitted', threads, tookMs }),
+  });
+  crashed = (worker) => {
+    if (worker === 0) fitting.reset();
+  };
   const requests = new Map<number, OpenRequest>();
   let watcher: (run: EngineRun) => void = () => undefined;
   const onBatch = (batch: Batch, durationMs: number): void => {
     capacity.ran(batch, durationMs);
+    fitting.ran(batch);
     watcher({ inputs: batch.pieces.length, tokens: batch.tokens });
   };
   const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch });
@@ -163,22 +184,18 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const tuning = new AbortController();
   async function tune(): Promise<void> {
     const { topology, calibrated, calibrationKey } = base;
-    const wide = topology.wideThreads !== undefined;
-    const isSettled = calibrated !== undefined || options.device === 'gpu' || topology.threadsPerWorker > 1;
-    if (isSettled || (topology.workers === 1 && !wide)) return;
+    if (topology.wideThreads === undefined || calibrated !== undefined) return;
     const found = await tuneWhenQuiet({
       pool,
       model: info,
-      workers: topology.workers,
-      wide,
       isQuiet: () => requests.size === 0 && !draining,
+      widen: () => fitting.become('wide'),
       pauseMs: options.calibrationPauseMs ?? CALIBRATION_PAUSE_MS,
       signal: tuning.signal,
     });
     if (found === undefined || draining) return;
-    scheduler.retune({ workers: found.workers, wideFrom: found.wideFrom });
-    pool.keep(found.workers);
-    info.workers = found.workers;
+    scheduler.retune({ wideFrom: found.wideFrom });
+    if (found.wideFrom === undefined) await fitting.become('narrow');
     options.onEvent?.({ kind: 'calibrated', ...found });
     await writeCalibration(options.files.snapshotDir, calibrationKey, found);
   }

@@ -12,6 +12,8 @@ const EXIT = 1;
 const THROW = 2;
 const FAIL = 3;
 const SLOW = 4;
+/** So many threads cannot be had. */
+const DEADLY = 98;
 
 /** Speaks the protocol of worker.ts; the first token id says what to do. */
 const SCRIPT = `
@@ -21,13 +23,19 @@ const [{ kind, setup }] = await once(parentPort, 'message');
 if (kind === 'end') process.exit();
 if (setup.threads === 99) parentPort.postMessage({ kind: 'unusable', reason: 'InsufficientMemory', message: 'no' });
 else parentPort.postMessage({ kind: 'ready', dimensions: 4 });
-parentPort.on('message', ({ run }) => {
+let { threads } = setup;
+parentPort.on('message', ({ kind, run, setup }) => {
+  if (kind === 'refit') {
+    ({ threads } = setup);
+    if (threads === ${DEADLY}) process.exit(7);
+    return parentPort.postMessage({ kind: 'refitted' });
+  }
   const [what] = run.ids;
   if (what === ${EXIT}) process.exit(7);
   if (what === ${THROW}) throw new Error('boom');
   if (what === ${FAIL}) return parentPort.postMessage({ kind: 'failed', id: run.id, message: 'bad shape' });
   if (what === ${SLOW}) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-  const reply = { id: run.id, bytes: new Uint8Array([run.wide ? 1 : 0]), ends: new Uint32Array([1]) };
+  const reply = { id: run.id, bytes: new Uint8Array([threads]), ends: new Uint32Array([1]) };
   parentPort.postMessage({ kind: 'done', reply: { ...reply, paddedTokens: 0, inferMs: 1, serializeMs: 0 } });
 });
 `;
@@ -124,15 +132,22 @@ describe('pool', () => {
     expect(pool.idle()).toBe(0);
   });
 
-  it('ends the workers it is not to keep, after what they run, and replaces none of them', async () => {
-    const { pool, crashes } = await start(3);
-    const running = [pool.run(message(SLOW)), pool.run(message(SLOW)), pool.run(message(SLOW))];
-    pool.keep(1);
-    await Promise.all(running);
+  it('refits its first worker alone, when that is idle', async () => {
+    const { pool } = await start(2);
+    const refitting = pool.refit(3);
     expect(pool.idle()).toBe(1);
-    await expect(pool.run(message(0, true))).resolves.toMatchObject({ bytes: new Uint8Array([1]) });
-    await pool.close();
-    expect([pool.restarts, crashes]).toEqual([0, []]);
+    expect(await pool.refit(3)).toBe('busy');
+    expect(await refitting).toBe('done');
+    expect(await pool.run(message(0, true))).toMatchObject({ bytes: new Uint8Array([3]) });
+    expect(await pool.run(message(0))).toMatchObject({ bytes: new Uint8Array([1]) });
+  });
+
+  it('replaces a worker that dies of it by what it was', async () => {
+    const { pool, crashes, nextIdle } = await start(1);
+    expect(await pool.refit(DEADLY)).toBe('died');
+    while (pool.idle() < 1) await nextIdle();
+    expect(crashes).toHaveLength(1);
+    expect(await pool.run(message(0, true))).toMatchObject({ bytes: new Uint8Array([1]) });
   });
 
   it('refuses to start when a worker cannot, with its reason', async () => {

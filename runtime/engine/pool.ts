@@ -2,32 +2,34 @@
 import type { Worker } from 'node:worker_threads';
 import { EngineError, EngineStartError } from './errors.ts';
 import type { EngineStartReason } from './errors.ts';
-import type { RunMessage, RunReply, SetupMessage, WorkerReply, WorkerSetup } from './protocol.ts';
+import type { RunMessage, RunReply, SetupMessage, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
 import { startThread, workerUrl } from './threads.ts';
 import type { StartedThreads } from './threads.ts';
 
 export interface PoolEvents {
   /** A worker has become free: there may be work for it. */
   readonly onIdle: () => void;
-  /** A worker died; it is replaced after `delayMs`. */
-  readonly onCrash: (error: Error, delayMs: number) => void;
+  /** A worker died, counted from 0; it is replaced after `delayMs`. */
+  readonly onCrash: (error: Error, delayMs: number, worker: number) => void;
 }
 
 export interface Pool {
   idle(): number;
-  /** Sends a batch to an idle worker; `wide` to the one that has the wide session. */
+  /** Sends a batch to an idle worker; `wide` to the first. */
   run(message: RunMessage): Promise<RunReply>;
+  /**
+   * Gives the first worker a session with so many threads instead of the one it has. One that dies of it is replaced by what
+   * it was at start.
+   */
+  refit(threads: number): Promise<'done' | 'busy' | 'died'>;
   readonly dimensions: number;
   readonly restarts: number;
-  /** Ends all workers but the first so many, each after the batch it runs. */
-  keep(workers: number): void;
   /** Ends the workers, each after the batch it runs. */
   close(): Promise<void>;
 }
 
 interface Job {
-  readonly id: number;
-  resolve(reply: RunReply): void;
+  done(reply: WorkerReply): void;
   reject(error: EngineError): void;
 }
 
@@ -41,8 +43,6 @@ interface Slot {
   timer: NodeJS.Timeout | undefined;
   /** Making its sessions or running a batch: inside of ONNX Runtime. */
   inside: boolean;
-  /** Not to be replaced. */
-  retired: boolean;
   /** Called when it comes out. */
   onOutside: (() => void) | undefined;
 }
@@ -82,23 +82,27 @@ export async function createPool(
     deaths: 0,
     timer: undefined,
     inside: false,
-    retired: false,
     onOutside: undefined,
   }));
-  const retiring: Promise<void>[] = [];
   let closing = false;
   let restarts = 0;
   let dimensions = 0;
 
   function settle(slot: Slot, reply: WorkerReply): void {
     const { job } = slot;
-    if (reply.kind !== 'done' && reply.kind !== 'failed') return;
     slot.job = undefined;
     slot.deaths = 0;
     comeOut(slot);
-    if (reply.kind === 'done') job?.resolve(reply.reply);
-    else job?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
+    if (reply.kind === 'failed')
+      job?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
+    else job?.done(reply);
     events.onIdle();
+  }
+
+  function give(slot: Slot, job: Job, request: WorkerRequest, transfer: ArrayBuffer[] = []): void {
+    slot.job = job;
+    slot.inside = true;
+    slot.worker?.postMessage(request, transfer);
   }
 
   function bury(slot: Slot, error: Error): void {
@@ -108,10 +112,10 @@ export async function createPool(
     const { job } = slot;
     slot.job = undefined;
     job?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
-    if (closing || slot.retired) return;
+    if (closing) return;
     slot.deaths++;
     const delayMs = backoffMs(slot.deaths);
-    events.onCrash(error, delayMs);
+    events.onCrash(error, delayMs, slots.indexOf(slot));
     slot.timer = setTimeout(() => {
       restarts++;
       // A failure shows as another death, which is buried in turn.
@@ -158,18 +162,10 @@ export async function createPool(
     await slot.worker?.terminate();
   }
 
-  function keep(workers: number): void {
-    for (const slot of slots.splice(workers)) {
-      slot.retired = true;
-      clearTimeout(slot.timer);
-      retiring.push(end(slot));
-    }
-  }
-
   async function close(): Promise<void> {
     closing = true;
     for (const slot of slots) clearTimeout(slot.timer);
-    await Promise.all([...slots.map(end), ...retiring]);
+    await Promise.all(slots.map(end));
   }
 
   try {
@@ -187,26 +183,36 @@ export async function createPool(
     idle: () => slots.reduce((count, slot) => count + (isIdle(slot) ? 1 : 0), 0),
     run(message) {
       return new Promise((resolve, reject) => {
-        // The wide session lives in the first worker, so others are preferred for everything else.
+        // The first worker may be wide, so others are preferred for everything else.
         const slot = message.wide ? slots[0] : slots.findLast(isIdle);
-        if (!slot?.worker || !isIdle(slot)) {
+        if (!slot || !isIdle(slot)) {
           reject(new EngineError('worker_failed', 'No worker is free.'));
           return;
         }
-        slot.job = { id: message.id, resolve, reject };
-        slot.inside = true;
+        const done = (reply: WorkerReply): void => {
+          if (reply.kind === 'done') resolve(reply.reply);
+        };
         const { ids, lengths, dimensions: asked } = message;
         const transfer = [ids.buffer, lengths.buffer, asked.buffer] as ArrayBuffer[];
-        slot.worker.postMessage({ kind: 'run', run: message }, transfer);
+        give(slot, { done, reject }, { kind: 'run', run: message }, transfer);
       });
     },
+    refit: (threads) =>
+      new Promise((resolve) => {
+        const [slot] = slots;
+        if (!slot || !isIdle(slot)) {
+          resolve('busy');
+          return;
+        }
+        const job = { done: () => resolve('done'), reject: () => resolve('died') };
+        give(slot, job, { kind: 'refit', setup: { ...slot.setup, threads } });
+      }),
     get dimensions() {
       return dimensions;
     },
     get restarts() {
       return restarts;
     },
-    keep,
     close,
   };
 }

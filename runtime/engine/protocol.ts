@@ -43,12 +43,11 @@ export interface WorkerSetup {
   readonly model: ModelSource;
   /** Folder to write the prepared model to, for this worker and the others to load. */
   readonly prepareIn?: string;
-  /** Threads of a second session for texts that are alone. */
-  readonly wideThreads?: number;
 }
 
 export interface RunMessage {
   readonly id: number;
+  /** For the first worker, which may have all cores. */
   readonly wide: boolean;
   /** Token ids of all texts, one after the other. */
   readonly ids: Int32Array;
@@ -73,6 +72,7 @@ export type WorkerReply =
   | { readonly kind: 'ready'; readonly dimensions: number }
   | { readonly kind: 'done'; readonly reply: RunReply }
   | { readonly kind: 'failed'; readonly id: number; readonly message: string }
+  | { readonly kind: 'refitted' }
   | { readonly kind: 'unusable'; readonly reason: string; readonly message: string };
 
 /** First message to a thread that was started without a setup: its setup, or that it is not needed. */
@@ -85,7 +85,6 @@ export interface EndMessage {
   readonly kind: 'end';
 }
 
-export interface WorkerRequest {
-  readonly kind: 'run';
-  readonly run: RunMessage;
-}
+/** `refit`: another session instead of the one there is. */
+export type WorkerRequest =
+  { readonly kind: 'run'; readonly run: RunMessage } | { readonly kind: 'refit'; readonly setup: WorkerSetup };

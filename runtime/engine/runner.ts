@@ -18,6 +18,8 @@ export interface Vectors {
 
 export interface Runner {
   run(texts: readonly Int32Array[]): Promise<Vectors>;
+  /** Gives its memory back. */
+  close(): Promise<void>;
 }
 
 const sessionSource = (source: GraphSource | PreparedSource): SessionSource =>
@@ -55,6 +57,10 @@ async function graphRunner(source: GraphSource | PreparedSource, settings: Sessi
     async run(texts) {
       const { data, dims } = await session.run(feeds(texts), source.outputName);
       return { data, dimensions: dims[1] ?? 0, paddedTokens: 0 };
+    },
+    async close() {
+      rows?.close();
+      await session.release();
     },
   };
 }
@@ -138,6 +144,7 @@ async function fileRunner(source: FileSource, settings: SessionSettings): Promis
         paddedTokens: texts.length * longest - tokens,
       };
     },
+    close: () => session.release(),
   };
 }
 

@@ -45,17 +45,6 @@ export interface Foundation {
   readonly calibrated: Calibration | undefined;
 }
 
-/** What was measured never gives more than the rule: memory may be scarcer this time. */
-function applied(rule: Topology, calibrated: Calibration | undefined): Topology {
-  if (calibrated === undefined || rule.threadsPerWorker > 1) return rule;
-  const { wideThreads, ...others } = rule;
-  return {
-    ...others,
-    workers: Math.min(rule.workers, calibrated.workers),
-    ...(wideThreads !== undefined && calibrated.wideFrom !== undefined && { wideThreads }),
-  };
-}
-
 async function freeScratchBytes(): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(tmpdir());
@@ -75,12 +64,7 @@ async function machineFor({ threads, memoryBytes }: ModelOptions): Promise<Machi
 }
 
 const setupsFor = (model: ModelSource, device: Device, topology: Topology): WorkerSetup[] =>
-  Array.from({ length: topology.workers }, (_, worker) => ({
-    device,
-    threads: topology.threadsPerWorker,
-    model,
-    ...(worker === 0 && topology.wideThreads !== undefined && { wideThreads: topology.wideThreads }),
-  }));
+  Array.from({ length: topology.workers }, () => ({ device, threads: topology.threadsPerWorker, model }));
 
 /** The prepared copy is deleted as soon as it is mapped: it lives as long as the sessions, and no file outlives a crash. */
 async function createSharingPool(
@@ -117,7 +101,7 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const calibrationKey = { revision: files.revision, precision: options.precision, cpus, cpuModel: cpuModel() };
   const calibrated = device === 'cpu' ? await readCalibration(files.snapshotDir, calibrationKey) : undefined;
   const needs = { device, weightBytes, maxTokens, hiddenSize };
-  const topology = applied(chooseTopology({ ...machine, scratchBytes }, needs), calibrated);
+  const topology = chooseTopology({ ...machine, scratchBytes }, needs);
   const setups = setupsFor(model, device, topology);
   const sharing = topology.shared && model.kind === 'graph';
   const creating = sharing

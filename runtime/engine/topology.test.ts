@@ -10,11 +10,11 @@ const large = { device: 'cpu', weightBytes: 1.3 * GB, maxTokens: 512, hiddenSize
 
 describe('chooseTopology', () => {
   it.each([
-    ['a narrow worker for each CPU and a wide session', { cpus: 4, memoryBytes: 8 * GB }, minilm, [4, 1, 4]],
+    ['a narrow worker for each CPU, of which the first may widen', { cpus: 4, memoryBytes: 8 * GB }, minilm, [4, 1, 4]],
     ['nothing wide on one CPU', { cpus: 1, memoryBytes: 8 * GB }, minilm, [1, 1, undefined]],
-    ['a wide session of at most eight threads', { cpus: 32, memoryBytes: 64 * GB }, minilm, [32, 1, 8]],
-    ['no wide session when memory is short', { cpus: 2, memoryBytes: 0.4 * GB }, minilm, [2, 1, undefined]],
-    ['fewer workers with more threads when it is shorter', { cpus: 4, memoryBytes: 4 * GB }, large, [2, 2, undefined]],
+    ['at most eight threads for it', { cpus: 32, memoryBytes: 64 * GB }, minilm, [32, 1, 8]],
+    ['nothing wide beside nobody', { cpus: 2, memoryBytes: 0.3 * GB }, minilm, [1, 2, undefined]],
+    ['fewer workers with more threads when memory is short', { cpus: 4, memoryBytes: 4 * GB }, large, [2, 2, 4]],
     [
       'two workers on a GPU',
       { cpus: 16, memoryBytes: 8 * GB },

@@ -21,7 +21,7 @@ export interface ModelNeeds {
 export interface Topology {
   readonly workers: number;
   readonly threadsPerWorker: number;
-  /** Threads of the session for a text that is alone; undefined when there is none. */
+  /** Threads that the first worker gets while texts come one at a time; undefined where that changes nothing. */
   readonly wideThreads?: number;
   /** Whether the sessions map one prepared copy of the weights. */
   readonly shared: boolean;
@@ -61,41 +61,37 @@ interface Estimate {
   readonly shared: boolean;
 }
 
-function estimate(needs: ModelNeeds, scratchBytes: number, workers: number, wide: boolean): Estimate {
+function estimate(needs: ModelNeeds, scratchBytes: number, workers: number): Estimate {
   const { weightBytes } = needs;
   const fixed = PROCESS_BYTES + workers * WORKER_BYTES;
   if (needs.device === 'gpu') {
     return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
   }
-  const sessions = workers + (wide ? 1 : 0);
-  const saved = (sessions - SHARED_COPIES) * weightBytes;
+  const saved = (workers - SHARED_COPIES) * weightBytes;
   const shared = saved >= WORTH_SHARING_BYTES && scratchBytes >= weightBytes * PREPARED_FILE_COPIES;
-  return { estimatedBytes: fixed + sessions * sessionBytes(needs) - (shared ? saved : 0), shared };
+  return { estimatedBytes: fixed + workers * sessionBytes(needs) - (shared ? saved : 0), shared };
 }
 
 /**
  * One thread a worker: several narrow sessions do 3–9 % more than one wide one, and keep what they do when a neighbour takes
- * a core. A wide session beside them answers a text that is alone in half the time. Too little memory costs the wide
- * session first, then workers, whose threads the remaining ones get.
+ * a core. A text that is alone takes half the time on a wide one, which the first worker has while texts come one at a
+ * time. Too little memory costs workers, whose threads the remaining ones get.
  */
 export function chooseTopology({ cpus, memoryBytes, scratchBytes }: Machine, needs: ModelNeeds): Topology {
-  const of = (workers: number, wide: boolean) => estimate(needs, scratchBytes, workers, wide);
+  const of = (workers: number) => estimate(needs, scratchBytes, workers);
   const most = needs.device === 'gpu' ? GPU_WORKERS : cpus;
-  const widest = needs.device === 'cpu' && cpus > 1;
   for (let workers = most; workers >= 1; workers--) {
     const threadsPerWorker = needs.device === 'gpu' ? 1 : Math.floor(cpus / workers);
-    const wideChoices = widest && workers === most ? [true, false] : [false];
-    for (const wide of wideChoices) {
-      const estimated = of(workers, wide);
-      if (estimated.estimatedBytes > memoryBytes) continue;
-      const wideThreads = Math.min(cpus, MOST_WIDE_THREADS);
-      return { workers, threadsPerWorker, ...estimated, ...(wide && { wideThreads }) };
-    }
+    const estimated = of(workers);
+    if (estimated.estimatedBytes > memoryBytes) continue;
+    const wideThreads = Math.min(cpus, MOST_WIDE_THREADS);
+    const mayWiden = needs.device === 'cpu' && workers > 1 && wideThreads > threadsPerWorker;
+    return { workers, threadsPerWorker, ...estimated, ...(mayWiden && { wideThreads }) };
   }
   const megabytes = (bytes: number): string => `${Math.ceil(bytes / MB)} MB`;
-  const least = megabytes(of(1, false).estimatedBytes);
+  const least = megabytes(of(1).estimatedBytes);
   throw new EngineStartError(
     'InsufficientMemory',
-    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(of(most, widest).estimatedBytes)} lets it use all ${cpus} CPUs.`,
+    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(of(most).estimatedBytes)} lets it use all ${cpus} CPUs.`,
   );
 }

@@ -12,6 +12,8 @@ export interface TuningOptions extends CalibrationOptions {
   /** Before the first attempt; twice as long before each further one, so that a machine that is never quiet is left alone. */
   readonly pauseMs: number;
   readonly signal: AbortSignal;
+  /** Gives the first worker all cores. False: not now. */
+  readonly widen: () => Promise<boolean>;
 }
 
 /** Undefined when it was stopped before there was a quiet moment, or a worker died of it. */
@@ -19,12 +21,13 @@ export async function tuneWhenQuiet({
   pool,
   pauseMs,
   signal,
+  widen,
   ...options
 }: TuningOptions): Promise<Calibration | undefined> {
   try {
     for (let pause = pauseMs; ; pause = Math.min(pause * 2, LONGEST_PAUSE_MS)) {
       await sleep(pause, undefined, { signal, ref: false });
-      const found = options.isQuiet() ? await calibrate(pool, options) : undefined;
+      const found = options.isQuiet() && (await widen()) ? await calibrate(pool, options) : undefined;
       if (found !== undefined) return found;
     }
   } catch {

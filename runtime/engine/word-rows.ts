@@ -1,5 +1,5 @@
 // Reads rows of a word table out of its weight file as runs need them: sessions that each mapped the table would each count it as theirs.
-import { openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { EngineError } from './errors.ts';
 
 /** Rows of float32, little-endian as safetensors has them. */
@@ -15,11 +15,12 @@ export interface WordRows {
   readonly width: number;
   /** `[words, width]`, valid until the next read. */
   read(words: Int32Array): Float32Array;
+  close(): void;
 }
 
 /**
  * The file is read through the page cache, which all processes of a machine share and which the kernel takes back when it must.
- * It is closed with the thread that opened it.
+ * A thread that ends closes it, too.
  */
 export function openWordRows({ path, byteOffset, rows, width }: WordRowsSource): WordRows {
   const file = openSync(path, 'r');
@@ -37,5 +38,6 @@ export function openWordRows({ path, byteOffset, rows, width }: WordRowsSource):
       }
       return held.subarray(0, words.length * width);
     },
+    close: () => closeSync(file),
   };
 }

@@ -14,20 +14,12 @@ import type {
   WorkerSetup,
 } from './protocol.ts';
 
-interface Runners {
-  readonly narrow: Runner;
-  readonly wide: Runner;
-}
-
-async function createRunners(setup: WorkerSetup): Promise<Runners> {
-  const { device, threads, wideThreads, prepareIn } = setup;
+async function openRunner({ device, threads, prepareIn, model: given }: WorkerSetup): Promise<Runner> {
   const model =
-    prepareIn !== undefined && setup.model.kind === 'graph'
-      ? await prepareModel(setup.model, { device, threads }, prepareIn)
-      : setup.model;
-  const narrow = await createRunner(model, { device, threads });
-  const wide = wideThreads === undefined ? narrow : await createRunner(model, { device, threads: wideThreads });
-  return { narrow, wide };
+    prepareIn !== undefined && given.kind === 'graph'
+      ? await prepareModel(given, { device, threads }, prepareIn)
+      : given;
+  return await createRunner(model, { device, threads });
 }
 
 function textsOf({ ids, lengths }: RunMessage): Int32Array[] {
@@ -56,9 +48,8 @@ function serialize({ encodings, dimensions }: RunMessage, vectors: Vectors): Pic
   return { bytes: scratch.slice(0, end), ends };
 }
 
-async function runBatch(runners: Runners, message: RunMessage): Promise<RunReply> {
+async function runBatch(runner: Runner, message: RunMessage): Promise<RunReply> {
   const started = performance.now();
-  const runner = message.wide ? runners.wide : runners.narrow;
   const vectors = await runner.run(textsOf(message));
   const ran = performance.now();
   const written = serialize(message, vectors);
@@ -75,24 +66,32 @@ const PROBE = Int32Array.of(0);
 
 async function serve(port: NonNullable<typeof parentPort>, setup: WorkerSetup): Promise<void> {
   const send = (reply: WorkerReply, transfer: ArrayBuffer[] = []) => port.postMessage(reply, transfer);
-  let runners: Runners;
+  let runner: Runner;
   try {
-    runners = await createRunners(setup);
-    const { dimensions } = await runners.narrow.run([PROBE]);
+    runner = await openRunner(setup);
+    const { dimensions } = await runner.run([PROBE]);
     send({ kind: 'ready', dimensions });
   } catch (error) {
     const reason = error instanceof EngineStartError ? error.reason : 'CorruptWeights';
     send({ kind: 'unusable', reason, message: error instanceof Error ? error.message : String(error) });
     return;
   }
+  const run = async (message: RunMessage): Promise<void> => {
+    try {
+      const reply = await runBatch(runner, message);
+      send({ kind: 'done', reply }, [reply.bytes.buffer, reply.ends.buffer] as ArrayBuffer[]);
+    } catch (error) {
+      send({ kind: 'failed', id: message.id, message: error instanceof Error ? error.message : String(error) });
+    }
+  };
+  // The old session goes first, so that there is never memory for two. Where the new one cannot be had, the thread ends and is replaced.
+  const refit = async (other: WorkerSetup): Promise<void> => {
+    await runner.close();
+    runner = await openRunner(other);
+    send({ kind: 'refitted' });
+  };
   port.on('message', (request: WorkerRequest) => {
-    runBatch(runners, request.run).then(
-      (reply) => send({ kind: 'done', reply }, [reply.bytes.buffer, reply.ends.buffer] as ArrayBuffer[]),
-      (error: unknown) => {
-        const message = error instanceof Error ? error.message : String(error);
-        send({ kind: 'failed', id: request.run.id, message });
-      },
-    );
+    void (request.kind === 'run' ? run(request.run) : refit(request.setup));
   });
 }
 

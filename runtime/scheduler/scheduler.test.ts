@@ -12,6 +12,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   smallRequestInputs: 8,
   bulkShare: 0.25,
   wideFrom: undefined,
+  isWide: true,
   aloneMs: 100,
   gatherMs: 2,
   returnMs: 2,
@@ -277,10 +278,20 @@ describe('scheduler', () => {
       };
       expect(alone(1, 15, 1000)).toBe(false);
       expect(alone(2, 16, 2000)).toBe(true);
-      scheduler.retune({ workers: 2, wideFrom: undefined });
+      scheduler.retune({ wideFrom: undefined });
       expect(alone(3, 200, 3000)).toBe(false);
-      scheduler.retune({ workers: 2, wideFrom: 1 });
+      scheduler.retune({ wideFrom: 1 });
       expect(alone(4, 1, 4000)).toBe(true);
+    });
+
+    it('says that a text is alone also while no worker has all cores', () => {
+      const scheduler = createScheduler(limits({ wideFrom: 16, isWide: false }));
+      offer(scheduler, { id: 1, lengths: [20] }, 1000);
+      expect(scheduler.next(2, 1000)).toMatchObject({ alone: true, wide: false });
+      scheduler.leave(1, 1001);
+      scheduler.retune({ isWide: true });
+      offer(scheduler, { id: 2, lengths: [20] }, 2000);
+      expect(scheduler.next(2, 2000)).toMatchObject({ alone: true, wide: true });
     });
 
     it('does not take a text for alone while others come and go', () => {

@@ -145,7 +145,7 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
       waitUntil = head && gatheringUntil(head.piece, nowMs);
       if (!head || waitUntil !== undefined) return undefined;
       gatheringSince = undefined;
-      const wide = isAlone(head.piece, idleWorkers, nowMs);
+      const alone = isAlone(head.piece, idleWorkers, nowMs);
       if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
       const bulkBefore = bulk.tokens;
       const budget = runBudget(limits, small.tokens + bulk.tokens, idleWorkers);
@@ -161,7 +161,7 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
         packing,
         cost,
       };
-      const batch = { ...formBatch(formation), wide };
+      const batch = { ...formBatch(formation), alone, wide: alone && limits.isWide };
       account(batch, bulkBefore);
       return batch;
     },

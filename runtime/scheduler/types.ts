@@ -14,7 +14,9 @@ export type BatchLayout = 'grouped' | 'packed';
 
 export interface Batch {
   readonly layout: BatchLayout;
-  /** To be run by the session that uses all cores, while every other worker rests. */
+  /** A text that nothing else is open beside, and long enough to gain by all cores. */
+  readonly alone: boolean;
+  /** To be run by the first worker on all cores, while every other worker rests. */
   readonly wide: boolean;
   readonly pieces: readonly Piece[];
   readonly tokens: number;
@@ -54,8 +56,10 @@ export interface SchedulerLimits {
   readonly smallRequestInputs: number;
   /** Tokens that bulk is owed for each token of small requests that went ahead of it. */
   readonly bulkShare: number;
-  /** Tokens from which a text that is alone gets the session that uses all cores; undefined: there is none. */
+  /** Tokens from which a text that is alone gains by all cores; undefined: it never does. */
   readonly wideFrom: number | undefined;
+  /** Whether the first worker has all cores now. */
+  readonly isWide: boolean;
   /** A request is alone when no other was open for this long. */
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
@@ -75,8 +79,8 @@ export interface QueueReading {
   readonly runningTokens: number;
 }
 
-/** What may turn out otherwise than assumed at start. */
-export type Tuning = Pick<SchedulerLimits, 'workers' | 'wideFrom'>;
+/** What changes while it runs. */
+export type Tuning = Partial<Pick<SchedulerLimits, 'wideFrom' | 'isWide'>>;
 
 /** Time comes in as milliseconds of any monotonic clock. */
 export interface Scheduler {
