@@ -21,6 +21,18 @@ describe('rows', () => {
     expect([...read(Int32Array.of(1))]).toEqual([20, 21]);
   });
 
+  it('may share a place among those kept', () => {
+    const width = 1 << 18;
+    const large = join(folder, 'large');
+    writeFileSync(large, new Uint8Array(Float32Array.from({ length: 6 * width }, (_, index) => index).buffer));
+    const { read } = openWordRows({ path: large, byteOffset: 0, rows: 6, width });
+    const firsts = (words: number[]) => {
+      const values = read(Int32Array.from(words));
+      return words.map((_, index) => values[index * width]! / width);
+    };
+    for (const words of [[0, 3], [3, 0, 3], [5, 2, 1, 4], [0]]) expect(firsts(words)).toEqual(words);
+  });
+
   it('outside of the table are refused, and so are those that the file has lost', () => {
     expect(() => openWordRows(table).read(Int32Array.of(3))).toThrow('no word 3 of 3');
     expect(() => openWordRows(table).read(Int32Array.of(-1))).toThrow('no word -1');
