@@ -18,7 +18,7 @@ export interface Dispatcher {
 
 export interface DispatcherParts {
   readonly scheduler: Scheduler;
-  readonly pool: Pool;
+  readonly pool: Pick<Pool, 'idle' | 'run'>;
   readonly requests: ReadonlyMap<number, OpenRequest>;
   readonly now: () => number;
   readonly onBatch: (batch: Batch, durationMs: number) => void;
@@ -80,12 +80,16 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
   async function run(batch: Batch): Promise<void> {
     const startedMs = now();
     const prepared = prepare(batchId++, batch, requests);
+    const ended = (): void => {
+      scheduler.finished(batch);
+      // To answer the clients of a run takes milliseconds, in which its worker would rest. Where little waits, what they ask next is worth waiting for.
+      if (scheduler.isDeep()) dispatch();
+    };
     try {
-      deliver(batch, prepared, startedMs, await pool.run(prepared.message));
+      deliver(batch, prepared, startedMs, await pool.run(prepared.message).finally(ended));
     } catch (error) {
       for (const target of new Set(prepared.targets)) target?.fail(error);
     } finally {
-      scheduler.finished(batch);
       dispatcher.wake();
     }
   }

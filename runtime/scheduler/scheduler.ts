@@ -179,6 +179,7 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
       // Looks at everything that waits; what was answered has nothing left there.
       if (request.waiting > 0) request.lane.drop(id);
     },
+    isDeep: () => small.tokens + bulk.tokens >= limits.minRunTokens,
     waitUntil: () => waitUntil,
     retune: (tuning: Tuning) => {
       limits = { ...limits, ...tuning };

@@ -90,6 +90,8 @@ export interface Scheduler {
   add(request: number, pieces: readonly Piece[], last: boolean): void;
   /** What an idle worker should run now; undefined when there is nothing. */
   next(idleWorkers: number, nowMs: number): Batch | undefined;
+  /** Whether a run worth its cost waits, whatever is about to come. */
+  isDeep(): boolean;
   /** When the last `next` gave nothing because small requests wait for company: when to ask again at the latest. */
   waitUntil(): number | undefined;
   /** The batch is off its worker, done or failed. */
