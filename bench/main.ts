@@ -12,6 +12,7 @@ const script = (name: string) => (args: readonly string[]) => {
 const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
   runtime: benchRuntime,
   limit: (args) => benchRuntime(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
+  gpu: script('./gpu.ts'),
   router: script('./router.ts'),
   scale: script('./scale.ts'),
   setup: setUp,

@@ -6,6 +6,7 @@ import type { Log, LogHandle } from '../common/obs/log.ts';
 import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
 import { switchLevelOnSignal } from '../common/obs/level.ts';
 import type { RuntimeConfig } from './config.ts';
+import { gpuEnvironment } from './gpu-environment.ts';
 import { startThreads } from './engine/threads.ts';
 import type { StartedThreads } from './engine/threads.ts';
 import type { ModelDescription } from './model/types.ts';
@@ -28,8 +29,15 @@ interface Command {
   readonly threads: number;
 }
 
+const CPUS = usableCpus(readCgroupLimits(readTextFile), availableParallelism());
+
 /** The first threads start while this one loads, the others while the first read the weights. */
-const EARLY_THREADS = Math.min(2, usableCpus(readCgroupLimits(readTextFile), availableParallelism()));
+const EARLY_THREADS = Math.min(2, CPUS);
+
+// What is set already is somebody's choice.
+if (process.env['KUBEMBED_DEVICE'] === 'gpu') {
+  for (const [name, value] of Object.entries(gpuEnvironment(CPUS))) process.env[name] ??= value;
+}
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   fetch: { run: runFetch, failure: 'FetchFailed', threads: 0 },

@@ -44,7 +44,7 @@ function choosePeers({ peers: asked }: Options) {
   };
 }
 
-function build(): void {
+export function build(): void {
   say('Building …');
   const compiler = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
   execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });

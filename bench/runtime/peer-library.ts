@@ -14,17 +14,33 @@ interface Answer {
   readonly latenciesMs: readonly number[];
 }
 
-export async function startLibrary(context: BenchContext, logFile: string): Promise<RunningPeer> {
+export interface LibraryChoices {
+  readonly python: string;
+  /** As PyTorch names it. */
+  readonly device: 'cpu' | 'cuda';
+  readonly precision: 'float32' | 'float16';
+  /** Texts of one forward pass; the library's own default is 32. */
+  readonly batchSize?: number;
+}
+
+const ON_CPU: LibraryChoices = { python: venvPython, device: 'cpu', precision: 'float32' };
+
+export async function startLibrary(
+  context: BenchContext,
+  logFile: string,
+  { python, device, precision, batchSize }: LibraryChoices = ON_CPU,
+): Promise<RunningPeer> {
   const { snapshotDir, corporaFile, corpora } = context;
   const env = { HF_HUB_OFFLINE: '1', TOKENIZERS_PARALLELISM: 'true' };
-  const child = startChild({ file: venvPython, args: [SCRIPT, snapshotDir, corporaFile], env }, logFile);
+  const args = [SCRIPT, snapshotDir, corporaFile, device, precision];
+  const child = startChild({ file: python, args, env }, logFile);
   await child.receive();
   const startUp = {
     readySeconds: (performance.now() - child.startedMs) / 1000,
     readyCpuSeconds: cpuSeconds(child.pid),
   };
   const run = async (order: object): Promise<readonly number[]> => {
-    child.send(order);
+    child.send({ ...order, ...(batchSize !== undefined && { batchSize }) });
     return ((await child.receive()) as Answer).latenciesMs;
   };
   return {

@@ -26,7 +26,7 @@ function setUp(lengths: readonly number[]) {
     returnMs: 0,
     longestGatherMs: 0,
     packing: true,
-    cost: costModelFor(384),
+    cost: costModelFor(384, 'cpu'),
   });
   const requests = new Map<number, OpenRequest>();
   let tokens = 0;

@@ -57,7 +57,7 @@ const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, ba
     returnMs: 1.5,
     longestGatherMs: 4,
     packing: base.packing,
-    cost: costModelFor(description.hiddenSize),
+    cost: costModelFor(description.hiddenSize, device),
   });
 
 const infoOf = ({ description, pooling, precision }: EngineOptions, { pool, topology }: Foundation) => ({

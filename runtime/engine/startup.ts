@@ -3,6 +3,7 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
+import type { LayoutName } from '../model/graph/types.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import type { Calibration } from './calibration.ts';
 import { cpuModel, readCalibration } from './calibration-store.ts';
@@ -85,12 +86,18 @@ async function createSharingPool(
   }
 }
 
+/**
+ * The two ways of attention in one graph are branches of an `If`, which ONNX Runtime puts on the CPU whatever the device: each layer
+ * would copy its queries, keys and values off the GPU and the result back.
+ */
+export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
+
 export async function layFoundation(options: ModelOptions, events: PoolEvents): Promise<Foundation> {
   const { files, description, device, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
   const loading = Promise.all([
-    loadSources({ ...options, feedWords: device === 'cpu' }),
+    loadSources({ ...options, layout: layoutFor(device), feedWords: device === 'cpu' }),
     tokenizing,
     machineFor(options),
   ]);

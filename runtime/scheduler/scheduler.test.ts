@@ -18,7 +18,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   returnMs: 2,
   longestGatherMs: 5,
   packing: true,
-  cost: costModelFor(384),
+  cost: costModelFor(384, 'cpu'),
   ...over,
 });
 
@@ -307,5 +307,15 @@ describe('scheduler', () => {
       offer(scheduler, { id: 4, lengths: [20] }, 111);
       expect(drain(scheduler, 2, 111)[0]?.wide).toBe(true);
     });
+  });
+
+  it('gives a GPU the texts of all clients in one run, whatever their lengths', () => {
+    const runsWith = (cost: SchedulerLimits['cost']): number => {
+      const scheduler = createScheduler(limits({ workers: 1, runTokens: 16_384, minRunTokens: 2048, cost }));
+      for (let id = 0; id < 8; id++) offer(scheduler, { id, lengths: [20 + 30 * id] });
+      return drain(scheduler).length;
+    };
+    expect(runsWith(costModelFor(384, 'gpu'))).toBe(1);
+    expect(runsWith(costModelFor(384, 'cpu'))).toBeGreaterThan(1);
   });
 });

@@ -39,17 +39,24 @@ export function groupedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds
   };
 }
 
-function poolingFeed(texts: readonly TokenList[], tokens: number, plan: FeedPlan): Feeds {
+function firstRowsOf(texts: readonly TokenList[]): Int32Array {
   const firstRows = new Int32Array(texts.length);
-  const weights = new Float32Array(plan.pooling === 'mean' ? texts.length * tokens : 0);
   let row = 0;
   for (const [text, { length }] of texts.entries()) {
     firstRows[text] = row;
-    if (plan.pooling === 'mean') weights.fill(1 / length, text * tokens + row, text * tokens + row + length);
     row += length;
   }
-  if (plan.pooling === 'cls') return { first_rows: int32(firstRows, [texts.length]) };
-  return { mean_weights: { type: 'float32', data: weights, dims: [texts.length, tokens] } };
+  return firstRows;
+}
+
+/** Weights per block: per run they would grow with its square, 50 MB for what a GPU takes at once. */
+function poolingFeed(texts: readonly TokenList[], longest: number, plan: FeedPlan): Feeds {
+  if (plan.pooling === 'cls') return { first_rows: int32(firstRowsOf(texts), [texts.length]) };
+  const weights = new Float32Array(texts.length * longest);
+  for (const [text, { length }] of texts.entries()) {
+    weights.fill(1 / length, text * longest, text * longest + length);
+  }
+  return { mean_weights: { type: 'float32', data: weights, dims: [texts.length, 1, longest] } };
 }
 
 /** Texts of any lengths, at least one token each. */
@@ -75,7 +82,7 @@ export function packedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds 
     block_rows: int32(blockRows, [texts.length, longest]),
     row_blocks: int32(rowBlocks, [tokens]),
     lengths: int32(lengths, [texts.length]),
-    ...poolingFeed(texts, tokens, plan),
+    ...poolingFeed(texts, longest, plan),
     ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
   };
 }

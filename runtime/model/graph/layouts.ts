@@ -90,13 +90,14 @@ function packed(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement):
     { name: 'row_blocks', element: 'int32', dims: ['tokens'] },
     { name: 'lengths', element: 'int32', dims: ['texts'] },
     pooling === 'mean'
-      ? { name: 'mean_weights', element: 'float32', dims: ['texts', 'tokens'] }
+      ? { name: 'mean_weights', element: 'float32', dims: ['texts', 1, 'longest'] }
       : { name: 'first_rows', element: 'int32', dims: ['texts'] },
   ];
   const meanWeights = (): Value =>
     compute === 'float32'
       ? 'mean_weights'
       : graph.node('Cast', ['mean_weights'], { attributes: { to: { int: ELEMENT[compute] } } });
+  const toBlocks = (rows: Value): Value => graph.node('Gather', [rows, 'block_rows']);
   return {
     inputs,
     ids: 'input_ids',
@@ -106,12 +107,14 @@ function packed(graph: GraphBuilder, pooling: Pooling, compute: ComputeElement):
       inputs.push({ name: 'position_ids', element: 'int32', dims: [1, 'tokens'] });
       return 'position_ids';
     }),
-    toBlocks: (rows) => graph.node('Gather', [rows, 'block_rows']),
+    toBlocks,
     fromBlocks: (blocks, width) => graph.node('Gather', [toRows(graph, blocks, width), 'row_blocks']),
     lengths: 'lengths',
     blockLength: once(() => dimension(graph, 'block_rows', 1)),
     pool: (rows) =>
-      pooling === 'mean' ? graph.node('MatMul', [meanWeights(), rows]) : graph.node('Gather', [rows, 'first_rows']),
+      pooling === 'mean'
+        ? graph.node('Squeeze', [graph.node('MatMul', [meanWeights(), toBlocks(rows)]), graph.int64([1])])
+        : graph.node('Gather', [rows, 'first_rows']),
   };
 }
 
