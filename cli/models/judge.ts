@@ -64,8 +64,8 @@ interface Needs {
 function needsOf(repository: Repository, description: ModelDescription, format: WeightFormat, wish: Wish): Needs {
   const { tensors } = repository;
   if (format === 'safetensors' && tensors !== undefined) {
-    const { pooling, precision } = wish;
-    return buildGraph(description, tensors, { pooling, layout: 'flexible', precision });
+    const { pooling, precision, device } = wish;
+    return buildGraph(description, tensors, { pooling, layout: 'flexible', precision, feedWords: device === 'cpu' });
   }
   const { denseLayers = [], hiddenSize } = description;
   const bytes = weightBytesOf(repository, format);
