@@ -165,6 +165,9 @@ export interface Event extends KubeObject {
   readonly message?: string;
   readonly type?: string;
   readonly count?: number;
+  readonly lastTimestamp?: string;
+  /** Of newer recorders, which leave out the other one. */
+  readonly eventTime?: string;
   readonly [field: string]: unknown;
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { manifest, pod, serving } from '../tests/helpers/builders.ts';
+import { fetching, manifest, pod, serving } from '../tests/helpers/builders.ts';
 import {
   NAMESPACE,
   countingClient,
@@ -177,6 +177,46 @@ describe('scaling', () => {
     expect(items.map(({ reason, message }) => `${reason}: ${message}`)).toContain(
       'Scaled: Scaled from 0 to 1: a request found no replica',
     );
+  });
+
+  test('a pod that does not start is explained by its events, which are read for it alone', async () => {
+    // A minute behind: what is made now has been there for long.
+    const clock = { ...systemClock, now: () => Date.now() - 60_000 };
+    const store = createStoreClient(new ApiStore({ clock, newUid: randomUUID }));
+    const asked: (string | undefined)[] = [];
+    const client: KubeClient = {
+      ...store,
+      list: async (type, options) => {
+        if (type.kind === EVENTS.kind) asked.push(options?.fieldSelector);
+        return await store.list(type, options);
+      },
+    };
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', replicas: 1 }, 'default'));
+    const waiting = { state: { waiting: { reason: 'PodInitializing' } } };
+    const status = { ...fetching(waiting), conditions: [{ type: 'PodScheduled', status: 'True' }] };
+    const made = pod('own-1');
+    const labels = { 'kubembed.dev/model': 'own' };
+    const { metadata } = await store.create(PODS, { ...made, metadata: { ...made.metadata, labels } });
+    const { namespace = '', name, uid = '' } = metadata;
+    await store.create(EVENTS, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { namespace, name: 'own-1.1' },
+      involvedObject: { kind: 'Pod', namespace, name, uid },
+      type: 'Warning',
+      reason: 'FailedMount',
+      message: 'path "/nowhere" does not exist',
+    });
+    await client.patch(PODS, { namespace, name }, { status }, { subresource: 'status' });
+    await vi.waitFor(async () => {
+      const { status: told } = (await find(client, EMBEDDING_MODELS, 'own', 'default'))!;
+      expect(findCondition(told?.conditions, 'Ready')).toMatchObject({
+        reason: 'VolumeUnavailable',
+        message: 'path "/nowhere" does not exist',
+      });
+    });
+    expect(new Set(asked)).toEqual(new Set([`involvedObject.uid=${uid},type=Warning`]));
   });
 
   test('spec.replicas wins, and a hand on the Deployment is undone', async () => {

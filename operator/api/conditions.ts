@@ -94,6 +94,8 @@ export const REASONS = {
   },
   Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
   ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
+  VolumeUnavailable: { message: 'A volume of the pod cannot be attached or mounted.', event: 'Warning' },
+  PodSetupFailed: { message: 'The node cannot set the pod up.', event: 'Warning' },
   ClaimNotFound: { message: 'The claim named in spec.cache.existingClaim does not exist.', event: 'Warning' },
   ApplyFailed: { message: 'The API server refuses an object of this model.', event: 'Warning' },
   PodsRefused: { message: 'The API server refuses the pods (quota, admission or security policy).', event: 'Warning' },

@@ -74,7 +74,7 @@ const firstFailure = (statuses: readonly ContainerStatus[] = []): Problem | unde
   return undefined;
 };
 
-function podProblem({ status }: Pod): Problem | undefined {
+export function podProblem({ status }: Pod): Problem | undefined {
   const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False' && scheduled.reason === 'Unschedulable')
     return { ...unschedulable(scheduled.message ?? 'Unschedulable'), duringFetch: false };
@@ -102,9 +102,13 @@ const isFetching = (pod: Pod): boolean =>
 const newestFirst = (a: Pod, b: Pod): number =>
   (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1;
 
+/** Those that are not on their way out, the newest first. */
+export const livePods = (pods: readonly Pod[]): readonly Pod[] =>
+  pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).toSorted(newestFirst);
+
 /** @param revision what the spec asks for; pods of an older template say nothing of it */
 export function readPods(pods: readonly Pod[], revision: string): PodFacts {
-  const live = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).toSorted(newestFirst);
+  const live = livePods(pods);
   const current = live.filter((pod) => asksFor(pod, revision));
   // The oldest answer: replicas that came later were pinned to it.
   const fetched = current.map(fetchedBy).findLast((facts) => facts !== undefined);

@@ -3,10 +3,12 @@ import { modelKey } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { ObservedChildren, ScalingTarget, Snapshot } from '../plan/snapshot.ts';
+import { unexplained } from '../plan/warnings.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { isNotFound } from '../../kube/errors.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
+import { EVENTS } from '../../kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../kube/resources.ts';
 import type { Acceptance } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
@@ -59,6 +61,23 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
     ...(target && { target }),
     now: timestamp(deps.clock.now()),
   };
+}
+
+/** Events are many and forgotten after an hour: those of what is stuck are asked for, none is watched. */
+export async function withWarnings(
+  snapshot: Snapshot,
+  { client }: Pick<ObserveDeps, 'client'>,
+  signal: AbortSignal,
+): Promise<Snapshot> {
+  const stuck = unexplained(snapshot);
+  if (stuck.length === 0) return snapshot;
+  const lists = await Promise.all(
+    stuck.map(async ({ metadata: { namespace = '', uid = '' } }) => {
+      const fieldSelector = `involvedObject.uid=${uid},type=Warning`;
+      return await client.list(EVENTS, { namespace, fieldSelector, signal });
+    }),
+  );
+  return { ...snapshot, warnings: lists.flatMap(({ items }) => items) };
 }
 
 /**

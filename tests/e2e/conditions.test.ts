@@ -7,6 +7,7 @@ import type { Event, Pod } from '../../kube/resources.ts';
 import { eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
+import { folderClaim } from '../helpers/cluster-volume.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
 
@@ -46,7 +47,8 @@ const FAILURES: readonly Failure[] = [
     spec: { cache: { claim: { size: '1Gi', storageClassName: 'none' } } },
     condition: 'Available',
     reason: 'ClaimPending',
-    tells: /PersistentVolumeClaim/,
+    // In the words of the claim's events: the scheduler only knows that it is not bound.
+    tells: /PersistentVolumeClaim em-unbound-cache is not bound: .*"none"/,
   },
   {
     name: 'noclaim',
@@ -54,6 +56,13 @@ const FAILURES: readonly Failure[] = [
     condition: 'Available',
     reason: 'ClaimNotFound',
     tells: /missing/,
+  },
+  {
+    name: 'nomount',
+    spec: { cache: { existingClaim: 'nomount' } },
+    condition: 'Available',
+    reason: 'VolumeUnavailable',
+    tells: /\/nowhere/,
   },
   {
     name: 'nosecret',
@@ -97,7 +106,18 @@ beforeAll(async () => {
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());
   const files = await tinyModel();
-  for (const name of ['gated', 'revision', 'small', 'gpu', 'unbound', 'noclaim', 'nosecret', 'good', 'rival']) {
+  for (const name of [
+    'gated',
+    'revision',
+    'small',
+    'gpu',
+    'unbound',
+    'noclaim',
+    'nomount',
+    'nosecret',
+    'good',
+    'rival',
+  ]) {
     hub.commit(`org/${name}`, files);
   }
   hub.gate('org/gated');
@@ -116,6 +136,7 @@ beforeAll(async () => {
     'runtime.cpu.resources': { requests: { cpu: '10m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
     'runtime.gpu.resources': { requests: { cpu: '10m', memory: '64Mi' } },
   });
+  await cluster.apply(...(await folderClaim(cluster, { name: 'nomount', namespace: NAMESPACE, path: '/nowhere' })));
   await cluster.apply(...FAILURES.map(({ name, spec }) => manifest(name, spec)));
 });
 

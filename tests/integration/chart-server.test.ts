@@ -61,7 +61,7 @@ const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', { resource: 'pods' }, 'get list watch'],
   ['operator', { resource: 'pods', subresource: 'exec' }, ''],
   ['operator', { resource: 'pods', subresource: 'log' }, ''],
-  ['operator', { resource: 'events' }, 'create patch'],
+  ['operator', { resource: 'events' }, 'list create patch'],
   ['operator', { resource: 'secrets' }, ''],
   ['operator', { resource: 'serviceaccounts', subresource: 'token' }, ''],
   ['operator', { resource: 'nodes' }, ''],
