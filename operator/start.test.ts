@@ -12,7 +12,7 @@ import {
 import type { Write } from '../tests/helpers/operator-fixture.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ifPresent } from '../kube/errors.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICES, SERVICE_ACCOUNTS } from '../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../kube/types.ts';
 import { createStoreClient } from '../local/store/client.ts';
@@ -40,14 +40,7 @@ const find = async <T extends KubeObject>(
   type: ResourceType<T>,
   name: string,
   namespace = NAMESPACE,
-) => {
-  try {
-    return await client.get(type, { namespace, name });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-};
+) => await ifPresent(client.get(type, { namespace, name }));
 const names = async (client: KubeClient, type: ResourceType) =>
   (await client.list(type)).items.map(({ metadata }) => metadata.name).sort();
 const readyReason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;

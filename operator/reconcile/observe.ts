@@ -6,7 +6,7 @@ import type { ObservedChildren, ScalingTarget, Snapshot } from '../plan/snapshot
 import { unexplained } from '../plan/warnings.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../kube/resources.ts';
@@ -25,7 +25,7 @@ export interface ObserveDeps {
   readonly clock: Pick<Clock, 'now'>;
 }
 
-export const childKey = ({ metadata }: EmbeddingModel, role: ChildRole): ObjectKey => ({
+const childKey = ({ metadata }: EmbeddingModel, role: ChildRole): ObjectKey => ({
   namespace: metadata.namespace ?? '',
   name: ROLES[role].nameOf(metadata.name),
 });
@@ -92,16 +92,12 @@ export async function lookBeforeMaking(
 ): Promise<Snapshot> {
   const absent = roles.filter((role) => snapshot.children[role] === undefined);
   const found = await Promise.all(
-    absent.map(async (role): Promise<[ChildRole, KubeObject] | undefined> => {
-      try {
-        return [role, await client.get(ROLES[role].type, childKey(snapshot.model, role), { signal })];
-      } catch (error) {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      }
+    absent.map(async (role): Promise<readonly [ChildRole, KubeObject | undefined]> => {
+      const get = client.get(ROLES[role].type, childKey(snapshot.model, role), { signal });
+      return [role, await ifPresent(get)];
     }),
   );
-  const there = found.filter((one) => one !== undefined);
+  const there = found.filter(([, child]) => child !== undefined);
   if (there.length === 0) return snapshot;
   return { ...snapshot, children: { ...snapshot.children, ...Object.fromEntries(there) } };
 }
