@@ -77,6 +77,9 @@ export interface Pod extends KubeObject {
   readonly spec: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    /** Of the pod as a whole, such as `Evicted`. */
+    readonly reason?: string;
+    readonly message?: string;
     readonly podIP?: string;
     readonly conditions?: readonly ObservedCondition[];
     readonly initContainerStatuses?: readonly ContainerStatus[];

@@ -92,6 +92,11 @@ export const REASONS = {
     event: 'Warning',
     lasting: true,
   },
+  StorageLimitExceeded: {
+    message: 'The pod was evicted for writing more than it may; raise spec.cache.emptyDir.sizeLimit.',
+    event: 'Warning',
+    lasting: true,
+  },
   Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
   ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
   VolumeUnavailable: { message: 'A volume of the pod cannot be attached or mounted.', event: 'Warning' },

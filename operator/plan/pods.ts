@@ -96,15 +96,31 @@ const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
   return ended?.exitCode === 0 ? parseFetched(ended.message) : undefined;
 };
 
-const isFetching = (pod: Pod): boolean =>
-  fetchStatus(pod)?.state?.terminated?.exitCode !== 0 && pod.status?.phase !== 'Failed';
+const isFetching = (pod: Pod): boolean => fetchStatus(pod)?.state?.terminated?.exitCode !== 0;
 
 const newestFirst = (a: Pod, b: Pod): number =>
   (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1;
 
-/** Those that are not on their way out, the newest first. */
+/** Given up by its node, by eviction or shutdown: it stays as a record, and its end says nothing of its successor. */
+const isOver = ({ status }: Pod): boolean => status?.phase === 'Failed';
+
+/** Those that run or will, the newest first. */
 export const livePods = (pods: readonly Pod[]): readonly Pod[] =>
-  pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).toSorted(newestFirst);
+  pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod)).toSorted(newestFirst);
+
+const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.['pod-template-hash'];
+
+/** Evicted for what it wrote itself, not for want of room on the node: a successor of the same template will be, too. */
+function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem | undefined {
+  if (newest === undefined) return undefined;
+  const messages = pods.flatMap((pod) =>
+    isOver(pod) && pod.status?.reason === 'Evicted' && templateOf(pod) === templateOf(newest)
+      ? (pod.status.message ?? [])
+      : [],
+  );
+  const message = messages.find((one) => /exceed(s|ed) .*\blimit\b/.test(one));
+  return message === undefined ? undefined : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
+}
 
 /** @param revision what the spec asks for; pods of an older template say nothing of it */
 export function readPods(pods: readonly Pod[], revision: string): PodFacts {
@@ -112,7 +128,7 @@ export function readPods(pods: readonly Pod[], revision: string): PodFacts {
   const current = live.filter((pod) => asksFor(pod, revision));
   // The oldest answer: replicas that came later were pinned to it.
   const fetched = current.map(fetchedBy).findLast((facts) => facts !== undefined);
-  const problem = live.map(podProblem).find((one) => one !== undefined);
+  const problem = live.map(podProblem).find((one) => one !== undefined) ?? limitExceeded(pods, live);
   return {
     ...(fetched && { fetched }),
     fetching: current.some(isFetching),
