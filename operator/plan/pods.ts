@@ -119,7 +119,9 @@ function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem 
       : [],
   );
   const message = messages.find((one) => /exceed(s|ed) .*\blimit\b/.test(one));
-  return message === undefined ? undefined : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
+  return message === undefined
+    ? undefined
+    : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
 }
 
 /** @param revision what the spec asks for; pods of an older template say nothing of it */
