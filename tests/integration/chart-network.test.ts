@@ -18,6 +18,8 @@ const AROUND = {
   neighbour: podIn('kubembed'),
   prometheus: podIn('monitoring'),
   dns: podIn('kube-system', { 'k8s-app': 'kube-dns' }),
+  /** NodeLocal DNSCache: on the node's network, at the address that it always has. */
+  nodeDns: { ip: '169.254.20.10' },
   api: { ip: '10.0.0.1' },
   hub: { ip: '203.0.113.7' },
 } as const satisfies Readonly<Record<string, End>>;
@@ -75,6 +77,8 @@ describe('by default', () => {
     ['router', 'api', 6443, true],
     ['operator', 'dns', 53, true],
     ['router', 'dns', 53, true],
+    ['operator', 'nodeDns', 53, true],
+    ['router', 'nodeDns', 53, true],
     ['operator', 'api', 80, false],
     ['router', 'hub', 80, false],
     ['operator', 'client', 8080, false],
@@ -83,6 +87,8 @@ describe('by default', () => {
     // Models fetch, and reach nothing of the cluster.
     ['model', 'hub', 443, true],
     ['model', 'dns', 53, true],
+    ['model', 'nodeDns', 53, true],
+    ['model', 'hub', 53, false],
     ['model', 'hub', 80, false],
     ['model', 'api', 6443, false],
     ['model', 'router', 8080, false],

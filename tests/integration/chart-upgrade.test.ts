@@ -60,7 +60,9 @@ afterAll(async () => {
 });
 
 it('upgrades the CRD under the models that exist, which outlive the release and are served by the next', async () => {
-  await helm('install', 'kubembed', older, '--create-namespace');
+  const notes = await helm('install', 'kubembed', older, '--create-namespace');
+  expect(notes).toContain('port-forward service/kubembed 8080:80');
+  expect(notes).toContain('curl http://localhost:8080/v1/embeddings');
   await plane.kubectl(['wait', '--for=condition=Established', `crd/${CRD}`, '--timeout=30s']);
   await plane.admin.create(EMBEDDING_MODELS, manifest(KEY.name, { model: MINILM }, KEY.namespace));
   const [born, narrow] = [await uid(), await columns()];
