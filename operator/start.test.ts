@@ -152,6 +152,30 @@ describe('catalog to children', () => {
   });
 });
 
+describe('a restart', () => {
+  test('that comes to know the models before the list changes nothing, though a refused one has the name', async () => {
+    const store = newStore();
+    const first = await start({ client: store, catalog: writtenCatalog('org/a').source });
+    const shared = { aliases: ['shared'] };
+    await store.create(EMBEDDING_MODELS, manifest('a-refused', { model: 'org/unlisted', ...shared }, 'default'));
+    await store.create(EMBEDDING_MODELS, manifest('b-serving', { model: 'org/a', ...shared }, 'default'));
+    await vi.waitFor(async () => {
+      const refused = await find(store, EMBEDDING_MODELS, 'a-refused', 'default');
+      const serving = await find(store, EMBEDDING_MODELS, 'b-serving', 'default');
+      expect([readyReason(refused), readyReason(serving)]).toEqual(['NotInSupportedModels', 'ScaledToZero']);
+    });
+    await first.operator.stop();
+    const { client, writes } = countingClient(store);
+    const catalog = writtenCatalog(undefined);
+    const { operator } = await start({ client, catalog: catalog.source });
+    await vi.waitFor(() => expect(operator.leading()).toBe(true));
+    await quiet(writes, 300);
+    catalog.write('org/a');
+    await quiet(writes, 300);
+    expect(writes).toEqual([]);
+  });
+});
+
 describe('scaling', () => {
   test('a held request wakes the model once, and the event says why', async () => {
     const { client, writes } = countingClient(newStore());
