@@ -1,4 +1,5 @@
 // The chart on a real API server: every object is accepted, and the rights it grants are those that are needed and no more.
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { startControlPlane } from '../helpers/control-plane.ts';
@@ -9,20 +10,45 @@ let controlPlane: ControlPlane;
 
 beforeAll(async () => {
   controlPlane = await startControlPlane();
-  await controlPlane.kubectl(['create', 'namespace', 'kubembed']);
-  await controlPlane.kubectl(['create', 'namespace', 'other']);
+  for (const name of ['kubembed', 'other', 'models']) await controlPlane.kubectl(['create', 'namespace', name]);
 });
 
 afterAll(async () => await controlPlane.stop());
 
+/** The Prometheus operator's kinds, by name alone: what is in them its own CRDs would check. */
+const MONITORING = ['PodMonitor', 'ServiceMonitor', 'PrometheusRule'].map((kind) => {
+  const [group, plural] = ['monitoring.coreos.com', `${kind.toLowerCase()}s`];
+  const openAPIV3Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      names: { kind, plural },
+      scope: 'Namespaced',
+      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema } }],
+    },
+  };
+});
+
 describe('server-side dry run', () => {
-  it.each([
-    ['with defaults', {}],
-    ['confined to one namespace', { watchNamespace: 'other', 'networkPolicy.modelNamespaces': '{default}' }],
-    ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }],
-  ])('%s', async (_what, values) => {
-    const rendered = await renderChart(values, ['--no-hooks']);
-    const answer = await controlPlane.kubectl(['apply', '--server-side', '--dry-run=server', '-f', '-'], rendered);
+  beforeAll(async () => {
+    await controlPlane.kubectl(['apply', '-f', '-'], MONITORING.map((crd) => JSON.stringify(crd)).join('\n---\n'));
+    const names = MONITORING.map(({ metadata }) => `crd/${metadata.name}`);
+    await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
+  });
+
+  const FULL = join(import.meta.dirname, 'golden', 'chart-full-values.yaml');
+  it.each<[string, Readonly<Record<string, string>>, readonly string[]]>([
+    ['with defaults', {}, []],
+    ['with everything on', {}, ['--values', FULL]],
+    ['confined to one namespace', { watchNamespace: 'other', 'networkPolicy.modelNamespaces': '{default}' }, []],
+    ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }, []],
+  ])('%s', async (_what, values, args) => {
+    const rendered = await renderChart(values, ['--no-hooks', ...args]);
+    const apply = ['apply', '--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
+    const answer = await controlPlane.kubectl(apply, rendered);
     const objects = parseAllDocuments(rendered).filter((document) => document.toJS() !== null);
     expect(answer.trim().split('\n')).toHaveLength(objects.length);
   });
