@@ -110,26 +110,59 @@ const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
 ];
 const VERBS = ['get', 'list', 'watch', 'create', 'patch', 'update', 'delete', 'deletecollection'];
 
+/** The verbs that a service account of the release has. */
+async function granted(account: string, attempt: Attempt): Promise<readonly string[]> {
+  const reviews = VERBS.map((verb) => ({
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: `system:serviceaccount:kubembed:${account}`,
+      resourceAttributes: { namespace: 'other', ...attempt, verb },
+    },
+  }));
+  const input = reviews.map((review) => JSON.stringify(review)).join('\n---\n');
+  const output = ['create', '-f', '-', '-o', 'jsonpath={.status.allowed} '];
+  const answers = (await controlPlane.kubectl(output, input)).trim().split(/\s+/);
+  expect(answers).toHaveLength(VERBS.length);
+  return VERBS.filter((_verb, index) => answers[index] === 'true').toSorted();
+}
+
+const verbsIn = (text: string): readonly string[] => text.split(' ').filter(Boolean).toSorted();
+
+async function grant(values: Readonly<Record<string, string>>): Promise<void> {
+  const rendered = await renderChart(values, ['--no-hooks', '--show-only', 'templates/rbac.yaml']);
+  await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], rendered);
+}
+
 describe('rights', () => {
-  beforeAll(async () => {
-    const rendered = await renderChart({}, ['--no-hooks', '--show-only', 'templates/rbac.yaml']);
-    await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], rendered);
-  });
+  beforeAll(async () => await grant({}));
 
   it.each(MATRIX)('%s on %o: %s', async (component, attempt, allowed) => {
-    const reviews = VERBS.map((verb) => ({
-      apiVersion: 'authorization.k8s.io/v1',
-      kind: 'SubjectAccessReview',
-      spec: {
-        user: `system:serviceaccount:kubembed:kubembed-${component}`,
-        resourceAttributes: { namespace: 'other', ...attempt, verb },
-      },
-    }));
-    const input = reviews.map((review) => JSON.stringify(review)).join('\n---\n');
-    const output = ['create', '-f', '-', '-o', 'jsonpath={.status.allowed} '];
-    const answers = (await controlPlane.kubectl(output, input)).trim().split(/\s+/);
-    expect(answers).toHaveLength(VERBS.length);
-    const granted = VERBS.filter((_verb, index) => answers[index] === 'true');
-    expect(granted.toSorted()).toEqual(allowed.split(' ').filter(Boolean).toSorted());
+    expect(await granted(`kubembed-${component}`, attempt)).toEqual(verbsIn(allowed));
+  });
+});
+
+/** With `watchNamespace: other`. */
+const CONFINED: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
+  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', { ...MODELS, namespace: 'models' }, ''],
+  ['operator', { ...MODELS, namespace: 'kubembed' }, ''],
+  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
+  ['operator', { ...DEPLOYMENTS, namespace: 'kubembed' }, ''],
+  ['operator', { resource: 'configmaps', namespace: 'kubembed' }, ''],
+  ['operator', { resource: 'configmaps', namespace: 'kubembed', name: 'confined-catalog' }, 'get list watch'],
+  ['operator', { ...LEASE, name: 'confined-operator' }, 'get update patch create'],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
+  ['router', MODELS, 'get list watch'],
+  ['router', { ...MODELS, namespace: 'models' }, ''],
+  ['router', SLICES, 'get list watch'],
+  ['router', { ...SLICES, namespace: 'kubembed' }, ''],
+];
+
+describe('rights in one namespace', () => {
+  beforeAll(async () => await grant({ fullnameOverride: 'confined', watchNamespace: 'other' }));
+
+  it.each(CONFINED)('%s on %o: %s', async (component, attempt, allowed) => {
+    expect(await granted(`confined-${component}`, attempt)).toEqual(verbsIn(allowed));
   });
 });
