@@ -91,12 +91,12 @@ const get = async (name: string): Promise<EmbeddingModel> =>
 const podsOf = async (name: string): Promise<readonly Pod[]> =>
   (await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', `kubembed.dev/model=${name}`)).items;
 
-/** Waits until the condition carries the reason; all conditions are told when it never does. */
-const reasonOf = async (name: string, type: ConditionType, reason: string): Promise<Condition> =>
+/** Waits until the condition carries the reason and tells what it should; all conditions are told when it never does. */
+const reasonOf = async (name: string, type: ConditionType, reason: string, tells: RegExp): Promise<Condition> =>
   await eventually(`${type} with reason ${reason}`, async () => {
     const { status } = await get(name);
     const current = findCondition(status?.conditions, type);
-    if (current?.reason === reason) return current;
+    if (current?.reason === reason && tells.test(current.message)) return current;
     throw new Error(JSON.stringify(status?.conditions?.map((c) => [c.type, c.status, c.reason, c.message])));
   });
 
@@ -146,9 +146,8 @@ afterAll(async () => {
 
 describe('reasons', () => {
   it.each(FAILURES)('$name: $condition is not True for $reason', async ({ name, condition, reason, tells }) => {
-    const found = await reasonOf(name, condition, reason);
+    const found = await reasonOf(name, condition, reason, tells);
     expect(found.status).not.toBe('True');
-    expect(found.message).toMatch(tells);
     expect(findCondition((await get(name)).status?.conditions, 'Ready')?.status).not.toBe('True');
   });
 
@@ -188,8 +187,7 @@ describe('a GPU', () => {
   });
 
   it('image that cannot be pulled is named', async () => {
-    const found = await reasonOf('gpu', 'Available', 'ImagePullBackOff');
-    expect(found.message).toContain('kubembed/not-there:v0');
+    await reasonOf('gpu', 'Available', 'ImagePullBackOff', /kubembed\/not-there:v0/);
   });
 });
 
