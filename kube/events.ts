@@ -1,6 +1,6 @@
 // EventRecorder: tells people about an object through Events, without ever delaying or failing the caller.
 import type { KubeClient } from './client.ts';
-import { isNotFound } from './errors.ts';
+import { ifPresent } from './errors.ts';
 import { createCorrelator, remember } from './event-correlator.ts';
 import { DEFAULT_NAMESPACE } from './key.ts';
 import type { Environment } from './reflector.ts';
@@ -54,13 +54,11 @@ export function createEventRecorder(options: RecorderOptions, { clock, log }: En
     if (before) {
       const count = before.count + 1;
       const patch = { count, lastTimestamp: now, message: content.message };
-      try {
-        await client.patch(EVENTS, { namespace, name: before.name }, patch);
+      // The server forgets events after an hour.
+      const counted = await ifPresent(client.patch(EVENTS, { namespace, name: before.name }, patch));
+      if (counted) {
         remember(written, identity, { name: before.name, count });
         return;
-      } catch (error) {
-        // The server forgets events after an hour.
-        if (!isNotFound(error)) throw error;
       }
     }
     names += 1;

@@ -1,7 +1,7 @@
 // Leader election over a Lease: one holder at a time, judged by what this process saw and when it saw it.
 import type { KubeClient } from './client.ts';
 import { sleep } from './clock.ts';
-import { isConflict, isNotFound } from './errors.ts';
+import { ifPresent, isConflict, isNotFound } from './errors.ts';
 import type { Environment } from './reflector.ts';
 import { LEASES } from './resources.ts';
 import type { Lease } from './resources.ts';
@@ -109,12 +109,8 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
   }
 
   async function look(timeoutMs: number): Promise<Observation | undefined> {
-    try {
-      seen = observe(seen, await client.get(LEASES, { namespace, name }, { timeoutMs }), clock.now());
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-      seen = undefined;
-    }
+    const lease = await ifPresent(client.get(LEASES, { namespace, name }, { timeoutMs }));
+    seen = lease && observe(seen, lease, clock.now());
     return seen;
   }
 

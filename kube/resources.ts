@@ -77,6 +77,9 @@ export interface Pod extends KubeObject {
   readonly spec: PodSpec;
   readonly status?: {
     readonly phase?: string;
+    /** Of the pod as a whole, such as `Evicted`. */
+    readonly reason?: string;
+    readonly message?: string;
     readonly podIP?: string;
     readonly conditions?: readonly ObservedCondition[];
     readonly initContainerStatuses?: readonly ContainerStatus[];
@@ -165,6 +168,9 @@ export interface Event extends KubeObject {
   readonly message?: string;
   readonly type?: string;
   readonly count?: number;
+  readonly lastTimestamp?: string;
+  /** Of newer recorders, which leave out the other one. */
+  readonly eventTime?: string;
   readonly [field: string]: unknown;
 }
 

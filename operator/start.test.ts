@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { manifest, pod, serving } from '../tests/helpers/builders.ts';
+import { fetching, manifest, pod, serving } from '../tests/helpers/builders.ts';
 import {
   NAMESPACE,
   countingClient,
@@ -12,7 +12,7 @@ import {
 import type { Write } from '../tests/helpers/operator-fixture.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { ifPresent } from '../kube/errors.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICES, SERVICE_ACCOUNTS } from '../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../kube/types.ts';
 import { createStoreClient } from '../local/store/client.ts';
@@ -40,14 +40,7 @@ const find = async <T extends KubeObject>(
   type: ResourceType<T>,
   name: string,
   namespace = NAMESPACE,
-) => {
-  try {
-    return await client.get(type, { namespace, name });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-};
+) => await ifPresent(client.get(type, { namespace, name }));
 const names = async (client: KubeClient, type: ResourceType) =>
   (await client.list(type)).items.map(({ metadata }) => metadata.name).sort();
 const readyReason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;
@@ -159,6 +152,30 @@ describe('catalog to children', () => {
   });
 });
 
+describe('a restart', () => {
+  test('that comes to know the models before the list changes nothing, though a refused one has the name', async () => {
+    const store = newStore();
+    const first = await start({ client: store, catalog: writtenCatalog('org/a').source });
+    const shared = { aliases: ['shared'] };
+    await store.create(EMBEDDING_MODELS, manifest('a-refused', { model: 'org/unlisted', ...shared }, 'default'));
+    await store.create(EMBEDDING_MODELS, manifest('b-serving', { model: 'org/a', ...shared }, 'default'));
+    await vi.waitFor(async () => {
+      const refused = await find(store, EMBEDDING_MODELS, 'a-refused', 'default');
+      const serving = await find(store, EMBEDDING_MODELS, 'b-serving', 'default');
+      expect([readyReason(refused), readyReason(serving)]).toEqual(['NotInSupportedModels', 'ScaledToZero']);
+    });
+    await first.operator.stop();
+    const { client, writes } = countingClient(store);
+    const catalog = writtenCatalog(undefined);
+    const { operator } = await start({ client, catalog: catalog.source });
+    await vi.waitFor(() => expect(operator.leading()).toBe(true));
+    await quiet(writes, 300);
+    catalog.write('org/a');
+    await quiet(writes, 300);
+    expect(writes).toEqual([]);
+  });
+});
+
 describe('scaling', () => {
   test('a held request wakes the model once, and the event says why', async () => {
     const { client, writes } = countingClient(newStore());
@@ -177,6 +194,46 @@ describe('scaling', () => {
     expect(items.map(({ reason, message }) => `${reason}: ${message}`)).toContain(
       'Scaled: Scaled from 0 to 1: a request found no replica',
     );
+  });
+
+  test('a pod that does not start is explained by its events, which are read for it alone', async () => {
+    // A minute behind: what is made now has been there for long.
+    const clock = { ...systemClock, now: () => Date.now() - 60_000 };
+    const store = createStoreClient(new ApiStore({ clock, newUid: randomUUID }));
+    const asked: (string | undefined)[] = [];
+    const client: KubeClient = {
+      ...store,
+      list: async (type, options) => {
+        if (type.kind === EVENTS.kind) asked.push(options?.fieldSelector);
+        return await store.list(type, options);
+      },
+    };
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', replicas: 1 }, 'default'));
+    const waiting = { state: { waiting: { reason: 'PodInitializing' } } };
+    const status = { ...fetching(waiting), conditions: [{ type: 'PodScheduled', status: 'True' }] };
+    const made = pod('own-1');
+    const labels = { 'kubembed.dev/model': 'own' };
+    const { metadata } = await store.create(PODS, { ...made, metadata: { ...made.metadata, labels } });
+    const { namespace = '', name, uid = '' } = metadata;
+    await store.create(EVENTS, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { namespace, name: 'own-1.1' },
+      involvedObject: { kind: 'Pod', namespace, name, uid },
+      type: 'Warning',
+      reason: 'FailedMount',
+      message: 'path "/nowhere" does not exist',
+    });
+    await client.patch(PODS, { namespace, name }, { status }, { subresource: 'status' });
+    await vi.waitFor(async () => {
+      const { status: told } = (await find(client, EMBEDDING_MODELS, 'own', 'default'))!;
+      expect(findCondition(told?.conditions, 'Ready')).toMatchObject({
+        reason: 'VolumeUnavailable',
+        message: 'path "/nowhere" does not exist',
+      });
+    });
+    expect(new Set(asked)).toEqual(new Set([`involvedObject.uid=${uid},type=Warning`]));
   });
 
   test('spec.replicas wins, and a hand on the Deployment is undone', async () => {

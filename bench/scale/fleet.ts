@@ -2,7 +2,7 @@
 import { systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createController } from '../../kube/controller.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import { createInformer } from '../../kube/informer.ts';
 import { keyOf } from '../../kube/key.ts';
 import { silentLog } from '../../kube/log.ts';
@@ -80,14 +80,6 @@ const sliceOf = ({ metadata }: Deployment, addresses: readonly string[], port: n
   })),
 });
 
-async function unlessGone(call: Promise<unknown>): Promise<void> {
-  try {
-    await call;
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-}
-
 /** @param port where all endpoints are said to listen */
 export async function startFleet(client: KubeClient, port: number): Promise<Fleet> {
   const stopping = new AbortController();
@@ -147,7 +139,7 @@ export async function startFleet(client: KubeClient, port: number): Promise<Flee
       [SERVICE_ACCOUNTS, key.name],
       [DEPLOYMENTS, key.name],
     ];
-    for (const [type, name] of doomed) await unlessGone(client.delete(type, { namespace: key.namespace, name }));
+    for (const [type, name] of doomed) await ifPresent(client.delete(type, { namespace: key.namespace, name }));
   }
 
   const isOrphan = ({ metadata }: KubeObject): boolean => {

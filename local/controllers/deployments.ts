@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeClient } from '../../kube/client.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import { DEPLOYMENTS, PODS } from '../../kube/resources.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import { POD_FINALIZER, TEMPLATE_HASH_LABEL } from '../names.ts';
@@ -57,8 +57,5 @@ export async function reconcileDeployments(
   pods: readonly Pod[],
   deps: DeploymentsDeps,
 ): Promise<void> {
-  for (const deployment of deployments)
-    await reconcileDeployment(deployment, pods, deps).catch((error: unknown) => {
-      if (!isNotFound(error)) throw error;
-    });
+  for (const deployment of deployments) await ifPresent(reconcileDeployment(deployment, pods, deps));
 }

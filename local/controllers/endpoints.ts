@@ -1,7 +1,8 @@
 // The EndpointSlice controller of local mode: applies the slices that should exist and deletes its others.
 import { isDeepStrictEqual } from 'node:util';
 import type { KubeClient } from '../../kube/client.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
+import { formatKey, keyOf } from '../../kube/key.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice, Pod, Service } from '../../kube/resources.ts';
 import { SLICE_MANAGER, SLICE_MANAGER_LABEL } from '../names.ts';
@@ -21,19 +22,14 @@ export async function reconcileEndpoints(
   const found = new Map(
     existing
       .filter(({ metadata }) => metadata.labels?.[SLICE_MANAGER_LABEL] === SLICE_MANAGER)
-      .map((slice) => [`${slice.metadata.namespace ?? ''}/${slice.metadata.name}`, slice]),
+      .map((slice) => [formatKey(keyOf(slice)), slice]),
   );
   for (const slice of desired) {
-    const key = `${slice.metadata.namespace ?? ''}/${slice.metadata.name}`;
+    const key = formatKey(keyOf(slice));
     const current = found.get(key);
     found.delete(key);
     if (current === undefined || !same(current, slice))
       await client.apply(ENDPOINT_SLICES, slice, { fieldManager: SLICE_MANAGER, force: true });
   }
-  for (const { metadata } of found.values())
-    await client
-      .delete(ENDPOINT_SLICES, { namespace: metadata.namespace ?? '', name: metadata.name })
-      .catch((error: unknown) => {
-        if (!isNotFound(error)) throw error;
-      });
+  for (const slice of found.values()) await ifPresent(client.delete(ENDPOINT_SLICES, keyOf(slice)));
 }

@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { KubeClient } from '../../kube/client.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
+import { keyOf } from '../../kube/key.ts';
 import { PODS } from '../../kube/resources.ts';
 import type { Container, Pod } from '../../kube/resources.ts';
 import { POD_FINALIZER, PORT_ANNOTATION } from '../names.ts';
@@ -40,10 +41,6 @@ export interface Kubelet {
 const ENDPOINT_PROPAGATION_MS = 200;
 const DEFAULT_GRACE_SECONDS = 30;
 
-const ignoreMissing = (error: unknown): void => {
-  if (!isNotFound(error)) throw error;
-};
-
 async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -59,7 +56,6 @@ export function createKubelet(deps: KubeletDeps): Kubelet {
   const starting = new Map<string, Promise<void>>();
   const stopping = new Map<string, Promise<void>>();
 
-  const keyOf = ({ metadata }: Pod) => ({ namespace: metadata.namespace ?? '', name: metadata.name });
   const graceMs = ({ spec }: Pod): number => (spec.terminationGracePeriodSeconds ?? DEFAULT_GRACE_SECONDS) * 1000;
 
   function commandFor(pod: Pod, port: number) {
@@ -88,11 +84,9 @@ export function createKubelet(deps: KubeletDeps): Kubelet {
       report: (status) => {
         writes = writes
           .then(async () => {
-            await client.patch(PODS, keyOf(pod), { status }, { subresource: 'status' });
+            await ifPresent(client.patch(PODS, keyOf(pod), { status }, { subresource: 'status' }));
           })
-          .catch((error: unknown) => {
-            if (!isNotFound(error)) deps.warn(`status of pod ${pod.metadata.name}: ${String(error)}`);
-          });
+          .catch((error: unknown) => deps.warn(`status of pod ${pod.metadata.name}: ${String(error)}`));
       },
     });
     runners.set(pod.metadata.uid ?? '', runner);
@@ -108,17 +102,15 @@ export function createKubelet(deps: KubeletDeps): Kubelet {
       runners.delete(uid);
     }
     const finalizers = (pod.metadata.finalizers ?? []).filter((name) => name !== POD_FINALIZER);
-    await client.patch(PODS, keyOf(pod), { metadata: { finalizers } }).catch(ignoreMissing);
+    await ifPresent(client.patch(PODS, keyOf(pod), { metadata: { finalizers } }));
   }
 
   /** Runs `work` for this pod once, however often it is asked for. */
   function once(inFlight: Map<string, Promise<void>>, pod: Pod, work: (pod: Pod) => Promise<void>): void {
     const uid = pod.metadata.uid ?? '';
     if (inFlight.has(uid)) return;
-    const done = work(pod)
-      .catch((error: unknown) => {
-        if (!isNotFound(error)) deps.warn(`pod ${pod.metadata.name}: ${String(error)}`);
-      })
+    const done = ifPresent(work(pod))
+      .catch((error: unknown) => deps.warn(`pod ${pod.metadata.name}: ${String(error)}`))
       .finally(() => inFlight.delete(uid));
     inFlight.set(uid, done);
   }

@@ -14,22 +14,14 @@ export interface ContainerRecord {
   readonly last?: ContainerTermination;
 }
 
-const STATE = {
-  waiting: (state: Extract<ContainerState, { kind: 'waiting' }>) => ({
-    waiting: { reason: state.reason, ...(state.message === undefined ? {} : { message: state.message }) },
-  }),
-  running: (state: Extract<ContainerState, { kind: 'running' }>) => ({ running: { startedAt: state.startedAt } }),
-  terminated: (state: Extract<ContainerState, { kind: 'terminated' }>) => ({ terminated: state.termination }),
-};
-
 function stateOf(state: ContainerState): NonNullable<ContainerStatus['state']> {
   switch (state.kind) {
     case 'waiting':
-      return STATE.waiting(state);
+      return { waiting: { reason: state.reason, ...(state.message === undefined ? {} : { message: state.message }) } };
     case 'running':
-      return STATE.running(state);
+      return { running: { startedAt: state.startedAt } };
     case 'terminated':
-      return STATE.terminated(state);
+      return { terminated: state.termination };
   }
 }
 

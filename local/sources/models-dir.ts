@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { KubeClient } from '../../kube/client.ts';
-import { ApiError, isNotFound } from '../../kube/errors.ts';
+import { ApiError, ifPresent } from '../../kube/errors.ts';
 import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModel } from '../../operator/api/types.ts';
 import { parseManifests } from './manifests.ts';
@@ -83,9 +83,7 @@ export function followModelsDir(dir: string, deps: ModelsDirDeps, signal: AbortS
       for (const [path, models] of known) for (const model of models) await applyModel(model, path, deps);
       const after = new Set([...known.values()].flat().map(({ metadata }) => metadata.name));
       for (const name of before.difference(after)) {
-        await client.delete(EMBEDDING_MODELS, { namespace, name }).catch((error: unknown) => {
-          if (!isNotFound(error)) throw error;
-        });
+        await ifPresent(client.delete(EMBEDDING_MODELS, { namespace, name }));
       }
       resolve(undefined);
     },

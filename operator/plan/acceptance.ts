@@ -24,13 +24,20 @@ const ACCEPTED: Verdict = {
   reason: 'Accepted',
   message: 'The model is listed and its names are free.',
 };
+const UNDECIDED: Verdict = {
+  status: 'Unknown',
+  reason: 'CatalogMissing',
+  message: 'The list of supported models has not been read yet',
+};
 
 /**
  * A name claimed twice belongs to the older model. What is refused, or on its way out, claims nothing.
  *
- * @param listed undefined while the list cannot be read: what was decided before then stands (`CatalogMissing`)
+ * @param listed undefined while the list cannot be read: what was decided before then stands. Not even names are judged: the
+ *   older one that holds a name may be refused by the list, and the younger one would lose what serves it.
  */
 export function judge(models: readonly EmbeddingModel[], listed: Listed | undefined): ReadonlyMap<string, Verdict> {
+  if (listed === undefined) return new Map(models.map((model) => [modelKey(model), UNDECIDED]));
   const holders = new Map<string, string>();
   const verdicts = new Map<string, Verdict>();
   for (const model of bySeniority(models)) {
@@ -43,8 +50,8 @@ export function judge(models: readonly EmbeddingModel[], listed: Listed | undefi
   return verdicts;
 }
 
-function judgeOne(model: EmbeddingModel, listed: Listed | undefined, holders: ReadonlyMap<string, string>): Verdict {
-  if (listed?.models.has(model.spec.model) === false)
+function judgeOne(model: EmbeddingModel, listed: Listed, holders: ReadonlyMap<string, string>): Verdict {
+  if (!listed.models.has(model.spec.model))
     return {
       status: 'False',
       reason: 'NotInSupportedModels',
@@ -56,12 +63,6 @@ function judgeOne(model: EmbeddingModel, listed: Listed | undefined, holders: Re
       status: 'False',
       reason: 'AliasConflict',
       message: `${taken} is served by the older EmbeddingModel ${holders.get(taken) ?? ''}`,
-    };
-  if (listed === undefined)
-    return {
-      status: 'Unknown',
-      reason: 'CatalogMissing',
-      message: 'The list of supported models has not been read yet',
     };
   return ACCEPTED;
 }

@@ -7,7 +7,7 @@ import type { Facts } from './facts.ts';
 
 export interface ConditionFacts extends Facts {
   readonly model: EmbeddingModel;
-  /** Those that are not on their way out. */
+  /** Those that run or will. */
   readonly livePods: number;
   readonly deployment: Deployment | undefined;
   readonly now: string;

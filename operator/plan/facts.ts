@@ -2,15 +2,16 @@
 import { isCommitSha, withDefaults } from '../api/defaults.ts';
 import type { ResolvedSpec } from '../api/defaults.ts';
 import { findCondition, isReason } from '../api/conditions.ts';
+import type { Reason } from '../api/conditions.ts';
 import { factsKey } from '../desired/children.ts';
 import type { FetchedFacts } from '../desired/children.ts';
-import type { PersistentVolumeClaim } from '../../kube/resources.ts';
 import { parseFetched } from './last-words.ts';
 import { ownershipOf } from './ownership.ts';
 import { readPods } from './pods.ts';
 import type { PodFacts, Problem } from './pods.ts';
 import { desiredReplicas } from './replicas.ts';
 import type { Snapshot, Verdict } from './snapshot.ts';
+import { claimOf, claimWarning, podWarning } from './warnings.ts';
 
 export interface Facts {
   readonly spec: ResolvedSpec;
@@ -52,13 +53,32 @@ function judged(snapshot: Snapshot): Verdict {
   };
 }
 
-/** The scheduler may have looked before it saw the claim, and looks again only when something changes. */
-const withClaim = (problem: Problem | undefined, claim: PersistentVolumeClaim | undefined): Problem | undefined =>
-  problem?.reason === 'ClaimNotFound' && claim !== undefined
-    ? { ...problem, reason: 'ClaimPending', message: `PersistentVolumeClaim ${claim.metadata.name} is not bound` }
-    : problem;
+const CLAIM_REASONS: ReadonlySet<Reason | undefined> = new Set(['ClaimNotFound', 'ClaimPending', undefined]);
 
-function problemOf({ model, children, existingClaim, pods, refusal }: Snapshot, facts: PodFacts): Problem | undefined {
+/**
+ * The scheduler may have looked before it saw the claim, and looks again only when something changes; it never knows
+ * why a claim is not bound.
+ */
+function claimProblem(snapshot: Snapshot, { problem }: PodFacts): Problem | undefined {
+  const claim = claimOf(snapshot);
+  const warning = claimWarning(snapshot);
+  if (claim === undefined || !CLAIM_REASONS.has(problem?.reason)) return undefined;
+  if (warning === undefined && problem?.reason !== 'ClaimNotFound') return undefined;
+  const words = [
+    `PersistentVolumeClaim ${claim.metadata.name} is not bound`,
+    ...(warning === undefined ? [] : [warning]),
+  ];
+  return { reason: 'ClaimPending', message: words.join(': '), duringFetch: false };
+}
+
+/** The pods' own words, and what claims and events add to them. */
+function podsProblem(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
+  const warning = podWarning(snapshot);
+  return claimProblem(snapshot, facts) ?? facts.problem ?? (warning && { ...warning, duringFetch: false });
+}
+
+function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
+  const { model, children, existingClaim, pods, refusal } = snapshot;
   if (refusal !== undefined)
     return {
       reason: 'ApplyFailed',
@@ -71,7 +91,7 @@ function problemOf({ model, children, existingClaim, pods, refusal }: Snapshot, 
   const refused = children.deployment?.status?.conditions?.find(
     ({ type, status }) => type === 'ReplicaFailure' && status === 'True',
   );
-  if (refused === undefined || pods.length > 0) return withClaim(facts.problem, existingClaim ?? children.claim);
+  if (refused === undefined || pods.length > 0) return podsProblem(snapshot, facts);
   return { reason: 'PodsRefused', message: refused.message ?? 'Pods are refused', duringFetch: false };
 }
 

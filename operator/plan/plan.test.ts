@@ -183,6 +183,36 @@ describe('reasons', () => {
     expect(result.events).toContainEqual(expect.objectContaining({ type: 'Warning', reason }));
   });
 
+  const evicted = (message: string): Pod => {
+    const { metadata, ...rest } = pod('old', {
+      created: '2025-12-31T00:00:00Z',
+      status: { ...serving(last('', 137)), phase: 'Failed', reason: 'Evicted', message },
+    });
+    return { ...rest, metadata: { ...metadata, labels: { ...metadata.labels, 'pod-template-hash': 'a' } } };
+  };
+  const successor = (hash: string): Pod => {
+    const { metadata, ...rest } = pod('next', { status: fetching({ state: { running: {} } }) });
+    return { ...rest, metadata: { ...metadata, labels: { ...metadata.labels, 'pod-template-hash': hash } } };
+  };
+  const withPods = (...pods: readonly Pod[]) => {
+    const model = embeddingModel();
+    return plan(snapshot({ model, children: { deployment: deploymentOf(model, 1, { replicas: 1 }) }, pods }), CONFIG);
+  };
+
+  test('what ended a pod that its node gave up says nothing of its successor', () => {
+    const pressed = evicted('The node was low on resource: memory. Threshold quantity: 100Mi.');
+    expect(reasonOf(withPods(pressed, successor('a')), 'Ready')).toBe('False/Fetching');
+    expect(reasonOf(withPods(pressed), 'Available')).toBe('False/Starting');
+  });
+
+  test('a pod that was evicted for what it wrote is told, until the template is another', () => {
+    const full = evicted('Usage of EmptyDir volume "store" exceeds the limit "1Gi". ');
+    const result = withPods(full, successor('a'));
+    expect(reasonOf(result, 'Ready')).toBe('False/StorageLimitExceeded');
+    expect(findCondition(conditions(result), 'Ready')?.message).toContain('"store" exceeds the limit "1Gi"');
+    expect(reasonOf(withPods(full, successor('b')), 'Ready')).toBe('False/Fetching');
+  });
+
   test('a model that is not accepted has no children, and its conditions say why', () => {
     const model = embeddingModel();
     const deployment = deploymentOf(model, 1);

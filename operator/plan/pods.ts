@@ -74,7 +74,7 @@ const firstFailure = (statuses: readonly ContainerStatus[] = []): Problem | unde
   return undefined;
 };
 
-function podProblem({ status }: Pod): Problem | undefined {
+export function podProblem({ status }: Pod): Problem | undefined {
   const scheduled = status?.conditions?.find(({ type }) => type === 'PodScheduled');
   if (scheduled?.status === 'False' && scheduled.reason === 'Unschedulable')
     return { ...unschedulable(scheduled.message ?? 'Unschedulable'), duringFetch: false };
@@ -96,19 +96,41 @@ const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
   return ended?.exitCode === 0 ? parseFetched(ended.message) : undefined;
 };
 
-const isFetching = (pod: Pod): boolean =>
-  fetchStatus(pod)?.state?.terminated?.exitCode !== 0 && pod.status?.phase !== 'Failed';
+const isFetching = (pod: Pod): boolean => fetchStatus(pod)?.state?.terminated?.exitCode !== 0;
 
 const newestFirst = (a: Pod, b: Pod): number =>
   (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1;
 
+/** Given up by its node, by eviction or shutdown: it stays as a record, and its end says nothing of its successor. */
+const isOver = ({ status }: Pod): boolean => status?.phase === 'Failed';
+
+/** Those that run or will, the newest first. */
+export const livePods = (pods: readonly Pod[]): readonly Pod[] =>
+  pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod)).toSorted(newestFirst);
+
+const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.['pod-template-hash'];
+
+/** Evicted for what it wrote itself, not for want of room on the node: a successor of the same template will be, too. */
+function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem | undefined {
+  if (newest === undefined) return undefined;
+  const messages = pods.flatMap((pod) =>
+    isOver(pod) && pod.status?.reason === 'Evicted' && templateOf(pod) === templateOf(newest)
+      ? (pod.status.message ?? [])
+      : [],
+  );
+  const message = messages.find((one) => /exceed(s|ed) .*\blimit\b/.test(one));
+  return message === undefined
+    ? undefined
+    : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
+}
+
 /** @param revision what the spec asks for; pods of an older template say nothing of it */
 export function readPods(pods: readonly Pod[], revision: string): PodFacts {
-  const live = pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).toSorted(newestFirst);
+  const live = livePods(pods);
   const current = live.filter((pod) => asksFor(pod, revision));
   // The oldest answer: replicas that came later were pinned to it.
   const fetched = current.map(fetchedBy).findLast((facts) => facts !== undefined);
-  const problem = live.map(podProblem).find((one) => one !== undefined);
+  const problem = live.map(podProblem).find((one) => one !== undefined) ?? limitExceeded(pods, live);
   return {
     ...(fetched && { fetched }),
     fetching: current.some(isFetching),

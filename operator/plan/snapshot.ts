@@ -3,7 +3,7 @@ import type { ConditionStatus, Reason } from '../api/conditions.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { Manifest } from '../desired/manifest.ts';
-import type { ConfigMap, Deployment, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
+import type { ConfigMap, Deployment, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 
 /** Whether a model may be served: its place in the list, and its names against those of older models. */
@@ -43,6 +43,8 @@ export interface Snapshot {
   /** Absent until the autoscaler has made up its mind. */
   readonly target?: ScalingTarget;
   readonly refusal?: Refusal;
+  /** Warning events about what is stuck. */
+  readonly warnings?: readonly Event[];
   /** RFC 3339, whole seconds. */
   readonly now: string;
 }

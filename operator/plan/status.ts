@@ -5,6 +5,7 @@ import { podSelector, selectorString } from '../api/names.ts';
 import type { EmbeddingModelStatus } from '../api/types.ts';
 import { conditionsOf } from './conditions.ts';
 import type { Facts } from './facts.ts';
+import { livePods } from './pods.ts';
 import type { PlannedEvent, Snapshot } from './snapshot.ts';
 
 const embeddingOf = ({ fetched, spec }: Facts): Pick<EmbeddingModelStatus, 'embedding'> =>
@@ -38,7 +39,7 @@ export function statusOf(snapshot: Snapshot, facts: Facts): EmbeddingModelStatus
       ...facts,
       model,
       deployment,
-      livePods: pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).length,
+      livePods: livePods(pods).length,
       now,
     }),
     replicas: deployment?.status?.replicas ?? 0,

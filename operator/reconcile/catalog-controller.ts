@@ -7,7 +7,7 @@ import type { CatalogSource } from '../catalog/source.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ReconcileResult, RunContext } from '../../kube/controller.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/key.ts';
 import type { ObjectKey } from '../../kube/types.ts';
 import type { Manifest } from '../desired/manifest.ts';
@@ -16,6 +16,7 @@ import type { Environment } from '../../kube/reflector.ts';
 import type { Acceptance, ListedCatalog } from './acceptance.ts';
 import type { Caches } from './caches.ts';
 import type { Overlay } from './overlay.ts';
+import { remove } from './remove.ts';
 
 export interface CatalogControllerDeps {
   readonly client: KubeClient;
@@ -74,27 +75,10 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     );
   }
 
-  async function prune(model: EmbeddingModel, signal: AbortSignal): Promise<void> {
-    const { uid } = model.metadata;
-    const options = { propagation: 'Background', signal, ...(uid !== undefined && { uid }) } as const;
-    try {
-      await client.delete(EMBEDDING_MODELS, keyOf(model), options);
-    } catch (error) {
-      if (!isNotFound(error)) throw error;
-    }
-    overlay.forget(EMBEDDING_MODELS.kind, keyOf(model));
-  }
-
   /** The cache may be behind: somebody's own resource, made just now, would be taken over by a forced apply. */
   async function isFree(key: ObjectKey, signal: AbortSignal): Promise<boolean> {
     if (overlay.read(store, EMBEDDING_MODELS.kind, key) !== undefined) return true;
-    try {
-      await client.get(EMBEDDING_MODELS, key, { signal });
-      return false;
-    } catch (error) {
-      if (isNotFound(error)) return true;
-      throw error;
-    }
+    return (await ifPresent(client.get(EMBEDDING_MODELS, key, { signal }))) === undefined;
   }
 
   async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
@@ -114,7 +98,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     const plan = planCatalog(manifests, existing(manifests), listed);
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: listed.origin }, 'Catalog changed');
-    await inParallel(plan.prune, async (model) => await prune(model, signal));
+    await inParallel(plan.prune, async (model) => await remove(EMBEDDING_MODELS, model, deps, signal));
     await inParallel(plan.apply, async (manifest) => await apply(manifest, signal));
     return {};
   }

@@ -2,15 +2,14 @@
 import { FIELD_MANAGER } from '../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../api/types.ts';
-import type { ChildRole } from '../desired/children.ts';
 import type { Manifest } from '../desired/manifest.ts';
 import type { Plan, Refusal, Snapshot } from '../plan/snapshot.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { isForbidden, isInvalid, isNotFound } from '../../kube/errors.ts';
+import { ifPresent, isForbidden, isInvalid } from '../../kube/errors.ts';
 import { keyOf } from '../../kube/key.ts';
 import type { Caches } from './caches.ts';
-import { childKey } from './observe.ts';
 import type { Overlay } from './overlay.ts';
+import { remove } from './remove.ts';
 import { ROLES, roleOfKind } from './roles.ts';
 
 export interface ExecuteDeps {
@@ -38,34 +37,17 @@ async function applyOne(
   await overlay.write(store, keyOf(manifest), async () => await client.apply(ROLES[role].type, manifest, options));
 }
 
-async function removeOne(
-  { model, children }: Snapshot,
-  role: ChildRole,
-  { client, overlay }: ExecuteDeps,
-  signal: AbortSignal,
-): Promise<void> {
-  const uid = children[role]?.metadata.uid;
-  const key = childKey(model, role);
-  try {
-    await client.delete(ROLES[role].type, key, {
-      propagation: 'Background',
-      signal,
-      ...(uid !== undefined && { uid }),
-    });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
-  overlay.forget(ROLES[role].type.kind, key);
-}
-
 /** @returns the first object that the server refused for what it is; other failures are thrown */
 export async function executeChildren(
-  snapshot: Snapshot,
-  { apply, remove }: Plan,
+  { children }: Snapshot,
+  { apply, remove: superfluous }: Plan,
   deps: ExecuteDeps,
   signal: AbortSignal,
 ): Promise<Refused | undefined> {
-  for (const role of remove) await removeOne(snapshot, role, deps, signal);
+  for (const role of superfluous) {
+    const child = children[role];
+    if (child !== undefined) await remove(ROLES[role].type, child, deps, signal);
+  }
   for (const manifest of apply) {
     try {
       await applyOne(manifest, deps, signal);
@@ -88,10 +70,6 @@ export async function writeStatus(
   const metadata = { name, namespace, ...(uid !== undefined && { uid }) };
   const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata, status };
   const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
-  try {
-    const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
-    await overlay.write(caches.models.store, keyOf(model), send);
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
-  }
+  const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
+  await ifPresent(overlay.write(caches.models.store, keyOf(model), send));
 }

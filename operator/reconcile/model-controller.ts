@@ -4,6 +4,7 @@ import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { DesiredConfig } from '../desired/config.ts';
 import { plan } from '../plan/plan.ts';
 import type { Snapshot } from '../plan/snapshot.ts';
+import { isStuck } from '../plan/warnings.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ReconcileResult, RunContext } from '../../kube/controller.ts';
 import type { EventRecorder } from '../../kube/events.ts';
@@ -13,9 +14,12 @@ import type { Environment } from '../../kube/reflector.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import { BY_CLAIM } from './caches.ts';
 import { executeChildren, writeStatus } from './execute.ts';
-import { lookBeforeMaking, observe } from './observe.ts';
+import { lookBeforeMaking, observe, withWarnings } from './observe.ts';
 import type { ObserveDeps } from './observe.ts';
 import { roleOfKind } from './roles.ts';
+
+/** While a pod does not start or a claim is not bound, events may tell why. */
+const LOOK_AGAIN_MS = 10_000;
 
 export interface ModelControllerDeps extends ObserveDeps {
   readonly config: DesiredConfig;
@@ -44,13 +48,13 @@ async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: 
     deps.acceptance.verdict(formatKey(key));
     return {};
   }
-  const { snapshot, decided } = await decide(observe(model, deps), deps, signal);
+  const { snapshot, decided } = await decide(await withWarnings(observe(model, deps), deps, signal), deps, signal);
   const refused = await executeChildren(snapshot, decided, deps, signal);
   const told = refused === undefined ? decided : plan({ ...snapshot, refusal: refused.refusal }, deps.config);
   if (told.status !== undefined) await writeStatus(model, told.status, deps, signal);
   for (const event of told.events) deps.events.record(model, event);
   if (refused !== undefined) throw refused.error;
-  return {};
+  return isStuck(snapshot) ? { requeueAfterMs: LOOK_AGAIN_MS } : {};
 }
 
 export function createModelController(deps: ModelControllerDeps, environment: Environment): Controller {

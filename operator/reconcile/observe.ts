@@ -3,10 +3,12 @@ import { modelKey } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { ObservedChildren, ScalingTarget, Snapshot } from '../plan/snapshot.ts';
+import { unexplained } from '../plan/warnings.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
+import { EVENTS } from '../../kube/resources.ts';
 import type { PersistentVolumeClaim } from '../../kube/resources.ts';
 import type { Acceptance } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
@@ -23,7 +25,7 @@ export interface ObserveDeps {
   readonly clock: Pick<Clock, 'now'>;
 }
 
-export const childKey = ({ metadata }: EmbeddingModel, role: ChildRole): ObjectKey => ({
+const childKey = ({ metadata }: EmbeddingModel, role: ChildRole): ObjectKey => ({
   namespace: metadata.namespace ?? '',
   name: ROLES[role].nameOf(metadata.name),
 });
@@ -61,6 +63,23 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
   };
 }
 
+/** Events are many and forgotten after an hour: those of what is stuck are asked for, none is watched. */
+export async function withWarnings(
+  snapshot: Snapshot,
+  { client }: Pick<ObserveDeps, 'client'>,
+  signal: AbortSignal,
+): Promise<Snapshot> {
+  const stuck = unexplained(snapshot);
+  if (stuck.length === 0) return snapshot;
+  const lists = await Promise.all(
+    stuck.map(async ({ metadata: { namespace = '', uid = '' } }) => {
+      const fieldSelector = `involvedObject.uid=${uid},type=Warning`;
+      return await client.list(EVENTS, { namespace, fieldSelector, signal });
+    }),
+  );
+  return { ...snapshot, warnings: lists.flatMap(({ items }) => items) };
+}
+
 /**
  * Caches hold our own children only. Before one is made, the server is asked whether the name is free: a forced apply
  * would quietly take over an object of somebody else.
@@ -73,16 +92,12 @@ export async function lookBeforeMaking(
 ): Promise<Snapshot> {
   const absent = roles.filter((role) => snapshot.children[role] === undefined);
   const found = await Promise.all(
-    absent.map(async (role): Promise<[ChildRole, KubeObject] | undefined> => {
-      try {
-        return [role, await client.get(ROLES[role].type, childKey(snapshot.model, role), { signal })];
-      } catch (error) {
-        if (isNotFound(error)) return undefined;
-        throw error;
-      }
+    absent.map(async (role): Promise<readonly [ChildRole, KubeObject | undefined]> => {
+      const get = client.get(ROLES[role].type, childKey(snapshot.model, role), { signal });
+      return [role, await ifPresent(get)];
     }),
   );
-  const there = found.filter((one) => one !== undefined);
+  const there = found.filter(([, child]) => child !== undefined);
   if (there.length === 0) return snapshot;
   return { ...snapshot, children: { ...snapshot.children, ...Object.fromEntries(there) } };
 }

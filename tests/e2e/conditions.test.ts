@@ -7,6 +7,7 @@ import type { Event, Pod } from '../../kube/resources.ts';
 import { eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
+import { folderClaim } from '../helpers/cluster-volume.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
 
@@ -46,7 +47,8 @@ const FAILURES: readonly Failure[] = [
     spec: { cache: { claim: { size: '1Gi', storageClassName: 'none' } } },
     condition: 'Available',
     reason: 'ClaimPending',
-    tells: /PersistentVolumeClaim/,
+    // In the words of the claim's events: the scheduler only knows that it is not bound.
+    tells: /PersistentVolumeClaim em-unbound-cache is not bound: .*"none"/,
   },
   {
     name: 'noclaim',
@@ -54,6 +56,13 @@ const FAILURES: readonly Failure[] = [
     condition: 'Available',
     reason: 'ClaimNotFound',
     tells: /missing/,
+  },
+  {
+    name: 'nomount',
+    spec: { cache: { existingClaim: 'nomount' } },
+    condition: 'Available',
+    reason: 'VolumeUnavailable',
+    tells: /\/nowhere/,
   },
   {
     name: 'nosecret',
@@ -82,12 +91,12 @@ const get = async (name: string): Promise<EmbeddingModel> =>
 const podsOf = async (name: string): Promise<readonly Pod[]> =>
   (await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', `kubembed.dev/model=${name}`)).items;
 
-/** Waits until the condition carries the reason; all conditions are told when it never does. */
-const reasonOf = async (name: string, type: ConditionType, reason: string): Promise<Condition> =>
+/** Waits until the condition carries the reason and tells what it should; all conditions are told when it never does. */
+const reasonOf = async (name: string, type: ConditionType, reason: string, tells: RegExp): Promise<Condition> =>
   await eventually(`${type} with reason ${reason}`, async () => {
     const { status } = await get(name);
     const current = findCondition(status?.conditions, type);
-    if (current?.reason === reason) return current;
+    if (current?.reason === reason && tells.test(current.message)) return current;
     throw new Error(JSON.stringify(status?.conditions?.map((c) => [c.type, c.status, c.reason, c.message])));
   });
 
@@ -97,7 +106,18 @@ beforeAll(async () => {
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());
   const files = await tinyModel();
-  for (const name of ['gated', 'revision', 'small', 'gpu', 'unbound', 'noclaim', 'nosecret', 'good', 'rival']) {
+  for (const name of [
+    'gated',
+    'revision',
+    'small',
+    'gpu',
+    'unbound',
+    'noclaim',
+    'nomount',
+    'nosecret',
+    'good',
+    'rival',
+  ]) {
     hub.commit(`org/${name}`, files);
   }
   hub.gate('org/gated');
@@ -116,6 +136,7 @@ beforeAll(async () => {
     'runtime.cpu.resources': { requests: { cpu: '10m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
     'runtime.gpu.resources': { requests: { cpu: '10m', memory: '64Mi' } },
   });
+  await cluster.apply(...(await folderClaim(cluster, { name: 'nomount', namespace: NAMESPACE, path: '/nowhere' })));
   await cluster.apply(...FAILURES.map(({ name, spec }) => manifest(name, spec)));
 });
 
@@ -125,9 +146,8 @@ afterAll(async () => {
 
 describe('reasons', () => {
   it.each(FAILURES)('$name: $condition is not True for $reason', async ({ name, condition, reason, tells }) => {
-    const found = await reasonOf(name, condition, reason);
+    const found = await reasonOf(name, condition, reason, tells);
     expect(found.status).not.toBe('True');
-    expect(found.message).toMatch(tells);
     expect(findCondition((await get(name)).status?.conditions, 'Ready')?.status).not.toBe('True');
   });
 
@@ -167,8 +187,7 @@ describe('a GPU', () => {
   });
 
   it('image that cannot be pulled is named', async () => {
-    const found = await reasonOf('gpu', 'Available', 'ImagePullBackOff');
-    expect(found.message).toContain('kubembed/not-there:v0');
+    await reasonOf('gpu', 'Available', 'ImagePullBackOff', /kubembed\/not-there:v0/);
   });
 });
 

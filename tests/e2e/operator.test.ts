@@ -9,6 +9,7 @@ import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { componentPods } from '../helpers/cluster-model.ts';
 import { AUDIT_LOG, CLUSTER_STATE, HAS_NODE, processOf } from '../helpers/cluster-node.ts';
+import { folderClaim } from '../helpers/cluster-volume.ts';
 import { operatorWrites, replicasWritten, takeoverOf } from '../helpers/cluster-writes.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { distance } from '../helpers/references.ts';
@@ -199,28 +200,10 @@ describe.runIf(HAS_NODE)('a shared claim', () => {
     const path = join(CLUSTER_STATE, 'volumes', 'weights');
     await mkdir(path, { recursive: true });
     await chmod(path, 0o777);
-    const claim = { accessModes: ['ReadWriteMany'], resources: { requests: { storage: '1Gi' } }, storageClassName: '' };
-    const { items } = await cluster.get<{ items: { metadata: { name: string } }[] }>('nodes');
-    const values = items.map(({ metadata }) => metadata.name);
-    const terms = [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values }] }];
-    const volume = {
-      capacity: { storage: '1Gi' },
-      accessModes: claim.accessModes,
-      claimRef: { name: 'weights', namespace: NAMESPACE },
-      local: { path },
-      nodeAffinity: { required: { nodeSelectorTerms: terms } },
-      persistentVolumeReclaimPolicy: 'Retain',
-    };
     // Slow enough for all of them to want it at once.
     hub.faults = [{ match: 'model.safetensors', method: 'GET', slowStartMs: 5000 }];
     await cluster.apply(
-      { apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'weights' }, spec: volume },
-      {
-        apiVersion: 'v1',
-        kind: 'PersistentVolumeClaim',
-        metadata: { name: 'weights', namespace: NAMESPACE },
-        spec: claim,
-      },
+      ...(await folderClaim(cluster, { name: 'weights', namespace: NAMESPACE, path })),
       fetchers(3),
       manifest('shared', { cache: { existingClaim: 'weights' }, scaling: { minReplicas: 1 } }),
     );

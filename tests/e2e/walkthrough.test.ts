@@ -1,7 +1,7 @@
 // What README, install and quickstart tell people to type for Kubernetes, typed on a real cluster. Only the hub, the local port and kind are others.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,6 +14,7 @@ import { eventually, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { readRepository, serveHub } from '../helpers/cluster-hub.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
+import { HAS_NODE } from '../helpers/cluster-node.ts';
 import { binaries } from '../helpers/helm.ts';
 import { MINILM, minilm } from '../helpers/minilm.ts';
 
@@ -147,6 +148,16 @@ describe('typed as it stands there', () => {
       'kind load docker-image kubembed/operator:0.1.0 kubembed/runtime:0.1.0',
     ]);
     await type(CLEAN_UP);
+  });
+
+  it.runIf(HAS_NODE)('the README tells how large the images are', async () => {
+    const [operator, runtime] = /has\s+(\d+) MB and that of the runtime (\d+) MB/
+      .exec(await readFile(join(ROOT, 'README.md'), 'utf8'))!
+      .slice(1);
+    for (const [image, told] of Object.entries({ operator, runtime })) {
+      const { size } = await stat(join(ROOT, '.kubembed', 'images', `${image}.tar`));
+      expect(Math.abs(size / 1e6 - Number(told)), `${image}: ${String(size)} bytes`).toBeLessThan(10);
+    }
   });
 
   it('so does the quickstart on kind, and back to nothing', async () => {

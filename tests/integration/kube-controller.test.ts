@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { systemClock } from '../../kube/clock.ts';
 import { createController } from '../../kube/controller.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import { createEventRecorder } from '../../kube/events.ts';
 import { createInformer } from '../../kube/informer.ts';
 import { silentLog } from '../../kube/log.ts';
@@ -70,12 +70,8 @@ function startCopier(client: RestClient) {
 
 async function copiesOf(name: string): Promise<(string | undefined)[]> {
   const read = async (suffix: string): Promise<string | undefined> => {
-    try {
-      return (await plane.admin.get(CONFIG_MAPS, { namespace: NAMESPACE, name: `${name}-${suffix}` })).data?.['v'];
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+    const key = { namespace: NAMESPACE, name: `${name}-${suffix}` };
+    return (await ifPresent(plane.admin.get(CONFIG_MAPS, key)))?.data?.['v'];
   };
   return await Promise.all(COPIES.map(read));
 }

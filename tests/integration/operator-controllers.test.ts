@@ -5,7 +5,7 @@ import { findCondition } from '../../operator/api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModelSpec } from '../../operator/api/types.ts';
 import type { RunningOperator } from '../../operator/start.ts';
-import { isNotFound } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/errors.ts';
 import { DEPLOYMENTS, PODS, POD_DISRUPTION_BUDGETS, SERVICES } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import { SHA, manifest } from '../helpers/builders.ts';
@@ -31,14 +31,8 @@ afterEach(async () => {
   await Promise.all(running.splice(0).map(async (operator) => await operator.stop()));
 });
 
-const find = async <T extends KubeObject>(type: ResourceType<T>, name: string, namespace = 'team') => {
-  try {
-    return await plane.admin.get(type, { namespace, name });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-};
+const find = async <T extends KubeObject>(type: ResourceType<T>, name: string, namespace = 'team') =>
+  await ifPresent(plane.admin.get(type, { namespace, name }));
 const create = async (name: string, spec: Partial<EmbeddingModelSpec>) =>
   await plane.admin.create(EMBEDDING_MODELS, manifest(name, { revision: SHA, ...spec }, 'team'));
 const condition = async (name: string, type: 'Ready' | 'Progressing' | 'Available') =>

@@ -143,6 +143,7 @@ test(
   async () => {
     const points = Array.from({ length: writes }, (_, write) => write).filter((write) => write % STRIDE === 0);
     const cuts = points.flatMap((write) => [REQUEST_LOST, ANSWER_LOST].map((fault) => ({ write, fault })));
+    console.log(`${cuts.length} lives with one death each, of ${writes} writes`);
     const failures: string[] = [];
     const survived: string[] = [];
     await inParallel(cuts, async ({ write, fault }) => {

@@ -8,7 +8,7 @@ import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
 import { specFaults } from '../../operator/api/validate.ts';
 import type { RunningOperator } from '../../operator/start.ts';
-import { ApiError, isNotFound } from '../../kube/errors.ts';
+import { ApiError, ifPresent } from '../../kube/errors.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
@@ -50,14 +50,8 @@ const messageOf = async (attempt: Promise<unknown>): Promise<string> => {
     throw error;
   }
 };
-const find = async <T extends KubeObject>(type: ResourceType<T>, namespace: string, name: string) => {
-  try {
-    return await plane.admin.get(type, { namespace, name });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-};
+const find = async <T extends KubeObject>(type: ResourceType<T>, namespace: string, name: string) =>
+  await ifPresent(plane.admin.get(type, { namespace, name }));
 
 describe('the CRD', () => {
   let count = 0;
@@ -313,6 +307,10 @@ describe('the operator', () => {
       expect(reason(await find(EMBEDDING_MODELS, 'team', 'stray'))).toBe('NotInSupportedModels');
     }, patient);
     expect(await find(DEPLOYMENTS, 'team', 'em-stray')).toBeUndefined();
+    const mark = await quiet();
+    await applyCatalog('# Said in other words.\norg/c\n\n');
+    await sleep(3000);
+    expect(await writes(mark)).toEqual([]);
     const events = await plane.kubectl(['get', 'events', '-n', 'team', '-o', 'jsonpath={.items[*].reason}']);
     expect(events).toContain('NotInSupportedModels');
     // No garbage collector runs here: what the pruned model owned is not this test's matter.

@@ -21,9 +21,3 @@ it('puts it where the binding looks for it', () => {
   const [, napi] = /bin\/(napi-v\d+)/.exec(readFileSync(binding, 'utf8')) ?? [];
   expect(dockerfile).toContain(`node_modules/onnxruntime-node/bin/${napi}/linux/x64/`);
 });
-
-it('has the local bases under the names that the Dockerfile asks for', () => {
-  const bases = readFileSync(join(import.meta.dirname, 'local-bases.sh'), 'utf8');
-  expect(bases).toContain(`/${argument('CUDA_IMAGE')}\n`);
-  expect(bases).toContain(`/${argument('PYTHON_IMAGE')}\n`);
-});

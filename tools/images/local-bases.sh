@@ -2,9 +2,9 @@
 # Sourced by build.sh. Kept in the cache, so it is done once.
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/kubembed/images
-DEBIAN_BASE=docker.io/library/debian:bookworm-slim
-NODE_BASE=docker.io/library/node:24-bookworm-slim
-PYTHON_BASE=docker.io/library/python:3.12-slim-bookworm
+DEBIAN_BASE=docker.io/library/debian:12.15-slim
+NODE_BASE=docker.io/library/node:24.21.0-bookworm-slim
+PYTHON_BASE=docker.io/library/python:3.12.12-slim-bookworm
 CUDA_BASE=docker.io/nvidia/cuda:13.0.1-cudnn-runtime-ubuntu24.04
 CERTIFICATES=/etc/ssl/certs/ca-certificates.crt
 

@@ -98,9 +98,9 @@ OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 {{- end }}{{ end }}
 {{- end -}}
 
-{{/* Port of the collector. */}}
-{{- define "kubembed.tracingPort" -}}
-{{- $url := urlParse .Values.tracing.endpoint -}}
+{{/* Port that a URL leads to. */}}
+{{- define "kubembed.portOf" -}}
+{{- $url := urlParse . -}}
 {{- default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) -}}
 {{- end -}}
 

@@ -8,7 +8,8 @@
 - { apiGroups: [""], resources: [services, serviceaccounts, configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
-- { apiGroups: [""], resources: [events], verbs: [create, patch] }
+# Read where a pod does not start: only its events say why.
+- { apiGroups: [""], resources: [events], verbs: [list, create, patch] }
 {{- end -}}
 
 {{/* Rights of the router: it reads names and addresses, and writes nothing. */}}

@@ -1,0 +1,51 @@
+// What every Dockerfile has to have: pinned bases that the local builds stand in for, labels, and a user who is not root.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const ROOT = join(import.meta.dirname, '..', '..');
+const names = readdirSync(ROOT).filter((name) => name.startsWith('Dockerfile.'));
+const localBases = readFileSync(join(import.meta.dirname, 'local-bases.sh'), 'utf8');
+const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+  readonly version: string;
+  readonly packages: Readonly<Record<string, { readonly version: string }>>;
+};
+
+const argumentsOf = (text: string): ReadonlyMap<string, string> =>
+  new Map([...text.matchAll(/^ARG (\w+)=(\S+)$/gm)].map(([, name = '', value = '']) => [name, value]));
+
+it('is one for each image', () => {
+  expect(names.sort()).toEqual(['Dockerfile.operator', 'Dockerfile.runtime', 'Dockerfile.runtime-gpu']);
+});
+
+describe.each(names)('%s', (name) => {
+  const text = readFileSync(join(ROOT, name), 'utf8');
+  const given = argumentsOf(text);
+  const bases = [...given].filter(([argument]) => argument.endsWith('_IMAGE')).map(([, base]) => base);
+
+  it('takes its bases from build arguments, each of an exact version', () => {
+    const from = [...text.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
+    expect(from.filter((base) => !/^\$\{\w+_IMAGE\}$/.test(base ?? ''))).toEqual([]);
+    expect(bases.length).toBeGreaterThanOrEqual(2);
+    for (const base of bases) expect(base).toMatch(/^[\w./-]+:\d+\.\d+(\.\d+)?(-[\w.-]+)?$/);
+  });
+
+  it('is built from local bases of the same names', () => {
+    for (const base of bases) expect(localBases).toContain(`/${base}\n`);
+  });
+
+  it('has the Node that the tests run on, and the version of the package', () => {
+    expect(given.get('NODE_IMAGE')).toContain(`node:${lock.packages['node_modules/node']?.version}-`);
+    expect(given.get('VERSION')).toBe(lock.version);
+  });
+
+  it('says what it is in OCI labels', () => {
+    const labels = [...text.matchAll(/org\.opencontainers\.image\.(\w+)="[^"]+"/g)].map(([, label]) => label);
+    expect(labels.sort()).toEqual(['description', 'licenses', 'title', 'version']);
+  });
+
+  it('runs as a user by number who is not root, by one program', () => {
+    expect(text).toMatch(/^USER 65532:65532$/m);
+    expect(text).toMatch(/^ENTRYPOINT \["\/usr\/local\/bin\/node"/m);
+  });
+});
