@@ -48,7 +48,13 @@ export default defineConfig({
   rewrites: { 'runbooks/README.md': 'runbooks/index.md' },
   cleanUrls: true,
   lastUpdated: false,
-  markdown: { anchor: { slugify: anchorOf }, toc: { slugify: anchorOf }, config: readLinks },
+  // No highlighter knows PromQL.
+  markdown: {
+    languageAlias: { promql: 'txt' },
+    anchor: { slugify: anchorOf },
+    toc: { slugify: anchorOf },
+    config: readLinks,
+  },
   themeConfig: {
     nav: [
       { text: 'Quickstart', link: '/quickstart' },

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { createRegistry } from '../../common/obs/metrics.ts';
 import { systemClock } from '../../kube/clock.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { DEPLOYMENTS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
@@ -122,7 +124,18 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
   return url;
 }
 
-/** One model that is asked for, and calls of an API server that is not there. */
+/** What a cluster does about Deployments, without the pods. */
+async function keepUp(client: KubeClient): Promise<void> {
+  const { items } = await client.list(DEPLOYMENTS, { namespace: 'ns' });
+  for (const { metadata, spec } of items) {
+    const replicas = spec.replicas ?? 0;
+    const counts = { replicas, readyReplicas: replicas, updatedReplicas: replicas };
+    const status = { ...counts, observedGeneration: metadata.generation };
+    await client.patch(DEPLOYMENTS, { namespace: 'ns', name: metadata.name }, { status }, { subresource: 'status' });
+  }
+}
+
+/** One model that is asked for and served, and calls of an API server that is not there. */
 async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   const registry = createRegistry();
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
@@ -143,6 +156,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     demand.state('ns/tiny', { offeredRequests: round, heldRequests: 1, activations: round });
     const changed = manifest('tiny', { model: 'org/tiny', scaling: { idleSeconds: 60 + round } }, 'ns');
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
+    await keepUp(client);
   });
   const server = createServer(createOperatorApp(operator, registry));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
