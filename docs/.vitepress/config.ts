@@ -48,9 +48,7 @@ export default defineConfig({
   rewrites: { 'runbooks/README.md': 'runbooks/index.md' },
   cleanUrls: true,
   lastUpdated: false,
-  // No highlighter knows PromQL.
   markdown: {
-    languageAlias: { promql: 'txt' },
     anchor: { slugify: anchorOf },
     toc: { slugify: anchorOf },
     config: readLinks,
