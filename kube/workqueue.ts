@@ -105,10 +105,13 @@ export function createWorkQueue(clock: Clock, metrics: WorkQueueMetrics = IGNORE
       const strongest = higher(priority, pending?.priority ?? priority);
       pending?.cancel();
       // A busy process fires late: what is overdue by now is due at once.
-      const cancel = clock.setTimeout(() => {
-        delayed.delete(key);
-        add(key, strongest);
-      }, Math.max(0, at - now));
+      const cancel = clock.setTimeout(
+        () => {
+          delayed.delete(key);
+          add(key, strongest);
+        },
+        Math.max(0, at - now),
+      );
       delayed.set(key, { at, priority: strongest, cancel });
     },
     take: async () => {
