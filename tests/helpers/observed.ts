@@ -19,7 +19,7 @@ import { startOperator } from '../../operator/start.ts';
 import { manifest } from './builders.ts';
 import { NAMESPACE, statedDemand, writtenCatalog } from './operator-fixture.ts';
 import { TINY_MODEL, createTinyStore, startRuntime } from './runtime-process.ts';
-import { embed, startStubCluster } from './stub-runtime-cluster.ts';
+import { embed, eventually, startStubCluster } from './stub-runtime-cluster.ts';
 import { startStubRuntime } from './stub-runtime.ts';
 
 export interface Observed extends AsyncDisposable {
@@ -115,6 +115,8 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
     ];
     if (round % SLEEP_EVERY === 0) {
       await cluster.endpoints('sleeper', []);
+      // A router that does not know yet would still send it there.
+      await eventually(async () => (await readyEndpoints(url, 'org/sleeper')) === 0);
       asked.push(embed(url, { model: 'org/sleeper', input: text }));
       await sleep(BUSY_EVERY_MS);
       await cluster.endpoints('sleeper', [sleeper.port]);
@@ -133,6 +135,13 @@ async function keepUp(client: KubeClient): Promise<void> {
     const status = { ...counts, observedGeneration: metadata.generation };
     await client.patch(DEPLOYMENTS, { namespace: 'ns', name: metadata.name }, { status }, { subresource: 'status' });
   }
+}
+
+async function readyEndpoints(url: string, model: string): Promise<number> {
+  const { ready_endpoints: ready } = (await (await fetch(`${url}/v1/models/${model}`)).json()) as {
+    ready_endpoints: number;
+  };
+  return ready;
 }
 
 /** One model that is asked for and served, and calls of an API server that is not there. */
