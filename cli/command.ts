@@ -1,7 +1,7 @@
 // What a command is, and what it may touch: streams, environment and arguments come in; an exit code goes out.
 import type { ParseArgsConfig } from 'node:util';
 import { parseArgs } from 'node:util';
-import { suggestion } from './suggest.ts';
+import { suggestion } from '../common/util/suggest.ts';
 
 export interface CliIo {
   readonly write: (text: string) => void;
@@ -23,6 +23,9 @@ export interface CliIo {
   readonly date: () => number;
   readonly signal: AbortSignal;
 }
+
+/** A question asked anew each time: it changes while others wait. */
+export const isAborted = ({ signal }: CliIo): boolean => signal.aborted;
 
 export type Options = NonNullable<ParseArgsConfig['options']>;
 

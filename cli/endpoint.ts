@@ -1,5 +1,6 @@
 // The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
-import { CommandError } from './command.ts';
+import { suggestion } from '../common/util/suggest.ts';
+import { CommandError, UsageError } from './command.ts';
 
 export interface Endpoint {
   /** `http://host:port`, with or without `/v1`. */
@@ -25,11 +26,22 @@ export const DEFAULT_ENDPOINT = 'http://127.0.0.1:11445';
 /** Options every command that talks to an endpoint has. */
 export const ENDPOINT_OPTIONS = { endpoint: { type: 'string' }, key: { type: 'string' } } as const;
 
-export function endpointFrom(
-  text: (option: string) => string | undefined,
-  env: Readonly<Record<string, string | undefined>>,
-): Endpoint {
-  const url = text('endpoint') ?? env['KUBEMBED_ENDPOINT'] ?? env['OPENAI_BASE_URL'] ?? DEFAULT_ENDPOINT;
+type Env = Readonly<Record<string, string | undefined>>;
+
+function addressFrom(text: (option: string) => string | undefined, env: Env): string {
+  const given: readonly (readonly [string, string | undefined])[] = [
+    ['--endpoint', text('endpoint')],
+    ...['KUBEMBED_ENDPOINT', 'OPENAI_BASE_URL'].map((name) => [name, env[name]] as const),
+  ];
+  const [source, url] = given.find(([, value]) => value !== undefined && value !== '') ?? ['', DEFAULT_ENDPOINT];
+  if (url === undefined || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
+    throw new UsageError(`${source}: expected a URL such as ${DEFAULT_ENDPOINT}, got "${url ?? ''}"`);
+  return url;
+}
+
+/** @throws UsageError naming where a wrong address comes from */
+export function endpointFrom(text: (option: string) => string | undefined, env: Env): Endpoint {
+  const url = addressFrom(text, env);
   const key = text('key') ?? env['OPENAI_API_KEY'];
   return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), ...(key === undefined ? {} : { key }) };
 }
@@ -42,8 +54,9 @@ async function send(endpoint: Endpoint, path: string, init: RequestInit): Promis
     return await fetch(`${endpoint.url}${path}`, init);
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
+    const { code, message = '' } = (error as { cause?: Partial<NodeJS.ErrnoException> }).cause ?? {};
     throw new CommandError(
-      `No answer from ${endpoint.url}: is it running? Start one with "kubembed start", or give --endpoint.`,
+      `No answer from ${endpoint.url} (${code ?? message}): is it running? Start one with "kubembed start", or give --endpoint.`,
       undefined,
       { cause: error },
     );
@@ -55,9 +68,9 @@ const HINTS: Readonly<Record<number, string>> = {
   404: ' "kubembed status" shows what is served.',
 };
 
-async function refuse(endpoint: Endpoint, response: Response): Promise<never> {
+async function refuse(endpoint: Endpoint, response: Response, hint = HINTS[response.status] ?? ''): Promise<never> {
   const message = messageOf(await response.text());
-  throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${HINTS[response.status] ?? ''}`);
+  throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${hint}`);
 }
 
 async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
@@ -96,7 +109,7 @@ export async function embed(
   endpoint: Endpoint,
   { model, input, dimensions, signal }: EmbedOptions,
 ): Promise<Embeddings> {
-  const response = await request(endpoint, '/v1/embeddings', {
+  const response = await send(endpoint, '/v1/embeddings', {
     method: 'POST',
     headers: { ...headersOf(endpoint), 'content-type': 'application/json' },
     body: JSON.stringify({
@@ -107,6 +120,10 @@ export async function embed(
     }),
     signal,
   });
+  if (!response.ok) {
+    const isUnknown = response.status === 404;
+    return await refuse(endpoint, response, isUnknown ? await hintOfServed(endpoint, model, signal) : undefined);
+  }
   const answer = (await response.json()) as {
     data: readonly { embedding: string }[];
     model: string;
@@ -136,6 +153,23 @@ export async function readModels(endpoint: Endpoint, signal: AbortSignal): Promi
 /** Ids of the served models. */
 const listModels = async (endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> =>
   (await readModels(endpoint, signal)).map(({ id }) => id);
+
+const MOST_NAMED = 5;
+
+/** What was meant by a name that is not served, or what is. */
+export function hintOf(name: string, known: readonly string[]): string {
+  const meant = suggestion(name, known);
+  if (meant !== '') return meant;
+  const more = known.length > MOST_NAMED ? ` and ${known.length - MOST_NAMED} more` : '';
+  return known.length === 0 ? ' It serves none yet.' : ` It serves ${known.slice(0, MOST_NAMED).join(', ')}${more}.`;
+}
+
+/** Not every server has a list of its models: then the refusal alone has to do. */
+const hintOfServed = async (endpoint: Endpoint, name: string, signal: AbortSignal): Promise<string> =>
+  await listModels(endpoint, signal).then(
+    (known) => hintOf(name, known),
+    () => '',
+  );
 
 /** The model asked for, or the endpoint's only one. */
 export async function chooseModel(endpoint: Endpoint, asked: string | undefined, signal: AbortSignal): Promise<string> {

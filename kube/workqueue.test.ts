@@ -116,6 +116,19 @@ describe('work queue', () => {
     expect([await waiting, await queue.take(), queue.depth, clock.pending()]).toEqual([undefined, undefined, 0, 0]);
   });
 
+  it('never asks for a delay below zero, even of what is overdue', () => {
+    const clock = new FakeClock();
+    const delays: number[] = [];
+    const queue = createWorkQueue({
+      now: clock.now,
+      setTimeout: (fn, ms) => (delays.push(ms), clock.setTimeout(fn, ms)),
+    });
+    queue.addAfter('a', 10);
+    clock.jump(50);
+    queue.addAfter('a', 10);
+    expect(delays).toEqual([10, 0]);
+  });
+
   it('reports waits and work in seconds', async () => {
     const clock = new FakeClock();
     const seen: string[] = [];

@@ -100,13 +100,18 @@ export function createWorkQueue(clock: Clock, metrics: WorkQueueMetrics = IGNORE
         return;
       }
       const pending = delayed.get(key);
-      const at = Math.min(clock.now() + delayMs, pending?.at ?? Infinity);
+      const now = clock.now();
+      const at = Math.min(now + delayMs, pending?.at ?? Infinity);
       const strongest = higher(priority, pending?.priority ?? priority);
       pending?.cancel();
-      const cancel = clock.setTimeout(() => {
-        delayed.delete(key);
-        add(key, strongest);
-      }, at - clock.now());
+      // A busy process fires late: what is overdue by now is due at once.
+      const cancel = clock.setTimeout(
+        () => {
+          delayed.delete(key);
+          add(key, strongest);
+        },
+        Math.max(0, at - now),
+      );
       delayed.set(key, { at, priority: strongest, cancel });
     },
     take: async () => {

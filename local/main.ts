@@ -8,6 +8,8 @@ import { locateStore } from '../runtime/model/store-paths.ts';
 import { banner } from './banner.ts';
 import { ConfigError, readLocalConfig, USAGE } from './config.ts';
 import type { LocalConfig } from './config.ts';
+import { explainStart } from './explain.ts';
+import { checkListener } from './listener.ts';
 import { listedModels, prefetch } from './prefetch.ts';
 import { startLocal } from './start.ts';
 
@@ -84,15 +86,23 @@ async function fetchFirst(models: readonly string[]): Promise<void> {
     log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${problem}`);
 }
 
+/** What a person can change is said in a line; the rest is for the log, with its stack. */
+function fail(error: unknown): never {
+  const words = error instanceof ConfigError ? error.message : explainStart(error, config);
+  if (words === undefined) log.fatal({ error }, 'Could not start');
+  else console.error(`kubembed: ${words}`);
+  output.flush();
+  process.exit(1);
+}
+
 try {
   await mkdir(config.dataDir, { recursive: true });
+  await checkListener(config.host, config.port);
   const models = await listedModels(config.supportedModels);
   await fetchFirst(models);
   const running = await startLocal({ config, modelStore, log });
   stop = running.stop;
-  console.log(banner(running.url, models));
+  console.log(banner(running.url, models, config.supportedModels));
 } catch (error) {
-  log.fatal({ error }, 'Could not start');
-  output.flush();
-  process.exit(1);
+  fail(error);
 }

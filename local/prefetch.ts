@@ -3,10 +3,16 @@ import { readFile } from 'node:fs/promises';
 import { parseCatalog } from '../operator/catalog/parse.ts';
 import { ensureSnapshot } from '../runtime/model/fetch.ts';
 import type { FetchEvent, HubOptions } from '../runtime/model/fetch-types.ts';
+import { ConfigError } from './config.ts';
 
-/** Model ids of the list, in order; none when the file cannot be read. */
+/**
+ * Model ids of the list, in order.
+ * @throws ConfigError when there is no such file: nothing would ever be served
+ */
 export async function listedModels(path: string): Promise<readonly string[]> {
-  const text = await readFile(path, 'utf8').catch(() => '');
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ConfigError(`${path} cannot be read. Name the list of models with --supported-models.`, { cause });
+  });
   return parseCatalog(text).entries.map(({ spec }) => spec.model);
 }
 

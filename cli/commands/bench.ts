@@ -1,10 +1,11 @@
 // `kubembed bench`: loads a live endpoint with a closed loop and reports tokens/s and latency percentiles.
-import { parse } from '../command.ts';
+import { isAborted, parse } from '../command.ts';
 import type { CliIo, Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
 import { summarize } from '../statistics.ts';
 import type { LoadResult, LoadSummary } from '../statistics.ts';
+import { whileWaiting } from '../waiting.ts';
 
 const WORDS =
   'the operator watches each model and keeps as many pods as demand asks for while the router sends every request to one that is ready and nothing is lost when a node goes away'.split(
@@ -35,13 +36,14 @@ async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
   let next = 0;
 
   const client = async (): Promise<void> => {
-    while (io.now() < ends && !io.signal.aborted) {
+    while (io.now() < ends && !isAborted(io)) {
       const input = Array.from({ length: load.inputs }, () => textOf(next++, load.words));
       const sent = io.now();
       try {
         tokens += (await embed(load.endpoint, { model: load.model, input, signal: io.signal })).tokens;
         latenciesMs.push(io.now() - sent);
       } catch (error) {
+        if (isAborted(io)) return;
         const message = error instanceof Error ? error.message : String(error);
         errors[message] = (errors[message] ?? 0) + 1;
         // A refusal answers at once: without a pause this loop would be an attack.
@@ -103,7 +105,7 @@ A closed loop: each of the concurrent clients sends its next request when it has
       words: count('words', 20),
     };
     // The first request may wake the model: it is no part of the measurement.
-    await embed(endpoint, { model, input: ['warm up'], signal: io.signal });
+    await whileWaiting(embed(endpoint, { model, input: ['warm up'], signal: io.signal }), io);
     const summary = summarize(await runLoad(load, io));
     io.write(flag('json') ? `${JSON.stringify({ model, ...summary })}\n` : report(summary));
     return summary.requests > 0 && Object.keys(summary.errors).length === 0 ? 0 : 1;

@@ -2,6 +2,7 @@
 import { CommandError, parse } from '../command.ts';
 import type { Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
+import { whileWaiting } from '../waiting.ts';
 
 /** Inputs a request: large enough to fill batches, small enough to show progress of a long stream. */
 const CHUNK = 256;
@@ -38,7 +39,8 @@ or with --json an object {"text", "embedding"}.`,
     const dimensions = text('dimensions') === undefined ? {} : { dimensions: count('dimensions', 1) };
     let seen = 0;
     for await (const input of chunks(positionals.length > 0 ? positionals : io.lines())) {
-      const { vectors } = await embed(endpoint, { model, input, ...dimensions, signal: io.signal });
+      const asked = { model, input, ...dimensions, signal: io.signal };
+      const { vectors } = await whileWaiting(embed(endpoint, asked), io);
       for (const [index, vector] of vectors.entries()) {
         const numbers = [...vector];
         io.write(

@@ -7,7 +7,15 @@ const LOCAL = fileURLToPath(new URL('../../local/main.ts', import.meta.url));
 
 export const startCommand: Command = {
   summary: 'Serve the listed models on this machine',
-  usage: 'kubembed start [--port N] [--host ADDRESS] [--supported-models FILE] [--models DIR] [--data DIR]',
+  usage: `kubembed start [--port N] [--host ADDRESS] [--supported-models FILE] [--models DIR] [--data DIR]
+
+Local mode, as "npm start" runs it: operator, router and runtimes as processes of this machine, until Ctrl-C.
+
+  --port              port of the endpoint: 11445 unless EMBEDDINGS_PORT or KUBEMBED_PORT says otherwise
+  --host              address that it listens on: 127.0.0.1
+  --supported-models  the models that may load: supported_models.txt
+  --models            folder of EmbeddingModel YAML files: models
+  --data              folder for state and logs: .kubembed`,
   options: {
     port: { type: 'string' },
     host: { type: 'string' },

@@ -1,14 +1,13 @@
 // `kubembed status`: how the models of a router or a cluster stand, once or again and again.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CommandError, parse, UsageError } from '../command.ts';
+import { CommandError, isAborted, parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
-import { endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
+import { endpointFrom, ENDPOINT_OPTIONS, hintOf } from '../endpoint.ts';
 import { openCluster } from '../status/from-cluster.ts';
 import { viewOfRouter } from '../status/from-router.ts';
 import { renderModel, renderTable } from '../status/render.ts';
 import type { StatusView } from '../status/view.ts';
 import { painter } from '../style.ts';
-import { suggestion } from '../suggest.ts';
 
 const OPTIONS = {
   ...ENDPOINT_OPTIONS,
@@ -45,7 +44,7 @@ function narrow(view: StatusView, names: readonly string[]): StatusView {
   for (const name of names) {
     if (view.models.some((row) => isNamed(name, row))) continue;
     const known = view.models.map(({ model }) => model);
-    throw new CommandError(`${view.source} has no model "${name}".${suggestion(name, known)}`);
+    throw new CommandError(`${view.source} has no model "${name}".${hintOf(name, known)}`);
   }
   return { ...view, models: view.models.filter((row) => names.some((name) => isNamed(name, row))) };
 }
@@ -62,8 +61,6 @@ const CLEAR = '\u001B[2J';
 
 /** Over what was there before, without a flicker. */
 const overdraw = (text: string): string => HOME + text.replaceAll('\n', `${CLEAR_LINE_END}\n`) + CLEAR_BELOW;
-
-const isAborted = ({ signal }: CliIo): boolean => signal.aborted;
 
 async function watch(show: () => Promise<string>, seconds: number, io: CliIo): Promise<void> {
   if (io.output.isTerminal) io.write(CLEAR);

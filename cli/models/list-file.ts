@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { parseCatalog } from '../../operator/catalog/parse.ts';
 import { CommandError, UsageError } from '../command.ts';
-import { suggestion } from '../suggest.ts';
+import { suggestion } from '../../common/util/suggest.ts';
 
 export const FILE_OPTION = { file: { type: 'string', short: 'f' } } as const;
 

@@ -101,6 +101,11 @@ describe('errors', () => {
     expect(JSON.stringify(error)).not.toContain('secret');
   });
 
+  it('leads from an address that is none to those that are', async () => {
+    const { error } = (await (await call('/v1/chat')).json()) as { error: { message: string } };
+    expect(error.message).toBe('Unknown request URL: GET /v1/chat. GET /openapi.json lists what there is.');
+  });
+
   it('says which methods are allowed', async () => {
     expect((await call('/echo')).headers.get('allow')).toBe('POST, OPTIONS');
     expect((await call('/quiet', { method: 'POST' })).headers.get('allow')).toBe('GET, HEAD, OPTIONS');

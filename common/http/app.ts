@@ -56,8 +56,9 @@ export function createApp({ routes, before, ...observers }: AppOptions): Express
     next();
   });
   for (const [path, handlers] of Object.entries(routes)) addRoute(app, path, handlers);
+  const hint = '/openapi.json' in routes ? ' GET /openapi.json lists what there is.' : '';
   app.use((request: Request) => {
-    throw new OpenAIError('unknown_url', `Unknown request URL: ${request.method} ${clip(request.path)}.`);
+    throw new OpenAIError('unknown_url', `Unknown request URL: ${request.method} ${clip(request.path)}.${hint}`);
   });
   // eslint-disable-next-line @typescript-eslint/no-unused-vars -- four parameters make it an error handler
   app.use((thrown: unknown, _request: Request, response: Response, _next: NextFunction) => {

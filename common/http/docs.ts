@@ -17,13 +17,13 @@ const page = (title: string, head: string, body: string): string =>
 // Relative addresses: the pages work behind any prefix.
 const SWAGGER = page(
   'kubembed API',
-  '<link rel="stylesheet" href="docs/swagger-ui.css">',
+  '<link rel="stylesheet" href="docs/swagger-ui.css"><style>body{margin:0}</style>',
   '<div id="ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js"></script>',
 );
 const SWAGGER_START = "SwaggerUIBundle({ url: 'openapi.json', dom_id: '#ui', deepLinking: true });";
 const REDOC = page(
   'kubembed API',
-  '',
+  '<style>body{margin:0}</style>',
   '<redoc spec-url="openapi.json" disable-google-font="true"></redoc><script src="redoc/redoc.standalone.js"></script>',
 );
 

@@ -48,7 +48,11 @@ export default defineConfig({
   rewrites: { 'runbooks/README.md': 'runbooks/index.md' },
   cleanUrls: true,
   lastUpdated: false,
-  markdown: { anchor: { slugify: anchorOf }, toc: { slugify: anchorOf }, config: readLinks },
+  markdown: {
+    anchor: { slugify: anchorOf },
+    toc: { slugify: anchorOf },
+    config: readLinks,
+  },
   themeConfig: {
     nav: [
       { text: 'Quickstart', link: '/quickstart' },

@@ -27,7 +27,31 @@ describe('parseManifests', () => {
     expect(problems[0]).toMatch(/^line \d+: /);
   });
 
-  it('passes on what validation says', () => {
-    expect(parseManifests(good('a'), () => ['spec.device: no']).problems).toEqual(['line 1: spec.device: no']);
+  it.each([
+    ['spec.scaling.maxReplicas: no', 8],
+    ['spec.aliases[1]: no', 11],
+    ['spec.tokenSecretRef: required', 5],
+    ['metadata.name: no', 4],
+    ['everything', 2],
+  ])('passes on what validation says, with the line of the field: %s', (fault, line) => {
+    const text = [
+      '# mine',
+      'apiVersion: kubembed.dev/v1alpha1',
+      'kind: EmbeddingModel',
+      'metadata: { name: a }',
+      'spec:',
+      '  model: org/a',
+      '  scaling:',
+      '    maxReplicas: -1',
+      '  aliases:',
+      '    - one',
+      '    - two words',
+    ].join('\n');
+    expect(parseManifests(text, () => [fault]).problems).toEqual([`line ${line}: ${fault}`]);
+  });
+
+  it('says where broken YAML breaks once, not twice', () => {
+    const { problems } = parseManifests('metadata: {name: c\nspec: {model: foo/bar}\n', accept);
+    expect(problems).toEqual([expect.stringMatching(/^line 2: Flow map .* with a }$/)]);
   });
 });

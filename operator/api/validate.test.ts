@@ -38,7 +38,9 @@ describe('specFaults', () => {
     [{ precision: 'float16' }, /float16 needs device gpu/],
     [{ resources: { limits: { 'nvidia.com/gpu': '1' } } }, /need device gpu/],
     [{ resources: { limits: { cpu: '-1' } } }, /does not match/],
-    [{ nonsense: 1 }, /spec\.nonsense: unknown field/],
+    [{ nonsense: 1 }, /^spec\.nonsense: unknown field; known are model, revision, .*resources/],
+    [{ poolling: 'cls' }, /^spec\.poolling: unknown field\. Did you mean pooling\?$/],
+    [{ scaling: { minReplica: 1 } }, /^spec\.scaling\.minReplica: unknown field\. Did you mean minReplicas\?$/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: required/],
     [{ imagePullSecrets: [{ name: 'a' }, { name: 'a' }] }, /duplicate value/],
   ])('refuses %j', (spec, fault) => {

@@ -1,4 +1,5 @@
 // Validation of EmbeddingModels that no API server has checked (local YAML files): the CRD's schema and rules, interpreted.
+import { suggestion } from '../../common/util/suggest.ts';
 import { NAME_MAX, NAME_RULE, RULES } from './rules.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
@@ -62,6 +63,12 @@ const checkList: Check = (schema, value, path) => {
   ];
 };
 
+const unknownField = (path: string, name: string, { properties = {} }: Schema): string => {
+  const known = Object.keys(properties);
+  const near = suggestion(name, known);
+  return `${path}.${name}: unknown field${near === '' ? `; known are ${known.join(', ')}` : `.${near}`}`;
+};
+
 const checkFields: Check = (schema, value, path) => {
   if (!isRecord(value) || schema['x-kubernetes-preserve-unknown-fields'] === true) return [];
   const missing = (schema.required ?? []).filter((name) => value[name] === undefined);
@@ -70,7 +77,7 @@ const checkFields: Check = (schema, value, path) => {
     ...Object.entries(value).flatMap(([name, field]) => {
       if (field === undefined) return [];
       const own = schema.properties?.[name] ?? schema.additionalProperties;
-      return own === undefined ? [`${path}.${name}: unknown field`] : check(own, field, `${path}.${name}`);
+      return own === undefined ? [unknownField(path, name, schema)] : check(own, field, `${path}.${name}`);
     }),
   ];
 };

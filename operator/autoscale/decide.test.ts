@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ModelDemand } from '../../common/demand/types.ts';
+import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import { PLANT, SETTINGS, reversals, simulate } from '../../tests/helpers/simulate-demand.ts';
 import type { Step, Trace } from '../../tests/helpers/simulate-demand.ts';
 import { decide, newScaler } from './decide.ts';
@@ -148,15 +149,7 @@ describe('simulation', () => {
 });
 
 describe('decide', () => {
-  const demand = (fields: Partial<ModelDemand> = {}): ModelDemand => ({
-    offeredTokens: 0,
-    completedTokens: 0,
-    offeredRequests: 0,
-    completedRequests: 0,
-    heldRequests: 0,
-    activations: 0,
-    ...fields,
-  });
+  const demand = (fields: Partial<ModelDemand> = {}): ModelDemand => ({ ...NO_DEMAND, ...fields });
   const router = (fields?: Partial<ModelDemand>, rest: Partial<RouterSample> = {}): RouterSample => ({
     id: 'r',
     reachable: true,

@@ -39,6 +39,8 @@ describe('parseCatalog', () => {
     expect([...models]).toEqual(['good/one', 'last']);
     expect(faults.map(({ line }) => line)).toEqual([2, 3, 4, 5]);
     expect(faults[1]?.message).toMatch(/"colour=red" is no option; known: alias/);
+    const [words] = parseCatalog('not a model').faults;
+    expect(words?.message).toMatch(/^"a" and "model" are no options; known: alias, [^"]*$/);
     expect(faults[3]?.message).toBe('Good/One is listed already in line 1');
   });
 

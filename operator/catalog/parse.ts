@@ -49,17 +49,20 @@ interface ParsedLine {
   readonly faults: readonly string[];
 }
 
+const unknownOptions = (words: readonly string[]): string =>
+  `${words.join(' and ')} ${words.length > 1 ? 'are no options' : 'is no option'}; known: ${Object.keys(OPTIONS).join(', ')}`;
+
 function parseLine(content: string): ParsedLine {
   const [model = '', ...words] = content.split(/\s+/);
   let draft: Draft = { model };
-  const faults: string[] = [];
+  const strange: string[] = [];
   for (const word of words) {
     const [, key = '', value = ''] = /^([A-Za-z]+)=(.+)$/.exec(word) ?? [];
     const option = Object.hasOwn(OPTIONS, key) ? OPTIONS[key] : undefined;
-    if (option === undefined) faults.push(`"${word}" is no option; known: ${Object.keys(OPTIONS).join(', ')}`);
+    if (option === undefined) strange.push(`"${word}"`);
     else draft = option(draft, value);
   }
-  return { draft, faults: faults.length > 0 ? faults : specFaults(draft) };
+  return { draft, faults: strange.length > 0 ? [unknownOptions(strange)] : specFaults(draft) };
 }
 
 export function parseCatalog(text: string): Catalog {

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { NO_DEMAND } from '../../tests/helpers/operator-fixture.ts';
+import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import type { ModelDemand } from '../../common/demand/types.ts';
 import { systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';

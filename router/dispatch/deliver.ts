@@ -151,7 +151,8 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
         const outcome = settle(course, lease, await run(course, lease));
         if (outcome === undefined) continue;
         const { attempts } = course.counts;
-        return { outcome, endpoint: lease.endpoint.id, attempts, heldMs: course.heldMs, upstreamMs: now() - sentMs };
+        const upstreamMs = (outcome.headAtMs ?? now()) - sentMs;
+        return { outcome, endpoint: lease.endpoint.id, attempts, heldMs: course.heldMs, upstreamMs };
       }
     } catch (error) {
       throw refusal(error, job);

@@ -26,5 +26,6 @@ export interface Delivery {
   readonly endpoint: string;
   readonly attempts: number;
   readonly heldMs: number;
+  /** From sending to the first bytes of the answer. */
   readonly upstreamMs: number;
 }

@@ -68,10 +68,16 @@ export const createObtain = ({ fleet, demand, deliver, metrics, splitMs }: Obtai
     return delivery.outcome;
   };
 
+  const deliverShard: Deliver = async (job) => {
+    const delivery = await deliver(job);
+    metrics.upstream(job.key, delivery.upstreamMs);
+    return delivery;
+  };
+
   const split = async (asked: Asked, shards: readonly Shard[]): Promise<Obtained> => {
     metrics.split(asked.model.key, shards.length);
     asked.facts['shards'] = shards.length;
-    const result = await deliverShards(deliver, asked.job, asked.parsed, shards);
+    const result = await deliverShards(deliverShard, asked.job, asked.parsed, shards);
     if (result.kind === 'whole') return await whole(asked);
     return result.kind === 'refused' ? result.delivery.outcome : result.answer;
   };

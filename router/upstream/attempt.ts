@@ -1,5 +1,6 @@
 // One attempt at one endpoint, as a function from a request to a typed outcome. Nothing is thrown: failures are values.
 import type { IncomingHttpHeaders } from 'node:http';
+import { performance } from 'node:perf_hooks';
 import type { Sink } from '../../common/http/reply.ts';
 import type { Failure } from '../routing/retry.ts';
 import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
@@ -14,12 +15,15 @@ export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
   readonly chunks: readonly Buffer[];
+  /** When its first bytes came, by `performance.now()`; absent from what no endpoint said as it is. */
+  readonly headAtMs?: number;
 }
 
 export interface StreamedAnswer {
   readonly kind: 'stream';
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
+  readonly headAtMs: number;
   /** Writes what was gathered and what follows, at the sink's pace. Resolves to the last bytes, or to nothing if cut. */
   readonly pipe: (sink: Sink) => Promise<Buffer | undefined>;
 }
@@ -56,6 +60,7 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
   #state: State = 'connecting';
   #status = 0;
   #headers: IncomingHttpHeaders = {};
+  #headAtMs = 0;
   /** Made for the whole body when its length is known. */
   #room: Buffer | undefined;
   #chunks: Buffer[] = [];
@@ -88,6 +93,7 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
     this.#state = 'answering';
     this.#status = status;
     this.#headers = headers;
+    this.#headAtMs = performance.now();
     if (length !== undefined && length <= Math.min(MAX_ROOM, this.#gatherBytes)) {
       this.#room = Buffer.allocUnsafeSlow(length);
     }
@@ -118,7 +124,7 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
     if (isStreamed) this.#finishSink();
     else {
       const chunks = this.#room === undefined ? this.#chunks : [this.#room];
-      this.#settle({ kind: 'answer', status: this.#status, headers: this.#headers, chunks });
+      this.#settle({ ...this.#head(), kind: 'answer', chunks });
     }
   }
 
@@ -147,7 +153,11 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
   #handOver(): void {
     this.#state = 'streaming';
     this.#connection.pause();
-    this.#settle({ kind: 'stream', status: this.#status, headers: this.#headers, pipe: (sink) => this.#pipe(sink) });
+    this.#settle({ ...this.#head(), kind: 'stream', pipe: (sink) => this.#pipe(sink) });
+  }
+
+  #head(): Pick<StreamedAnswer, 'status' | 'headers' | 'headAtMs'> {
+    return { status: this.#status, headers: this.#headers, headAtMs: this.#headAtMs };
   }
 
   #pipe(sink: Sink): Promise<Buffer | undefined> {

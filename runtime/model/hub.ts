@@ -111,7 +111,7 @@ export const asUnreachable = (error: unknown, modelId: string, hub: HubHttp): un
   error instanceof TransientError
     ? new ModelError(
         'HubUnreachable',
-        `${modelId}: ${hub.endpoint} cannot be used: ${error.message}. Check the network, the proxy and HF_ENDPOINT, or put the model into the store and set HF_HUB_OFFLINE=1`,
+        `${modelId}: ${hub.endpoint} cannot be used: ${error.message.replace(`${hub.endpoint}: `, '')}. Check the network, the proxy and HF_ENDPOINT, or put the model into the store and set HF_HUB_OFFLINE=1`,
         { cause: error },
       )
     : error;

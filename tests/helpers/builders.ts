@@ -1,4 +1,5 @@
 // Builders of test objects: valid by default, each test names only what matters to it.
+import type { ModelDemand } from '../../common/demand/types.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../operator/api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
@@ -9,6 +10,15 @@ import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
+export const NO_DEMAND: ModelDemand = {
+  offeredTokens: 0,
+  completedTokens: 0,
+  offeredRequests: 0,
+  completedRequests: 0,
+  heldRequests: 0,
+  activations: 0,
+};
+
 /** No process of the product reads them. */
 export const NAMESPACES: ResourceType = {
   group: '',

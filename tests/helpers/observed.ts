@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { createRegistry } from '../../common/obs/metrics.ts';
 import { systemClock } from '../../kube/clock.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { DEPLOYMENTS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
@@ -17,7 +19,7 @@ import { startOperator } from '../../operator/start.ts';
 import { manifest } from './builders.ts';
 import { NAMESPACE, statedDemand, writtenCatalog } from './operator-fixture.ts';
 import { TINY_MODEL, createTinyStore, startRuntime } from './runtime-process.ts';
-import { embed, startStubCluster } from './stub-runtime-cluster.ts';
+import { embed, eventually, startStubCluster } from './stub-runtime-cluster.ts';
 import { startStubRuntime } from './stub-runtime.ts';
 
 export interface Observed extends AsyncDisposable {
@@ -113,6 +115,8 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
     ];
     if (round % SLEEP_EVERY === 0) {
       await cluster.endpoints('sleeper', []);
+      // A router that does not know yet would still send it there.
+      await eventually(async () => (await readyEndpoints(url, 'org/sleeper')) === 0);
       asked.push(embed(url, { model: 'org/sleeper', input: text }));
       await sleep(BUSY_EVERY_MS);
       await cluster.endpoints('sleeper', [sleeper.port]);
@@ -122,7 +126,25 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
   return url;
 }
 
-/** One model that is asked for, and calls of an API server that is not there. */
+/** What a cluster does about Deployments, without the pods. */
+async function keepUp(client: KubeClient): Promise<void> {
+  const { items } = await client.list(DEPLOYMENTS, { namespace: 'ns' });
+  for (const { metadata, spec } of items) {
+    const replicas = spec.replicas ?? 0;
+    const counts = { replicas, readyReplicas: replicas, updatedReplicas: replicas };
+    const status = { ...counts, observedGeneration: metadata.generation };
+    await client.patch(DEPLOYMENTS, { namespace: 'ns', name: metadata.name }, { status }, { subresource: 'status' });
+  }
+}
+
+async function readyEndpoints(url: string, model: string): Promise<number> {
+  const { ready_endpoints: ready } = (await (await fetch(`${url}/v1/models/${model}`)).json()) as {
+    ready_endpoints: number;
+  };
+  return ready;
+}
+
+/** One model that is asked for and served, and calls of an API server that is not there. */
 async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   const registry = createRegistry();
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
@@ -143,6 +165,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     demand.state('ns/tiny', { offeredRequests: round, heldRequests: 1, activations: round });
     const changed = manifest('tiny', { model: 'org/tiny', scaling: { idleSeconds: 60 + round } }, 'ns');
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
+    await keepUp(client);
   });
   const server = createServer(createOperatorApp(operator, registry));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

@@ -9,6 +9,7 @@ import type { OperatorConfig } from '../../operator/config.ts';
 import type { DemandSource } from '../../operator/demand/source.ts';
 import { startOperator } from '../../operator/start.ts';
 import type { RunningOperator } from '../../operator/start.ts';
+import { NO_DEMAND } from './builders.ts';
 
 export const NAMESPACE = 'kubembed';
 
@@ -72,15 +73,6 @@ export function writtenCatalog(initial: string | undefined) {
     },
   };
 }
-
-export const NO_DEMAND: ModelDemand = {
-  offeredTokens: 0,
-  completedTokens: 0,
-  offeredRequests: 0,
-  completedRequests: 0,
-  heldRequests: 0,
-  activations: 0,
-};
 
 /** One router whose demand the test states. */
 export function statedDemand() {

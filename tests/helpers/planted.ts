@@ -101,10 +101,7 @@ export async function pagePlaces(urls: readonly string[]): Promise<Place[]> {
   );
 }
 
-/**
- * A real cluster, as `kubectl` tells of it: objects, descriptions, events and the logs of all containers, previous ones too.
- * @public For suites on a real cluster.
- */
+/** A real cluster, as `kubectl` tells of it: objects, descriptions, events and the logs of all containers, previous ones too. */
 export async function clusterPlaces(
   kubectl: (args: readonly string[]) => Promise<string>,
   namespaces: readonly string[],

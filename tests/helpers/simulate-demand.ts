@@ -2,8 +2,9 @@
 import type { DemandSnapshot, ModelDemand } from '../../common/demand/types.ts';
 import { decide, newScaler } from '../../operator/autoscale/decide.ts';
 import type { ScaleSettings } from '../../operator/autoscale/decide.ts';
+import { NO_DEMAND } from './builders.ts';
 
-/** docs/autoscaler.md describes this format. */
+/** docs/autoscaling.md describes this format. */
 export interface Phase {
   readonly seconds: number;
   /** Steady, or rising evenly from the first to the second. */
@@ -57,14 +58,7 @@ class SimulatedRouter {
   private incarnation = 0;
   private sequence = 0;
   private heard: DemandSnapshot | undefined;
-  demand: ModelDemand = {
-    offeredTokens: 0,
-    completedTokens: 0,
-    offeredRequests: 0,
-    completedRequests: 0,
-    heldRequests: 0,
-    activations: 0,
-  };
+  demand: ModelDemand = NO_DEMAND;
 
   constructor(index: number) {
     this.id = `router-${index}`;

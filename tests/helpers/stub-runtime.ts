@@ -22,6 +22,8 @@ export type Misbehaviour =
   | 'reset'
   /** Closes it in the middle of the answer. */
   | 'cut'
+  /** Begins its answer at once, and takes a second over the rest. */
+  | 'dawdle'
   /** Reads and never answers anything, probes included. */
   | 'silent';
 
@@ -59,6 +61,8 @@ export interface StubRuntime {
   /** Cuts every connection and stops listening, as SIGKILL does. */
   readonly kill: () => Promise<void>;
 }
+
+const DAWDLE_MS = 1000;
 
 const tokensOf = (input: unknown): number =>
   typeof input === 'string' ? Math.ceil(input.length / 4) + 2 : (input as readonly number[]).length;
@@ -140,12 +144,17 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
       'x-kubembed-backlog-tokens': String(self.backlog),
       ...(options.capacity !== undefined && { 'x-kubembed-capacity-tokens-per-second': String(options.capacity) }),
     };
-    if (self.misbehave !== 'cut') {
+    if (self.misbehave !== 'cut' && self.misbehave !== 'dawdle') {
       send(response, 200, text, headers);
       return;
     }
+    const isCut = self.misbehave === 'cut';
+    const middle = text.length >> 1;
     response.writeHead(200, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) });
-    response.write(text.slice(0, text.length >> 1), () => response.destroy());
+    response.write(text.slice(0, middle), () => isCut && response.destroy());
+    if (isCut) return;
+    await sleep(DAWDLE_MS);
+    response.end(text.slice(middle));
   };
 
   const embed = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {

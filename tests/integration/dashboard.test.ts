@@ -107,6 +107,15 @@ describe('panels', () => {
     expect(empty).toEqual([]);
   });
 
+  it('tell how the models stand', async () => {
+    const value = async (title: string): Promise<number | undefined> => {
+      const [target] = panels.find((panel) => panel.title === title)!.targets!;
+      return (await prometheus.query(filled(target!.expr, '.*', '.*')))[0];
+    };
+    await expect.poll(() => value('Models ready'), { timeout: 30_000 }).toBe(1);
+    expect(await value('Models not ready')).toBe(0);
+  });
+
   it('of requests and runtimes have data of one chosen model', async () => {
     const empty = await emptyPanels('ns', 'tiny');
     const expected = [

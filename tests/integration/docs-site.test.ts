@@ -75,6 +75,13 @@ it('loads scripts, styles, fonts and pictures from itself alone', () => {
     expect(readFileSync(join(site, 'assets', name), 'utf8')).not.toMatch(/url\(['"]?(https?:)?\/\//);
 });
 
+it('shows addresses whole, braces included', () => {
+  const headings = [...pages.get('reference/api.html')!.matchAll(/<h3[^>]*>(.*?)<\/h3>/g)].map(([, html]) =>
+    html!.replaceAll(/<[^>]*>/g, ''),
+  );
+  expect(headings.find((text) => text.includes('{model}'))).toMatch(/^GET \/v1\/models\/\{model\}/);
+});
+
 it('brings every picture along', () => {
   const pictures = [...pages].flatMap(([name, html]) =>
     [...html.matchAll(/<img[^>]*src="([^"]+)"/g)].map(([, src]) => ({ name, src: src! })),

@@ -2,6 +2,7 @@
 import { Agent, request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemandSnapshot } from '../../common/demand/types.ts';
+import { NO_DEMAND } from '../helpers/builders.ts';
 import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime } from '../helpers/stub-runtime.ts';
@@ -27,16 +28,8 @@ afterEach(async () => {
   await stub.kill();
 });
 
-const NONE = {
-  offeredTokens: 0,
-  completedTokens: 0,
-  offeredRequests: 0,
-  completedRequests: 0,
-  heldRequests: 0,
-  activations: 0,
-};
 const demand = async (): Promise<DemandSnapshot['models'][string]> =>
-  (await readDemand(cluster.router)).models[KEY] ?? NONE;
+  (await readDemand(cluster.router)).models[KEY] ?? NO_DEMAND;
 
 interface Small {
   readonly status: number;

@@ -93,6 +93,15 @@ describe('splitting', () => {
     expect(reply.body.data).toHaveLength(2048);
   });
 
+  it('is counted, and each shard is timed', async () => {
+    const { url } = await serving([{}, {}, {}, {}]);
+    await embed(url, { model: 'org/model', input: INPUTS });
+    const page = await (await fetch(`${url}/metrics`)).text();
+    for (const sample of ['splits_total{model="ns/model"} 1', 'shards_total{model="ns/model"} 4'])
+      expect(page).toContain(`kubembed_router_${sample}`);
+    expect(page).toContain('kubembed_router_upstream_seconds_count{model="ns/model"} 4');
+  });
+
   it('leaves small requests whole', async () => {
     const { url, stubs } = await serving([{}, {}]);
     await embed(url, { model: 'org/model', input: ['a', 'b', 'c'] });

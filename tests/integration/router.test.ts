@@ -302,6 +302,22 @@ describe('metrics', () => {
   });
 });
 
+describe('the time of an endpoint', () => {
+  /** Of the histogram's samples. */
+  const sumOf = (page: string, name: string): number =>
+    Number(new RegExp(`^kubembed_router_${name}_sum\\{model="ns/model"\\} (.+)$`, 'm').exec(page)?.[1]);
+
+  it('is that to the first byte of its answer', async () => {
+    const { url, stubs } = await serving(1);
+    stubs[0]!.misbehave = 'dawdle';
+    expect((await embed(url, ask)).status).toBe(200);
+    const page = await (await fetch(`${url}/metrics`)).text();
+    expect(sumOf(page, 'request_duration_seconds')).toBeGreaterThan(1);
+    // Half of it is for a machine that is busy with something else.
+    expect(sumOf(page, 'upstream_seconds')).toBeLessThan(sumOf(page, 'request_duration_seconds') / 2);
+  });
+});
+
 describe('life cycle', () => {
   it('is ready once its table is read, and says no more while it finishes what runs', async () => {
     const { cluster: started, url, stubs: running } = await serving(1, { latencyMs: 500 });

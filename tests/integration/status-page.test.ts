@@ -102,7 +102,9 @@ describe('the status page', () => {
     const row = async (id: string): Promise<string> => await page.locator(`[data-model="tiny/${id}"]`).innerText();
     expect(await row('unlisted')).toMatch(/tiny\/unlisted[^]*refused[^]*add it there to allow it/);
     expect(await row('one')).toMatch(/tiny\/one[^]*also first[^]*32 dimensions[^]*ready[^]*1 \/ 1/);
-    expect(await row('two')).toMatch(/tiny\/two[^]*asleep/);
+    // What goes without saying is not said of every sleeping model.
+    expect((await row('two')).split(/\s+/)).toEqual(['tiny/two', 'asleep', '0', '/', '0', '0', '0', '–']);
+    expect(await page.locator('[data-model="tiny/two"] .pill').getAttribute('title')).toMatch(/^ScaledToZero: Asleep/);
     expect(await row('gated')).toMatch(/tiny\/gated[^]*(failed|starting)/);
     expect(await page.locator('#health').innerText()).toMatch(/^[12] failing$/);
     expect(await page.locator('#model option').allInnerTexts()).toEqual(['tiny/gated', 'tiny/one', 'tiny/two']);

@@ -216,7 +216,12 @@ const runtimes: Row = {
       unit: 'short',
       kind: 'table',
       description: 'What each replica serves, and how.',
-      queries: [query('', 'kubembed_runtime_model_info')],
+      queries: [
+        query(
+          '{{exported_model}}: {{architecture}} {{precision}} on {{device}}, {{dimensions}} dimensions, {{threads}} threads',
+          'kubembed_runtime_model_info',
+        ),
+      ],
     },
   ],
 };

@@ -17,7 +17,8 @@ export interface Line {
 const COLUMN = 50;
 const ROW = 24;
 const GAP = 6;
-const LEGEND_ENTRIES = 4;
+/** Of a letter, about. */
+const LETTER = 6.2;
 const COLOURS = ['#3274d9', '#e0752d', '#56a64b', '#8f3bb8', '#c4162a', '#0d8f8f', '#b5850b', '#6b7280'];
 const ESCAPES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
 
@@ -43,6 +44,24 @@ const shown = (unit: string, value: number): string => (FORMATS[unit] ?? short)(
 const text = (x: number, y: number, words: string, more = ''): string =>
   `<text x="${x.toFixed(0)}" y="${y.toFixed(0)}" ${more}>${escaped(words)}</text>`;
 
+/** As many names as fit into the width, each in the colour of its line. */
+function legendOf(names: readonly string[], { left, width }: { left: number; width: number }, y: number): string {
+  const entries: string[] = [];
+  let x = left;
+  for (const [index, name] of names.entries()) {
+    const words = `― ${clipped(name, width / LETTER - 2)}`;
+    const next = x + (words.length + 3) * LETTER;
+    const isLast = index === names.length - 1;
+    if (next - (isLast ? 3 * LETTER : 0) > left + width) {
+      entries.push(text(x, y, `and ${names.length - index} more`, 'fill="#6b7280"'));
+      break;
+    }
+    entries.push(text(x, y, words, `fill="${colour(index)}"`));
+    x = next;
+  }
+  return entries.join('');
+}
+
 /** Lines over time, on a scale that begins at 0. */
 function plot({ series, unit }: PicturePanel, width: number, height: number): string {
   const drawn = series.map(({ name, points }) => ({
@@ -66,13 +85,12 @@ function plot({ series, unit }: PicturePanel, width: number, height: number): st
     const path = points.map(([time, value]) => `${x(time).toFixed(1)},${y(value).toFixed(1)}`).join(' ');
     return `<polyline points="${path}" fill="none" stroke="${colour(index)}" stroke-width="1.5"/>`;
   });
-  const step = box.width / LEGEND_ENTRIES;
-  const legend = drawn
-    .slice(0, LEGEND_ENTRIES)
-    .map(({ name }, index) =>
-      text(box.left + index * step, height - 10, `― ${clipped(name, step / 7)}`, `fill="${colour(index)}"`),
-    );
-  return [...grid, ...lines, ...legend].join('');
+  const legend = legendOf(
+    drawn.map(({ name }) => name),
+    box,
+    height - 10,
+  );
+  return [...grid, ...lines, legend].join('');
 }
 
 function stat({ series, unit }: PicturePanel, width: number, height: number): string {
@@ -82,7 +100,7 @@ function stat({ series, unit }: PicturePanel, width: number, height: number): st
 }
 
 const table = ({ series }: PicturePanel, width: number): string =>
-  series.map(({ name }, index) => text(12, 46 + index * 18, clipped(name, width / 6.5), 'fill="#374151"')).join('');
+  series.map(({ name }, index) => text(12, 46 + index * 18, clipped(name, width / LETTER), 'fill="#374151"')).join('');
 
 const DRAW: Readonly<Record<string, (panel: PicturePanel, width: number, height: number) => string>> = { stat, table };
 

@@ -39,7 +39,8 @@ function operation(method: string, path: string, of: Operation): string {
   const { summary, parameters = [], requestBody, responses } = of;
   const headers = Object.values(responses).flatMap((response) => Object.entries(response.headers ?? {}));
   return [
-    `### ${method.toUpperCase()} ${path}`,
+    // As code: the site takes braces at the end of a heading for attributes.
+    `### ${method.toUpperCase()} ${code(path)}`,
     `${summary}.`,
     ...(parameters.length === 0
       ? []

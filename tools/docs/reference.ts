@@ -1,11 +1,13 @@
-// `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document and bench results. `--check` only compares.
+// `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document, the command's help and bench results. `--check` only compares.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { COMMANDS } from '../../cli/registry.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/version.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
+import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
 import { between, renderNumbers } from './numbers.ts';
 import { renderValues } from './values-reference.ts';
@@ -18,6 +20,7 @@ const made = (from: string, page: string): string =>
 const GENERATED: Readonly<Record<string, () => string>> = {
   'docs/reference/api.md': () =>
     made('the OpenAPI document', renderApi(openApiDocument(packageVersion()) as unknown as OpenApi)),
+  'docs/reference/cli.md': () => made('the help of the commands', renderCli(COMMANDS)),
   'docs/reference/crd.md': () => made('crds/embeddingmodels.yaml', renderCrd(read('crds/embeddingmodels.yaml'))),
   'docs/reference/values.md': () =>
     made(

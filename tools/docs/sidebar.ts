@@ -64,6 +64,7 @@ export const sidebarOf = (docs: string): Section[] => [
       page('API', 'reference/api'),
       page('EmbeddingModel (CRD)', 'reference/crd'),
       page('Values of the chart', 'reference/values'),
+      page('Command line', 'reference/cli'),
     ],
   },
   {

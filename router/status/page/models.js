@@ -6,10 +6,13 @@ const facts = ({ aliases, device, precision, dimensions, maxTokens }) =>
     aliases.length > 0 ? `also ${aliases.join(', ')}` : undefined,
     dimensions === undefined ? undefined : `${dimensions} dimensions`,
     maxTokens === undefined ? undefined : `${maxTokens} tokens`,
-    [device, precision].filter(Boolean).join(' '),
+    // Most models run on CPUs, and few are awake: what goes without saying would fill the page.
+    precision === undefined && device === 'cpu' ? undefined : [device, precision].filter(Boolean).join(' '),
   ]
     .filter(Boolean)
     .join(' · ');
+
+const note = (text) => (text === '' ? undefined : element('span', { class: 'model-note' }, text));
 
 const number = (label, ...content) => element('td', { class: 'number', 'data-label': label }, ...content);
 
@@ -20,23 +23,27 @@ const waiting = ({ held, inFlight }) => {
 
 const perSecond = (rate) => (rate > 0 ? `${count(rate)}/s` : '');
 
+/** States that say all there is to say; the sentence is there for who points at them. */
+const PLAIN = ['ready', 'asleep'];
+
+const classOf = ({ state, requests, replicas }) => {
+  if (requests > 0 || replicas.ready > 0) return undefined;
+  return PLAIN.includes(state) ? 'unused plain' : 'unused';
+};
+
 const row = (model) => {
   const { latencyMs, replicas } = model;
+  const isPlain = PLAIN.includes(model.state);
   const latency = latencyMs ? `${milliseconds(latencyMs.p50)} / ${milliseconds(latencyMs.p95)}` : '–';
   return element(
     'tr',
-    { 'data-model': model.model, class: model.requests === 0 && replicas.ready === 0 ? 'unused' : undefined },
+    { 'data-model': model.model, class: classOf(model) },
+    element('td', {}, element('span', { class: 'model-name' }, model.model), note(facts(model))),
     element(
       'td',
       {},
-      element('span', { class: 'model-name' }, model.model),
-      element('span', { class: 'model-note' }, facts(model)),
-    ),
-    element(
-      'td',
-      {},
-      element('span', { class: `pill ${model.state}`, title: model.reason }, model.state),
-      element('span', { class: 'model-note' }, model.message),
+      element('span', { class: `pill ${model.state}`, title: `${model.reason}: ${model.message}` }, model.state),
+      isPlain ? undefined : note(model.message),
     ),
     number('Replicas ready', `${replicas.ready} / ${replicas.wanted}`, element('small', {}, waiting(model))),
     number('Requests', count(model.requests), element('small', {}, perSecond(model.requestsPerSecond))),

@@ -12,6 +12,14 @@ describe('what was meant', () => {
     expect(nearest(word, ['start', 'status', 'embed', 'bench', 'models', 'completion'])).toBe(meant);
   });
 
+  it.each([
+    ['all-MiniLM-L6-v2', 'sentence-transformers/all-MiniLM-L6-v2'],
+    ['Sentence-Transformers/all-minilm-l6-v2', 'sentence-transformers/all-MiniLM-L6-v2'],
+    ['e5-smal-v2', 'intfloat/e5-small-v2'],
+  ])('finds for %s: %s', (word, meant) => {
+    expect(nearest(word, ['intfloat/e5-small-v2', 'sentence-transformers/all-MiniLM-L6-v2'])).toBe(meant);
+  });
+
   it('is silent when nothing is near', () => {
     expect(suggestion('frobnicate', ['start', 'status'])).toBe('');
     expect(nearest('', ['start'])).toBeUndefined();

@@ -19,13 +19,17 @@ export function distance(a: string, b: string): number {
 
 const tolerance = (word: string): number => (word.length < 5 ? 1 : word.length < 9 ? 2 : 3);
 
-/** Undefined when nothing is near enough to be meant. */
+const editsTo = (word: string, candidate: string): number =>
+  word !== '' && candidate.startsWith(word) ? 0.5 : distance(word, candidate);
+
+/** Undefined when nothing is near enough to be meant. Case and the organisation before a slash may be missing. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
+  const meant = word.toLowerCase();
   const [best] = known
-    .map((candidate) => ({
-      candidate,
-      edits: word !== '' && candidate.startsWith(word) ? 0.5 : distance(word, candidate),
-    }))
+    .map((candidate) => {
+      const whole = candidate.toLowerCase();
+      return { candidate, edits: Math.min(editsTo(meant, whole), editsTo(meant, whole.replace(/^.*\//, ''))) };
+    })
     .sort((a, b) => a.edits - b.edits);
   return best !== undefined && best.edits <= tolerance(word) ? best.candidate : undefined;
 }
