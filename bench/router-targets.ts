@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { pino } from 'pino';
 import { Pool } from 'undici';
+import { createLog } from '../common/obs/log.ts';
 import { systemClock } from '../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../kube/resources.ts';
 import { createStoreClient } from '../local/store/client.ts';
@@ -71,7 +71,7 @@ const router = async (endpoints: readonly number[], env: Record<string, string> 
     ...env,
   });
   // Request lines are written as in production, to where they cost nothing to keep.
-  const log = pino({ level: 'info' }, pino.destination({ dest: '/dev/null', sync: false }));
+  const { log } = createLog({ name: 'router', level: 'info', readable: false, destination: '/dev/null' });
   const running = await startRouter({ client, config, log });
   await running.synced;
   return Number(new URL(running.url).port);

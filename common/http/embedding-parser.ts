@@ -10,8 +10,8 @@ import type { ParseReply } from './embedding-message.ts';
 import { decodeJson } from './json.ts';
 
 export interface EmbeddingParser {
-  /** Rejects with `OpenAIError`. Takes the buffer over. */
-  parse(body: Buffer): Promise<EmbeddingRequest>;
+  /** Throws or rejects with `OpenAIError`. Takes the buffer over. A promise only where a thread does it. */
+  parse(body: Buffer): EmbeddingRequest | Promise<EmbeddingRequest>;
   close(): Promise<void>;
 }
 
@@ -56,8 +56,7 @@ export function createEmbeddingParser(): EmbeddingParser {
     });
   }
 
-  async function parse(body: Buffer): Promise<EmbeddingRequest> {
-    if (body.byteLength <= INLINE_BYTES) return parseEmbeddingRequest(decodeJson(body));
+  async function parseInThread(body: Buffer): Promise<EmbeddingRequest> {
     const turn = last.then(() => ask(body));
     last = turn.catch(() => undefined);
     const reply = await turn;
@@ -66,7 +65,7 @@ export function createEmbeddingParser(): EmbeddingParser {
   }
 
   return {
-    parse,
+    parse: (body) => (body.byteLength <= INLINE_BYTES ? parseEmbeddingRequest(decodeJson(body)) : parseInThread(body)),
     close: async () => {
       clearTimeout(idle);
       await worker?.terminate();
