@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { byteLength } from '../openai/response.ts';
+import { shortLived } from '../util/slab.ts';
 import type { Exchange } from './exchange.ts';
 import { REQUEST_ID } from './headers.ts';
 import type { Reply, Sink } from './reply.ts';
@@ -62,7 +63,7 @@ class QuickReply implements Reply {
     const bytes = byteLength(pieces);
     const head = this.#headOf(status, `content-length: ${bytes}\r\n`);
     if (bytes <= JOINED_BYTES) {
-      const joined = Buffer.allocUnsafe(head.length + bytes);
+      const joined = shortLived(head.length + bytes);
       let at = joined.write(head, 0, 'latin1');
       for (const piece of pieces) {
         joined.set(piece, at);

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
 import { REVISION } from '../../common/http/headers.ts';
+import { longLived } from '../../common/util/slab.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Answer } from '../upstream/attempt.ts';
 import { goneOrLate } from '../admission/refusals.ts';
@@ -68,7 +69,7 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
   const keep = (key: string, asked: Asked, answer: Obtained): Answer | undefined => {
     if (answer.kind !== 'answer' || answer.status !== 200) return undefined;
     if (answer.headers[REVISION] !== asked.model.revision) return undefined;
-    stored.set(key, answer);
+    stored.set(key, { ...answer, chunks: answer.chunks.map(longLived) });
     return answer;
   };
 

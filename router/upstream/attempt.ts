@@ -1,6 +1,7 @@
 // One attempt at one endpoint, as a function from a request to a typed outcome. Nothing is thrown: failures are values.
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Sink } from '../../common/http/reply.ts';
+import { shortLived } from '../../common/util/slab.ts';
 import type { Failure } from '../routing/retry.ts';
 import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
 
@@ -89,7 +90,7 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
     this.#status = status;
     this.#headers = headers;
     if (length !== undefined && length <= Math.min(MAX_ROOM, this.#gatherBytes)) {
-      this.#room = Buffer.allocUnsafeSlow(length);
+      this.#room = shortLived(length);
     }
   }
 
