@@ -1,0 +1,73 @@
+// The load: connections that each send one request after the other. Over bare sockets, so that it takes little of the cores.
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import type { Socket } from 'node:net';
+
+export interface Driven {
+  /** Milliseconds of each request. */
+  readonly times: readonly number[];
+  readonly seconds: number;
+}
+
+export interface Load {
+  readonly connections: number;
+  readonly seconds: number;
+  /** Rest of a connection between two requests. */
+  readonly pauseMs?: number;
+}
+
+export const requestOf = (body: string): Buffer => {
+  const head = [
+    'POST /v1/embeddings HTTP/1.1',
+    'host: 127.0.0.1',
+    'content-type: application/json',
+    `content-length: ${Buffer.byteLength(body)}`,
+  ];
+  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
+};
+
+const LENGTH = /content-length: (\d+)/i;
+
+/** Resolves when the answer is whole. */
+async function ask(socket: Socket, request: Buffer): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
+  let left: number | undefined;
+  const onData = (bytes: Buffer): void => {
+    if (left === undefined) {
+      const end = bytes.indexOf('\r\n\r\n');
+      const head = bytes.toString('latin1', 0, end);
+      if (!head.startsWith('HTTP/1.1 200')) reject(new Error(`answered ${head.split('\r\n', 1)[0]}`));
+      left = end + 4 + Number(LENGTH.exec(head)?.[1]);
+    }
+    left -= bytes.byteLength;
+    if (left <= 0) resolve(undefined);
+  };
+  socket.on('data', onData);
+  socket.write(request);
+  try {
+    await promise;
+  } finally {
+    socket.off('data', onData);
+  }
+}
+
+export async function drive(port: number, request: Buffer, load: Load): Promise<Driven> {
+  const { connections, seconds, pauseMs = 0 } = load;
+  const times: number[] = [];
+  const startedAt = performance.now();
+  const end = startedAt + seconds * 1000;
+  const loop = async (): Promise<void> => {
+    const socket = connect(port, '127.0.0.1').setNoDelay(true);
+    await once(socket, 'connect');
+    for (let now = performance.now(); now < end;) {
+      await ask(socket, request);
+      const after = performance.now();
+      times.push(after - now);
+      if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      now = performance.now();
+    }
+    socket.destroy();
+  };
+  await Promise.all(Array.from({ length: connections }, loop));
+  return { times, seconds: (performance.now() - startedAt) / 1000 };
+}
