@@ -159,10 +159,8 @@ export const createFleet = (options: FleetOptions): Fleet => {
 
   const candidates = (found: readonly EndpointState[], lane: Lane): readonly Candidate[] => {
     const nowMs = now();
-    const slowness = slownessOf(
-      found.map(({ pace }) => pace),
-      nowMs,
-    );
+    const paces = found.length > 1 ? found.map(({ pace }) => pace) : [];
+    const slowness = slownessOf(paces, nowMs);
     return found.map((state, at) => ({
       id: state.id,
       outstandingTokens: state.outstandingTokens,
