@@ -8,6 +8,7 @@ import { prepareLoad } from '../helpers/cluster-load.ts';
 import type { Load } from '../helpers/cluster-load.ts';
 import * as model from '../helpers/cluster-model.ts';
 import * as node from '../helpers/cluster-node.ts';
+import { slowDown } from '../helpers/slow-process.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
 
 /** Longer outages by `npm run test:chaos`. */
@@ -142,7 +143,7 @@ const TROUBLES: readonly Trouble[] = [
     name: 'an endpoint ten times slower',
     onNode: true,
     make: async () => {
-      const recover = node.slowDown(await runtimeOf());
+      const recover = slowDown(await runtimeOf());
       await sleep(OUTAGE_MS);
       await recover();
       await model.twoReady(cluster);
