@@ -9,8 +9,8 @@ import { drive, requestOf } from './drive.ts';
 import type { Part, RouterBenchOptions } from './options.ts';
 import { cpuSeconds, nginxVersion, rssMb, start, startNginx, stopAll } from './processes.ts';
 import type { Target } from './processes.ts';
-import { DIRECT, NGINX, quantile, renderRouter, ROUTER } from './report.ts';
-import type { CaseResult, RouterResults, Window } from './report.ts';
+import { DIRECT, NGINX, quantile, renderMemory, renderRouter, ROUTER } from './report.ts';
+import type { CaseResult, MemoryResult, RouterResults, Window } from './report.ts';
 
 const DOCUMENT = fileURLToPath(new URL('../../docs/performance.md', import.meta.url));
 
@@ -122,7 +122,7 @@ async function timeRefusals(): Promise<NonNullable<RouterResults['refusals']>> {
 const SAMPLES_A_MINUTE = 4;
 
 /** Both sizes at once, with rests: it is about what is kept, not about speed. */
-async function watchMemory(minutes: number): Promise<NonNullable<RouterResults['memory']>> {
+async function watchMemory(minutes: number): Promise<MemoryResult> {
   const stub = await start(DIRECT, ['stub', String(LARGE.length), 'float']);
   const router = await start(ROUTER, ['router', String(stub.port)]);
   const sizes: number[] = [];
@@ -140,33 +140,39 @@ async function watchMemory(minutes: number): Promise<NonNullable<RouterResults['
   return { minutes, requests, rssMb: sizes };
 }
 
-function circumstances({ seconds, rounds }: RouterBenchOptions, nginx: string | undefined): readonly string[] {
+function machine(nginx?: string): readonly string[] {
   const [first] = cpus();
+  const versions = [`commit ${commit()}`, `Node.js ${process.versions.node}`, ...(nginx === undefined ? [] : [nginx])];
   return [
-    `${new Date().toISOString().slice(0, 10)}, commit ${commit()}, Node.js ${process.versions.node}, ${nginx ?? 'nginx not installed'}`,
+    `${new Date().toISOString().slice(0, 10)}, ${versions.join(', ')}`,
     `${first?.model.trim() ?? 'unknown processor'}, ${cpus().length} cores shared with stub and load, ` +
       `${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}`,
-    `${rounds} rounds, in each a window of ${seconds} s with one connection and one with 32 (1 MB: 4) for each target in turn; medians over rounds`,
   ];
 }
 
-export async function benchRouter(options: RouterBenchOptions): Promise<void> {
+const windowsOf = ({ seconds, rounds }: RouterBenchOptions): string =>
+  `${rounds} rounds, in each a window of ${seconds} s with one connection and one with 32 (1 MB: 4) for each target in turn; medians over rounds`;
+
+async function measureSpeed(options: RouterBenchOptions, has: (part: Part) => boolean): Promise<string> {
   const version = nginxVersion(options.nginx);
   const nginx = version === undefined ? undefined : options.nginx;
+  return renderRouter({
+    circumstances: [...machine(version ?? 'nginx not installed'), windowsOf(options)],
+    cases: has('compare') ? await compare(options, nginx) : [],
+    ...(has('split') && { split: { oneMs: await timeSplit(1), fourMs: await timeSplit(4) } }),
+    ...(has('refusals') && { refusals: await timeRefusals() }),
+  });
+}
+
+export async function benchRouter(options: RouterBenchOptions): Promise<void> {
   const has = (part: Part): boolean => options.parts.includes(part);
+  const tell = (markdown: string, section: string): void => {
+    process.stdout.write(`${markdown}\n\n`);
+    if (options.write) writeFileSync(DOCUMENT, insertReport(readFileSync(DOCUMENT, 'utf8'), markdown, section));
+  };
   try {
-    const results: RouterResults = {
-      circumstances: circumstances(options, version),
-      cases: has('compare') ? await compare(options, nginx) : [],
-      ...(has('split') && { split: { oneMs: await timeSplit(1), fourMs: await timeSplit(4) } }),
-      ...(has('refusals') && { refusals: await timeRefusals() }),
-      ...(has('memory') && { memory: await watchMemory(options.minutes) }),
-    };
-    const markdown = renderRouter(results);
-    process.stdout.write(`${markdown}\n`);
-    if (options.write) {
-      writeFileSync(DOCUMENT, insertReport(readFileSync(DOCUMENT, 'utf8'), markdown, 'bench:router'));
-    }
+    if (options.parts.some((part) => part !== 'memory')) tell(await measureSpeed(options, has), 'bench:router');
+    if (has('memory')) tell(renderMemory(await watchMemory(options.minutes), machine()), 'bench:router-memory');
   } finally {
     stopAll();
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { readRouterOptions } from './options.ts';
-import { DIRECT, NGINX, renderRouter, ROUTER, shareOfNginx } from './report.ts';
+import { DIRECT, NGINX, renderMemory, renderRouter, ROUTER, shareOfNginx } from './report.ts';
 import type { TargetResult } from './report.ts';
 
 const target = (name: string, aloneMs: number, cpus: readonly number[]): TargetResult => ({
@@ -37,13 +37,18 @@ describe('report', () => {
       cases: [{ name: 'Small requests, float', targets }],
       split: { oneMs: 2000, fourMs: 500 },
       refusals: { held: 100, refused: 900, p99Ms: 80, grewMb: 12 },
-      memory: { minutes: 10, requests: 1000, rssMb: [90, 100, 101, 104, 103, 102] },
     });
     expect(markdown).toContain('| p50 added to a small request | 0.30 ms | < 1 ms | met |');
     expect(markdown).toContain('| small requests per core, of nginx | 0.40 | ≥ 0.50 | **missed** |');
     expect(markdown).toContain('| 4.00 × (2,000 → 500 ms) | ≥ 3.5 × | met |');
     expect(markdown).toContain('| 80 ms, 12 MB more | < 50 ms | **missed** |');
-    expect(markdown).toContain('| 101 to 104 MB in the last two thirds | ≤ 1.1 × | met |');
     expect(markdown).toContain(`| ${ROUTER} | 0.50 | 0.50 | 0.30 | 9.0 | 5,000 | 50 | 0.40 | 100 |`);
+  });
+
+  it('takes memory for flat when its last third is like the one before', () => {
+    const flat = renderMemory({ minutes: 10, requests: 1000, rssMb: [50, 90, 100, 110, 104, 103] }, ['somewhere']);
+    expect(flat).toContain('| 10 | 1,000 | 110 | 104 | 110 | 0.95 | met |');
+    const growing = renderMemory({ minutes: 10, requests: 1000, rssMb: [50, 90, 100, 110, 130, 150] }, ['somewhere']);
+    expect(growing).toContain('**missed**');
   });
 });

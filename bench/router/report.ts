@@ -29,7 +29,13 @@ export interface RouterResults {
     readonly p99Ms: number;
     readonly grewMb: number;
   };
-  readonly memory?: { readonly minutes: number; readonly requests: number; readonly rssMb: readonly number[] };
+}
+
+export interface MemoryResult {
+  readonly minutes: number;
+  readonly requests: number;
+  /** Sampled at equal distances. */
+  readonly rssMb: readonly number[];
 }
 
 export const DIRECT = 'the stub, asked directly';
@@ -46,6 +52,8 @@ type Row = readonly string[];
 
 const table = (head: Row, rows: readonly Row[]): string =>
   [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+
+const list = (lines: readonly string[]): string => lines.map((line) => `- ${line}`).join('\n');
 
 export function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -98,7 +106,7 @@ const HEAD = [
   'RSS, MB',
 ];
 
-function verdicts({ cases, split, refusals, memory }: RouterResults): readonly Row[] {
+function verdicts({ cases, split, refusals }: RouterResults): readonly Row[] {
   const rows: Row[] = [];
   const [small] = cases;
   const router = small && named(small, ROUTER);
@@ -121,19 +129,12 @@ function verdicts({ cases, split, refusals, memory }: RouterResults): readonly R
     const what = `${whole(held + refused)} at once for a cold model with room for ${whole(held)}: p99 until refused`;
     rows.push([what, `${whole(p99Ms)} ms, ${whole(grewMb)} MB more`, '< 50 ms', met(p99Ms < MOST_REFUSAL_MS)]);
   }
-  if (memory) {
-    const settled = memory.rssMb.slice(Math.floor(memory.rssMb.length / 3));
-    const [least, most] = [Math.min(...settled), Math.max(...settled)];
-    const what = `memory over ${whole(memory.minutes)} minutes, ${whole(memory.requests)} requests of both sizes`;
-    const told = `${whole(least)} to ${whole(most)} MB in the last two thirds`;
-    rows.push([what, told, '≤ 1.1 ×', met(most / least <= MOST_GROWTH)]);
-  }
   return rows;
 }
 
 export function renderRouter(results: RouterResults): string {
   return [
-    results.circumstances.map((line) => `- ${line}`).join('\n'),
+    list(results.circumstances),
     '### Targets of the router',
     table(['', 'measured', 'target', 'verdict'], verdicts(results)),
     ...results.cases.flatMap((one) => [
@@ -144,4 +145,29 @@ export function renderRouter(results: RouterResults): string {
       ),
     ]),
   ].join('\n\n');
+}
+
+/** Growth from the middle third to the last: in the first one caches fill and code is compiled. */
+export function renderMemory({ minutes, requests, rssMb }: MemoryResult, circumstances: readonly string[]): string {
+  const third = Math.max(1, Math.floor(rssMb.length / 3));
+  const [middle, last] = [median(rssMb.slice(-2 * third, -third)), median(rssMb.slice(-third))];
+  const growth = last / middle;
+  const row = [
+    whole(minutes),
+    whole(requests),
+    whole(middle),
+    whole(last),
+    whole(Math.max(...rssMb)),
+    growth.toFixed(2),
+  ];
+  const head = [
+    'minutes',
+    'requests',
+    'RSS in the middle third, MB',
+    'in the last third, MB',
+    'at most, MB',
+    'growth',
+    '≤ 1.1',
+  ];
+  return [list(circumstances), table(head, [[...row, met(growth <= MOST_GROWTH)]])].join('\n\n');
 }
