@@ -130,8 +130,8 @@ async function watchMemory(minutes: number): Promise<MemoryResult> {
   for (let sample = 0; sample < minutes * SAMPLES_A_MINUTE; sample += 1) {
     const seconds = 60 / SAMPLES_A_MINUTE;
     const done = await Promise.all([
-      drive(router.port, bodyOf(SMALL, 'float'), { connections: 8, seconds, pauseMs: 20 }),
-      drive(router.port, bodyOf(LARGE, 'float'), { connections: 2, seconds, pauseMs: 200 }),
+      drive(router.port, bodyOf(SMALL, 'float'), { connections: 4, seconds, pauseMs: 40 }),
+      drive(router.port, bodyOf(LARGE, 'float'), { connections: 1, seconds, pauseMs: 400 }),
     ]);
     requests += done.reduce((sum, { times }) => sum + times.length, 0);
     sizes.push(rssMb(router));
