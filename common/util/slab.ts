@@ -1,8 +1,9 @@
 // Room for bytes that are soon gone, cut from larger buffers: one of its own for each costs more than filling it.
 
-const SLAB_BYTES = 256 * 1024;
-/** Larger ones are rare, and would waste what is left of a slab. */
-const LARGEST = SLAB_BYTES / 8;
+/** No more, for an answer to a client that does not read keeps a whole one. */
+const SLAB_BYTES = 64 * 1024;
+/** Larger ones would waste what is left of a slab. */
+const LARGEST = SLAB_BYTES / 4;
 
 let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
 let used = 0;
