@@ -42,12 +42,13 @@ async function ask(socket: Socket, request: Buffer): Promise<void> {
     left -= bytes.byteLength;
     if (left <= 0) resolve(undefined);
   };
-  socket.on('data', onData);
+  const onClose = (): void => reject(new Error('the connection was closed before the answer'));
+  socket.on('data', onData).on('close', onClose);
   socket.write(request);
   try {
     await promise;
   } finally {
-    socket.off('data', onData);
+    socket.off('data', onData).off('close', onClose);
   }
 }
 
@@ -59,6 +60,8 @@ export async function drive(port: number, request: Buffer, load: Load): Promise<
   const loop = async (): Promise<void> => {
     const socket = connect(port, '127.0.0.1').setNoDelay(true);
     await once(socket, 'connect');
+    // Its close tells it.
+    socket.on('error', () => undefined);
     for (let now = performance.now(); now < end;) {
       await ask(socket, request);
       const after = performance.now();
