@@ -74,3 +74,23 @@ export async function drive(port: number, request: Buffer, load: Load): Promise<
   await Promise.all(Array.from({ length: connections }, loop));
   return { times, seconds: (performance.now() - startedAt) / 1000 };
 }
+
+/** One request on each of so many connections, all at once; the milliseconds of the first so many answers. */
+export async function crowd(port: number, request: Buffer, connections: number, answers: number): Promise<number[]> {
+  const sockets = Array.from({ length: connections }, () => connect(port, '127.0.0.1').setNoDelay(true));
+  await Promise.all(sockets.map((socket) => once(socket, 'connect') as Promise<unknown>));
+  const times: number[] = [];
+  const { promise, resolve } = Promise.withResolvers<undefined>();
+  for (const socket of sockets) {
+    const startedAt = performance.now();
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      times.push(performance.now() - startedAt);
+      if (times.length === answers) resolve(undefined);
+    });
+    socket.write(request);
+  }
+  await promise;
+  for (const socket of sockets) socket.destroy();
+  return times.slice(0, answers);
+}
