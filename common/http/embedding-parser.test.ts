@@ -53,3 +53,14 @@ it('answers many large bodies at once, each with its own', async () => {
   const parsed = await Promise.all(inputs.map(async (input) => await parser.parse(body({ model: 'm', input }))));
   expect(parsed.map(({ inputs: [first] }) => first)).toEqual(inputs);
 });
+
+it('never asks a thread that is about to end for having rested', async () => {
+  const restless = createEmbeddingParser(1);
+  const input = ['a'.repeat(300_000)];
+  for (let round = 0; round < 30; round += 1) {
+    expect((await restless.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+    // Mostly the thread is being ended by now, and its end has not been heard of.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await restless.close();
+});
