@@ -21,6 +21,8 @@ const SIZES = [
   { size: 'Small requests', inputs: SMALL, connections: 32 },
   { size: 'Requests of 1 MB', inputs: LARGE, connections: 4 },
 ] as const;
+/** Until the compiler has seen enough. */
+const WARM_SECONDS = 5;
 const FORMATS = ['float', 'base64'] as const;
 
 const bodyOf = (inputs: readonly string[], format: string): Buffer =>
@@ -59,7 +61,7 @@ async function measureInTurns(
   { seconds, rounds }: RouterBenchOptions,
 ): Promise<CaseResult['targets']> {
   const windows = targets.map((): Window[] => []);
-  for (const { port } of targets) await drive(port, request, { connections, seconds: seconds * 2 });
+  for (const { port } of targets) await drive(port, request, { connections, seconds: WARM_SECONDS });
   for (let round = 0; round < rounds; round += 1) {
     for (const [at, target] of targets.entries()) {
       windows[at]!.push(await measureWindow(target, request, connections, seconds));
