@@ -1,5 +1,5 @@
 // The measured processes: started, asked for their CPU time and memory, and never left behind.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -55,13 +55,10 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Its version; nothing when it is not installed. */
+/** Its version, which it tells on stderr; nothing when it is not installed. */
 export function nginxVersion(binary: string): string | undefined {
-  try {
-    return execFileSync(binary, ['-v'], { stdio: ['ignore', 'ignore', 'pipe'], encoding: 'utf8' }) || 'nginx';
-  } catch {
-    return undefined;
-  }
+  const { stderr, error } = spawnSync(binary, ['-v'], { encoding: 'utf8' });
+  return error === undefined ? stderr.trim().replace('nginx version: ', '') : undefined;
 }
 
 const nginxConf = (port: number, upstream: number, dir: string): string => `
