@@ -81,6 +81,7 @@ describe('transition', () => {
     }
     expect(delays).toEqual([800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
     expect(transition(state, failed, now + 1, 0.5).delayMs).toBe(45_000);
+    expect(transition({ ...state, longestPauseMs: 5000 }, failed, now + 1, 0.5).delayMs).toBe(7500);
     expect(transition(state, failed, now + 121_000, 0.5).delayMs).toBe(1_200);
   });
 });

@@ -35,6 +35,8 @@ export interface Environment {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Log;
+  /** Between two attempts, before jitter; default: half a minute. */
+  readonly longestPauseMs?: number;
 }
 
 export interface State {
@@ -42,9 +44,15 @@ export interface State {
   readonly resourceVersion: string | undefined;
   readonly backoff: BackoffState;
   readonly fruitless: number;
+  readonly longestPauseMs: number;
 }
 
-export const INITIAL: State = { resourceVersion: undefined, backoff: NO_FAILURES, fruitless: 0 };
+export const INITIAL: State = {
+  resourceVersion: undefined,
+  backoff: NO_FAILURES,
+  fruitless: 0,
+  longestPauseMs: BACKOFF.maxMs,
+};
 
 /** How one list or watch ended. */
 export type Outcome =
@@ -65,21 +73,22 @@ export interface Transition {
 
 /** What follows from an outcome; pure. */
 export function transition(state: State, outcome: Outcome, now: number, random: number): Transition {
+  const delayed = (next: State, error: unknown): Transition => delay(next, error, now, random);
   switch (outcome.kind) {
     case 'listed':
       return { state: { ...state, resourceVersion: outcome.resourceVersion, fruitless: 0 }, delayMs: 0 };
     case 'listFailed':
-      return delayed({ ...state, resourceVersion: undefined }, outcome.error, now, random);
+      return delayed({ ...state, resourceVersion: undefined }, outcome.error);
     case 'watchClosed': {
       const { resourceVersion, events, ms } = outcome;
       if (events > 0 || ms >= SHORT_WATCH_MS) return { state: { ...state, resourceVersion, fruitless: 0 }, delayMs: 0 };
-      return delayed(afterFruitless(state, resourceVersion), undefined, now, random);
+      return delayed(afterFruitless(state, resourceVersion), undefined);
     }
     case 'watchFailed': {
       const { resourceVersion, events, error } = outcome;
-      if (mustRelist(error)) return delayed({ ...state, resourceVersion: undefined }, error, now, random);
+      if (mustRelist(error)) return delayed({ ...state, resourceVersion: undefined }, error);
       const next = events > 0 ? { ...state, resourceVersion, fruitless: 0 } : afterFruitless(state, resourceVersion);
-      return delayed(next, error, now, random);
+      return delayed(next, error);
     }
   }
 }
@@ -95,8 +104,9 @@ function afterFruitless(state: State, resourceVersion: string): State {
 const mustRelist = (error: unknown): boolean =>
   isExpired(error) || (error instanceof ApiError && error.status < 500 && error.status !== 429);
 
-function delayed(state: State, error: unknown, now: number, random: number): Transition {
-  const { state: backoff, delayMs } = backOff(BACKOFF, state.backoff, now, random);
+function delay(state: State, error: unknown, now: number, random: number): Transition {
+  const policy = { ...BACKOFF, maxMs: state.longestPauseMs };
+  const { state: backoff, delayMs } = backOff(policy, state.backoff, now, random);
   const retryAfterMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
   return { state: { ...state, backoff }, delayMs: Math.max(delayMs, retryAfterMs) };
 }
@@ -153,7 +163,7 @@ export async function runReflector<T extends KubeObject>(
   }
 
   const stopped = (): boolean => signal.aborted;
-  let state = INITIAL;
+  let state = { ...INITIAL, longestPauseMs: environment.longestPauseMs ?? INITIAL.longestPauseMs };
   while (!stopped()) {
     const outcome = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
     const step = transition(state, outcome, clock.now(), random());

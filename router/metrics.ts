@@ -2,6 +2,8 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
+import { createTally } from './tally.ts';
+import type { Tallied } from './tally.ts';
 
 const PREFIX = 'kubembed_router_';
 /** Label of requests for names that nothing serves: clients choose names, so these must not make series. */
@@ -87,10 +89,11 @@ const registerGauges = (registry: Registry, gauges: Gauges): void => {
 
 export const createRouterMetrics = (registry: Registry, gauges: Gauges): RouterMetrics => {
   const registers = [registry];
+  const collect = (): void => tally.pour();
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
-    new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers });
+    new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers, collect });
   const histogram = (name: string, help: string, buckets: readonly number[]): Histogram<'model'> =>
-    new Histogram({ name: `${PREFIX}${name}`, help, labelNames: ['model'], buckets: [...buckets], registers });
+    new Histogram({ name: `${PREFIX}${name}`, help, labelNames: ['model'], buckets: [...buckets], registers, collect });
 
   const requests = counter('requests_total', 'Embedding requests answered, by status code.', ['model', 'code']);
   const errors = counter('errors_total', 'Embedding requests that failed, by reason.', ['model', 'reason']);
@@ -112,17 +115,26 @@ export const createRouterMetrics = (registry: Registry, gauges: Gauges): RouterM
   ];
   registerGauges(registry, gauges);
 
+  const tell = (model: string, tallied: Tallied): void => {
+    for (const [code, count] of tallied.codes) requests.inc({ model, code: String(code) }, count);
+    for (const seconds of tallied.seconds) duration.observe({ model }, seconds);
+    for (const seconds of tallied.upstreamSeconds) upstream.observe({ model }, seconds);
+    if (tallied.inputs > 0) inputs.inc({ model }, tallied.inputs);
+    if (tallied.tokens > 0) tokens.inc({ model }, tallied.tokens);
+  };
+  const tally = createTally(tell);
+
   return {
     finished: ({ model, status, seconds, reason }) => {
-      requests.inc({ model, code: String(status) });
-      duration.observe({ model }, seconds);
+      tally.answered(model, status, seconds);
       if (reason !== undefined) errors.inc({ model, reason });
     },
     served: (model, of) => {
-      inputs.inc({ model }, of.inputs);
-      tokens.inc({ model }, of.tokens);
+      const tallied = tally.of(model);
+      tallied.inputs += of.inputs;
+      tallied.tokens += of.tokens;
     },
-    upstream: (model, ms) => upstream.observe({ model }, ms / 1000),
+    upstream: (model, ms) => void tally.of(model).upstreamSeconds.push(ms / 1000),
     held: (model, ms) => hold.observe({ model }, ms / 1000),
     coldStart: (model, ms) => cold.observe({ model }, ms / 1000),
     activated: (model) => activations.inc({ model }),

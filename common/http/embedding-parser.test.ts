@@ -30,8 +30,9 @@ it('brings token lists back from the thread as they were', async () => {
 it('refuses large faulty bodies as it refuses small ones', async () => {
   const fault = { kind: 'invalid_request', param: 'input', status: 400 };
   for (const size of [1, LARGE]) {
-    await expect(parser.parse(body({ model: 'm', input: ['a'.repeat(size), 5] }))).rejects.toMatchObject(fault);
-    await expect(parser.parse(Buffer.from(`{"model":"${'a'.repeat(size)}`))).rejects.toBeInstanceOf(OpenAIError);
+    const parse = async (given: Buffer) => await parser.parse(given);
+    await expect(parse(body({ model: 'm', input: ['a'.repeat(size), 5] }))).rejects.toMatchObject(fault);
+    await expect(parse(Buffer.from(`{"model":"${'a'.repeat(size)}`))).rejects.toBeInstanceOf(OpenAIError);
   }
 });
 
@@ -42,13 +43,24 @@ it.each([
   ['ids', ['1,', ''], 15_000_000],
 ] as const)('refuses %s that need gigabytes, and goes on', async (_name, [open, close], times) => {
   const bomb = Buffer.from(`{"model":"m","input":[${open.repeat(times)}1${close.repeat(times)}]}`);
-  await expect(parser.parse(bomb)).rejects.toMatchObject({ kind: 'invalid_request' });
+  await expect((async () => await parser.parse(bomb))()).rejects.toMatchObject({ kind: 'invalid_request' });
   const input = 'a'.repeat(LARGE);
   expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual([input]);
 });
 
 it('answers many large bodies at once, each with its own', async () => {
   const inputs = Array.from({ length: 10 }, (_, at) => String(at).repeat(LARGE));
-  const parsed = await Promise.all(inputs.map((input) => parser.parse(body({ model: 'm', input }))));
+  const parsed = await Promise.all(inputs.map(async (input) => await parser.parse(body({ model: 'm', input }))));
   expect(parsed.map(({ inputs: [first] }) => first)).toEqual(inputs);
+});
+
+it('never asks a thread that is about to end for having rested', async () => {
+  const restless = createEmbeddingParser(1);
+  const input = ['a'.repeat(300_000)];
+  for (let round = 0; round < 30; round += 1) {
+    expect((await restless.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+    // Mostly the thread is being ended by now, and its end has not been heard of.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await restless.close();
 });

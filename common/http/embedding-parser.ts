@@ -10,8 +10,8 @@ import type { ParseReply } from './embedding-message.ts';
 import { decodeJson } from './json.ts';
 
 export interface EmbeddingParser {
-  /** Rejects with `OpenAIError`. Takes the buffer over. */
-  parse(body: Buffer): Promise<EmbeddingRequest>;
+  /** Throws or rejects with `OpenAIError`. Takes the buffer over. A promise only where a thread does it. */
+  parse(body: Buffer): EmbeddingRequest | Promise<EmbeddingRequest>;
   close(): Promise<void>;
 }
 
@@ -22,7 +22,7 @@ const IDLE_MS = 30_000;
 
 const THREAD = threadUrl(new URL('./embedding-thread.ts', import.meta.url));
 
-export function createEmbeddingParser(): EmbeddingParser {
+export function createEmbeddingParser(idleMs = IDLE_MS): EmbeddingParser {
   let worker: Worker | undefined;
   let idle: NodeJS.Timeout | undefined;
   let last: Promise<unknown> = Promise.resolve();
@@ -35,6 +35,12 @@ export function createEmbeddingParser(): EmbeddingParser {
     // Someone who waits hears of it through `ask`; without a listener it would end the process.
     started.on('error', () => undefined);
     return (worker = started);
+  }
+
+  /** Its end takes a moment, in which nobody may find it any more. */
+  function rest(rested: Worker): void {
+    if (worker === rested) worker = undefined;
+    void rested.terminate();
   }
 
   function ask(body: Buffer): Promise<ParseReply> {
@@ -52,12 +58,11 @@ export function createEmbeddingParser(): EmbeddingParser {
       });
       asked.postMessage(body, body.byteLength === body.buffer.byteLength ? [body.buffer as ArrayBuffer] : []);
     }).finally(() => {
-      idle = setTimeout(() => void asked.terminate(), IDLE_MS).unref();
+      idle = setTimeout(() => rest(asked), idleMs).unref();
     });
   }
 
-  async function parse(body: Buffer): Promise<EmbeddingRequest> {
-    if (body.byteLength <= INLINE_BYTES) return parseEmbeddingRequest(decodeJson(body));
+  async function parseInThread(body: Buffer): Promise<EmbeddingRequest> {
     const turn = last.then(() => ask(body));
     last = turn.catch(() => undefined);
     const reply = await turn;
@@ -66,7 +71,7 @@ export function createEmbeddingParser(): EmbeddingParser {
   }
 
   return {
-    parse,
+    parse: (body) => (body.byteLength <= INLINE_BYTES ? parseEmbeddingRequest(decodeJson(body)) : parseInThread(body)),
     close: async () => {
       clearTimeout(idle);
       await worker?.terminate();

@@ -55,32 +55,45 @@ export function requestId(given: string | readonly string[] | undefined): string
   return typeof given === 'string' && SANE_ID.test(given) ? given : randomUUID();
 }
 
+/** A class, because there is one per request: its methods are made once. */
+class OpenExchange implements Exchange {
+  readonly id: string;
+  readonly startedAt = performance.now();
+  readonly facts: Record<string, Fact> = {};
+  route?: string;
+  error?: OpenAIError;
+  span?: Span;
+  #controller: AbortController | undefined;
+  #isGone = false;
+  #reason: OpenAIError | undefined;
+  #listener: (() => void) | undefined;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  get gone(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#isGone) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  onGone(listener: (() => void) | undefined): void {
+    this.#listener = listener;
+    if (this.#isGone) listener?.();
+  }
+
+  abort(reason?: OpenAIError): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.#reason = reason;
+    this.#controller?.abort(reason);
+    this.#listener?.();
+  }
+}
+
 export function createExchange(headers: IncomingHttpHeaders): Exchange {
-  let controller: AbortController | undefined;
-  let isGone = false;
-  let reasonGone: OpenAIError | undefined;
-  let listener: (() => void) | undefined;
-  return {
-    id: requestId(headers[REQUEST_ID]),
-    startedAt: performance.now(),
-    facts: {},
-    get gone() {
-      controller ??= new AbortController();
-      if (isGone) controller.abort(reasonGone);
-      return controller.signal;
-    },
-    onGone: (given) => {
-      listener = given;
-      if (isGone) given?.();
-    },
-    abort: (reason) => {
-      if (isGone) return;
-      isGone = true;
-      reasonGone = reason;
-      controller?.abort(reason);
-      listener?.();
-    },
-  };
+  return new OpenExchange(requestId(headers[REQUEST_ID]));
 }
 
 /** Answered, or 499 when the client left first. */

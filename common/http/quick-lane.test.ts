@@ -98,7 +98,7 @@ describe('a head', () => {
 describe('a listener with a quick lane', () => {
   let server: RunningServer;
   const finished: FinishedExchange[] = [];
-  let answering: Promise<void> | undefined;
+  let answering: Promise<void> | 'at once' | undefined;
   let gone = 0;
   const boot = async (ms = 10_000): Promise<void> => {
     finished.length = 0;
@@ -117,7 +117,9 @@ describe('a listener with a quick lane', () => {
         serve: ({ body }, reply) => {
           reply.exchange.onGone(() => (gone += 1));
           reply.setHeader('content-type', 'text/plain');
-          void (answering ?? Promise.resolve()).then(() => reply.send(200, [Buffer.from('quick '), body]));
+          const send = (): void => void reply.send(200, [Buffer.from('quick '), body]);
+          if (answering === 'at once') send();
+          else void (answering ?? Promise.resolve()).then(send);
         },
         onFinish: (one) => finished.push(one),
       },
@@ -168,6 +170,14 @@ describe('a listener with a quick lane', () => {
     expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\nx-request-id: mine\r\n/);
     expect(text).toMatch(/connection: keep-alive\r\nkeep-alive: timeout=10\r\n/);
     expect(finished.map(({ status, exchange }) => [status, exchange.id])).toEqual(Array(4).fill([200, 'mine']));
+  });
+
+  it('answers hundreds of requests that came ahead, each within the call that brought it', async () => {
+    await boot();
+    answering = 'at once';
+    const asked = Array.from({ length: 500 }, (_, at) => `number ${at};`);
+    const text = await talk([asked.map(ask).join('')], (all) => all.endsWith(asked.at(-1)!));
+    expect(text.match(/number \d+;/g)).toEqual(asked);
   });
 
   it.each([

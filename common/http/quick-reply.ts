@@ -2,6 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import { byteLength } from '../openai/response.ts';
+import { shortLived } from '../util/slab.ts';
 import type { Exchange } from './exchange.ts';
 import { REQUEST_ID } from './headers.ts';
 import type { Reply, Sink } from './reply.ts';
@@ -34,62 +35,59 @@ const dateNow = (): string => {
   return date;
 };
 
-export const createQuickReply = (options: QuickReplyOptions): Reply => {
-  const { socket, exchange } = options;
-  let head = `${REQUEST_ID}: ${exchange.id}\r\n`;
-  let sent = false;
+/** A class, because there is one per request: its methods are made once. */
+class QuickReply implements Reply {
+  readonly exchange: Exchange;
+  readonly #options: QuickReplyOptions;
+  #head: string;
+  #sent = false;
 
-  const setHeader = (name: string, value: string | number): void => {
+  constructor(options: QuickReplyOptions) {
+    this.exchange = options.exchange;
+    this.#options = options;
+    this.#head = `${REQUEST_ID}: ${options.exchange.id}\r\n`;
+  }
+
+  get headersSent(): boolean {
+    return this.#sent;
+  }
+
+  setHeader(name: string, value: string | number): void {
     const text = String(value);
     if (UNFIT.test(text)) throw new TypeError(`The header ${name} cannot be sent`);
-    head += `${name}: ${text}\r\n`;
-  };
+    this.#head += `${name}: ${text}\r\n`;
+  }
 
-  const headOf = (status: number): string => {
-    sent = true;
-    const connection = options.isClosing()
-      ? 'connection: close'
-      : `connection: keep-alive\r\nkeep-alive: timeout=${options.keepAliveSeconds}`;
-    return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${head}date: ${dateNow()}\r\n${connection}\r\n\r\n`;
-  };
-
-  /** `written` fails when the connection is lost, of which its close tells more. */
-  const done =
-    (status: number) =>
-    (error?: Error | null): void => {
-      if (!error) options.onDone(status);
-    };
-
-  const send: Reply['send'] = (status, pieces) => {
+  send(status: number, pieces: readonly Uint8Array[]): undefined {
+    const { socket } = this.#options;
     const bytes = byteLength(pieces);
-    setHeader('content-length', bytes);
-    const text = headOf(status);
+    const head = this.#headOf(status, `content-length: ${bytes}\r\n`);
     if (bytes <= JOINED_BYTES) {
-      const joined = Buffer.allocUnsafe(text.length + bytes);
-      let at = joined.write(text, 0, 'latin1');
+      const joined = shortLived(head.length + bytes);
+      let at = joined.write(head, 0, 'latin1');
       for (const piece of pieces) {
         joined.set(piece, at);
         at += piece.byteLength;
       }
-      socket.write(joined, done(status));
-      return undefined;
+      socket.write(joined);
+    } else {
+      socket.cork();
+      socket.write(head, 'latin1');
+      for (const piece of pieces) socket.write(piece);
+      socket.uncork();
     }
-    const last = pieces.length - 1;
-    socket.cork();
-    socket.write(text, 'latin1');
-    pieces.forEach((piece, at) => (at === last ? socket.write(piece, done(status)) : socket.write(piece)));
-    socket.uncork();
-    return undefined;
-  };
+    this.#finish(status);
+  }
 
-  const stream = (status: number): Sink => {
+  stream(status: number): Sink {
+    const { socket } = this.#options;
     const off: (() => void)[] = [];
-    socket.write(headOf(status), 'latin1');
+    socket.write(this.#headOf(status, ''), 'latin1');
     return {
       write: (bytes) => socket.write(bytes),
       end: () => {
         for (const remove of off) remove();
-        socket.write('', done(status));
+        socket.write('', (error) => !error && this.#options.onDone(status));
       },
       destroy: () => socket.destroy(),
       on: (event, listener) => {
@@ -101,16 +99,28 @@ export const createQuickReply = (options: QuickReplyOptions): Reply => {
         off.push(() => socket.off(event, listener));
       },
     };
-  };
+  }
 
-  return {
-    exchange,
-    get headersSent() {
-      return sent;
-    },
-    setHeader,
-    send,
-    stream,
-    destroy: () => void socket.destroy(),
-  };
-};
+  destroy(): void {
+    this.#options.socket.destroy();
+  }
+
+  #headOf(status: number, length: string): string {
+    this.#sent = true;
+    const { isClosing, keepAliveSeconds } = this.#options;
+    const connection = isClosing()
+      ? 'connection: close'
+      : `connection: keep-alive\r\nkeep-alive: timeout=${keepAliveSeconds}`;
+    return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${this.#head}${length}date: ${dateNow()}\r\n${connection}\r\n\r\n`;
+  }
+
+  /** Mostly the kernel has taken it all by now. When the connection is lost instead, its close tells more. */
+  #finish(status: number): void {
+    const { socket, onDone } = this.#options;
+    if (socket.destroyed) return;
+    if (socket.writableLength === 0) onDone(status);
+    else socket.write('', (error) => !error && onDone(status));
+  }
+}
+
+export const createQuickReply = (options: QuickReplyOptions): Reply => new QuickReply(options);

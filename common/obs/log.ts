@@ -15,7 +15,8 @@ export interface LogOptions {
   readonly level: LogLevel;
   /** True when a person reads: one short line each instead of JSON. */
   readonly readable: boolean;
-  readonly destination?: DestinationStream;
+  /** A stream, or a file's path; stdout when absent. */
+  readonly destination?: DestinationStream | string;
 }
 
 /** A log and how to write out what it still holds, for the last moment of a process. */
@@ -25,7 +26,10 @@ export interface LogHandle {
 }
 
 export function createLog({ name, level, readable, destination }: LogOptions): LogHandle {
-  const { target, flush } = destination === undefined ? openStdout() : { target: destination, flush: () => undefined };
+  const { target, flush } =
+    typeof destination === 'object'
+      ? { target: destination, flush: () => undefined }
+      : openOutput(destination ?? STDOUT);
   const stream: DestinationStream = readable ? { write: (line) => target.write(readableLine(line)) } : target;
   const log = pino(
     {
@@ -42,9 +46,12 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
   return { log, flush };
 }
 
-function openStdout(): { target: DestinationStream; flush: () => void } {
+const STDOUT = 1;
+
+/** Gathers lines: each write wakes a thread, which is dear next to a line. */
+function openOutput(dest: string | number): { target: DestinationStream; flush: () => void } {
   // Not synchronous: a reader that stops reading the pipe must not stop the event loop.
-  const target = pino.destination({ dest: 1, sync: false, minLength: 4096, periodicFlush: 200 });
+  const target = pino.destination({ dest, sync: false, minLength: 12_288, periodicFlush: 200 });
   return { target, flush: () => target.flushSync() };
 }
 

@@ -13,7 +13,7 @@ const made = (name: string, second: number, spec: Partial<EmbeddingModelSpec>, g
   return { ...model, metadata: { ...model.metadata, creationTimestamp, ...(going && { deletionTimestamp }) } };
 };
 const reasons = (models: readonly EmbeddingModel[], listed: Parameters<typeof judge>[1] = LISTED) =>
-  Object.fromEntries([...judge(models, listed)].map(([key, { reason }]) => [key.split('/')[1], reason]));
+  Object.fromEntries([...judge(models, listed)].map(([key, { reason }]) => [key.split('/')[1]!, reason] as const));
 
 const OLD = made('old', 1, { model: 'org/a', aliases: ['shared'] });
 const YOUNG = made('young', 2, { model: 'org/b', aliases: ['shared'] });

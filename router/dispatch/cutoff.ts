@@ -8,58 +8,100 @@ export type OnCut = (reason: CutReason) => void;
 /** What an AbortSignal does, at a fraction of its cost. */
 export interface Cutoff {
   /** Set once the work has to end. */
-  readonly reason: () => CutReason | undefined;
+  reason(): CutReason | undefined;
   /** Calls it when the work has to end, at once if it has. */
-  readonly on: (listener: OnCut) => void;
-  readonly off: (listener: OnCut) => void;
+  on(listener: OnCut): void;
+  off(listener: OnCut): void;
   /** Milliseconds left, never negative. */
-  readonly leftMs: () => number;
+  leftMs(): number;
   /** To be called when the request is over. */
-  readonly clear: () => void;
+  clear(): void;
 }
 
-interface Ending extends Pick<Cutoff, 'reason' | 'on' | 'off'> {
-  readonly cut: OnCut;
+/** Classes, because there is one per request: their methods are made once. */
+abstract class Ending implements Cutoff {
+  #reason: CutReason | undefined;
+  /** Most requests have one listener at a time. */
+  #listeners: readonly OnCut[] = [];
+
+  abstract leftMs(): number;
+  abstract clear(): void;
+
+  reason(): CutReason | undefined {
+    return this.#reason;
+  }
+
+  on(listener: OnCut): void {
+    if (this.#reason === undefined) this.#listeners = [...this.#listeners, listener];
+    else listener(this.#reason);
+  }
+
+  off(listener: OnCut): void {
+    this.#listeners = this.#listeners.filter((one) => one !== listener);
+  }
+
+  protected end(reason: CutReason): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = reason;
+    const listeners = this.#listeners;
+    this.#listeners = [];
+    for (const listener of listeners) listener(reason);
+  }
 }
 
-const createEnding = (): Ending => {
-  const listeners = new Set<OnCut>();
-  let reason: CutReason | undefined;
-  return {
-    reason: () => reason,
-    on: (listener) => {
-      if (reason === undefined) listeners.add(listener);
-      else listener(reason);
-    },
-    off: (listener) => void listeners.delete(listener),
-    cut: (given) => {
-      if (reason !== undefined) return;
-      reason = given;
-      for (const listener of [...listeners]) listener(given);
-      listeners.clear();
-    },
-  };
-};
+class RequestCutoff extends Ending {
+  readonly #exchange: Pick<Exchange, 'onGone'>;
+  readonly #now: () => number;
+  readonly #endsMs: number;
+  readonly #timer: NodeJS.Timeout;
 
-export const createCutoff = (exchange: Pick<Exchange, 'onGone'>, ms: number, now: () => number): Cutoff => {
-  const { cut, ...ending } = createEnding();
-  const endsMs = now() + ms;
-  const timer = setTimeout(cut, ms, 'deadline' satisfies CutReason).unref();
-  exchange.onGone(() => cut('aborted'));
-  return {
-    ...ending,
-    leftMs: () => Math.max(0, endsMs - now()),
-    clear: () => {
-      clearTimeout(timer);
-      exchange.onGone(undefined);
-    },
-  };
-};
+  constructor(exchange: Pick<Exchange, 'onGone'>, ms: number, now: () => number) {
+    super();
+    this.#exchange = exchange;
+    this.#now = now;
+    this.#endsMs = now() + ms;
+    this.#timer = setTimeout(() => this.end('deadline'), ms).unref();
+    exchange.onGone(() => this.end('aborted'));
+  }
+
+  leftMs(): number {
+    return Math.max(0, this.#endsMs - this.#now());
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    this.#exchange.onGone(undefined);
+  }
+}
+
+class InnerCutoff extends Ending {
+  readonly #outer: Cutoff;
+  readonly #follow: OnCut = (reason) => this.end(reason);
+
+  constructor(outer: Cutoff) {
+    super();
+    this.#outer = outer;
+    outer.on(this.#follow);
+  }
+
+  stop(): void {
+    this.end('aborted');
+  }
+
+  leftMs(): number {
+    return this.#outer.leftMs();
+  }
+
+  clear(): void {
+    this.#outer.off(this.#follow);
+  }
+}
+
+export const createCutoff = (exchange: Pick<Exchange, 'onGone'>, ms: number, now: () => number): Cutoff =>
+  new RequestCutoff(exchange, ms, now);
 
 /** Ends with another, or before it by `stop`. */
 export const cutoffWithin = (outer: Cutoff): { readonly cutoff: Cutoff; readonly stop: () => void } => {
-  const { cut, ...ending } = createEnding();
-  outer.on(cut);
-  const cutoff = { ...ending, leftMs: outer.leftMs, clear: () => outer.off(cut) };
-  return { cutoff, stop: () => cut('aborted') };
+  const cutoff = new InnerCutoff(outer);
+  return { cutoff, stop: () => cutoff.stop() };
 };

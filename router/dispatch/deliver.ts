@@ -11,7 +11,6 @@ import type { RouteTable, ServedModel } from '../routing/table.ts';
 import type { Answer, Attempt, Outcome, StreamedAnswer } from '../upstream/attempt.ts';
 import type { Fleet, Lease } from '../upstream/fleet.ts';
 import type { Pools } from '../upstream/pools.ts';
-import type { OnCut } from './cutoff.ts';
 import type { Delivery, Job } from './job.ts';
 import type { ModelMemories, ModelMemory } from './models.ts';
 import { attemptSpan, during, endAttempt, holdSpan } from './spans.ts';
@@ -59,20 +58,22 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     return 'lease' in picked ? picked.lease : undefined;
   };
 
-  const admit = async (course: Course): Promise<Lease> => {
+  const admit = (course: Course): Lease | Promise<Lease> => {
     const { job, memory } = course;
-    const waiter = {
+    const taken = memory.hold.enter({
       lane: job.lane,
       bytes: job.body.byteLength,
       maxMs: job.cutoff.leftMs(),
       gone: job.cutoff,
       take: () => take(course),
-    };
-    const taken = memory.hold.enter(waiter);
-    if (!(taken instanceof Promise)) return taken;
+    });
+    return taken instanceof Promise ? held(course, taken) : taken;
+  };
+
+  const held = async (course: Course, taken: Promise<Lease>): Promise<Lease> => {
     const sinceMs = now();
     try {
-      return await during(holdSpan(job), taken);
+      return await during(holdSpan(course.job), taken);
     } finally {
       course.heldMs += now() - sinceMs;
     }
@@ -101,13 +102,12 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
       body: job.body,
       gatherBytes: job.gatherBytes,
     });
-    const onCut: OnCut = (reason) => attempt.abort(reason);
-    job.cutoff.on(onCut);
+    job.cutoff.on(attempt.abort);
     fleet.started(lease, attempt);
     const outcome = await attempt.outcome;
     endAttempt(span, outcome);
     // The rest of a streamed answer is still under the deadline.
-    if (outcome.kind !== 'stream') job.cutoff.off(onCut);
+    if (outcome.kind !== 'stream') job.cutoff.off(attempt.abort);
     fleet.ended(lease, attempt, outcome);
     memories.pump(job.key);
     return outcome;
@@ -146,7 +146,8 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
     const course: Course = { job, memory, tried: new Set(), counts: NO_ATTEMPTS, heldMs: 0 };
     try {
       for (;;) {
-        const lease = await admit(course);
+        const admitted = admit(course);
+        const lease = admitted instanceof Promise ? await admitted : admitted;
         const sentMs = now();
         const outcome = settle(course, lease, await run(course, lease));
         if (outcome === undefined) continue;

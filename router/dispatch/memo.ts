@@ -3,21 +3,23 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
 import { REVISION } from '../../common/http/headers.ts';
+import { longLived } from '../../common/util/slab.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Answer } from '../upstream/attempt.ts';
 import { goneOrLate } from '../admission/refusals.ts';
 import type { Cutoff, OnCut } from './cutoff.ts';
 import type { Asked, Obtain, Obtained } from './obtain.ts';
 
-export type From = 'hit' | 'miss' | 'coalesced' | undefined;
+export interface Remembered {
+  readonly answer: Obtained;
+  readonly from: 'hit' | 'miss' | 'coalesced';
+}
 
 export interface Memo {
-  /** The answer, and where it is from; nothing when the model or the request does not use the memo. */
-  readonly through: (
-    headers: IncomingHttpHeaders,
-    asked: Asked,
-    obtain: Obtain,
-  ) => Promise<{ readonly answer: Obtained; readonly from: From }>;
+  /** Under which the answer is kept; nothing when the model or the request does not use the memo. */
+  readonly keyFor: (headers: IncomingHttpHeaders, asked: Asked) => string | undefined;
+  /** The answer, and where it is from. */
+  readonly through: (key: string, asked: Asked, obtain: Obtain) => Promise<Remembered>;
 }
 
 export interface MemoOptions {
@@ -67,7 +69,7 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
   const keep = (key: string, asked: Asked, answer: Obtained): Answer | undefined => {
     if (answer.kind !== 'answer' || answer.status !== 200) return undefined;
     if (answer.headers[REVISION] !== asked.model.revision) return undefined;
-    stored.set(key, answer);
+    stored.set(key, { ...answer, chunks: answer.chunks.map(longLived) });
     return answer;
   };
 
@@ -95,7 +97,7 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
     }
   };
 
-  const lookUp = async (key: string, asked: Asked, obtain: Obtain): Promise<{ answer: Obtained; from: From }> => {
+  const lookUp = async (key: string, asked: Asked, obtain: Obtain): Promise<Remembered> => {
     for (;;) {
       const hit = stored.get(key);
       if (hit) return { answer: hit, from: 'hit' };
@@ -107,11 +109,10 @@ export const createMemo = ({ models, maxBytes, metrics }: MemoOptions): Memo => 
   };
 
   return {
-    through: async (headers, asked, obtain) => {
-      const key = models.length > 0 && isUsedBy(asked) && !refuses(headers) ? keyOf(asked) : undefined;
-      if (key === undefined) return { answer: await obtain(asked), from: undefined };
+    keyFor: (headers, asked) => (models.length > 0 && isUsedBy(asked) && !refuses(headers) ? keyOf(asked) : undefined),
+    through: async (key, asked, obtain) => {
       const found = await lookUp(key, asked, obtain);
-      if (found.from !== undefined) metrics.cache(asked.model.key, found.from);
+      metrics.cache(asked.model.key, found.from);
       return found;
     },
   };

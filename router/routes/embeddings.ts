@@ -10,6 +10,7 @@ import { failReply, replyOver } from '../../common/http/reply.ts';
 import type { Reply } from '../../common/http/reply.ts';
 import { passedOnTrace, TRACEPARENT } from '../../common/obs/trace.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
+import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
 import { createCutoff } from '../dispatch/cutoff.ts';
@@ -17,13 +18,13 @@ import type { Cutoff } from '../dispatch/cutoff.ts';
 import { measure } from '../dispatch/measure.ts';
 import type { Memo } from '../dispatch/memo.ts';
 import type { ModelMemories } from '../dispatch/models.ts';
-import type { Asked, Obtain } from '../dispatch/obtain.ts';
+import type { Asked, Obtain, Obtained } from '../dispatch/obtain.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import { learn } from '../routing/estimate.ts';
 import { promptTokensOf } from '../routing/merge.ts';
 import { findModel } from '../routing/table.ts';
 import type { RouteTable, ServedModel } from '../routing/table.ts';
-import { passOn } from './pass-on.ts';
+import { passOn, readEnd, streamOn } from './pass-on.ts';
 import type { PassedOn } from './pass-on.ts';
 
 export interface EmbeddingsDeps {
@@ -83,8 +84,7 @@ interface Call {
 export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
   const { bodies, parser, memories, metrics, gate, memo, now } = deps;
 
-  const prepare = async ({ headers, body, reply, cutoff }: Call): Promise<Asked> => {
-    const parsed = await parser.parse(body.byteLength > MOVED_BYTES ? Buffer.from(body) : body);
+  const prepare = ({ headers, body, reply, cutoff }: Call, parsed: EmbeddingRequest): Asked => {
     const model = findModel(deps.table(), parsed.model);
     if (model === undefined) throw modelNotFound(parsed.model);
     const measured = measure(parsed.inputs, memories.of(model.key).estimator, model.embedding?.maxTokens);
@@ -123,15 +123,25 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
   };
 
   const answer = async (call: Call): Promise<void> => {
-    const { headers, reply } = call;
-    const asked = await prepare(call);
+    const { headers, body, reply } = call;
+    const parsing = parser.parse(body.byteLength > MOVED_BYTES ? Buffer.from(body) : body);
+    // What is there at once is not awaited, here and in `dispatch/`: it is work per request.
+    const asked = prepare(call, parsing instanceof Promise ? await parsing : parsing);
     const charge = gate.admit(headers, asked.model, asked.measured.total);
     for (const [name, value] of charge.headers) reply.setHeader(name, value);
-    const { answer: got, from } = await memo.through(headers, asked, deps.obtain);
-    if (from !== undefined) reply.setHeader(CACHE, from);
-    const passed = await passOn(reply, got);
+    const key = memo.keyFor(headers, asked);
+    const got = key === undefined ? await deps.obtain(asked) : await remembered(key, asked, reply);
+    const passed = got.kind === 'answer' ? readEnd(got) : await streamOn(reply, got);
     const promptTokens = got.status === 200 ? record(asked, passed) : 0;
     charge.correct(promptTokens ?? asked.measured.total);
+    // Last: once it is out, the request's line is written with what is known of it.
+    if (got.kind === 'answer') await passOn(reply, got);
+  };
+
+  const remembered = async (key: string, asked: Asked, reply: Reply): Promise<Obtained> => {
+    const { answer: found, from } = await memo.through(key, asked, deps.obtain);
+    reply.setHeader(CACHE, from);
+    return found;
   };
 
   const within = async (head: RequestHead, reply: Reply, work: (cutoff: Cutoff) => Promise<void>): Promise<void> => {
@@ -149,21 +159,18 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
     }
   };
 
-  const answerHeld = async ({ headers, body }: QuickCall, reply: Reply, cutoff: Cutoff): Promise<void> => {
-    bodies.hold({ headers }, body);
-    try {
-      await answer({ headers, body, reply, cutoff });
-    } finally {
-      bodies.release(body);
-    }
-  };
-
   const quick = async (call: QuickCall, reply: Reply): Promise<void> => {
+    const { headers, body } = call;
+    let isHeld = false;
     try {
       gate.enter(call);
-      await within(call, reply, (cutoff) => answerHeld(call, reply, cutoff));
+      bodies.hold(call, body);
+      isHeld = true;
+      await within(call, reply, (cutoff) => answer({ headers, body, reply, cutoff }));
     } catch (error) {
       failReply(reply, error);
+    } finally {
+      if (isHeld) bodies.release(body);
     }
   };
 

@@ -44,19 +44,24 @@ const sendRefusal = (reply: Reply, { status, headers, chunks }: Answer): void =>
 const endOf = (chunks: readonly Buffer[]): Buffer | undefined =>
   chunks.length === 1 ? chunks[0] : Buffer.concat(chunks.slice(-2));
 
-export const passOn = async (reply: Reply, outcome: Answer | StreamedAnswer): Promise<PassedOn> => {
-  const { status, headers } = outcome;
-  const truncated = headers[TRUNCATED] !== undefined;
-  if (outcome.kind === 'answer') {
-    if (status >= 400) sendRefusal(reply, outcome);
-    else {
-      keepHeaders(reply, headers);
-      await reply.send(status, outcome.chunks);
-    }
-    return { last: endOf(outcome.chunks), truncated };
+/** For an answer that is whole. */
+export const readEnd = ({ headers, chunks }: Answer): PassedOn => ({
+  last: endOf(chunks),
+  truncated: headers[TRUNCATED] !== undefined,
+});
+
+export const passOn = (reply: Reply, answer: Answer): void | Promise<void> => {
+  if (answer.status >= 400) {
+    sendRefusal(reply, answer);
+    return undefined;
   }
+  keepHeaders(reply, answer.headers);
+  return reply.send(answer.status, answer.chunks);
+};
+
+export const streamOn = async (reply: Reply, { status, headers, pipe }: StreamedAnswer): Promise<PassedOn> => {
   keepHeaders(reply, headers);
   const length = headers['content-length'];
   if (length !== undefined) reply.setHeader('content-length', length);
-  return { last: await outcome.pipe(reply.stream(status)), truncated };
+  return { last: await pipe(reply.stream(status)), truncated: headers[TRUNCATED] !== undefined };
 };

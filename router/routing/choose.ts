@@ -62,13 +62,17 @@ export type Choice =
   /** There is none, or this request has failed on all of them. */
   | { readonly kind: 'none' };
 
+/** Mostly that is all of them, and then there is nothing to copy. */
+const only = (candidates: readonly Candidate[], isFit: (candidate: Candidate) => boolean): readonly Candidate[] =>
+  candidates.every(isFit) ? candidates : candidates.filter(isFit);
+
 /** Ejected endpoints are passed over unless there is no other. */
 export const choose = (candidates: readonly Candidate[], options: ChooseOptions): Choice => {
-  const untried = candidates.filter(({ id }) => !options.tried.has(id));
-  const healthy = untried.filter(({ ejected }) => !ejected);
+  const untried = only(candidates, ({ id }) => !options.tried.has(id));
+  const healthy = only(untried, ({ ejected }) => !ejected);
   const open = healthy.length > 0 ? healthy : untried;
   if (open.length === 0) return { kind: 'none' };
-  const free = open.filter(({ inFlight, limit }) => inFlight < limit);
+  const free = only(open, ({ inFlight, limit }) => inFlight < limit);
   const best = options.thorough === true ? bestOfAll(free, options) : betterOfTwo(free, options);
   return best ? { kind: 'endpoint', id: best.id } : { kind: 'saturated' };
 };

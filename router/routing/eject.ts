@@ -2,7 +2,7 @@
 
 export type Health =
   | { readonly state: 'trusted'; readonly failures: number; readonly rounds: number }
-  | { readonly state: 'ejected'; readonly untilMs: number; readonly rounds: number }
+  | { readonly state: 'ejected'; readonly sinceMs: number; readonly untilMs: number; readonly rounds: number }
   | { readonly state: 'probing'; readonly rounds: number };
 
 /** How a request (or probe) on an endpoint ended, as far as the endpoint's health goes. */
@@ -27,6 +27,7 @@ export const TRUSTED: Health = { state: 'trusted', failures: 0, rounds: 0 };
 
 const eject = (rounds: number, nowMs: number, options: EjectOptions): Health => ({
   state: 'ejected',
+  sinceMs: nowMs,
   untilMs: nowMs + Math.min(options.maxMs, options.baseMs * 2 ** Math.min(rounds, 16)),
   rounds: rounds + 1,
 });
@@ -65,9 +66,12 @@ const onFailure = (health: Health, signal: Signal, nowMs: number, options: Eject
 export const afterSignal = (health: Health, signal: Signal, nowMs: number, options = EJECT_DEFAULTS): Health =>
   signal === 'ok' ? onOk(health) : onFailure(health, signal, nowMs, options);
 
-/** True when an ejected endpoint has sat out its time and should be probed. */
-export const probeDue = (health: Health, nowMs: number): boolean =>
-  health.state === 'ejected' && nowMs >= health.untilMs;
+/** However often the only hope has failed: someone may be waiting for it. */
+const LAST_PAUSE_MS = 1000;
+
+/** True when an ejected endpoint should be probed: it has sat out its time, or there is no other. */
+export const probeDue = (health: Health, nowMs: number, isLast = false): boolean =>
+  health.state === 'ejected' && (nowMs >= health.untilMs || (isLast && nowMs - health.sinceMs >= LAST_PAUSE_MS));
 
 /** The one probe of a half-open endpoint is on its way; nothing else is sent there. */
 export const startProbe = (health: Health): Health => ({ state: 'probing', rounds: health.rounds });

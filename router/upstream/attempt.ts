@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import type { Sink } from '../../common/http/reply.ts';
+import { shortLived } from '../../common/util/slab.ts';
 import type { Failure } from '../routing/retry.ts';
 import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
 
@@ -95,7 +96,7 @@ class ConnectionAttempt implements ResponseHandler, Attempt {
     this.#headers = headers;
     this.#headAtMs = performance.now();
     if (length !== undefined && length <= Math.min(MAX_ROOM, this.#gatherBytes)) {
-      this.#room = Buffer.allocUnsafeSlow(length);
+      this.#room = shortLived(length);
     }
   }
 

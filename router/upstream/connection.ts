@@ -1,6 +1,7 @@
 // One connection to an endpoint: HTTP/1.1, one request at a time, no copies but the one out of the socket.
 import type { IncomingHttpHeaders } from 'node:http';
 import { connect } from 'node:net';
+import { patientTimeout } from '../../common/util/patient-timer.ts';
 import { createResponseReader } from './response-reader.ts';
 
 export interface ConnectionRequest {
@@ -97,12 +98,10 @@ export const openConnection = (options: ConnectionOptions): Connection => {
     keepAliveInitialDelay: TCP_PROBES_MS,
     onread: { buffer: READ, callback: onRead },
   });
-  const timer = setTimeout(
-    () => socket.destroy(new Error(`No connection within ${options.connectMs} ms`)),
-    options.connectMs,
-  );
+  const giveUp = (): void => void socket.destroy(new Error(`No connection within ${options.connectMs} ms`));
+  const inTime = patientTimeout(giveUp, options.connectMs);
   socket.once('connect', () => {
-    clearTimeout(timer);
+    inTime();
     connected = true;
     handler?.onSent();
   });
@@ -112,7 +111,7 @@ export const openConnection = (options: ConnectionOptions): Connection => {
   });
   socket.on('error', (error) => (failure ??= error));
   socket.once('close', () => {
-    clearTimeout(timer);
+    inTime();
     const lost = handler;
     handler = undefined;
     options.onClosed(self);

@@ -68,6 +68,8 @@ export interface Fleet {
   /** Endpoints of the table, and others while something runs on them. */
   readonly all: () => Iterable<EndpointState>;
   readonly trusted: (endpoints: readonly RouteEndpoint[]) => number;
+  /** It is in the table, and none of its model's others there is trusted. */
+  readonly isLast: (endpoint: EndpointState) => boolean;
   /** Median of what the endpoints say they can do; nothing before one said so. */
   readonly capacity: (endpoints: readonly RouteEndpoint[]) => number | undefined;
 }
@@ -112,6 +114,7 @@ const learnFrom = (lease: Lease, outcome: Outcome, times: { startedMs: number; n
 export const createFleet = (options: FleetOptions): Fleet => {
   const { now, random } = options;
   const states = new Map<string, EndpointState>();
+  let byModel: ReadonlyMap<string, readonly EndpointState[]> = new Map();
   /** Left the table while something ran on them. */
   const leaving = new Set<EndpointState>();
 
@@ -148,6 +151,7 @@ export const createFleet = (options: FleetOptions): Fleet => {
       }
     }
     for (const state of [...states.values()]) if (!wanted.has(state.id)) retire(state);
+    byModel = Map.groupBy(states.values(), ({ model }) => model);
   };
 
   const of = (endpoints: readonly RouteEndpoint[]): readonly EndpointState[] =>
@@ -155,10 +159,8 @@ export const createFleet = (options: FleetOptions): Fleet => {
 
   const candidates = (found: readonly EndpointState[], lane: Lane): readonly Candidate[] => {
     const nowMs = now();
-    const slowness = slownessOf(
-      found.map(({ pace }) => pace),
-      nowMs,
-    );
+    const paces = found.length > 1 ? found.map(({ pace }) => pace) : [];
+    const slowness = slownessOf(paces, nowMs);
     return found.map((state, at) => ({
       id: state.id,
       outstandingTokens: state.outstandingTokens,
@@ -215,6 +217,10 @@ export const createFleet = (options: FleetOptions): Fleet => {
     signal,
     all: () => [...states.values(), ...leaving],
     trusted: (endpoints) => of(endpoints).filter(({ health }) => isTrusted(health)).length,
+    isLast: (endpoint) => {
+      const peers = byModel.get(endpoint.model) ?? [];
+      return peers.includes(endpoint) && !peers.some((one) => one !== endpoint && isTrusted(one.health));
+    },
     capacity: (endpoints) => {
       const known = of(endpoints)
         .map(({ capacity }) => capacity)

@@ -1,11 +1,11 @@
 // The patrol over endpoints: probes the ejected when their time is up, and finds those that went silent with work on them.
-import { probeDue, startProbe } from '../routing/eject.ts';
+import { isTrusted, probeDue, startProbe } from '../routing/eject.ts';
 import type { EndpointState, Fleet } from './fleet.ts';
 import type { Pools } from './pools.ts';
 
 export interface PatrolOptions {
   readonly fleet: Fleet;
-  readonly pools: Pools;
+  readonly pools: Pick<Pools, 'probe'>;
   readonly now: () => number;
   /** An endpoint is trusted again: whoever waits may go. */
   readonly onReturn: () => void;
@@ -42,8 +42,10 @@ export const startPatrol = ({ fleet, pools, now, onReturn }: PatrolOptions): (()
         return;
       }
     }
-    for (const attempt of [...endpoint.running.keys()]) attempt.abort('stalled');
     fleet.signal(endpoint, 'unreachable');
+    // Nobody else could take its work, and it may only be slow.
+    if (fleet.isLast(endpoint)) return;
+    for (const attempt of [...endpoint.running.keys()]) attempt.abort('stalled');
   };
 
   const once = (endpoint: EndpointState, check: (endpoint: EndpointState) => Promise<void>): void => {
@@ -54,8 +56,9 @@ export const startPatrol = ({ fleet, pools, now, onReturn }: PatrolOptions): (()
   const tick = (): void => {
     for (const endpoint of fleet.all()) {
       if (busy.has(endpoint)) continue;
-      if (probeDue(endpoint.health, now())) once(endpoint, recover);
-      else if (isSilent(endpoint, now())) once(endpoint, suspect);
+      const isDown = !isTrusted(endpoint.health);
+      if (isSilent(endpoint, now()) && !(isDown && fleet.isLast(endpoint))) once(endpoint, suspect);
+      else if (isDown && probeDue(endpoint.health, now(), fleet.isLast(endpoint))) once(endpoint, recover);
     }
   };
 

@@ -1,4 +1,5 @@
 // Connections to endpoints: one pool each, made when first needed and closed when the endpoint is gone.
+import { patientTimeout } from '../../common/util/patient-timer.ts';
 import { startAttempt } from './attempt.ts';
 import type { Attempt, AttemptRequest } from './attempt.ts';
 import { openConnection } from './connection.ts';
@@ -100,9 +101,9 @@ export const createPools = (options: PoolsOptions): Pools => {
 
   const probe = async (origin: string, path: string, timeoutMs: number): Promise<boolean> => {
     const attempt = send(origin, { method: 'GET', path, headers: {}, gatherBytes: PROBE_BYTES });
-    const deadline = setTimeout(() => attempt.abort('deadline'), timeoutMs);
+    const inTime = patientTimeout(() => attempt.abort('deadline'), timeoutMs);
     const outcome = await attempt.outcome;
-    clearTimeout(deadline);
+    inTime();
     return outcome.kind === 'answer' && outcome.status === 200;
   };
 

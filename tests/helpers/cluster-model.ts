@@ -37,8 +37,9 @@ export async function componentPods(cluster: Cluster, component: 'router' | 'ope
 /** Read from the Deployment, which is true without an operator as well. */
 export async function twoReady(cluster: Cluster): Promise<void> {
   await eventually('two ready replicas and no other', async () => {
-    const { status } = await cluster.get<Deployment>('deploy', `em-${NAME}`, '-n', NAMESPACE);
-    const settled = status?.readyReplicas === 2 && status.replicas === 2 && status.updatedReplicas === 2;
+    const { metadata, status } = await cluster.get<Deployment>('deploy', `em-${NAME}`, '-n', NAMESPACE);
+    const isSeen = status?.observedGeneration === metadata.generation;
+    const settled = isSeen && status?.readyReplicas === 2 && status.replicas === 2 && status.updatedReplicas === 2;
     return settled && (await replicasOf(cluster)).length === 2 ? true : undefined;
   });
 }

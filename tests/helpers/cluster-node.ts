@@ -2,7 +2,6 @@
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
@@ -24,32 +23,6 @@ export async function processOf(podUid: string, words: string): Promise<number> 
       return Number(pid);
   }
   throw new Error(`no process of pod ${podUid} has ${words} on its command line`);
-}
-
-/** False when it is gone: kubelet may have replaced it. */
-function signal(pid: number, name: 'SIGSTOP' | 'SIGCONT'): boolean {
-  try {
-    return process.kill(pid, name);
-  } catch {
-    return false;
-  }
-}
-
-/** Stops the process for nine tenths of the time: ten times slower. Returns the function that ends it. */
-export function slowDown(pid: number): () => Promise<void> {
-  let over = false;
-  const cycle = async (): Promise<void> => {
-    while (!over && signal(pid, 'SIGSTOP')) {
-      await sleep(90);
-      signal(pid, 'SIGCONT');
-      await sleep(10);
-    }
-  };
-  const cycling = cycle();
-  return async () => {
-    over = true;
-    await cycling;
-  };
 }
 
 export const controlPlane = {

@@ -12,6 +12,7 @@ import { startLocal } from '../../local/start.ts';
 import type { RunningLocal } from '../../local/start.ts';
 import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import { createOutage } from '../helpers/api-outage.ts';
+import { halt, slowDown } from '../helpers/slow-process.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { eventually, processesWith } from '../helpers/local-process.ts';
@@ -163,6 +164,43 @@ describe('under continuous load', () => {
         await local.client.patch(EMBEDDING_MODELS, KEY, { spec: { replicas } });
         await settled(replicas);
       }
+    });
+    expect(faults).toEqual(NONE);
+  });
+
+  it('watches are cut, and a pod goes and another comes meanwhile', async () => {
+    const { faults } = await underLoad(async () => {
+      const [gone] = await settled();
+      outage.begin();
+      await local.client.delete(PODS, { namespace: 'default', name: gone!.metadata.name });
+      await eventually(pods, (all) => !all.some(({ metadata: { name } }) => name === gone!.metadata.name));
+      await settled();
+      await sleep(OUTAGE_MS);
+      outage.end();
+    });
+    expect(faults).toEqual(NONE);
+  });
+
+  it('a runtime answers nobody, then goes on', async () => {
+    const { faults } = await underLoad(async () => {
+      await settled();
+      const [victim] = await processesWith(`KUBEMBED_STORE=${join(dir, 'store')}`);
+      const goOn = halt(victim!);
+      await sleep(OUTAGE_MS);
+      goOn();
+      await settled();
+    });
+    expect(faults).toEqual(NONE);
+  });
+
+  it('a runtime is ten times slower', async () => {
+    const { faults } = await underLoad(async () => {
+      await settled();
+      const [victim] = await processesWith(`KUBEMBED_STORE=${join(dir, 'store')}`);
+      const recover = slowDown(victim!);
+      await sleep(OUTAGE_MS);
+      await recover();
+      await settled();
     });
     expect(faults).toEqual(NONE);
   });

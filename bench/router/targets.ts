@@ -1,17 +1,18 @@
 // The processes under the router bench, one per role: `stub` answers at once with bytes made beforehand, `router` is the real one.
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
+import { connect, createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { pino } from 'pino';
 import { Pool } from 'undici';
-import { systemClock } from '../kube/clock.ts';
-import { ENDPOINT_SLICES } from '../kube/resources.ts';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../operator/api/types.ts';
-import { readRouterConfig } from '../router/config.ts';
-import { startRouter } from '../router/start.ts';
-import { startStubRuntime } from '../tests/helpers/stub-runtime.ts';
+import { createLog } from '../../common/obs/log.ts';
+import { systemClock } from '../../kube/clock.ts';
+import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import { createStoreClient } from '../../local/store/client.ts';
+import { ApiStore } from '../../local/store/store.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { readRouterConfig } from '../../router/config.ts';
+import { startRouter } from '../../router/start.ts';
+import { startStubRuntime } from '../../tests/helpers/stub-runtime.ts';
 
 const DIMENSIONS = 384;
 
@@ -71,13 +72,13 @@ const router = async (endpoints: readonly number[], env: Record<string, string> 
     ...env,
   });
   // Request lines are written as in production, to where they cost nothing to keep.
-  const log = pino({ level: 'info' }, pino.destination({ dest: '/dev/null', sync: false }));
+  const { log } = createLog({ name: 'router', level: 'info', readable: false, destination: '/dev/null' });
   const running = await startRouter({ client, config, log });
   await running.synced;
   return Number(new URL(running.url).port);
 };
 
-/** What Node itself costs: the plainest proxy that it can be asked for, without logic, log or metrics. */
+/** The plainest HTTP proxy that Node can be asked for, without logic, log or metrics. */
 const floor = async (upstream: number): Promise<number> => {
   const pool = new Pool(`http://127.0.0.1:${upstream}`, { pipelining: 1 });
   const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) => {
@@ -97,6 +98,18 @@ const floor = async (upstream: number): Promise<number> => {
   return (server.address() as AddressInfo).port;
 };
 
+/** The least that passing bytes on costs a Node process: two sockets each, and nobody looks into what goes through. */
+const tcp = async (upstream: number): Promise<number> => {
+  const server = createTcpServer({ noDelay: true }, (client) => {
+    const endpoint = connect({ port: upstream, host: '127.0.0.1', noDelay: true });
+    client.pipe(endpoint).pipe(client);
+    client.on('error', () => endpoint.destroy());
+    endpoint.on('error', () => client.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+};
+
 /** A runtime that takes its time, for splitting. */
 const paced = async (tokensPerSecond: number): Promise<number> => {
   const runtime = await startStubRuntime({ tokensPerSecond, capacity: tokensPerSecond, dimensions: DIMENSIONS });
@@ -106,6 +119,7 @@ const paced = async (tokensPerSecond: number): Promise<number> => {
 const ROLES: Readonly<Record<string, (rest: readonly string[]) => Promise<number>>> = {
   stub: async ([inputs, format]) => await stub(Number(inputs), format ?? 'float'),
   paced: async ([tokensPerSecond]) => await paced(Number(tokensPerSecond)),
+  tcp: async ([port]) => await tcp(Number(port)),
   floor: async ([port]) => await floor(Number(port)),
   cold: async ([held = '']) => await router([], { KUBEMBED_HOLD_MAX_REQUESTS: held }),
   router: async (endpoints) => await router(endpoints.map(Number)),
