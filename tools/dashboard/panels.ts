@@ -218,7 +218,7 @@ const runtimes: Row = {
       description: 'What each replica serves, and how.',
       queries: [
         query(
-          '{{exported_model}}: {{architecture}} {{precision}} on {{device}}, {{dimensions}} dimensions, {{threads}} threads',
+          '{{exported_model}}: {{architecture}} {{precision}} on {{device}}, {{dimensions}} dimensions, threads: {{threads}}',
           'kubembed_runtime_model_info',
         ),
       ],

@@ -51,8 +51,9 @@ function legendOf(names: readonly string[], { left, width }: { left: number; wid
   for (const [index, name] of names.entries()) {
     const words = `― ${clipped(name, width / LETTER - 2)}`;
     const next = x + (words.length + 3) * LETTER;
-    const isLast = index === names.length - 1;
-    if (next - (isLast ? 3 * LETTER : 0) > left + width) {
+    // Behind all but the last there must be room for saying how many more there are.
+    const needed = index === names.length - 1 ? next - 3 * LETTER : next + 'and 10 more'.length * LETTER;
+    if (needed > left + width) {
       entries.push(text(x, y, `and ${names.length - index} more`, 'fill="#6b7280"'));
       break;
     }
