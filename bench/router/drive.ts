@@ -26,6 +26,8 @@ export const requestOf = (body: string): Buffer => {
   return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
 };
 
+/** Of an answer that is none: its head and what it says. */
+const TOLD_BYTES = 1000;
 const LENGTH = /content-length: (\d+)/i;
 
 /** Resolves when the answer is whole. */
@@ -36,7 +38,7 @@ async function ask(socket: Socket, request: Buffer): Promise<void> {
     if (left === undefined) {
       const end = bytes.indexOf('\r\n\r\n');
       const head = bytes.toString('latin1', 0, end);
-      if (!head.startsWith('HTTP/1.1 200')) reject(new Error(`answered ${head.split('\r\n', 1)[0]}`));
+      if (!head.startsWith('HTTP/1.1 200')) reject(new Error(`answered ${bytes.toString('latin1', 0, TOLD_BYTES)}`));
       left = end + 4 + Number(LENGTH.exec(head)?.[1]);
     }
     left -= bytes.byteLength;
