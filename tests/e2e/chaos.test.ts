@@ -184,6 +184,7 @@ async function missDeletion(): Promise<void> {
     await node.controlPlane.start();
   });
   await everyRouter('routers that have forgotten the model', false);
+  await model.twoReady(cluster);
 }
 
 beforeAll(async () => {

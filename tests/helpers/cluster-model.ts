@@ -34,13 +34,17 @@ export async function componentPods(cluster: Cluster, component: 'router' | 'ope
   return await livePods(cluster, `app.kubernetes.io/component=${component}`, 'kubembed');
 }
 
-/** Read from the Deployment, which is true without an operator as well. */
+const isReady = ({ status }: Pod): boolean =>
+  (status?.conditions ?? []).some((one) => one.type === 'Ready' && one.status === 'True');
+
+/** Read from the pods too: the Deployment's numbers are old for a moment after each change, or for as long as the API server is away. */
 export async function twoReady(cluster: Cluster): Promise<void> {
   await eventually('two ready replicas and no other', async () => {
     const { metadata, status } = await cluster.get<Deployment>('deploy', `em-${NAME}`, '-n', NAMESPACE);
     const isSeen = status?.observedGeneration === metadata.generation;
     const settled = isSeen && status?.readyReplicas === 2 && status.replicas === 2 && status.updatedReplicas === 2;
-    return settled && (await replicasOf(cluster)).length === 2 ? true : undefined;
+    const pods = await replicasOf(cluster);
+    return settled && pods.length === 2 && pods.every(isReady) ? true : undefined;
   });
 }
 
