@@ -89,6 +89,8 @@ describe('informer', () => {
     const { informer, deleted, end, synced } = startInformer();
     for (const name of ['a', 'b']) await put(`${name}${run}`, '1');
     await synced();
+    // The first list may be older than what was put: then a watch brings it.
+    await untilEqual(informer);
     await expect.poll(() => proxy.openWatches(), { timeout: 10_000 }).toBe(1);
     proxy.setRule(() => ({ kind: 'cut' }));
     proxy.endWatches(how);
