@@ -34,6 +34,7 @@ function setUp(lengths: readonly number[]) {
     scheduler,
     requests,
     now: () => 0,
+    onEnd: ({ tokens: ended }) => seen.push(`ends ${ended}`),
     onBatch: () => undefined,
     pool: {
       idle: () => (running.length === 0 ? 1 : 0),
@@ -73,7 +74,7 @@ it('gives a worker its next run before it answers the last one, when much waits'
   await turn();
   await end();
   await end();
-  expect(seen).toEqual(['runs 40', 'runs 40', 'answers 0', 'answers 1']);
+  expect(seen).toEqual(['runs 40', 'ends 40', 'runs 40', 'answers 0', 'ends 40', 'answers 1']);
 });
 
 it('answers first when little waits: whoever is answered may ask again', async () => {
@@ -81,5 +82,5 @@ it('answers first when little waits: whoever is answered may ask again', async (
   await turn();
   await end();
   await end();
-  expect(seen).toEqual(['runs 40', 'answers 0', 'runs 5', 'answers 1']);
+  expect(seen).toEqual(['runs 40', 'ends 40', 'answers 0', 'runs 5', 'ends 5', 'answers 1']);
 });

@@ -21,6 +21,8 @@ export interface DispatcherParts {
   readonly pool: Pick<Pool, 'idle' | 'run'>;
   readonly requests: ReadonlyMap<number, OpenRequest>;
   readonly now: () => number;
+  /** A run has ended; its worker is idle, and has not been given another. */
+  readonly onEnd: (batch: Batch) => void;
   readonly onBatch: (batch: Batch, durationMs: number) => void;
 }
 
@@ -82,6 +84,7 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     const prepared = prepare(batchId++, batch, requests);
     const ended = (): void => {
       scheduler.finished(batch);
+      parts.onEnd(batch);
       // To answer the clients of a run takes milliseconds, in which its worker would rest. Where little waits, what they ask next is worth waiting for.
       if (scheduler.isDeep()) dispatch();
     };

@@ -235,6 +235,16 @@ describe('life of requests and workers', () => {
     await until([2], () => embed(engine, [text]));
     await until([2, 1], several);
     await until([2, 1, 2], () => embed(engine, [text]));
+    // Also while so much waits that no worker ever rests.
+    const many = tokens(60).map((id, index) => [...text.slice(1), id, index]);
+    let over = false;
+    const crowd = Array.from({ length: 16 }, async () => {
+      while (!over) await embed(engine, many);
+    });
+    while (refits.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    over = true;
+    await Promise.all(crowd);
+    expect(refits).toEqual([2, 1, 2, 1]);
   });
 
   it('drains: what runs is answered, what comes later is refused', async () => {

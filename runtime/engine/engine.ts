@@ -120,10 +120,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   let watcher: (run: EngineRun) => void = () => undefined;
   const onBatch = (batch: Batch, durationMs: number): void => {
     capacity.ran(batch, durationMs);
-    fitting.ran(batch);
     watcher({ inputs: batch.pieces.length, tokens: batch.tokens });
   };
-  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onBatch });
+  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onEnd: fitting.ran, onBatch });
   ({ wake } = dispatcher);
   let nextId = 0;
   let draining = false;

@@ -6,7 +6,7 @@ import type { Width } from './widening.ts';
 
 export interface Fitting {
   /** To be called after each run. */
-  ran(batch: Pick<Batch, 'alone'>): void;
+  readonly ran: (batch: Pick<Batch, 'alone'>) => void;
   /** False when the first worker is busy, or being changed, or died of it. */
   become(width: Width): Promise<boolean>;
   /** The first worker was replaced by what it was at start. */
