@@ -3,9 +3,8 @@ import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../runtime/child.ts';
 
 export interface Target {
   readonly name: string;
@@ -44,15 +43,6 @@ export async function start(name: string, args: readonly string[]): Promise<Targ
 
 export function stopAll(): void {
   for (const child of children.splice(0)) child.kill();
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Its version, which it tells on stderr; nothing when it is not installed. */

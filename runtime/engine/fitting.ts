@@ -23,25 +23,23 @@ export interface FittingParts {
 
 export function createFitting({ pool, scheduler, threads, now, onRefit }: FittingParts): Fitting {
   const widening = createWidening();
-  let width: Width = 'narrow';
   let changing = false;
 
   const settle = (settled: Width, tookMs: number): void => {
-    width = settled;
     scheduler.retune({ isWide: settled === 'wide' });
     widening.became(settled, tookMs);
   };
 
   async function become(wanted: Width): Promise<boolean> {
     if (changing) return false;
-    if (wanted === width) return true;
+    if (wanted === widening.width()) return true;
     changing = true;
     const startedMs = now();
     // A lone text that comes meanwhile goes to another worker.
     scheduler.retune({ isWide: false });
     const outcome = await pool.refit(threads[wanted]);
     changing = false;
-    if (outcome === 'busy') scheduler.retune({ isWide: width === 'wide' });
+    if (outcome === 'busy') scheduler.retune({ isWide: widening.width() === 'wide' });
     if (outcome === 'done') {
       const tookMs = now() - startedMs;
       settle(wanted, tookMs);

@@ -7,6 +7,8 @@ export interface Widening {
   ran(alone: boolean, nowMs: number): Width | undefined;
   /** It has become so, which took so long. */
   became(width: Width, tookMs: number): void;
+  /** What the first worker is. */
+  width(): Width;
 }
 
 /** A moment's change of habit is not worth a new session. */
@@ -34,5 +36,6 @@ export function createWidening(): Widening {
       habit = undefined;
       patienceMs = Math.max(LEAST_PATIENCE_MS, tookMs * PATIENCE_PER_COST);
     },
+    width: () => width,
   };
 }
