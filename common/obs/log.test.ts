@@ -1,5 +1,9 @@
 import { EventEmitter } from 'node:events';
-import { expect, it } from 'vitest';
+import { mkdtempDisposable, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { LEVEL_SIGNAL, switchLevelOnSignal } from './level.ts';
 import { createLog, readableLine } from './log.ts';
 import type { LogLevel } from './log.ts';
@@ -30,6 +34,28 @@ it('writes for people on a terminal, errors with their stack', () => {
   log.warn({ port: 1, model: 'm', error: new Error('cause') }, 'Trouble');
   expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d WARN {2}runtime Trouble port=1 model=m\n {2}Error: cause\n/);
   expect(readableLine('not json\n')).toBe('not json\n');
+});
+
+it('gathers lines, and writes them out with the first warning', async () => {
+  // No block is written because time passed.
+  const timer = vi.spyOn(globalThis, 'setInterval').mockReturnValue(setImmediate(() => undefined) as never);
+  try {
+    await using dir = await mkdtempDisposable(join(tmpdir(), 'kubembed-log-'));
+    const destination = join(dir.path, 'log');
+    const { log } = createLog({ name: 'runtime', level: 'info', readable: false, destination });
+    const messages = async () =>
+      (await readFile(destination, 'utf8').catch(() => ''))
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => (JSON.parse(line) as { message: string }).message);
+    log.info('One');
+    await setTimeout(20);
+    expect(await messages()).toEqual([]);
+    log.warn('Two');
+    await expect.poll(messages).toEqual(['One', 'Two']);
+  } finally {
+    timer.mockRestore();
+  }
 });
 
 it.each<[LogLevel, LogLevel]>([

@@ -26,9 +26,9 @@ export interface LogHandle {
 }
 
 export function createLog({ name, level, readable, destination }: LogOptions): LogHandle {
-  const { target, flush } =
+  const { target, flush, hurry } =
     typeof destination === 'object'
-      ? { target: destination, flush: () => undefined }
+      ? { target: destination, flush: () => undefined, hurry: () => undefined }
       : openOutput(destination ?? STDOUT);
   const stream: DestinationStream = readable ? { write: (line) => target.write(readableLine(line)) } : target;
   const log = pino(
@@ -40,6 +40,13 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',
       errorKey: 'error',
+      hooks: {
+        logMethod(args, write, severity) {
+          write.apply(this, args);
+          // Who acts on a warning, or looks for why a process was killed, must not wait for a full block.
+          if (severity >= WARN) hurry();
+        },
+      },
     },
     stream,
   );
@@ -47,12 +54,21 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
 }
 
 const STDOUT = 1;
+const WARN = pino.levels.values['warn'] ?? 0;
+
+interface Output {
+  readonly target: DestinationStream;
+  /** Writes what is held before it returns. */
+  readonly flush: () => void;
+  /** Writes what is held soon, and returns at once. */
+  readonly hurry: () => void;
+}
 
 /** Gathers lines: each write wakes a thread, which is dear next to a line. */
-function openOutput(dest: string | number): { target: DestinationStream; flush: () => void } {
+function openOutput(dest: string | number): Output {
   // Not synchronous: a reader that stops reading the pipe must not stop the event loop.
   const target = pino.destination({ dest, sync: false, minLength: 12_288, periodicFlush: 200 });
-  return { target, flush: () => target.flushSync() };
+  return { target, flush: () => target.flushSync(), hurry: () => target.flush() };
 }
 
 const SHOWN_ELSEWHERE = new Set(['time', 'level', 'name', 'message', 'error']);
