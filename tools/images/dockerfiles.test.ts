@@ -1,4 +1,4 @@
-// What every Dockerfile has to have: pinned bases that the local builds stand in for, labels, and a user who is not root.
+// What every Dockerfile has to have: pinned bases that the local builds stand in for, labels, few tools, and a user who is not root.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -42,6 +42,13 @@ describe.each(names)('%s', (name) => {
   it('says what it is in OCI labels', () => {
     const labels = [...text.matchAll(/org\.opencontainers\.image\.(\w+)="[^"]+"/g)].map(([, label]) => label);
     expect(labels.sort()).toEqual(['description', 'licenses', 'title', 'version']);
+  });
+
+  it('leaves an intruder nothing setuid and no package manager, and scanners a bill of materials', () => {
+    const last = text.slice(text.lastIndexOf('\nFROM '));
+    expect(last).toContain('-perm /6000 -exec chmod a-s {} +');
+    for (const tool of ['apt', 'dpkg', 'perl']) expect(last).toMatch(new RegExp(`rm -rf .*/usr/bin/${tool}\\*`));
+    expect(last).toMatch(/^COPY --from=build \/build\/sbom.cdx.json sbom\/$/m);
   });
 
   it('runs as a user by number who is not root, by one program', () => {
