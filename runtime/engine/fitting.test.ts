@@ -60,12 +60,14 @@ it('leaves everything as it was when the worker is busy, and asks again', async 
   expect(asked).toEqual([4, 1, 1]);
 });
 
-it('knows that a worker that died is narrow again', async () => {
+it('knows that a worker that died of it is narrow again, and tries again after a minute at the earliest', async () => {
   const { fitting, runs, settle, asked, last } = setUp();
   const becoming = fitting.become('wide');
   fitting.reset();
   await settle('died');
   expect([await becoming, last()]).toEqual([false, { isWide: false }]);
   runs(true);
+  expect(asked).toEqual([4]);
+  for (let seconds = 2; seconds <= 60; seconds += 2) runs(true);
   expect(asked).toEqual([4, 4]);
 });

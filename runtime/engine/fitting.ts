@@ -40,6 +40,7 @@ export function createFitting({ pool, scheduler, threads, now, onRefit }: Fittin
     const outcome = await pool.refit(threads[wanted]);
     changing = false;
     if (outcome === 'busy') scheduler.retune({ isWide: widening.width() === 'wide' });
+    if (outcome === 'died') widening.failed();
     if (outcome === 'done') {
       const tookMs = now() - startedMs;
       settle(wanted, tookMs);

@@ -42,3 +42,11 @@ it('is the slower to change the more a change costs', () => {
   widening.became('wide', 2000);
   expect(runs(widening, false, 10_000, 20_000)).toEqual(['narrow', 16_000]);
 });
+
+it('waits a minute after a change that the worker died of', () => {
+  const widening = createWidening();
+  runs(widening, true, 0, 1000);
+  widening.failed();
+  expect(widening.width()).toBe('narrow');
+  expect(runs(widening, true, 1000, 120_000)).toEqual(['wide', 61_000]);
+});

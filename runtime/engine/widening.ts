@@ -7,6 +7,8 @@ export interface Widening {
   ran(alone: boolean, nowMs: number): Width | undefined;
   /** It has become so, which took so long. */
   became(width: Width, tookMs: number): void;
+  /** It died of the change, and is narrow. */
+  failed(): void;
   /** What the first worker is. */
   width(): Width;
 }
@@ -15,6 +17,8 @@ export interface Widening {
 const LEAST_PATIENCE_MS = 300;
 /** A large model's session takes seconds: the worker is then away for a quarter of the time at most. */
 const PATIENCE_PER_COST = 3;
+/** A session that cannot be had, for want of memory perhaps, costs its worker each time. */
+const PATIENCE_AFTER_FAILURE_MS = 60_000;
 const ENOUGH_ALONE = 3;
 
 export function createWidening(): Widening {
@@ -35,6 +39,11 @@ export function createWidening(): Widening {
       width = now;
       habit = undefined;
       patienceMs = Math.max(LEAST_PATIENCE_MS, tookMs * PATIENCE_PER_COST);
+    },
+    failed() {
+      width = 'narrow';
+      habit = undefined;
+      patienceMs = PATIENCE_AFTER_FAILURE_MS;
     },
     width: () => width,
   };
