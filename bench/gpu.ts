@@ -14,6 +14,7 @@ import type { Deviation } from './gpu/vectors.ts';
 import { CELLS, cellName } from './runtime/cells.ts';
 import type { Cell } from './runtime/cells.ts';
 import { writeCorpora } from './runtime/context.ts';
+import { numberOf } from './command-line.ts';
 import type { BenchContext } from './runtime/context.ts';
 import { buildCorpora } from './runtime/corpora.ts';
 import { build } from './runtime/main.ts';
@@ -33,12 +34,17 @@ const { values } = parseArgs({
     python: { type: 'string', default: venvPython },
     peers: { type: 'string', default: ALL_PEERS.join(',') },
     cells: { type: 'string' },
-    seconds: { type: 'string', default: '5' },
+    seconds: { type: 'string' },
     architectures: { type: 'boolean', default: false },
   },
 });
 const device = values.device === 'cpu' ? 'cpu' : 'gpu';
-const timing = { warmUpSeconds: 0.7, seconds: Number(values.seconds), repeats: 1, retries: 0 };
+const timing = {
+  warmUpSeconds: 0.7,
+  seconds: numberOf(values, 'seconds', { otherwise: 5, atLeast: 0.1 }),
+  repeats: 1,
+  retries: 0,
+};
 const cells = CELLS.filter((cell) => values.cells === undefined || values.cells.split(',').includes(cellName(cell)));
 
 // As the runtime does: the fixtures run in this process.

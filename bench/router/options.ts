@@ -1,5 +1,6 @@
 // Command line → what is measured, and for how long. Pure.
 import { parseArgs } from 'node:util';
+import { numberOf } from '../command-line.ts';
 
 export const PARTS = ['compare', 'split', 'refusals', 'memory'] as const;
 export type Part = (typeof PARTS)[number];
@@ -18,12 +19,6 @@ export interface RouterBenchOptions {
 }
 
 const FULL = { parts: PARTS.join(','), seconds: 2, rounds: 5, minutes: 10 } as const;
-
-function positive(value: string | undefined, otherwise: number): number {
-  const read = Number(value ?? otherwise);
-  if (!(read > 0)) throw new RangeError(`${value ?? ''} is not a number above 0`);
-  return read;
-}
 
 function readParts(list: string): readonly Part[] {
   return list.split(',').map((name) => {
@@ -49,9 +44,9 @@ export function readRouterOptions(args: readonly string[]): RouterBenchOptions {
   const isFull = Object.keys(FULL).every((name) => values[name as keyof typeof FULL] === undefined);
   return {
     parts: readParts(values.parts ?? FULL.parts),
-    seconds: positive(values.seconds, FULL.seconds),
-    rounds: positive(values.rounds, FULL.rounds),
-    minutes: positive(values.minutes, FULL.minutes),
+    seconds: numberOf(values, 'seconds', { otherwise: FULL.seconds, atLeast: 0.1 }),
+    rounds: numberOf(values, 'rounds', { otherwise: FULL.rounds, atLeast: 1, whole: true }),
+    minutes: numberOf(values, 'minutes', { otherwise: FULL.minutes, atLeast: 0.1 }),
     nginx: values.nginx,
     write: values.write ?? isFull,
   };

@@ -19,7 +19,7 @@ describe('options', () => {
 
   it('refuse what they do not know', () => {
     expect(() => readRouterOptions(['--parts', 'all'])).toThrow('there is no part all');
-    expect(() => readRouterOptions(['--rounds', '0'])).toThrow('0 is not a number above 0');
+    expect(() => readRouterOptions(['--rounds', '0'])).toThrow('--rounds: 0 is not a whole number from 1');
   });
 });
 

@@ -1,5 +1,6 @@
 // Command line → what to measure. Pure.
 import { parseArgs } from 'node:util';
+import { numberOf } from '../command-line.ts';
 import { CELLS, QUICK_CELLS, cellName } from './cells.ts';
 import type { Cell } from './cells.ts';
 
@@ -33,13 +34,6 @@ export const USAGE = `npm run bench -- runtime [options]
 const QUICK: Timing = { warmUpSeconds: 0.7, seconds: 2, repeats: 1, retries: 0 };
 const FULL: Timing = { warmUpSeconds: 1.5, seconds: 8, repeats: 3, retries: 2 };
 
-function number(value: string | undefined, otherwise: number, smallest: number): number {
-  if (value === undefined) return otherwise;
-  const read = Number(value);
-  if (!Number.isFinite(read) || read < smallest) throw new RangeError(`${value} is not a number from ${smallest}`);
-  return read;
-}
-
 const names = (value: string): string[] => value.split(',').filter((name) => name !== '');
 
 function cellOf(name: string): Cell {
@@ -66,18 +60,18 @@ export function readOptions(args: readonly string[]): Options {
   });
   const preset = values.quick ? QUICK : FULL;
   const chosen = values.cells === undefined ? (values.quick ? QUICK_CELLS : undefined) : names(values.cells);
-  const threads = values.threads === undefined ? undefined : number(values.threads, 0, 1);
+  const threads = numberOf(values, 'threads', { otherwise: 0, atLeast: 1, whole: true });
   return {
     cells: chosen?.map(cellOf) ?? CELLS,
     ...(values.peers !== undefined && { peers: names(values.peers) }),
     timing: {
-      warmUpSeconds: number(values['warm-up'], preset.warmUpSeconds, 0),
-      seconds: number(values.seconds, preset.seconds, 0.1),
-      repeats: number(values.repeats, preset.repeats, 1),
-      retries: number(values.retries, preset.retries, 0),
+      warmUpSeconds: numberOf(values, 'warm-up', { otherwise: preset.warmUpSeconds, atLeast: 0 }),
+      seconds: numberOf(values, 'seconds', { otherwise: preset.seconds, atLeast: 0.1 }),
+      repeats: numberOf(values, 'repeats', { otherwise: preset.repeats, atLeast: 1, whole: true }),
+      retries: numberOf(values, 'retries', { otherwise: preset.retries, atLeast: 0, whole: true }),
     },
     starts: values.quick ? 1 : 3,
     write: values.write ?? (chosen === undefined && values.peers === undefined),
-    ...(threads !== undefined && { threads }),
+    ...(threads > 0 && { threads }),
   };
 }

@@ -1,5 +1,6 @@
 // Command line → how large a scale. Pure.
 import { parseArgs } from 'node:util';
+import { numberOf } from '../command-line.ts';
 
 export interface ScaleOptions {
   readonly models: number;
@@ -15,12 +16,6 @@ export interface ScaleOptions {
 
 const FULL = { models: 1000, replicas: 5, applies: 100, 'idle-seconds': 60 } as const;
 
-function whole(value: string | undefined, otherwise: number): number {
-  const read = Number(value ?? otherwise);
-  if (!Number.isInteger(read) || read < 1) throw new RangeError(`${value ?? ''} is not a whole number from 1`);
-  return read;
-}
-
 export function readScaleOptions(args: readonly string[]): ScaleOptions {
   const { values } = parseArgs({
     args: [...args],
@@ -35,11 +30,13 @@ export function readScaleOptions(args: readonly string[]): ScaleOptions {
     },
   });
   const isFull = Object.keys(FULL).every((name) => values[name as keyof typeof FULL] === undefined);
+  const whole = (option: keyof typeof FULL): number =>
+    numberOf(values, option, { otherwise: FULL[option], atLeast: 1, whole: true });
   return {
-    models: whole(values.models, FULL.models),
-    replicas: whole(values.replicas, FULL.replicas),
-    applies: whole(values.applies, FULL.applies),
-    idleSeconds: whole(values['idle-seconds'], FULL['idle-seconds']),
+    models: whole('models'),
+    replicas: whole('replicas'),
+    applies: whole('applies'),
+    idleSeconds: whole('idle-seconds'),
     write: values.write ?? isFull,
     json: values.json,
   };
