@@ -19,7 +19,10 @@ export async function checkVector({ embed, info }: Pick<Engine, 'embed' | 'info'
     encoding: 'base64',
     overlongInput: 'truncate',
     lane: 'interactive',
-    signal,
+    onGone: (listener: (() => void) | undefined) => {
+      if (signal.aborted) listener?.();
+      else if (listener) signal.addEventListener('abort', listener, { once: true });
+    },
   } as const;
   const { vectors } = await embed(request).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);

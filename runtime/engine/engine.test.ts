@@ -67,7 +67,7 @@ const embed = (engine: Engine, inputs: readonly EngineInput[], over: Partial<Emb
     encoding: 'float',
     overlongInput: 'truncate',
     lane: 'interactive',
-    signal: new AbortController().signal,
+    onGone: () => undefined,
     ...over,
   });
 
@@ -194,14 +194,16 @@ describe('life of requests and workers', () => {
 
   it('drops the waiting work of a client that is gone', async () => {
     const engine = await start();
-    const controller = new AbortController();
-    const result = embed(engine, bulk, { signal: controller.signal });
-    controller.abort();
+    let leave: (() => void) | undefined;
+    const result = embed(engine, bulk, { onGone: (listener) => (leave = listener) });
+    leave?.();
     await expect(result).rejects.toMatchObject({ code: 'aborted' });
     await embed(engine, [tokens(3)]);
     expect(engine.stats()).toMatchObject({ queuedInputs: 0, queuedTokens: 0 });
     expect(engine.stats().computedTokens).toBeLessThan(bulk.flat().length / 2);
-    await expect(embed(engine, bulk, { signal: controller.signal })).rejects.toMatchObject({ code: 'aborted' });
+    expect(leave).toBeUndefined();
+    const gone = embed(engine, bulk, { onGone: (listener) => listener?.() });
+    await expect(gone).rejects.toMatchObject({ code: 'aborted' });
   });
 
   it('answers a small request between the pieces of a big one', async () => {

@@ -1,4 +1,5 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
+import { setImmediate } from 'node:timers/promises';
 import { costModelFor } from '../scheduler/cost.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Piece, Scheduler } from '../scheduler/types.ts';
@@ -12,6 +13,7 @@ import { openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
 import { layFoundation } from './startup.ts';
 import type { Foundation, ModelOptions } from './startup.ts';
+import type { Tokens } from './tokenizer.ts';
 import { tuneWhenQuiet } from './tuning.ts';
 import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo, EngineRun } from './types.ts';
 
@@ -41,6 +43,8 @@ const GPU_RUNS = { runTokens: 16_384, minRunTokens: 2048 };
 const CALIBRATION_PAUSE_MS = 3000;
 
 const now = (): number => performance.now();
+
+const isThere = (tokens: Tokens | Promise<Tokens>): tokens is Tokens => !(tokens instanceof Promise);
 
 const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
   createScheduler({
@@ -128,15 +132,18 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   let draining = false;
   let emptied = (): void => undefined;
 
-  async function tokensOf(input: EngineInput): Promise<{ ids: Int32Array; untruncated: number }> {
-    if (typeof input === 'string') return await tokenizer.encode(input);
-    return { ids: cutTokenList(input, tokenLimits), untruncated: input.length };
-  }
+  const tokensOf = (input: EngineInput): Tokens | Promise<Tokens> =>
+    typeof input === 'string'
+      ? tokenizer.encode(input)
+      : { ids: cutTokenList(input, tokenLimits), untruncated: input.length };
 
   async function tokenize(open: OpenRequest, request: EmbedRequest, inputs: readonly EngineInput[]): Promise<void> {
     const started = now();
     for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
-      const chunk = await Promise.all(inputs.slice(start, start + CHUNK).map(tokensOf));
+      // Many inputs must not keep the event loop from other requests.
+      if (start > 0) await setImmediate();
+      const begun = inputs.slice(start, start + CHUNK).map(tokensOf);
+      const chunk = begun.every(isThere) ? begun : await Promise.all(begun.map(async (tokens) => await tokens));
       const pieces = chunk.map(({ ids, untruncated }, offset): Piece => {
         const index = start + offset;
         refuseOverlong(request, untruncated, { input: open.firstInput(index), maxTokens });
@@ -151,7 +158,6 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
     if (draining) throw new EngineError('draining', 'The runtime is shutting down.');
-    if (request.signal.aborted) throw new EngineError('aborted', 'The request was aborted.');
     checkTokenLists(request.inputs, tokenLimits);
     const { inputs, places } = distinctInputs(request.inputs);
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
@@ -165,13 +171,12 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   async function embed(request: EmbedRequest): Promise<EmbedResult> {
     const { open, inputs } = admit(request);
-    const abort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
-    request.signal.addEventListener('abort', abort, { once: true });
+    request.onGone(() => open.fail(new EngineError('aborted', 'The request was aborted.')));
     try {
       tokenize(open, request, inputs).catch(open.fail);
       return await open.result;
     } finally {
-      request.signal.removeEventListener('abort', abort);
+      request.onGone(undefined);
       requests.delete(open.id);
       scheduler.leave(open.id, now());
       // Others may have waited for its tokens.

@@ -37,7 +37,7 @@ interface Slot {
 
 export interface RequestParts {
   readonly id: number;
-  readonly request: EmbedRequest;
+  readonly request: Pick<EmbedRequest, 'encoding' | 'dimensions'>;
   /** For each input, its place among the distinct ones. */
   readonly places: readonly number[];
   readonly distinct: number;

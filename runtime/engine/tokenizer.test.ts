@@ -34,7 +34,7 @@ describe.each(KINDS)('native tokenizer, $kind', ({ kind, folder }) => {
   it('gives the ids of the Rust tokenizers for 2,000 texts', async () => {
     const tokenizer = await loadTokenizer({ folder: join(fixtures, folder), maxTokens: 8192 });
     expect(tokenizer.implementation).toBe('native');
-    const results = await Promise.all(texts.map((text) => tokenizer.encode(text)));
+    const results = await Promise.all(texts.map(async (text) => await tokenizer.encode(text)));
     for (const [index, { ids, untruncated }] of results.entries()) {
       expect([...ids], JSON.stringify(texts[index])).toEqual(golden[index]);
       expect(untruncated).toBe(ids.length);

@@ -1,8 +1,10 @@
 // Owns the tokenizer packages: text → token ids exactly as the Rust tokenizers give them, cut to the model's limit.
-import { access } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { EngineStartError } from './errors.ts';
+import { createPlainEncode } from './word-pieces.ts';
+import type { Frame, IdOf, PlainEncode, TokenizerFile } from './word-pieces.ts';
 
 export interface Tokens {
   readonly ids: Int32Array;
@@ -12,7 +14,8 @@ export interface Tokens {
 
 export interface Tokenizer {
   readonly implementation: 'native' | 'javascript';
-  encode(text: string): Promise<Tokens>;
+  /** A promise only where a thread does it. */
+  encode(text: string): Tokens | Promise<Tokens>;
   /** Special token that ends every text, when there is one. */
   readonly finalToken: number | undefined;
 }
@@ -54,6 +57,15 @@ function requireRoom(maxTokens: number, specialTokens: number): void {
   throw new RangeError(`a limit of ${maxTokens} tokens leaves no room beside ${specialTokens} special tokens`);
 }
 
+/** Vocabularies of several megabytes are of other kinds, and take long to read. */
+const MOST_BYTES_READ = 4_000_000;
+
+async function plainEncodeOf(file: string, frame: Frame, idOf: IdOf): Promise<PlainEncode | undefined> {
+  const { size } = await stat(file);
+  if (size > MOST_BYTES_READ) return undefined;
+  return createPlainEncode(JSON.parse(await readFile(file, 'utf8')) as TokenizerFile, frame, idOf);
+}
+
 async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokenizer> {
   const { Tokenizer: Native } = await import('tokenizers');
   const tokenizer: NativeTokenizer = Native.fromFile(file);
@@ -62,18 +74,30 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
   tokenizer.disableTruncation();
   const sample = await tokenizer.encode('a');
   const mask = sample.getSpecialTokensMask();
-  const suffix = Int32Array.from(sample.getIds().slice(mask.lastIndexOf(0) + 1));
+  const prefix = sample.getIds().slice(0, mask.indexOf(0));
+  const suffix = sample.getIds().slice(mask.lastIndexOf(0) + 1);
   requireRoom(maxTokens, mask.filter((special) => special === 1).length);
-  const encode: Encode = async (text) => {
-    // Runs on libuv's pool, off this thread.
-    const ids = Int32Array.from((await tokenizer.encode(text)).getIds());
+  const encodePlain = await plainEncodeOf(file, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
+  const cut = (ids: Int32Array): Tokens => {
     if (ids.length <= maxTokens) return { ids, untruncated: ids.length };
     // What comes before the suffix is kept as far as there is room: the Rust tokenizers cut before they add it.
-    const cut = ids.slice(0, maxTokens);
-    cut.set(suffix, maxTokens - suffix.length);
-    return { ids: cut, untruncated: ids.length };
+    const kept = ids.slice(0, maxTokens);
+    kept.set(suffix, maxTokens - suffix.length);
+    return { ids: kept, untruncated: ids.length };
   };
-  return { implementation: 'native', encode: lookingAtBeginning(encode, maxTokens), finalToken: suffix.at(-1) };
+  // Runs on libuv's pool.
+  const encodeInThread = lookingAtBeginning(
+    async (text) => cut(new Int32Array((await tokenizer.encode(text)).getIds())),
+    maxTokens,
+  );
+  return {
+    implementation: 'native',
+    encode: (text) => {
+      const ids = encodePlain?.(text);
+      return ids === undefined ? encodeInThread(text) : cut(ids);
+    },
+    finalToken: suffix.at(-1),
+  };
 }
 
 /** Length of the longest common end of two lists. */

@@ -13,8 +13,11 @@ export interface EmbedRequest {
   readonly dimensions?: number;
   readonly overlongInput: 'truncate' | 'error';
   readonly lane: 'interactive' | 'bulk';
-  /** Aborted when the client is gone or out of time: work not yet running is dropped. */
-  readonly signal: AbortSignal;
+  /**
+   * Has the listener called, once, when the client is gone or out of time, at once if it is: work not yet running is dropped.
+   * There is one listener at a time; undefined takes it away.
+   */
+  readonly onGone: (listener: (() => void) | undefined) => void;
 }
 
 /** Milliseconds a request spent in each stage (the longest over its inputs). */

@@ -115,7 +115,7 @@ function toEngine(
   deps: EmbeddingsDeps,
   request: RequestHead,
   parsed: EmbeddingRequest,
-  { gone }: Exchange,
+  exchange: Exchange,
 ): EmbedRequest {
   const { inputs, encoding, dimensions, truncate } = parsed;
   return {
@@ -124,7 +124,7 @@ function toEngine(
     ...(dimensions === undefined ? {} : { dimensions }),
     overlongInput: truncate === undefined ? deps.overlongInput : truncate ? 'truncate' : 'error',
     lane: request.headers[LANE] === 'bulk' ? 'bulk' : 'interactive',
-    signal: gone,
+    onGone: (listener) => exchange.onGone(listener),
   };
 }
 

@@ -90,7 +90,9 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       if (engine.failWith !== undefined) throw new EngineError(engine.failWith, 'as the test asked');
       const { promptTokens, truncatedInputs } = check(request);
       try {
-        if (engine.delayMs > 0) await sleep(engine.delayMs, undefined, { signal: request.signal });
+        const gone = new AbortController();
+        request.onGone(() => gone.abort());
+        if (engine.delayMs > 0) await sleep(engine.delayMs, undefined, { signal: gone.signal });
       } catch {
         aborted += 1;
         throw new EngineError('aborted', 'nobody waits any more');
