@@ -108,10 +108,12 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
       return { body: bodyOf(modelId, inputs), tokens: piece.reduce((sum, { ids }) => sum + ids.length, 0) };
     });
   };
+  /** In a window of its own: probes and pages take of the cores that the load is measured on. */
   const measureAwake = async (load: Parameters<typeof drive>[1], awake: NonNullable<ServerKind['awake']>) => {
+    const report = await drive(target, load);
     let healthP99Ms = Number.NaN;
     let eventLoopP99Ms = Number.NaN;
-    const report = await drive(target, load, async () => {
+    await drive(target, load, async () => {
       // The first reading empties the histogram.
       await eventLoopP99(target, awake.metrics);
       healthP99Ms = await probe(target, awake.health, load.timing.seconds * 0.9);
