@@ -61,7 +61,11 @@ export class OpenAIError extends Error {
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(kind: ErrorKind, message: string, details: ErrorDetails = {}) {
+    const { stackTraceLimit } = Error;
+    // Where a refusal was made tells no more than its kind, and finding that out is the dearest part of it. A fault's cause has its own.
+    Error.stackTraceLimit = 0;
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.kind = kind;
     this.status = KINDS[kind].status;
     this.param = details.param ?? null;
