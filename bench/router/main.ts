@@ -1,9 +1,9 @@
 // The router bench: what it adds to a request against the stub asked directly, nginx and bare proxies, all in turns.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { cpus, release, totalmem, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { insertReport } from '../runtime/report.ts';
+import { publish } from '../document.ts';
+import type { Section } from '../document.ts';
 import { commit } from '../scale/machine.ts';
 import { crowd, drive, requestOf } from './drive.ts';
 import type { Part, RouterBenchOptions } from './options.ts';
@@ -11,8 +11,6 @@ import { cpuSeconds, nginxVersion, rssMb, start, startNginx, stopAll } from './p
 import type { Target } from './processes.ts';
 import { DIRECT, NGINX, quantile, renderMemory, renderRouter, ROUTER } from './report.ts';
 import type { CaseResult, MemoryResult, RouterResults, Window } from './report.ts';
-
-const DOCUMENT = fileURLToPath(new URL('../../docs/performance.md', import.meta.url));
 
 const SMALL = ['The quick brown fox jumps over the lazy dog.'];
 const LARGE = Array.from({ length: 512 }, (_, at) => `${at} ${'lorem ipsum dolor sit amet '.repeat(74)}`);
@@ -164,13 +162,13 @@ async function measureSpeed(options: RouterBenchOptions, has: (part: Part) => bo
 
 export async function benchRouter(options: RouterBenchOptions): Promise<void> {
   const has = (part: Part): boolean => options.parts.includes(part);
-  const tell = (markdown: string, section: string): void => {
+  const tell = async (markdown: string, section: Section): Promise<void> => {
     process.stdout.write(`${markdown}\n\n`);
-    if (options.write) writeFileSync(DOCUMENT, insertReport(readFileSync(DOCUMENT, 'utf8'), markdown, section));
+    if (options.write) await publish(markdown, section);
   };
   try {
-    if (options.parts.some((part) => part !== 'memory')) tell(await measureSpeed(options, has), 'bench:router');
-    if (has('memory')) tell(renderMemory(await watchMemory(options.minutes), machine()), 'bench:router-memory');
+    if (options.parts.some((part) => part !== 'memory')) await tell(await measureSpeed(options, has), 'bench:router');
+    if (has('memory')) await tell(renderMemory(await watchMemory(options.minutes), machine()), 'bench:router-memory');
   } finally {
     stopAll();
   }

@@ -1,24 +1,23 @@
 // The runtime bench: options → corpora → one interleaved run → tables and raw numbers.
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { format, resolveConfig } from 'prettier';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { MINILM, minilm, testStore } from '../../tests/helpers/minilm.ts';
+import { publish } from '../document.ts';
 import { writeCorpora } from './context.ts';
 import { buildCorpora } from './corpora.ts';
 import { circumstances, hasVnni } from './machine.ts';
 import { readOptions } from './options.ts';
 import type { Options } from './options.ts';
 import { PEERS } from './peers.ts';
-import { insertReport, renderReport } from './report.ts';
+import { renderReport } from './report.ts';
 import { runSession } from './session.ts';
 import { setUpVenv } from './venv.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const DOCUMENT = join(ROOT, 'docs', 'performance.md');
 const REPORTS = join(ROOT, 'reports');
 const MAX_TOKENS = 256;
 
@@ -48,13 +47,6 @@ export function build(): void {
   say('Building …');
   const compiler = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
   execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
-}
-
-async function writeDocument(markdown: string): Promise<void> {
-  const document = insertReport(await readFile(DOCUMENT, 'utf8'), markdown);
-  const style = await resolveConfig(DOCUMENT);
-  await writeFile(DOCUMENT, await format(document, { ...style, parser: 'markdown' }));
-  say(`Tables written to docs/performance.md`);
 }
 
 /** The measured processes are ended by the exit of this one; a signal alone would leave them running. */
@@ -106,7 +98,7 @@ export async function benchRuntime(args: readonly string[]): Promise<void> {
     await save({ options, ...report });
     const markdown = renderReport(report);
     process.stdout.write(`${markdown}\n`);
-    if (options.write) await writeDocument(markdown);
+    if (options.write) await publish(markdown, 'bench:runtime');
     say(`Raw numbers: reports/bench-runtime-${stamp}.json`);
   } finally {
     await rm(folder, { recursive: true, force: true });

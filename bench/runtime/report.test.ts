@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CELLS, cellName } from './cells.ts';
 import { readOptions } from './options.ts';
-import { insertReport, renderReport } from './report.ts';
+import { renderReport } from './report.ts';
 import type { Report } from './report.ts';
 import type { Sample } from './statistics.ts';
 import { cellVerdicts, processVerdicts } from './verdicts.ts';
@@ -78,19 +78,6 @@ describe('verdicts', () => {
     expect(markdown).toContain('| C:8 | 1,000 | 860 |');
     expect(markdown).toContain('| C:8 | – | 80 / 160 |');
     expect(markdown).toContain('- torch: no Python environment');
-  });
-});
-
-describe('the document', () => {
-  it('keeps everything around the markers', () => {
-    const document = 'before\n<!-- bench:runtime -->\nold\n<!-- /bench:runtime -->\nafter';
-    expect(insertReport(document, 'new')).toBe(
-      'before\n<!-- bench:runtime -->\n\nnew\n\n<!-- /bench:runtime -->\nafter',
-    );
-  });
-
-  it('is refused without markers', () => {
-    expect(() => insertReport('text', 'new')).toThrow('lacks');
   });
 });
 

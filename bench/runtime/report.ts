@@ -129,12 +129,3 @@ export function renderReport(report: Report): string {
       : ['### Not run', notRun.map(({ name, reason }) => `- ${name}: ${reason}`).join('\n')]),
   ].join('\n\n');
 }
-
-/** The document with what lies between the markers of that name replaced. */
-export function insertReport(document: string, markdown: string, name = 'bench:runtime'): string {
-  const [opening, closing] = [`<!-- ${name} -->`, `<!-- /${name} -->`];
-  const begin = document.indexOf(opening);
-  const end = document.indexOf(closing);
-  if (begin < 0 || end < begin) throw new Error(`the document lacks ${opening} … ${closing}`);
-  return `${document.slice(0, begin + opening.length)}\n\n${markdown}\n\n${document.slice(end)}`;
-}

@@ -1,16 +1,15 @@
 // The scale bench: thousands of endpoints on a real API server, with the operator and the router as processes in between.
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { format, resolveConfig } from 'prettier';
 import { findCondition } from '../../operator/api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
 import { startControlPlane } from '../../tests/helpers/control-plane.ts';
 import type { ControlPlane } from '../../tests/helpers/control-plane.ts';
-import { insertReport } from '../runtime/report.ts';
+import { publish } from '../document.ts';
 import { NAMESPACE, announceRouter, applyOwn, createAsker, listedModel, makeNamespaces, writeList } from './apply.ts';
 import type { Asker } from './apply.ts';
 import { startFleet } from './fleet.ts';
@@ -205,13 +204,6 @@ async function measure(stage: Stage, options: ScaleOptions): Promise<ScaleResult
   return { ...options, ...bulk, endpoints, latencies, idle, use, starts, circumstances: scaleCircumstances() };
 }
 
-async function writeDocument(markdown: string): Promise<void> {
-  const file = join(ROOT, 'docs', 'performance.md');
-  const document = insertReport(await readFile(file, 'utf8'), markdown, 'bench:scale');
-  await writeFile(file, await format(document, { ...(await resolveConfig(file)), parser: 'markdown' }));
-  say('Tables written to docs/performance.md');
-}
-
 /** Must run where 10.245.0.0/16 is this machine's own, see `bench/scale.ts`. */
 export async function benchScale(options: ScaleOptions): Promise<void> {
   const logs = await mkdtemp(join(tmpdir(), 'kubembed-scale-'));
@@ -240,7 +232,7 @@ export async function benchScale(options: ScaleOptions): Promise<void> {
     const results = await measure(stage, options);
     const markdown = renderScale(results);
     process.stdout.write(options.json ? `${JSON.stringify(results)}\n` : `${markdown}\n`);
-    if (options.write) await writeDocument(markdown);
+    if (options.write) await publish(markdown, 'bench:scale');
     await asker.close();
     await fleet.stop();
   } finally {
