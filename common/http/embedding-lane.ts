@@ -6,7 +6,7 @@ import type { QuickService } from './quick-lane.ts';
 import { beginRequestSpan } from './request-span.ts';
 
 export const EMBEDDING_PATHS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
-/** Larger bodies are parsed in a thread: what the quick lane saves is nothing then. */
+/** Beside what it takes to read and parse a larger body, the quick lane saves nothing. */
 const MOST_BODY_BYTES = 256 * 1024;
 
 /** Everything, and apart from it what comes most. */

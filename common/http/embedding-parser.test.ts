@@ -6,7 +6,7 @@ const parser = createEmbeddingParser();
 afterAll(() => parser.close());
 
 const body = (value: unknown) => Buffer.from(JSON.stringify(value));
-const LARGE = 300_000;
+const LARGE = 1_100_000;
 
 it('parses small and large texts alike', async () => {
   for (const size of [10, LARGE]) {
@@ -21,7 +21,7 @@ it('parses small and large texts alike', async () => {
 });
 
 it('brings token lists back from the thread as they were', async () => {
-  const input = Array.from({ length: 500 }, (_, at) =>
+  const input = Array.from({ length: 1000 }, (_, at) =>
     Array.from({ length: (at % 700) + 1 }, (__, id) => (id * 7919) % 2 ** 31),
   );
   expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual(input);
@@ -34,6 +34,11 @@ it('refuses large faulty bodies as it refuses small ones', async () => {
     await expect(parse(body({ model: 'm', input: ['a'.repeat(size), 5] }))).rejects.toMatchObject(fault);
     await expect(parse(Buffer.from(`{"model":"${'a'.repeat(size)}`))).rejects.toBeInstanceOf(OpenAIError);
   }
+});
+
+it('refuses bodies of many values that are parsed at once', async () => {
+  const bomb = Buffer.from(`{"model":"m","input":[${'[],'.repeat(200_000)}1]}`);
+  await expect((async () => await parser.parse(bomb))()).rejects.toThrow('too many values');
 });
 
 it.each([
@@ -56,7 +61,7 @@ it('answers many large bodies at once, each with its own', async () => {
 
 it('never asks a thread that is about to end for having rested', async () => {
   const restless = createEmbeddingParser(1);
-  const input = ['a'.repeat(300_000)];
+  const input = ['a'.repeat(LARGE)];
   for (let round = 0; round < 30; round += 1) {
     expect((await restless.parse(body({ model: 'm', input }))).inputs).toEqual(input);
     // Mostly the thread is being ended by now, and its end has not been heard of.

@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Handler } from '../../common/http/app.ts';
 import type { BodyReader } from '../../common/http/body.ts';
+import { INLINE_BYTES } from '../../common/http/embedding-parser.ts';
 import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
 import type { Exchange, RequestHead } from '../../common/http/exchange.ts';
 import { CACHE, DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
@@ -49,8 +50,6 @@ export interface EmbeddingsRoute {
 
 /** Answers up to this size are gathered whole, so that a runtime dying in the middle of one is no error. */
 const GATHER_BYTES = 4 * 1024 * 1024;
-/** The parser moves larger buffers to its thread, and ours is still needed for sending. */
-const MOVED_BYTES = 256 * 1024;
 /** [CLS] and [SEP]: they are in the usage and not in the text. */
 const SPECIAL_TOKENS = 2;
 
@@ -124,7 +123,8 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
 
   const answer = async (call: Call): Promise<void> => {
     const { headers, body, reply } = call;
-    const parsing = parser.parse(body.byteLength > MOVED_BYTES ? Buffer.from(body) : body);
+    // The parser moves larger buffers to its thread, and ours is still needed for sending.
+    const parsing = parser.parse(body.byteLength > INLINE_BYTES ? Buffer.from(body) : body);
     // What is there at once is not awaited, here and in `dispatch/`: it is work per request.
     const asked = prepare(call, parsing instanceof Promise ? await parsing : parsing);
     const charge = gate.admit(headers, asked.model, asked.measured.total);
