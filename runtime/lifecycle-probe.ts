@@ -20,8 +20,8 @@ export async function checkVector({ embed, info }: Pick<Engine, 'embed' | 'info'
     overlongInput: 'truncate',
     lane: 'interactive',
     onGone: (listener: (() => void) | undefined) => {
+      signal.onabort = listener ?? null;
       if (signal.aborted) listener?.();
-      else if (listener) signal.addEventListener('abort', listener, { once: true });
     },
   } as const;
   const { vectors } = await embed(request).catch((cause: unknown) => {

@@ -2,13 +2,11 @@
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
-import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingRequest } from '../openai/request.ts';
 import { threadUrl } from '../util/thread.ts';
+import { parseBody } from './embedding-body.ts';
 import { errorOf, unpackRequest } from './embedding-message.ts';
 import type { ParseReply } from './embedding-message.ts';
-import { SHAPE_LIMITS, requireModestShape } from './json-shape.ts';
-import { decodeJson } from './json.ts';
 
 export interface EmbeddingParser {
   /** Throws or rejects with `OpenAIError`. Takes the buffer over. A promise only where a thread does it. */
@@ -18,8 +16,6 @@ export interface EmbeddingParser {
 
 /** So much takes 2 ms to parse if it is text and 8 if it is ids; a thread costs as much in hand-over, and 20 MB while it lives. */
 export const INLINE_BYTES = 1024 * 1024;
-/** Below it no body can become large in memory. */
-const MODEST_BYTES = 256 * 1024;
 /** A thread that nobody needed for this long ends, and its memory with it. */
 const IDLE_MS = 30_000;
 
@@ -73,13 +69,8 @@ export function createEmbeddingParser(idleMs = IDLE_MS): EmbeddingParser {
     return await unpackRequest(reply.packed, () => setImmediate());
   }
 
-  function parseInline(body: Buffer): EmbeddingRequest {
-    if (body.byteLength > MODEST_BYTES) requireModestShape(body, SHAPE_LIMITS);
-    return parseEmbeddingRequest(decodeJson(body));
-  }
-
   return {
-    parse: (body) => (body.byteLength <= INLINE_BYTES ? parseInline(body) : parseInThread(body)),
+    parse: (body) => (body.byteLength <= INLINE_BYTES ? parseBody(body) : parseInThread(body)),
     close: async () => {
       clearTimeout(idle);
       await worker?.terminate();

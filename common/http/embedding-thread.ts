@@ -1,17 +1,14 @@
 // Worker thread: parses and validates large bodies, so that the event loop of the main thread never waits for one.
 import { parentPort } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
-import { parseEmbeddingRequest } from '../openai/request.ts';
+import { parseBody } from './embedding-body.ts';
 import { packRequest, refusalOf } from './embedding-message.ts';
 import type { ParseReply } from './embedding-message.ts';
-import { SHAPE_LIMITS, requireModestShape } from './json-shape.ts';
-import { decodeJson } from './json.ts';
 
 function parse(bytes: Uint8Array): ParseReply {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
-    requireModestShape(body, SHAPE_LIMITS);
-    return { packed: packRequest(parseEmbeddingRequest(decodeJson(body))) };
+    return { packed: packRequest(parseBody(body)) };
   } catch (error) {
     if (error instanceof OpenAIError) return refusalOf(error);
     throw error;
