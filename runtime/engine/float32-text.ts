@@ -14,6 +14,18 @@ const POWERS = Float64Array.from({ length: 23 }, (_, exponent) => Number(`1e${ex
 const FAST_START = 1e-6;
 const FAST_END = 1e7;
 
+const ONE = new Float32Array(1);
+const BITS = new Uint32Array(ONE.buffer);
+const MANTISSA = 0x7fffff;
+/** Half of the distance between float32 numbers, by their exponent's bits. */
+const HALF_STEPS = Float64Array.from({ length: 256 }, (_, bits) => 2 ** (bits - 151));
+/** Above the error of a product of doubles, relative to it. */
+const DOUBT = 2 ** -51;
+
+/** The two digits of 0 … 99. */
+const TENS = Uint8Array.from({ length: 100 }, (_, number) => ZERO + Math.floor(number / 10));
+const UNITS = Uint8Array.from({ length: 100 }, (_, number) => ZERO + (number % 10));
+
 /** Exponent `e` such that 10^e <= value < 10^(e+1), for values of the fast range. */
 function decimalExponent(value: number): number {
   let exponent = 0;
@@ -40,6 +52,18 @@ function integerAt(value: number, scale: number): number {
   if (Math.fround(nearest / divisor) === value) return nearest;
   const other = nearest === low ? low + 1 : low;
   return Math.fround(other / divisor) === value ? other : 0;
+}
+
+/**
+ * As `integerAt`, for a value that is no power of two: what is nearer to it than half a step reads back as it. No division
+ * but where the product is too inexact to tell.
+ */
+function integerWithin(value: number, halfStep: number, scale: number): number {
+  const shifted = value * power(scale);
+  const nearest = Math.floor(shifted + 0.5);
+  const beyond = Math.abs(nearest - shifted) - halfStep * power(scale);
+  if (Math.abs(beyond) <= shifted * DOUBT) return integerAt(value, scale);
+  return beyond < 0 ? nearest : 0;
 }
 
 /** Any finite value, by trying texts: for the few numbers that no unit vector holds often. */
@@ -85,11 +109,46 @@ function writeDecimal(integer: number, scale: number, target: { into: Uint8Array
   return end;
 }
 
+/** `integer / 10^places`, below 1, as text. */
+function writePlaces(integer: number, places: number, into: Uint8Array, at: number): number {
+  into[at] = ZERO;
+  into[at + 1] = DOT;
+  const start = at + 2;
+  let position = start + places;
+  // Below 2^30, where quotients cost little.
+  let rest = integer | 0;
+  for (; position > start + 1; position -= 2) {
+    const quotient = (rest / 100) | 0;
+    const pair = rest - quotient * 100;
+    into[position - 1] = UNITS[pair] ?? ZERO;
+    into[position - 2] = TENS[pair] ?? ZERO;
+    rest = quotient;
+  }
+  if (position > start) into[start] = ZERO + rest;
+  return start + places;
+}
+
+/** Most numbers of a unit vector. */
+function writeBelowOne(magnitude: number, into: Uint8Array, at: number): number {
+  const halfStep = HALF_STEPS[(BITS[0] ?? 0) >>> 23] ?? NaN;
+  let scale = 7 - decimalExponent(magnitude);
+  let found = integerWithin(magnitude, halfStep, scale);
+  if (found === 0) return writePlaces(integerWithin(magnitude, halfStep, ++scale), scale, into, at);
+  for (;;) {
+    const shorter = integerWithin(magnitude, halfStep, scale - 1);
+    if (shorter === 0) return writePlaces(found, scale, into, at);
+    found = shorter;
+    scale--;
+  }
+}
+
 /** Writes `value` (a finite float32) as ASCII and returns the offset after it. */
 export function writeFloat32(value: number, into: Uint8Array, at: number): number {
   const magnitude = value < 0 ? -value : value;
   if (!(magnitude >= FAST_START && magnitude < FAST_END)) return writeSlow(value, into, at);
   if (value < 0) into[at++] = MINUS;
+  ONE[0] = magnitude;
+  if (magnitude < 1 && ((BITS[0] ?? 0) & MANTISSA) !== 0) return writeBelowOne(magnitude, into, at);
   const exponent = decimalExponent(magnitude);
   // Eight digits are the commonest answer; fewer may do, and nine always suffice.
   let scale = 7 - exponent;
