@@ -1,7 +1,7 @@
-// The load: connections that each send one request after the other. Over bare sockets, so that it takes little of the cores.
+// The load: connections that each send one request after the other.
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import type { Socket } from 'node:net';
+import { openConnection } from '../connection.ts';
 
 export interface Driven {
   /** Milliseconds of each request. */
@@ -16,62 +16,21 @@ export interface Load {
   readonly pauseMs?: number;
 }
 
-export const requestOf = (body: string): Buffer => {
-  const head = [
-    'POST /v1/embeddings HTTP/1.1',
-    'host: 127.0.0.1',
-    'content-type: application/json',
-    `content-length: ${Buffer.byteLength(body)}`,
-  ];
-  return Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`);
-};
-
-/** Of an answer that is none: its head and what it says. */
-const TOLD_BYTES = 1000;
-const LENGTH = /content-length: (\d+)/i;
-
-/** Resolves when the answer is whole. */
-async function ask(socket: Socket, request: Buffer): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<undefined>();
-  let left: number | undefined;
-  const onData = (bytes: Buffer): void => {
-    if (left === undefined) {
-      const end = bytes.indexOf('\r\n\r\n');
-      const head = bytes.toString('latin1', 0, end);
-      if (!head.startsWith('HTTP/1.1 200')) reject(new Error(`answered ${bytes.toString('latin1', 0, TOLD_BYTES)}`));
-      left = end + 4 + Number(LENGTH.exec(head)?.[1]);
-    }
-    left -= bytes.byteLength;
-    if (left <= 0) resolve(undefined);
-  };
-  const onClose = (): void => reject(new Error('the connection was closed before the answer'));
-  socket.on('data', onData).on('close', onClose);
-  socket.write(request);
-  try {
-    await promise;
-  } finally {
-    socket.off('data', onData).off('close', onClose);
-  }
-}
-
 export async function drive(port: number, request: Buffer, load: Load): Promise<Driven> {
   const { connections, seconds, pauseMs = 0 } = load;
   const times: number[] = [];
   const startedAt = performance.now();
   const end = startedAt + seconds * 1000;
   const loop = async (): Promise<void> => {
-    const socket = connect(port, '127.0.0.1').setNoDelay(true);
-    await once(socket, 'connect');
-    // Its close tells it.
-    socket.on('error', () => undefined);
+    const connection = await openConnection(port);
     for (let now = performance.now(); now < end;) {
-      await ask(socket, request);
+      await connection.ask(request);
       const after = performance.now();
       times.push(after - now);
       if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
       now = performance.now();
     }
-    socket.destroy();
+    connection.close();
   };
   await Promise.all(Array.from({ length: connections }, loop));
   return { times, seconds: (performance.now() - startedAt) / 1000 };

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { publish } from '../document.ts';
 import type { Section } from '../document.ts';
 import { commit } from '../scale/machine.ts';
-import { crowd, drive, requestOf } from './drive.ts';
+import { requestOf } from '../connection.ts';
+import { crowd, drive } from './drive.ts';
 import type { Part, RouterBenchOptions } from './options.ts';
 import { cpuSeconds, nginxVersion, rssMb, start, startNginx, stopAll } from './processes.ts';
 import type { Target } from './processes.ts';
@@ -24,7 +25,7 @@ const WARM_SECONDS = 5;
 const FORMATS = ['float', 'base64'] as const;
 
 const bodyOf = (inputs: readonly string[], format: string): Buffer =>
-  requestOf(JSON.stringify({ model: 'org/model', input: inputs, encoding_format: format }));
+  requestOf('/v1/embeddings', JSON.stringify({ model: 'org/model', input: inputs, encoding_format: format }));
 
 async function measureWindow(target: Target, request: Buffer, connections: number, seconds: number): Promise<Window> {
   const alone = await drive(target.port, request, { connections: 1, seconds });

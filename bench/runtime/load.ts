@@ -1,7 +1,8 @@
 // Closed-loop load on one HTTP endpoint, as many clients as asked for, and what they saw.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Pool } from 'undici';
 import { percentile } from '../../cli/statistics.ts';
+import { openConnection, pageRequest } from '../connection.ts';
+import type { Connection } from '../connection.ts';
 import type { Timing } from './options.ts';
 import { startMeter } from './proc.ts';
 import type { Usage } from './proc.ts';
@@ -9,13 +10,13 @@ import { tokensWithin } from './statistics.ts';
 import type { Timed } from './statistics.ts';
 
 export interface Call {
-  readonly body: Buffer;
+  /** As it goes over the wire. */
+  readonly request: Buffer;
   readonly tokens: number;
 }
 
 export interface Target {
-  readonly origin: string;
-  readonly path: string;
+  readonly port: number;
   readonly pid: number;
 }
 
@@ -34,44 +35,39 @@ export interface LoadReport {
   readonly errors: number;
 }
 
-const HEADERS = { 'content-type': 'application/json' };
 /** Nobody waits longer for the slowest client's first answer. */
 const LONGEST_WARM_UP_MS = 60_000;
 const PAUSE_AFTER_ERROR_MS = 20;
 
-const openPool = ({ origin }: Target, connections: number): Pool =>
-  new Pool(origin, { connections, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 });
-
-async function call(pool: Pool, path: string, { body, tokens }: Call): Promise<Timed> {
+async function call(connection: Connection, { request, tokens }: Call): Promise<Timed> {
   const startMs = performance.now();
-  const response = await pool.request({ method: 'POST', path, headers: HEADERS, body });
-  // Read to the end, parsed by nobody: the client shares the cores with what is measured.
-  const bytes = await response.body.arrayBuffer();
-  if (response.statusCode !== 200) {
-    throw new Error(`status ${response.statusCode}: ${Buffer.from(bytes).toString('utf8', 0, 300)}`);
-  }
+  await connection.ask(request);
   return { startMs, endMs: performance.now(), tokens };
 }
 
 /** The load of one window; `beside` runs during the measured part. */
 export async function drive(target: Target, load: Load, beside?: () => Promise<void>): Promise<LoadReport> {
   const { calls, concurrency, timing } = load;
-  const pool = openPool(target, concurrency);
   const done: Timed[] = [];
   const answered = new Set<number>();
   let errors = 0;
   let next = load.from;
   let over = false;
   const client = async (id: number): Promise<void> => {
+    let connection: Connection | undefined;
     while (!over) {
       try {
-        done.push(await call(pool, target.path, calls[next++ % calls.length]!));
+        connection ??= await openConnection(target.port);
+        done.push(await call(connection, calls[next++ % calls.length]!));
       } catch (error) {
         if (errors++ === 0) process.stderr.write(`    ${String(error)}\n`);
+        connection?.close();
+        connection = undefined;
         await sleep(PAUSE_AFTER_ERROR_MS);
       }
       answered.add(id);
     }
+    connection?.close();
   };
   const clients = Array.from({ length: concurrency }, (_, id) => client(id));
   try {
@@ -99,41 +95,41 @@ export async function drive(target: Target, load: Load, beside?: () => Promise<v
     return { usage, tokens: tokensWithin(done, fromMs, toMs), latenciesMs, errors: failed };
   } finally {
     over = true;
-    await Promise.allSettled(clients);
-    await pool.destroy();
+    await Promise.all(clients);
   }
 }
 
 /** Some calls one after the other, once: for requests that are a window of their own. */
 export async function driveOnce(target: Target, warmUp: Call, calls: readonly Call[]): Promise<LoadReport> {
-  const pool = openPool(target, 1);
+  const connection = await openConnection(target.port);
   try {
-    await call(pool, target.path, warmUp);
+    await call(connection, warmUp);
     const stop = startMeter(target.pid);
     const done: Timed[] = [];
-    for (const one of calls) done.push(await call(pool, target.path, one));
+    for (const one of calls) done.push(await call(connection, one));
     const usage = stop();
     const tokens = done.reduce((sum, one) => sum + one.tokens, 0);
     return { usage, tokens, latenciesMs: [done.at(-1)!.endMs - done[0]!.startMs], errors: 0 };
   } finally {
-    await pool.destroy();
+    connection.close();
   }
 }
 
 /** Latency of a probe sent again and again for so long; its 99th percentile. */
 export async function probe(target: Target, path: string, seconds: number): Promise<number> {
-  const pool = openPool(target, 1);
+  const connection = await openConnection(target.port);
+  const request = pageRequest(path);
   const latencies: number[] = [];
   try {
     const until = performance.now() + seconds * 1000;
     while (performance.now() < until) {
       const startMs = performance.now();
-      await (await pool.request({ method: 'GET', path })).body.dump();
+      await connection.ask(request);
       latencies.push(performance.now() - startMs);
       await sleep(10);
     }
   } finally {
-    await pool.destroy();
+    connection.close();
   }
   return percentile(
     latencies.toSorted((a, b) => a - b),

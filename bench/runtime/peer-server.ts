@@ -1,6 +1,7 @@
 // Peers that answer over HTTP: start, wait for the first answer, load, compare vectors.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { percentile } from '../../cli/statistics.ts';
+import { requestOf } from '../connection.ts';
 import { AWAKE_TARGET } from './cells.ts';
 import type { CorpusName } from './corpora.ts';
 import { freePort, startChild } from './child.ts';
@@ -27,24 +28,23 @@ const LOOP_TIMER_MS = 10;
 /** Where a round begins in its corpus: a prime, so that rounds do not repeat each other. */
 const ROUND_STRIDE = 397;
 
-const bodyOf = (model: string, inputs: readonly string[]): Buffer =>
-  Buffer.from(JSON.stringify({ model, input: inputs.length === 1 ? inputs[0] : inputs, encoding_format: 'float' }));
+const bodyOf = (model: string, inputs: readonly string[]): string =>
+  JSON.stringify({ model, input: inputs.length === 1 ? inputs[0] : inputs, encoding_format: 'float' });
 
-async function embedOver({ origin, path }: Target, model: string, texts: readonly string[]): Promise<number[][]> {
-  const response = await fetch(`${origin}${path}`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: new Uint8Array(bodyOf(model, texts)),
-  });
+const urlOf = ({ port }: Target, path: string): string => `http://127.0.0.1:${port}${path}`;
+
+async function embedOver(url: string, model: string, texts: readonly string[]): Promise<number[][]> {
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url, { method: 'POST', headers, body: bodyOf(model, texts) });
   if (!response.ok) throw new Error(`status ${response.status}: ${(await response.text()).slice(0, 300)}`);
   const { data } = (await response.json()) as { data: { index: number; embedding: number[] }[] };
   return data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
 }
 
-async function firstAnswer(target: Target, child: Child, model: string): Promise<void> {
+async function firstAnswer(url: string, child: Child, model: string): Promise<void> {
   const deadline = performance.now() + START_TIMEOUT_MS;
   while (performance.now() < deadline) {
-    const answered = embedOver(target, model, ['ready?']).then(
+    const answered = embedOver(url, model, ['ready?']).then(
       () => true,
       () => false,
     );
@@ -54,8 +54,8 @@ async function firstAnswer(target: Target, child: Child, model: string): Promise
   throw new Error('no answer in time');
 }
 
-const eventLoopP99 = async ({ origin }: Target, path: string): Promise<number> => {
-  const page = await (await fetch(`${origin}${path}`)).text();
+const eventLoopP99 = async (url: string): Promise<number> => {
+  const page = await (await fetch(url)).text();
   const seconds = Number(/^nodejs_eventloop_lag_p99_seconds\S* (\S+)/m.exec(page)?.[1]);
   return Math.max(0, seconds * 1000 - LOOP_TIMER_MS);
 };
@@ -78,9 +78,14 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
   const { modelId, corpora } = context;
   const port = await freePort();
   const child = startChild(kind.command(context, port), logFile);
-  const target: Target = { origin: `http://127.0.0.1:${port}`, path: kind.path, pid: child.pid };
+  const target: Target = { port, pid: child.pid };
+  const url = urlOf(target, kind.path);
+  const callOf = (inputs: readonly string[], tokens: number): Call => ({
+    request: requestOf(kind.path, bodyOf(modelId, inputs)),
+    tokens,
+  });
   try {
-    await firstAnswer(target, child, modelId);
+    await firstAnswer(url, child, modelId);
   } catch (error) {
     await child.stop();
     throw error;
@@ -94,7 +99,7 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
   const callsOf = (corpus: CorpusName): Call[] => {
     const known = made.get(corpus);
     if (known !== undefined) return known;
-    const calls = corpora[corpus].requests.map(({ inputs, tokens }) => ({ body: bodyOf(modelId, inputs), tokens }));
+    const calls = corpora[corpus].requests.map(({ inputs, tokens }) => callOf(inputs, tokens));
     made.set(corpus, calls);
     return calls;
   };
@@ -104,8 +109,10 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
     const { texts } = corpora.D;
     return Array.from({ length: Math.ceil(texts.length / mostInputs) }, (_, index) => {
       const piece = texts.slice(index * mostInputs, (index + 1) * mostInputs);
-      const inputs = piece.map(({ text }) => text);
-      return { body: bodyOf(modelId, inputs), tokens: piece.reduce((sum, { ids }) => sum + ids.length, 0) };
+      return callOf(
+        piece.map(({ text }) => text),
+        piece.reduce((sum, { ids }) => sum + ids.length, 0),
+      );
     });
   };
   /** In a window of its own: probes and pages take of the cores that the load is measured on. */
@@ -115,9 +122,9 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
     let eventLoopP99Ms = Number.NaN;
     await drive(target, load, async () => {
       // The first reading empties the histogram.
-      await eventLoopP99(target, awake.metrics);
+      await eventLoopP99(urlOf(target, awake.metrics));
       healthP99Ms = await probe(target, awake.health, load.timing.seconds * 0.9);
-      eventLoopP99Ms = await eventLoopP99(target, awake.metrics);
+      eventLoopP99Ms = await eventLoopP99(urlOf(target, awake.metrics));
     });
     return { ...findingsOf(report), healthP99Ms, eventLoopP99Ms };
   };
@@ -137,7 +144,7 @@ export async function startServer(kind: ServerKind, context: BenchContext, logFi
         ? await measureAwake(load, kind.awake)
         : findingsOf(await drive(target, load));
     },
-    embed: (texts) => embedOver(target, modelId, texts),
+    embed: (texts) => embedOver(url, modelId, texts),
     stop: () => child.stop(),
   };
 }
