@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { minilmReferences } from '../../tests/helpers/references.ts';
 import type { BenchContext } from '../runtime/context.ts';
+import { imageTuning } from '../runtime/image.ts';
 import { startServer } from '../runtime/peer-server.ts';
 import type { RunningPeer } from '../runtime/peer.ts';
 import { deviation } from './vectors.ts';
@@ -26,8 +27,7 @@ export const startRuntime = (
         file: process.execPath,
         args: [RUNTIME, 'serve'],
         env: {
-          NODE_ENV: 'production',
-          NODE_OPTIONS: '--enable-source-maps --max-semi-space-size=2',
+          ...imageTuning('Dockerfile.runtime-gpu'),
           KUBEMBED_MODEL: modelId,
           KUBEMBED_STORE: store,
           KUBEMBED_HOST: '127.0.0.1',

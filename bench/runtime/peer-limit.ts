@@ -4,6 +4,7 @@ import { startChild } from './child.ts';
 import type { BenchContext } from './context.ts';
 import type { CorpusName } from './corpora.ts';
 import type { Limit } from '../limit.ts';
+import { imageTuning } from './image.ts';
 import type { RunningPeer, Window } from './peer.ts';
 import { cpuSeconds, startMeter } from './proc.ts';
 
@@ -17,7 +18,8 @@ const SCRIPT = fileURLToPath(new URL('../peers/limit.ts', import.meta.url));
 export async function startLimit(context: BenchContext, logFile: string): Promise<RunningPeer> {
   const { store, modelId, corporaFile, threads } = context;
   const args = [SCRIPT, store, modelId, corporaFile, String(threads)];
-  const child = startChild({ file: process.execPath, args }, logFile);
+  const env = imageTuning('Dockerfile.runtime');
+  const child = startChild({ file: process.execPath, args, env }, logFile);
   const { loadSeconds } = (await child.receive()) as { loadSeconds: number };
   return {
     pid: child.pid,

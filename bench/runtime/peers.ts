@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Cell } from './cells.ts';
 import type { BenchContext } from './context.ts';
+import { imageTuning } from './image.ts';
 import { startLibrary } from './peer-library.ts';
 import { startLimit } from './peer-limit.ts';
 import { startServer } from './peer-server.ts';
@@ -25,9 +26,7 @@ const kubembed = (precision: 'float32' | 'int8'): ServerKind => ({
     file: process.execPath,
     args: [RUNTIME, 'serve'],
     env: {
-      NODE_ENV: 'production',
-      NODE_OPTIONS: '--enable-source-maps --max-semi-space-size=2',
-      MALLOC_ARENA_MAX: '1',
+      ...imageTuning('Dockerfile.runtime'),
       KUBEMBED_MODEL: modelId,
       KUBEMBED_STORE: store,
       KUBEMBED_HOST: '127.0.0.1',
