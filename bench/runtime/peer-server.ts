@@ -9,9 +9,8 @@ import type { Child, Command } from './child.ts';
 import type { BenchContext } from './context.ts';
 import { drive, driveOnce, probe } from './load.ts';
 import type { Call, LoadReport, Target } from './load.ts';
-import type { RunningPeer, Window } from './peer.ts';
+import type { Findings, RunningPeer, Window } from './peer.ts';
 import { cpuSeconds } from './proc.ts';
-import type { Sample } from './statistics.ts';
 
 export interface ServerKind {
   command(context: BenchContext, port: number): Command;
@@ -59,8 +58,6 @@ const eventLoopP99 = async (url: string): Promise<number> => {
   const seconds = Number(/^nodejs_eventloop_lag_p99_seconds\S* (\S+)/m.exec(page)?.[1]);
   return Math.max(0, seconds * 1000 - LOOP_TIMER_MS);
 };
-
-type Findings = Omit<Sample, 'peer' | 'cell' | 'round'>;
 
 const findingsOf = ({ usage, tokens, latenciesMs, errors }: LoadReport): Findings => ({
   tokensPerSecond: tokens / usage.seconds,

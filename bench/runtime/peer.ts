@@ -18,10 +18,13 @@ export interface StartUp {
   readonly sessionLoadSeconds?: number;
 }
 
+/** What a window found by itself. */
+export type Findings = Omit<Sample, 'peer' | 'cell' | 'round' | 'roundTripNs'>;
+
 export interface RunningPeer {
   readonly pid: number;
   readonly startUp: StartUp;
-  measure(window: Window): Promise<Omit<Sample, 'peer' | 'cell' | 'round'>>;
+  measure(window: Window): Promise<Findings>;
   /** For servers: the vectors of some texts. */
   embed?(texts: readonly string[]): Promise<number[][]>;
   stop(): Promise<void>;

@@ -16,6 +16,7 @@ const sample = (peer: string, cell: string, found: Partial<Sample>): Sample => (
   seconds: 8,
   foreignCores: 0.1,
   clientCores: 0.02,
+  roundTripNs: 110,
   ...found,
 });
 

@@ -92,6 +92,7 @@ function disturbances({ cells, samples, peers }: Report): string[] {
     const own = samples.filter((sample) => sample.cell === cellName(cell));
     const foreign = spreadOf(own.map(({ foreignCores }) => foreignCores));
     const client = spreadOf(own.map(({ clientCores }) => clientCores));
+    const roundTrip = spreadOf(own.map(({ roundTripNs }) => roundTripNs));
     const failed = peers.flatMap(({ name }) => {
       const errors = samplesOf(own, cellName(cell), name).reduce((sum, sample) => sum + sample.errors, 0);
       return errors === 0 ? [] : [`${name} ${errors}`];
@@ -100,6 +101,7 @@ function disturbances({ cells, samples, peers }: Report): string[] {
       cellName(cell),
       `${foreign.median.toFixed(2)} / ${foreign.max.toFixed(2)}`,
       `${client.median.toFixed(2)} / ${client.max.toFixed(2)}`,
+      `${whole(roundTrip.median)} / ${whole(roundTrip.max)}`,
       failed.join(', ') || '0',
     ];
   });
@@ -107,6 +109,7 @@ function disturbances({ cells, samples, peers }: Report): string[] {
     'cell',
     'foreign load, cores (median / max)',
     'load generator, cores (median / max)',
+    'between cores and back, ns (median / max)',
     'failed requests',
   ];
   return ['### Disturbances', table(head, rows)];

@@ -3,8 +3,10 @@ import { minilmReferences, distance } from '../../tests/helpers/references.ts';
 import { cellName } from './cells.ts';
 import type { Cell } from './cells.ts';
 import type { BenchContext } from './context.ts';
+import { openCoreDistance } from './core-distance.ts';
+import type { CoreDistance } from './core-distance.ts';
 import type { Options } from './options.ts';
-import type { Peer, RunningPeer, StartUp, Window } from './peer.ts';
+import type { Findings, Peer, RunningPeer, StartUp, Window } from './peer.ts';
 import { peakRssMb } from './proc.ts';
 import { rotated } from './statistics.ts';
 import type { Sample } from './statistics.ts';
@@ -27,6 +29,10 @@ export interface SessionResults {
 interface Running {
   readonly peer: Peer;
   readonly process: RunningPeer;
+}
+
+interface Measuring extends SessionOptions {
+  readonly cores: CoreDistance;
 }
 
 /** Cores; a window with more of it is measured again. */
@@ -63,36 +69,44 @@ async function smallestCosine(embed: NonNullable<RunningPeer['embed']>): Promise
   return Math.min(...cosines);
 }
 
-async function measureQuietly({ peer, process }: Running, window: Window, say: (line: string) => void) {
-  let best: Awaited<ReturnType<RunningPeer['measure']>> | undefined;
+type Observed = Findings & Pick<Sample, 'roundTripNs'>;
+
+async function measureQuietly({ peer, process }: Running, window: Window, { cores, say }: Measuring) {
+  /** Disturbances of a window: none is best, then the least load of others. */
+  const disturbance = ({ foreignCores, roundTripNs }: Observed): number =>
+    (foreignCores > TOO_MUCH_FOREIGN_LOAD ? foreignCores : 0) + (cores.isFar(roundTripNs) ? 1 : 0);
+  let best: Observed | undefined;
   for (let attempt = 0; attempt <= window.timing.retries; attempt++) {
+    await cores.waitUntilNear();
+    const before = cores.measure();
     const found = await process.measure(window);
-    if (best === undefined || found.foreignCores < best.foreignCores) best = found;
-    if (best.foreignCores <= TOO_MUCH_FOREIGN_LOAD || found.seconds > TOO_LONG_TO_REPEAT_SECONDS) break;
+    const observed = { ...found, roundTripNs: Math.max(before, cores.measure()) };
+    if (best === undefined || disturbance(observed) < disturbance(best)) best = observed;
+    if (disturbance(best) === 0 || found.seconds > TOO_LONG_TO_REPEAT_SECONDS) break;
   }
   const sample: Sample = { peer: peer.name, cell: cellName(window.cell), round: window.round, ...best! };
   const latency = sample.p50Ms === undefined ? '' : `, p50 ${sample.p50Ms.toFixed(0)} ms`;
   say(
     `  ${sample.cell} #${window.round + 1} ${peer.name}: ${sample.tokensPerSecond.toFixed(0)} tok/s, ` +
-      `${sample.cpuPerMillion.toFixed(0)} CPU-s/M${latency}, foreign ${sample.foreignCores.toFixed(2)}`,
+      `${sample.cpuPerMillion.toFixed(0)} CPU-s/M${latency}, foreign ${sample.foreignCores.toFixed(2)}, cores ${sample.roundTripNs.toFixed(0)} ns apart`,
   );
   return sample;
 }
 
-async function measureCell(taking: readonly Running[], cell: Cell, options: SessionOptions, turn: number) {
-  const { timing, say } = options;
+async function measureCell(taking: readonly Running[], cell: Cell, options: Measuring, turn: number) {
+  const { timing } = options;
   const samples: Sample[] = [];
   const tooLong = (name: string): boolean =>
     samples.some(({ peer, seconds }) => peer === name && seconds > TOO_LONG_TO_REPEAT_SECONDS);
   for (let round = 0; round < timing.repeats; round++) {
     for (const one of rotated(taking, turn + round).filter(({ peer }) => !tooLong(peer.name))) {
-      samples.push(await measureQuietly(one, { cell, round, timing }, say));
+      samples.push(await measureQuietly(one, { cell, round, timing }, options));
     }
   }
   return samples;
 }
 
-async function measureCells(running: readonly Running[], options: SessionOptions): Promise<Sample[]> {
+async function measureCells(running: readonly Running[], options: Measuring): Promise<Sample[]> {
   const { cells, say, keep } = options;
   const samples: Sample[] = [];
   const startedMs = performance.now();
@@ -116,6 +130,7 @@ export async function runSession(
   const startUps: Record<string, readonly StartUp[]> = {};
   const cosines: Record<string, number> = {};
   const failed: { name: string; reason: string }[] = [];
+  const cores = await openCoreDistance();
   const begin = async (peer: Peer): Promise<void> => {
     const { process, startUps: own } = await startRepeatedly(peer, context, options);
     running.push({ peer, process });
@@ -129,10 +144,10 @@ export async function runSession(
         options.say(`  ${peer.name}: not measured: ${words(error)}`);
       });
     }
-    const samples = await measureCells(running, options);
+    const samples = await measureCells(running, { ...options, cores });
     const peaks = running.map(({ peer, process }) => [peer.name, peakRssMb(process.pid)] as const);
     return { samples, startUps, peakRssMb: Object.fromEntries(peaks), smallestCosine: cosines, failed };
   } finally {
-    await Promise.all(running.map(({ process }) => process.stop()));
+    await Promise.all([cores.close(), ...running.map(({ process }) => process.stop())]);
   }
 }

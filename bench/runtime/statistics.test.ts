@@ -12,6 +12,7 @@ const sample = (peer: string, round: number, tokensPerSecond: number): Sample =>
   seconds: 8,
   foreignCores: 0,
   clientCores: 0,
+  roundTripNs: 100,
 });
 
 describe('tokens within a window', () => {

@@ -51,6 +51,8 @@ export interface Sample {
   readonly seconds: number;
   readonly foreignCores: number;
   readonly clientCores: number;
+  /** A word from one core to another and back, nanoseconds, before or after the window, whichever was longer. */
+  readonly roundTripNs: number;
   /** Beside the load, where asked for. */
   readonly healthP99Ms?: number;
   readonly eventLoopP99Ms?: number;
