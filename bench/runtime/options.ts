@@ -18,6 +18,7 @@ export interface Options {
   readonly peers?: readonly string[];
   readonly timing: Timing;
   readonly starts: number;
+  readonly quick: boolean;
   /** Whether the tables go into docs/performance.md. */
   readonly write: boolean;
   readonly threads?: number;
@@ -71,6 +72,7 @@ export function readOptions(args: readonly string[]): Options {
       retries: numberOf(values, 'retries', { otherwise: preset.retries, atLeast: 0, whole: true }),
     },
     starts: values.quick ? 1 : 3,
+    quick: values.quick,
     write: values.write ?? (chosen === undefined && values.peers === undefined),
     ...(threads > 0 && { threads }),
   };

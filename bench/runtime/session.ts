@@ -1,6 +1,6 @@
 // One interleaved run: everyone is started, checked, measured cell by cell in turning order, and stopped.
 import { minilmReferences, distance } from '../../tests/helpers/references.ts';
-import { cellName } from './cells.ts';
+import { CELLS, cellName } from './cells.ts';
 import type { Cell } from './cells.ts';
 import type { BenchContext } from './context.ts';
 import { openCoreDistance } from './core-distance.ts';
@@ -39,6 +39,7 @@ interface Measuring extends SessionOptions {
 const TOO_MUCH_FOREIGN_LOAD = 0.3;
 /** A slow peer's pass over a long request is not repeated. */
 const TOO_LONG_TO_REPEAT_SECONDS = 40;
+const EXERCISE_SECONDS = 5;
 /** Starts that take longer are made once. */
 const SLOW_START_SECONDS = 5;
 
@@ -106,6 +107,15 @@ async function measureCell(taking: readonly Running[], cell: Cell, options: Meas
   return samples;
 }
 
+/** Until compilers have seen enough and files have been read: nobody is measured in the first seconds of its life. */
+async function exercise({ peer, process }: Running, options: SessionOptions): Promise<void> {
+  const cell = CELLS.findLast(
+    (candidate) => candidate.corpus === 'A' && candidate.concurrency <= 8 && peer.takes(candidate),
+  );
+  const timing = { ...options.timing, seconds: EXERCISE_SECONDS };
+  if (cell !== undefined && !options.quick) await process.measure({ cell, round: 0, timing });
+}
+
 async function measureCells(running: readonly Running[], options: Measuring): Promise<Sample[]> {
   const { cells, say, keep } = options;
   const samples: Sample[] = [];
@@ -144,6 +154,7 @@ export async function runSession(
         options.say(`  ${peer.name}: not measured: ${words(error)}`);
       });
     }
+    for (const one of running) await exercise(one, options);
     const samples = await measureCells(running, { ...options, cores });
     const peaks = running.map(({ peer, process }) => [peer.name, peakRssMb(process.pid)] as const);
     return { samples, startUps, peakRssMb: Object.fromEntries(peaks), smallestCosine: cosines, failed };
