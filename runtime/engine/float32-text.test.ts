@@ -48,6 +48,9 @@ describe('writeFloat32', () => {
     [Math.fround(1e-7), '1e-7'],
     [2 ** -149, '1e-45'],
     [2 ** -20, '9.536743e-7'],
+    [Math.fround(1e-6), '0.000001'],
+    [Math.fround(-3.4059524e-33), '-3.4059524e-33'],
+    [Math.fround(4e-33), '4e-33'],
     [3.4028234663852886e38, '3.4028235e+38'],
   ])('writes %d as %s', (value, expected) => {
     expect(text(value)).toBe(expected);
