@@ -49,7 +49,7 @@ it('a paused holder is replaced, and writes nothing when it wakes', async () => 
   const first = start('first');
   await first.leads();
   const second = start('second');
-  first.child.kill('SIGSTOP');
+  first.child.kill('SIGUSR2');
   await second.leads();
   first.child.kill('SIGCONT');
   expect(await first.ended).toBe(1);
