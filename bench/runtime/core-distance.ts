@@ -9,8 +9,8 @@ export interface CoreDistance {
   measure(): number;
   /** Whether cores that took so long were farther apart than they have been. */
   isFar(roundTripNs: number): boolean;
-  /** Until they are near again, for as long as one may hope for that. */
-  waitUntilNear(): Promise<void>;
+  /** Until they are near again, for as long as one may hope for that; their last round trip. */
+  waitUntilNear(): Promise<number>;
   close(): Promise<void>;
 }
 
@@ -63,7 +63,12 @@ export async function openCoreDistance(): Promise<CoreDistance> {
     isFar,
     async waitUntilNear() {
       const untilMs = performance.now() + LONGEST_WAIT_MS;
-      while (isFar(measure()) && performance.now() < untilMs) await sleep(LOOK_AGAIN_MS);
+      let roundTripNs = measure();
+      while (isFar(roundTripNs) && performance.now() < untilMs) {
+        await sleep(LOOK_AGAIN_MS);
+        roundTripNs = measure();
+      }
+      return roundTripNs;
     },
     async close() {
       await worker.terminate();

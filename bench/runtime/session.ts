@@ -78,8 +78,7 @@ async function measureQuietly({ peer, process }: Running, window: Window, { core
     (foreignCores > TOO_MUCH_FOREIGN_LOAD ? foreignCores : 0) + (cores.isFar(roundTripNs) ? 1 : 0);
   let best: Observed | undefined;
   for (let attempt = 0; attempt <= window.timing.retries; attempt++) {
-    await cores.waitUntilNear();
-    const before = cores.measure();
+    const before = await cores.waitUntilNear();
     const found = await process.measure(window);
     const observed = { ...found, roundTripNs: Math.max(before, cores.measure()) };
     if (best === undefined || disturbance(observed) < disturbance(best)) best = observed;
