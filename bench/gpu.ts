@@ -101,7 +101,7 @@ async function run(peer: string, context: BenchContext): Promise<void> {
 
 say(`${describeCard() ?? 'no NVIDIA GPU'}, ${availableParallelism()} CPUs, device ${device}`);
 if (values.architectures) await compareArchitectures(device, say);
-build();
+await build();
 const { snapshotDir } = await minilm();
 const folder = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
 await mkdir(REPORTS, { recursive: true });

@@ -1,6 +1,7 @@
 // `npm run bench -- scale`: builds, and runs the scale bench in a network of its own, in which all endpoints' addresses are local.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { bundle } from '../tools/build/bundle.ts';
 import { benchScale } from './scale/main.ts';
 import { readScaleOptions } from './scale/options.ts';
 
@@ -12,8 +13,7 @@ const NETWORK = 'ip link set lo up && ip route add local 10.245.0.0/16 dev lo &&
 const args = process.argv.slice(2);
 const options = readScaleOptions(args);
 if (process.env[INSIDE] === undefined) {
-  const compiler = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
-  execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+  await bundle(ROOT, ['operator', 'router']);
   const inside = [
     '--net',
     '--map-root-user',

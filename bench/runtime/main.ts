@@ -1,11 +1,11 @@
 // The runtime bench: options → corpora → one interleaved run → tables and raw numbers.
-import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { MINILM, minilm, testStore } from '../../tests/helpers/minilm.ts';
+import { bundle } from '../../tools/build/bundle.ts';
 import { publish } from '../document.ts';
 import { writeCorpora } from './context.ts';
 import { buildCorpora } from './corpora.ts';
@@ -43,10 +43,10 @@ function choosePeers({ peers: asked }: Options) {
   };
 }
 
-export function build(): void {
+/** As the images' builds do it. */
+export async function build(): Promise<void> {
   say('Building …');
-  const compiler = fileURLToPath(import.meta.resolve('typescript/bin/tsc'));
-  execFileSync(process.execPath, [compiler, '--project', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });
+  await bundle(ROOT, ['runtime']);
 }
 
 /** The measured processes are ended by the exit of this one; a signal alone would leave them running. */
@@ -64,7 +64,7 @@ export async function benchRuntime(args: readonly string[]): Promise<void> {
   const { peers, notRun } = choosePeers(options);
   for (const { name, reason } of notRun) say(`not run: ${name}: ${reason}`);
   const threads = options.threads ?? availableParallelism();
-  if (peers.some(({ name }) => name.startsWith('kubembed'))) build();
+  if (peers.some(({ name }) => name.startsWith('kubembed'))) await build();
   const { snapshotDir } = await minilm();
   say('Cutting the corpora …');
   const corpora = await buildCorpora(await loadTokenizer({ folder: snapshotDir, maxTokens: MAX_TOKENS }));

@@ -1,8 +1,8 @@
 // The package's version, for the OpenAPI document and `--version`.
 import { readFileSync } from 'node:fs';
 
-/** The package file lies one folder further up once the code is compiled to `dist`. */
-const PLACES = ['../../package.json', '../../../package.json'];
+/** In a bundle, `dist/PROCESS` stands for the project's folder. */
+const PLACES = ['../../package.json', '../../../../package.json'];
 
 export function packageVersion(): string {
   for (const place of PLACES) {

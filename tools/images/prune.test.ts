@@ -1,17 +1,10 @@
-// What stays in an image: code that the process loads, packages that this code needs, binaries of one platform.
+// What stays of node_modules in an image: packages outside the bundles, credits of those inside, binaries of one platform.
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { isNeeded, prune, specifiersIn } from './prune.ts';
-
-describe('specifiersIn', () => {
-  it('finds static and dynamic imports, re-exports and worker URLs', () => {
-    const source = `import a from 'a'; import 'b'; export { c } from "c"; const d = await import('d');
-      new Worker(new URL('./e.ts', import.meta.url)); new URL(\`./f\${ending}\`, import.meta.url); const from = 'not this';`;
-    expect(specifiersIn(source)).toEqual(['a', 'b', 'c', 'd', './e.ts', './f']);
-  });
-});
+import type { Bundled } from '../build/bundle.ts';
+import { isNeeded, prune } from './prune.ts';
 
 describe('isNeeded', () => {
   it.each([
@@ -44,31 +37,47 @@ describe('prune', () => {
     write(`${path}/index.js`);
   };
 
+  const left = (path: string): boolean => existsSync(join(root, path));
+  const bundled = ({ inside = [], outside = [], served = [] }: Partial<Record<keyof Bundled, string[]>>): Bundled => ({
+    inside: new Set(inside),
+    outside: new Set(outside),
+    served: new Set(served),
+  });
+
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'prune-'));
   });
   afterEach(() => rmSync(root, { recursive: true }));
 
-  it('keeps one process, its workers and its packages with their nested dependencies, and nothing else', () => {
-    write('dist/runtime/main.js', `import '../common/log.js'; new URL('./worker.ts', import.meta.url);`);
-    write('dist/runtime/worker.js', `import 'engine';`);
-    write('dist/common/log.js', `import '@scope/log'; import 'node:fs';`);
-    write('dist/operator/main.js', `import 'cluster-client';`);
+  it('keeps packages outside the bundles with their nested dependencies, and nothing else', () => {
     addPackage('node_modules/engine', ['shared', 'sharp']);
     addPackage('node_modules/engine/node_modules/shared', ['deep']);
     addPackage('node_modules/shared', ['unwanted']);
-    for (const name of ['deep', 'unwanted', 'sharp', 'cluster-client', '@scope/log', '@scope/other']) {
+    for (const name of ['deep', 'unwanted', 'sharp', '@scope/log', '@scope/other']) {
       addPackage(`node_modules/${name}`);
     }
 
-    prune(root, ['runtime'], 'linux-x64-gnu');
+    prune(root, bundled({ outside: ['engine', '@scope/log'] }), 'linux-x64-gnu');
 
-    const left = (path: string): boolean => existsSync(join(root, path));
-    const kept = ['dist/runtime/worker.js', 'dist/common/log.js', 'node_modules/engine/node_modules/shared/index.js'];
-    expect([...kept, 'node_modules/deep/index.js', 'node_modules/@scope/log/index.js'].filter((p) => !left(p))).toEqual(
-      [],
-    );
-    const gone = ['dist/operator', 'node_modules/shared', 'node_modules/unwanted', 'node_modules/sharp'];
-    expect([...gone, 'node_modules/cluster-client', 'node_modules/@scope/other'].filter(left)).toEqual([]);
+    const kept = ['node_modules/engine/node_modules/shared/index.js', 'node_modules/deep/index.js'];
+    expect([...kept, 'node_modules/@scope/log/index.js'].filter((path) => !left(path))).toEqual([]);
+    const gone = ['node_modules/shared', 'node_modules/unwanted', 'node_modules/sharp', 'node_modules/@scope/other'];
+    expect(gone.filter(left)).toEqual([]);
+  });
+
+  it('keeps of a package inside a bundle its name and licence, and of one that is served the files as well', () => {
+    for (const name of ['inner', '@scope/pages']) {
+      addPackage(`node_modules/${name}`);
+      for (const file of ['LICENSE', 'NOTICE.txt', 'page.css', 'dist/package.json'])
+        write(`node_modules/${name}/${file}`);
+    }
+
+    const inside = [join(root, 'node_modules', 'inner')];
+    prune(root, bundled({ inside, served: ['@scope/pages/page.css'] }), 'linux-x64-gnu');
+
+    const files = ['LICENSE', 'NOTICE.txt', 'dist', 'index.js', 'package.json', 'page.css'];
+    const leftOf = (name: string): string[] => files.filter((file) => left(`node_modules/${name}/${file}`));
+    expect(leftOf('inner')).toEqual(['LICENSE', 'NOTICE.txt', 'package.json']);
+    expect(leftOf('@scope/pages')).toEqual(['LICENSE', 'NOTICE.txt', 'package.json', 'page.css']);
   });
 });

@@ -1,8 +1,9 @@
-// `node tools/images/prune.ts FOLDER PROCESS...`: leaves in a built package only what these processes load, on this platform.
-// Run in the build stage of the Dockerfiles, after `npm run build`.
+// `node tools/images/prune.ts FOLDER PROCESS...`: bundles these processes and leaves of node_modules only what they need on this platform.
+// Run in the build stage of the Dockerfiles.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { isBuiltin } from 'node:module';
 import { dirname, join, relative, resolve, sep } from 'node:path';
+import { bundle } from '../build/bundle.ts';
+import type { Bundled } from '../build/bundle.ts';
 
 /** Dependencies that are declared but never used by a server process: image codecs, the browser's inference engine, an installer's. */
 const NEVER_USED = new Set(['sharp', 'onnxruntime-web', 'global-agent', 'adm-zip']);
@@ -15,43 +16,6 @@ const NOT_FOR_RUNNING = new RegExp(
   ].join('|'),
   'i',
 );
-/** Also the beginning of a template: a worker's extension may be that of the file that starts it. */
-const IMPORT = /(?:\bfrom|\bimport)\s*\(?\s*['"]([^'"]+)['"]|\bnew URL\(\s*['"`](\.[^'"`$]+)/g;
-
-interface Reached {
-  /** Compiled files that are loaded. */
-  readonly files: ReadonlySet<string>;
-  /** Packages that these files name. */
-  readonly packages: ReadonlySet<string>;
-}
-
-/** Follows the imports of our own compiled code, workers included. */
-export function reachedFrom(entries: readonly string[]): Reached {
-  const files = new Set<string>();
-  const packages = new Set<string>();
-  const waiting = [...entries];
-  for (let file = waiting.pop(); file !== undefined; file = waiting.pop()) {
-    if (files.has(file) || !existsSync(file)) continue;
-    files.add(file);
-    for (const specifier of specifiersIn(readFileSync(file, 'utf8'))) {
-      // A worker's URL is not rewritten by the compiler, so it may still end in .ts, or in nothing.
-      if (specifier.startsWith('.')) waiting.push(resolve(dirname(file), specifier.replace(/(\.[jt]s)?$/, '.js')));
-      else if (!isBuiltin(specifier)) packages.add(packageOf(specifier));
-    }
-  }
-  return { files, packages };
-}
-
-export function specifiersIn(source: string): string[] {
-  return [...source.matchAll(IMPORT)].map((match) => (match[1] ?? match[2])!);
-}
-
-function packageOf(specifier: string): string {
-  return specifier
-    .split('/')
-    .slice(0, specifier.startsWith('@') ? 2 : 1)
-    .join('/');
-}
 
 /** Folders of the named packages and of all they depend on, found as Node finds them. */
 export function installedClosure(root: string, names: Iterable<string>): Set<string> {
@@ -102,19 +66,21 @@ function ownerOf(file: string, root: string): string {
   return join(root, ...parts.slice(0, last + length));
 }
 
-export function prune(root: string, processes: readonly string[], platform: string): void {
-  const entries = processes.map((name) => join(root, 'dist', name, 'main.js'));
-  for (const entry of entries) if (!existsSync(entry)) throw new Error(`nothing was compiled to ${entry}`);
-  const reached = reachedFrom(entries);
-  for (const file of walk(join(root, 'dist'))) {
-    if (!reached.files.has(file.replace(/\.map$/, '')) && /\.js(\.map)?$/.test(file)) rmSync(file);
-  }
+/** Of a package inside a bundle: what says who wrote it and under which licence. */
+const CREDITS = /^(package\.json|(licen[cs]e|copying|notice)\b.*)$/i;
+
+/** In `node_modules`: packages outside the bundles, the credits of those inside, and what is served. */
+export function prune(root: string, { inside, outside, served }: Bundled, platform: string): void {
   const modules = join(root, 'node_modules');
-  const kept = installedClosure(root, reached.packages);
+  const kept = installedClosure(root, outside);
+  const files = new Set([...served].map((file) => join(modules, file)));
+  const credited = new Set([...inside, ...[...files].map((file) => ownerOf(file, root))]);
   for (const file of walk(modules)) {
-    if (!kept.has(ownerOf(file, root)) || !isNeeded(file, platform)) rmSync(file, { force: true });
+    const owner = ownerOf(file, root);
+    const isCredit = credited.has(owner) && CREDITS.test(relative(owner, file));
+    if (!isCredit && !files.has(file) && !(kept.has(owner) && isNeeded(file, platform))) rmSync(file, { force: true });
   }
-  for (const folder of [join(root, 'dist'), modules]) removeEmptyFolders(folder);
+  removeEmptyFolders(modules);
   // Some are imported nevertheless, at the top of a file that uses them in a branch never taken here.
   if (kept.has(join(modules, '@huggingface', 'transformers'))) writeStub(join(modules, 'sharp'));
 }
@@ -137,5 +103,6 @@ if (import.meta.main) {
   const [root, ...processes] = process.argv.slice(2);
   if (root === undefined || processes.length === 0)
     throw new Error('usage: node tools/images/prune.ts FOLDER PROCESS...');
-  prune(resolve(root), processes, `${process.platform}-${process.arch}-gnu`);
+  const bundled = await bundle(resolve(root), processes);
+  prune(resolve(root), bundled, `${process.platform}-${process.arch}-gnu`);
 }
