@@ -249,13 +249,20 @@ describe.runIf(HAS_NODE)('a shared claim', () => {
   });
 });
 
-describe('the status page', () => {
+describe('what the router serves for people', () => {
   const page = async (path: string): Promise<string> =>
     await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/services/kubembed:http/proxy${path}`]);
 
-  it('is in the image and served when the chart says so', async () => {
+  it('has the status page in its image when the chart says so', async () => {
     expect(await page('/')).toContain('status/page.js');
     expect(await page('/status/page.js')).toContain('import');
     expect(JSON.parse(await page('/status.json'))).toHaveProperty('models');
+  });
+
+  it('comes with the documentation pages, files of packages included', async () => {
+    expect(await page('/docs')).toContain('swagger-ui-bundle.js');
+    expect(await page('/docs/swagger-ui-bundle.js')).toContain('SwaggerUIBundle');
+    expect(await page('/docs/swagger-ui.css')).toContain('.swagger-ui');
+    expect(await page('/redoc/redoc.standalone.js')).toContain('Redoc');
   });
 });

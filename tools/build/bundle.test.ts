@@ -9,6 +9,7 @@ import type { Bundled } from './bundle.ts';
 
 const FILES = {
   'package.json': '{"name": "project", "type": "module"}',
+  'package-lock.json': '{"packages": {"node_modules/inner": {}, "node_modules/tool": {"dev": true}}}',
   'server/main.ts': `
     import { once } from 'node:events';
     import { createRequire } from 'node:module';
@@ -30,8 +31,12 @@ const FILES = {
   'server/routes/page.ts': `
     import { readFileSync } from 'node:fs';
     export const page = (): string => readFileSync(new URL('../page/index.html', import.meta.url), 'utf8');`,
-  'node_modules/inner/package.json': '{"name": "inner", "type": "module", "main": "index.js"}',
-  'node_modules/inner/index.js': `export const word = 'inside';`,
+  'node_modules/inner/package.json': '{"name": "inner", "main": "index.js"}',
+  'node_modules/inner/index.js': `
+    exports.word = 'inside';
+    try { exports.word += require('tool'); } catch { exports.word += ' alone'; }`,
+  'node_modules/tool/package.json': '{"name": "tool", "main": "index.js"}',
+  'node_modules/tool/index.js': `module.exports = ' with a tool';`,
   'node_modules/tokenizers/package.json': '{"name": "tokenizers", "type": "module", "main": "index.js"}',
   'node_modules/tokenizers/index.js': `export const native = 'outside';`,
   'node_modules/pages/package.json': '{"name": "pages"}',
@@ -59,12 +64,17 @@ describe('bundle', () => {
     bundled = await bundle(root, ['server']);
     // Only the bundle and what is named as outside must be needed.
     write('dist/server/server/page/index.html', 'a page');
-    for (const folder of ['server', 'common', 'node_modules/inner']) rmSync(join(root, folder), { recursive: true });
+    for (const folder of ['server', 'common', 'node_modules/inner', 'node_modules/tool'])
+      rmSync(join(root, folder), { recursive: true });
   });
   afterAll(() => rmSync(root, { recursive: true }));
 
   it('runs without its sources, with its thread, its files and its packages', () => {
-    expect(JSON.parse(run())).toEqual(['thread inside', 'a page', 'inside', 'outside', true]);
+    expect(JSON.parse(run())).toEqual(['thread inside alone', 'a page', 'inside alone', 'outside', true]);
+  });
+
+  it('names no folder of the machine that made it', () => {
+    expect(readFileSync(join(root, 'dist', 'server', 'main.js'), 'utf8')).not.toContain(root);
   });
 
   it('tells which packages it holds, which it needs beside it, and which files it serves', () => {

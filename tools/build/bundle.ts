@@ -1,5 +1,5 @@
 // `npm run build [PROCESS...]`: each process as a few files in dist/PROCESS, its packages inside, because a start that reads hundreds of files takes longer.
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { join, relative, resolve, sep } from 'node:path';
 import { rolldown } from 'rolldown';
 import type { Plugin } from 'rolldown';
@@ -55,6 +55,21 @@ function keepPlaces(root: string, served: Set<string>): Plugin {
   };
 }
 
+interface Lock {
+  readonly packages: Readonly<Record<string, { readonly dev?: boolean }>>;
+}
+
+/** Some packages take what they happen to find, and fare without it: a tool of development is not theirs to find. */
+function developmentOnly(root: string): ReadonlySet<string> {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as Lock;
+  const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length);
+  const names = (dev: boolean): string[] =>
+    Object.keys(packages)
+      .filter((folder) => (packages[folder]?.dev === true) === dev)
+      .map(nameOf);
+  return new Set(names(true)).difference(new Set(names(false)));
+}
+
 async function bundleOne(root: string, name: string): Promise<Bundled> {
   const dir = join(root, 'dist', name);
   rmSync(dir, { recursive: true, force: true });
@@ -63,7 +78,7 @@ async function bundleOne(root: string, name: string): Promise<Bundled> {
     cwd: root,
     platform: 'node',
     input: { main: join(root, name, 'main.ts') },
-    external: LEFT_OUTSIDE,
+    external: [...LEFT_OUTSIDE, ...developmentOnly(root)],
     plugins: [keepPlaces(root, served)],
   });
   const { output } = await build.write({ dir, format: 'esm', sourcemap: true, chunkFileNames: '[name]-[hash].js' });
