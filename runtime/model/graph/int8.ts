@@ -21,10 +21,22 @@ const WEIGHT_STEPS = 91;
 const TINY = 1e-20;
 const INT8_BYTES = 1;
 
-interface Quantized {
+interface QuantizedWeight {
+  /** int8 `[inputs, outputs]`. */
   readonly value: Value;
-  /** What one step is worth: `[outputs]` of weights, `[tokens, 1]` of activations. */
+  /** What one step is worth, `[outputs]`. */
   readonly step: Value;
+  /** What each output gives for inputs of 1, `[1, outputs]`. */
+  readonly sums: Value;
+}
+
+interface QuantizedRows {
+  /** uint8 `[tokens, inputs]`. */
+  readonly value: Value;
+  /** What one step is worth, `[tokens, 1]`. */
+  readonly step: Value;
+  /** What stands for 0, in the tokens' own unit, and 1: `[tokens, 2]`. */
+  readonly offsetAndOne: Value;
 }
 
 const reduce = (graph: GraphBuilder, op: string, value: Value, keep: boolean): Value =>
@@ -33,51 +45,59 @@ const reduce = (graph: GraphBuilder, op: string, value: Value, keep: boolean): V
 const cast = (graph: GraphBuilder, value: Value, to: 'int8' | 'uint8'): Value =>
   graph.node('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } });
 
-const atLeastTiny = (graph: GraphBuilder, value: Value): Value => graph.node('Max', [value, graph.float32([TINY], [])]);
+const atLeast = (graph: GraphBuilder, value: Value, least: number): Value =>
+  graph.node('Max', [value, graph.float32([least], [])]);
 
-/** All of it is constant: ONNX Runtime computes it once, at load. `sums` is what each output gives for inputs of 1. */
-function quantizeWeight(graph: GraphBuilder, weight: Value): Quantized & { readonly sums: Value } {
+/** All of it is constant: ONNX Runtime computes it once, at load. */
+function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const largest = reduce(graph, 'ReduceMax', graph.node('Abs', [weight]), true);
-  const column = graph.node('Div', [atLeastTiny(graph, largest), graph.float32([WEIGHT_STEPS], [])]);
+  const column = graph.node('Div', [atLeast(graph, largest, TINY), graph.float32([WEIGHT_STEPS], [])]);
   const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
   const step = graph.node('Squeeze', [column, graph.int64([1])]);
   const transposed = graph.node('Transpose', [cast(graph, rounded, 'int8')], {
     attributes: { perm: { ints: [1, 0] } },
   });
-  return { value: transposed, step, sums: graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]) };
+  const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
+  return { value: transposed, step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
 }
 
-/** Each token over its own range, which holds 0. `offset` is what stands for 0, in the tokens' own unit. */
-function quantizeRows(graph: GraphBuilder, rows: Value): Quantized & { readonly offset: Value } {
-  const zero = graph.float32([0], []);
-  const low = graph.node('Min', [reduce(graph, 'ReduceMin', rows, true), zero]);
-  const high = graph.node('Max', [reduce(graph, 'ReduceMax', rows, true), zero]);
-  const range = atLeastTiny(graph, graph.node('Sub', [high, low]));
-  const step = graph.node('Mul', [range, graph.float32([1 / ACTIVATION_STEPS], [])]);
-  const zeroPoint = graph.node('Round', [graph.node('Div', [graph.node('Neg', [low]), step])]);
-  const flat = (value: Value): Value => graph.node('Reshape', [value, graph.int64([-1])]);
-  const value = graph.node('QuantizeLinear', [rows, flat(step), cast(graph, flat(zeroPoint), 'uint8')], {
-    attributes: { axis: { int: 0 } },
-  });
-  return { value, step, offset: graph.node('Mul', [zeroPoint, step]) };
+/** Each token over its own range, which holds 0. For a few tokens it is the number of operators that counts. */
+function quantizeRows(graph: GraphBuilder, rows: Value): QuantizedRows {
+  const below = atLeast(graph, graph.node('Neg', [reduce(graph, 'ReduceMin', rows, false)]), 0);
+  const above = atLeast(graph, reduce(graph, 'ReduceMax', rows, false), TINY);
+  const step = graph.node('Mul', [graph.node('Add', [below, above]), graph.float32([1 / ACTIVATION_STEPS], [])]);
+  const perToken = { attributes: { axis: { int: 0 } } };
+  const zeroPoint = graph.node('QuantizeLinear', [below, step], perToken);
+  const column = (value: Value): Value => graph.node('Reshape', [value, graph.int64([-1, 1])]);
+  const offset = column(graph.node('DequantizeLinear', [zeroPoint, step], perToken));
+  return {
+    value: graph.node('QuantizeLinear', [rows, step, zeroPoint], perToken),
+    step: column(step),
+    offsetAndOne: graph.node('Pad', [offset, graph.int64([0, 0, 0, 1]), graph.float32([1], [])]),
+  };
+}
+
+/** Queries, keys and values are made of the same rows. */
+const known = new WeakMap<GraphBuilder, Map<Value, QuantizedRows>>();
+
+function quantizedOnce(graph: GraphBuilder, rows: Value): QuantizedRows {
+  const ofGraph = known.get(graph) ?? new Map<Value, QuantizedRows>();
+  known.set(graph, ofGraph);
+  const quantized = ofGraph.get(rows) ?? quantizeRows(graph, rows);
+  ofGraph.set(rows, quantized);
+  return quantized;
 }
 
 /** A token's result depends on that token alone, never on its neighbours in the batch; and integers add up exactly. */
 export function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
-  const bias = weights.optional('bias', [shape.outputs]);
+  const bias = weights.optional('bias', [shape.outputs]) ?? graph.float32(Array<number>(shape.outputs).fill(0));
   const weight = quantizeWeight(graph, weights.tensor('weight', [shape.outputs, shape.inputs], INT8_BYTES));
-  const activations = quantizeRows(graph, rows);
+  const { value, step, offsetAndOne } = quantizedOnce(graph, rows);
   const unit = graph.float32([1], []);
-  const product = graph.node('MatMulIntegerToFloat', [activations.value, weight.value, unit, weight.step], {
-    domain: MICROSOFT,
-  });
-  const scaled = graph.node('Mul', [product, activations.step]);
+  const product = graph.node('MatMulIntegerToFloat', [value, weight.value, unit, weight.step], { domain: MICROSOFT });
+  const scaled = graph.node('Mul', [product, step]);
   // The kernel takes one zero point for the whole matrix, so each token's own is taken off here: scaled − offset·sums + bias.
-  const row = (vector: Value): Value => graph.node('Unsqueeze', [vector, graph.int64([0])]);
-  const stack = (values: readonly Value[], axis: number): Value =>
-    graph.node('Concat', values, { attributes: { axis: { int: axis } } });
-  const offset = graph.node('Neg', [activations.offset]);
-  if (bias === undefined) return graph.node('Gemm', [offset, row(weight.sums), scaled]);
-  const ones = graph.node('Div', [activations.step, activations.step]);
-  return graph.node('Gemm', [stack([offset, ones], 1), stack([row(weight.sums), row(bias)], 0), scaled]);
+  const corrections = [graph.node('Neg', [weight.sums]), graph.node('Unsqueeze', [bias, graph.int64([0])])];
+  const corrected = graph.node('Concat', corrections, { attributes: { axis: { int: 0 } } });
+  return graph.node('Gemm', [offsetAndOne, corrected, scaled]);
 }
