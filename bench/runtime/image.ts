@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** What tunes Node and glibc; folders and the like are the bench's own. */
-const TUNING = /^(?:NODE_|MALLOC_|GLIBC_)/;
+/** What tunes Node and glibc; folders are the bench's own. */
+const TUNING = /^(?:NODE_(?!COMPILE_CACHE$)|MALLOC_|GLIBC_)/;
 const SETTING = /([A-Z_]+)=(?:"([^"]*)"|(\S+))/g;
 
 export const tuningOf = (dockerfile: string): Record<string, string> =>

@@ -103,7 +103,7 @@ describe('an EmbeddingModel', () => {
     });
   });
 
-  it('runs without token, root or writable root file system', async () => {
+  it('runs without token, root or writable root file system, and compiled', async () => {
     const { items } = await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', 'kubembed.dev/model=minilm');
     const inPod = async (script: string): Promise<string> =>
       (
@@ -126,6 +126,12 @@ describe('an EmbeddingModel', () => {
     expect(await inPod("sed -n 's/^CapEff:\\s*//p' /proc/1/status")).toBe('0000000000000000');
     expect(await inPod("sed -n 's/^Seccomp:\\s*//p' /proc/1/status")).toBe('2');
     expect(await inPod('env | grep -c HF_ || true')).toBe('0');
+    // A second process, without a model: it ends as soon as it is loaded.
+    const settings =
+      'KUBEMBED_STORE=/tmp KUBEMBED_PORT=0 KUBEMBED_TERMINATION_LOG=/dev/null NODE_DEBUG_NATIVE=COMPILE_CACHE';
+    const loaded = await inPod(`${settings} node dist/runtime/main.js serve 2>&1 || true`);
+    expect(loaded).toContain('dist/runtime/main.js was accepted');
+    expect(loaded).not.toMatch(/dist\/runtime\/.*was rejected/);
   });
 
   it('follows kubectl scale, and keeps one commit for both replicas', async () => {
