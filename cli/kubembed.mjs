@@ -33,7 +33,10 @@ const node = major >= 24 ? process.execPath : join(dirname(require.resolve('node
 const child = spawn(node, ['--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)], {
   stdio: 'inherit',
 });
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+// A terminal tells the command of Ctrl-C itself. Told again at once, it could die of it in the moment it takes to leave.
+const INTERRUPT_AFTER_MS = process.stdin.isTTY ? 2000 : 0;
+process.on('SIGINT', () => setTimeout(() => child.kill('SIGINT'), INTERRUPT_AFTER_MS).unref());
+process.on('SIGTERM', () => child.kill('SIGTERM'));
 child.on('exit', (code, signal) => {
   process.exitCode = code ?? 128 + (signal === null ? 1 : constants.signals[signal]);
 });

@@ -7,7 +7,7 @@ import { dispatch } from './dispatch.ts';
 import { COMMANDS } from './registry.ts';
 
 const leaving = new AbortController();
-// Ctrl-C comes twice, from the terminal and from the bin: the second must not end what still stops in good order.
+// Ctrl-C may come twice, from the terminal and from the bin: the second must not end what still stops in good order.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => leaving.abort());
 // A reader that has seen enough (`| head`) is no error.
 process.stdout.on('error', () => process.exit(0));

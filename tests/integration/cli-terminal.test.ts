@@ -134,6 +134,20 @@ describe('a terminal', () => {
     expect(await screen.exit).toBe(0);
   });
 
+  it('tells the command of Ctrl-C once: a second time, it could die of it while it leaves', async () => {
+    const told = `if (process.argv[1].endsWith('main.ts')) process.on('SIGINT', () => { console.log('told'); setTimeout(() => {}, 400); })`;
+    const screen = startOnTerminal(['status', '--watch', '--endpoint', url], {
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(told)}`,
+    });
+    await eventually(
+      () => Promise.resolve(screen.shown()),
+      (shown) => shown.includes('tiny/one'),
+    );
+    screen.press('\u0003');
+    expect(await screen.exit).toBe(0);
+    expect(screen.shown().match(/told/g)).toHaveLength(1);
+  });
+
   it('sees how far bench is, and the result alone in the end', async () => {
     const screen = startOnTerminal(['bench', '-m', 'tiny/one', '--seconds', '2', '-c', '2', '--endpoint', url]);
     expect(await screen.exit).toBe(0);
