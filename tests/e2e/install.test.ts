@@ -129,6 +129,7 @@ describe('an EmbeddingModel', () => {
     // A second process, without a model: it ends as soon as it is loaded.
     const settings =
       'KUBEMBED_STORE=/tmp KUBEMBED_PORT=0 KUBEMBED_TERMINATION_LOG=/dev/null NODE_DEBUG_NATIVE=COMPILE_CACHE';
+    expect(await inPod('find compiled -writable -o ! -user 0')).toBe('');
     const loaded = await inPod(`${settings} node dist/runtime/main.js serve 2>&1 || true`);
     expect(loaded).toContain('dist/runtime/main.js was accepted');
     expect(loaded).not.toMatch(/dist\/runtime\/.*was rejected/);
