@@ -13,7 +13,7 @@ export interface Bundled {
   readonly served: ReadonlySet<string>;
 }
 
-export const PROCESSES = ['operator', 'router', 'runtime'] as const;
+const PROCESSES = ['operator', 'router', 'runtime'] as const;
 
 /** They load native code or files from their own folder; the last one is large and seldom needed. */
 const LEFT_OUTSIDE = ['onnxruntime-node', 'tokenizers', '@huggingface/transformers'];
@@ -70,7 +70,7 @@ function developmentOnly(root: string): ReadonlySet<string> {
   return new Set(names(true)).difference(new Set(names(false)));
 }
 
-async function bundleOne(root: string, name: string): Promise<Bundled> {
+async function bundleOne(root: string, name: string, external: readonly string[]): Promise<Bundled> {
   const dir = join(root, 'dist', name);
   rmSync(dir, { recursive: true, force: true });
   const served = new Set<string>();
@@ -78,7 +78,7 @@ async function bundleOne(root: string, name: string): Promise<Bundled> {
     cwd: root,
     platform: 'node',
     input: { main: join(root, name, 'main.ts') },
-    external: [...LEFT_OUTSIDE, ...developmentOnly(root)],
+    external: [...external],
     plugins: [keepPlaces(root, served)],
   });
   const { output } = await build.write({ dir, format: 'esm', sourcemap: true, chunkFileNames: '[name]-[hash].js' });
@@ -89,17 +89,20 @@ async function bundleOne(root: string, name: string): Promise<Bundled> {
   const modules = chunks.flatMap(({ moduleIds }) => moduleIds).map(packageFolderOf);
   return {
     inside: new Set(modules.filter((folder) => folder !== undefined)),
-    outside: new Set(LEFT_OUTSIDE.filter((external) => imported.includes(external))),
+    outside: new Set(LEFT_OUTSIDE.filter((one) => imported.includes(one))),
     served,
   };
 }
 
+const union = (sets: readonly ReadonlySet<string>[]): ReadonlySet<string> => new Set(sets.flatMap((set) => [...set]));
+
 export async function bundle(root: string, processes: readonly string[]): Promise<Bundled> {
-  const all = await Promise.all(processes.map((name) => bundleOne(root, name)));
+  const external = [...LEFT_OUTSIDE, ...developmentOnly(root)];
+  const all = await Promise.all(processes.map((name) => bundleOne(root, name, external)));
   return {
-    inside: new Set(all.flatMap(({ inside }) => [...inside])),
-    outside: new Set(all.flatMap(({ outside }) => [...outside])),
-    served: new Set(all.flatMap(({ served }) => [...served])),
+    inside: union(all.map(({ inside }) => inside)),
+    outside: union(all.map(({ outside }) => outside)),
+    served: union(all.map(({ served }) => served)),
   };
 }
 

@@ -1,8 +1,8 @@
 // `node tools/images/prune.ts FOLDER PROCESS...`: bundles these processes and leaves of node_modules only what they need on this platform.
 // Run in the build stage of the Dockerfiles.
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve, sep } from 'node:path';
-import { bundle } from '../build/bundle.ts';
+import { dirname, join, relative, resolve } from 'node:path';
+import { bundle, packageFolderOf } from '../build/bundle.ts';
 import type { Bundled } from '../build/bundle.ts';
 
 /** Dependencies that are declared but never used by a server process: image codecs, the browser's inference engine, an installer's. */
@@ -58,14 +58,6 @@ function* walk(folder: string): Generator<string> {
   }
 }
 
-/** The innermost package folder that a file of node_modules belongs to. */
-function ownerOf(file: string, root: string): string {
-  const parts = relative(root, file).split(sep);
-  const last = parts.lastIndexOf('node_modules');
-  const length = parts[last + 1]?.startsWith('@') === true ? 3 : 2;
-  return join(root, ...parts.slice(0, last + length));
-}
-
 /** Of a package inside a bundle: what says who wrote it and under which licence. */
 const CREDITS = /^(package\.json|(licen[cs]e|copying|notice)\b.*)$/i;
 
@@ -74,9 +66,10 @@ export function prune(root: string, { inside, outside, served }: Bundled, platfo
   const modules = join(root, 'node_modules');
   const kept = installedClosure(root, outside);
   const files = new Set([...served].map((file) => join(modules, file)));
-  const credited = new Set([...inside, ...[...files].map((file) => ownerOf(file, root))]);
+  const credited = new Set([...inside, ...[...files].map(packageFolderOf)]);
   for (const file of walk(modules)) {
-    const owner = ownerOf(file, root);
+    // What lies beside the packages is npm's own.
+    const owner = packageFolderOf(file) ?? modules;
     const isCredit = credited.has(owner) && CREDITS.test(relative(owner, file));
     if (!isCredit && !files.has(file) && !(kept.has(owner) && isNeeded(file, platform))) rmSync(file, { force: true });
   }

@@ -42,9 +42,6 @@ interface QuantizedRows {
 const reduce = (graph: GraphBuilder, op: string, value: Value, keep: boolean): Value =>
   graph.node(op, [value, graph.int64([-1])], { attributes: { keepdims: { int: keep ? 1 : 0 } } });
 
-const cast = (graph: GraphBuilder, value: Value, to: 'int8' | 'uint8'): Value =>
-  graph.node('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } });
-
 const atLeast = (graph: GraphBuilder, value: Value, least: number): Value =>
   graph.node('Max', [value, graph.float32([least], [])]);
 
@@ -54,9 +51,8 @@ function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const column = graph.node('Div', [atLeast(graph, largest, TINY), graph.float32([WEIGHT_STEPS], [])]);
   const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
   const step = graph.node('Squeeze', [column, graph.int64([1])]);
-  const transposed = graph.node('Transpose', [cast(graph, rounded, 'int8')], {
-    attributes: { perm: { ints: [1, 0] } },
-  });
+  const steps = graph.node('Cast', [rounded], { attributes: { to: { int: ELEMENT.int8 } } });
+  const transposed = graph.node('Transpose', [steps], { attributes: { perm: { ints: [1, 0] } } });
   const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
   return { value: transposed, step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
 }
