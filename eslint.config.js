@@ -19,9 +19,10 @@ const ambient = (message) => ({
 
 // Folders of pure functions: time, randomness and the environment come in as values.
 const PURE = [
-  'operator/{api,catalog,desired,plan}/**/*.ts',
+  'api/**/*.ts',
+  'operator/{catalog,desired,plan}/**/*.ts',
   'router/routing/**/*.ts',
-  'runtime/{scheduler,model/graph}/**/*.ts',
+  'runtime/{scheduler,graph}/**/*.ts',
   'common/openai/**/*.ts',
 ];
 
@@ -70,7 +71,7 @@ export default tseslint.config(
   },
   { files: PURE, ignores: ['**/*.test.ts'], rules: ambient('Pure folder: pass it in as a value.') },
   {
-    files: ['{operator,router,runtime,kube,common,local}/**/*.ts'],
+    files: ['{api,operator,router,runtime,hub,kube,common,local,cli}/**/*.ts'],
     ignores: ['**/config.ts', '**/main.ts', '**/*.test.ts'],
     rules: {
       'no-restricted-properties': [

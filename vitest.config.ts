@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
-          include: ['{operator,router,runtime,kube,common,local,cli,tools,bench}/**/*.test.ts'],
+          include: ['{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench}/**/*.test.ts'],
           testTimeout: 20_000,
         },
       },

@@ -1,8 +1,8 @@
 // Fetches the first listed model before the endpoint opens, with progress on the terminal; failing is a warning, not an end.
 import { readFile } from 'node:fs/promises';
-import { parseCatalog } from '../operator/catalog/parse.ts';
-import { ensureSnapshot } from '../runtime/model/fetch.ts';
-import type { FetchEvent, HubOptions } from '../runtime/model/fetch-types.ts';
+import { parseCatalog } from '../api/catalog.ts';
+import { ensureSnapshot } from '../hub/fetch.ts';
+import type { FetchEvent, HubOptions } from '../hub/fetch-types.ts';
 import { ConfigError } from './config.ts';
 
 /**

@@ -6,7 +6,7 @@ import { parseKey } from '../kube/key.ts';
 import type { ControllerMetrics } from '../kube/metrics.ts';
 import type { Environment } from '../kube/reflector.ts';
 import type { KubeObject } from '../kube/types.ts';
-import { childName, modelKey } from './api/names.ts';
+import { childName, modelKey } from '../api/names.ts';
 import { createAutoscaler } from './autoscale/autoscaler.ts';
 import type { CatalogSource } from './catalog/source.ts';
 import type { OperatorConfig } from './config.ts';

@@ -2,8 +2,8 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { AnsweredCall } from '../kube/rest.ts';
-import { CONDITION_TYPES } from './api/conditions.ts';
-import type { EmbeddingModel } from './api/types.ts';
+import { CONDITION_TYPES } from '../api/conditions.ts';
+import type { EmbeddingModel } from '../api/types.ts';
 import type { RouterReading } from './demand/source.ts';
 
 export interface OperatorState {

@@ -17,9 +17,9 @@ import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICES, SERVICE_ACCOUNTS } fr
 import type { KubeObject, ResourceType } from '../kube/types.ts';
 import { createStoreClient } from '../local/store/client.ts';
 import { ApiStore } from '../local/store/store.ts';
-import { findCondition } from './api/conditions.ts';
-import { EMBEDDING_MODELS } from './api/types.ts';
-import type { EmbeddingModel } from './api/types.ts';
+import { findCondition } from '../api/conditions.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
+import type { EmbeddingModel } from '../api/types.ts';
 import type { RunningOperator } from './start.ts';
 
 const running: RunningOperator[] = [];

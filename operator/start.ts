@@ -10,7 +10,7 @@ import { createElector } from '../kube/lease.ts';
 import type { Elector } from '../kube/lease.ts';
 import { createControllerMetrics } from '../kube/metrics.ts';
 import type { Environment } from '../kube/reflector.ts';
-import { MANAGED_BY } from './api/names.ts';
+import { MANAGED_BY } from '../api/names.ts';
 import type { CatalogSource } from './catalog/source.ts';
 import type { OperatorConfig } from './config.ts';
 import type { DemandSource } from './demand/source.ts';

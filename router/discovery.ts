@@ -5,9 +5,9 @@ import { createInformer } from '../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../kube/resources.ts';
 import type { KubeObject } from '../kube/types.ts';
 import type { Log } from '../common/obs/log.ts';
-import { LABEL_MODEL } from '../operator/api/names.ts';
-import { EMBEDDING_MODELS } from '../operator/api/types.ts';
-import type { EmbeddingModel } from '../operator/api/types.ts';
+import { LABEL_MODEL } from '../api/names.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
+import type { EmbeddingModel } from '../api/types.ts';
 import { buildTable, EMPTY_TABLE } from './routing/table.ts';
 import type { RouteTable } from './routing/table.ts';
 

@@ -5,8 +5,8 @@ import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
 import { readTracing } from '../common/obs/trace-config.ts';
 import type { TracingConfig } from '../common/obs/trace-config.ts';
-import type { HubOptions } from './model/fetch-types.ts';
-import { locateStore } from './model/store-paths.ts';
+import type { HubOptions } from '../hub/fetch-types.ts';
+import { locateStore } from '../hub/store-paths.ts';
 
 export interface RuntimeConfig {
   readonly model: string;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from './model/errors.ts';
-import { UnsupportedArchitecture } from './model/graph/errors.ts';
+import { UnsupportedArchitecture } from './graph/errors.ts';
 import { emptySpans } from './engine/stage-spans.ts';
 import type { EmbedResult, EngineInfo } from './engine/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';

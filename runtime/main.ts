@@ -52,8 +52,8 @@ const EVENTS = {
 
 async function runFetch({ config, stop: signal }: Context): Promise<void> {
   const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
-  const { ensureSnapshot } = await import('./model/fetch.ts');
-  const { showProgress } = await import('./model/progress.ts');
+  const { ensureSnapshot } = await import('../hub/fetch.ts');
+  const { showProgress } = await import('../hub/progress.ts');
   const isTerminal = process.stdout.isTTY;
   const onEvent = showProgress({
     write: (text) => void process.stdout.write(text),

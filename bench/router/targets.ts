@@ -9,7 +9,7 @@ import { systemClock } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import { readRouterConfig } from '../../router/config.ts';
 import { startRouter } from '../../router/start.ts';
 import { startStubRuntime } from '../../tests/helpers/stub-runtime.ts';

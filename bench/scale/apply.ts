@@ -4,7 +4,7 @@ import { Pool } from 'undici';
 import type { KubeClient } from '../../kube/client.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { NAMESPACES, SHA, manifest } from '../../tests/helpers/builders.ts';
 
 export const NAMESPACE = 'kubembed';

@@ -15,8 +15,8 @@ import {
   LABEL_MODEL,
   MANAGED_BY,
   SERVE_CONTAINER,
-} from '../../operator/api/names.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+} from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { FETCHED_WORDS } from '../../tests/helpers/builders.ts';
 
 export interface Fleet {

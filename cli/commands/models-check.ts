@@ -1,8 +1,8 @@
 // `kubembed models check`: can this model be served, and what does it take? Answered without fetching its weights.
 import { availableParallelism } from 'node:os';
-import { parseCatalog } from '../../operator/catalog/parse.ts';
+import { parseCatalog } from '../../api/catalog.ts';
 import { isModelError } from '../../runtime/model/errors.ts';
-import { GraphError } from '../../runtime/model/graph/errors.ts';
+import { GraphError } from '../../runtime/graph/errors.ts';
 import { CommandError, parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
 import { hubOptions, storeFolder } from '../models/environment.ts';

@@ -1,6 +1,6 @@
 // `kubembed models verify`: every file of the store against its recorded hash.
-import { checkModel, dropDamaged, listModels } from '../../runtime/model/verify-store.ts';
-import type { FileVerdict } from '../../runtime/model/verify-store.ts';
+import { checkModel, dropDamaged, listModels } from '../../hub/verify-store.ts';
+import type { FileVerdict } from '../../hub/verify-store.ts';
 import { parse } from '../command.ts';
 import type { Command } from '../command.ts';
 import { storeFolder } from '../models/environment.ts';

@@ -1,6 +1,6 @@
 // `kubembed models`: the list of supported models, what one would take to serve, and the store they lie in.
 import { writeFile } from 'node:fs/promises';
-import { parseCatalog } from '../../operator/catalog/parse.ts';
+import { parseCatalog } from '../../api/catalog.ts';
 import { parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Group } from '../command.ts';
 import { FILE_OPTION, listFile, readList, withModel, withoutModel } from '../models/list-file.ts';

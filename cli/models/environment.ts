@@ -1,7 +1,7 @@
 // Where models come from, as every Hugging Face tool reads it from the environment: the store on disk and the hub.
 import { homedir } from 'node:os';
-import type { HubOptions } from '../../runtime/model/fetch-types.ts';
-import { locateStore } from '../../runtime/model/store-paths.ts';
+import type { HubOptions } from '../../hub/fetch-types.ts';
+import { locateStore } from '../../hub/store-paths.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 

@@ -1,23 +1,23 @@
 // A repository as the hub shows it: the listing, small files, and the first bytes of the weights, which name every tensor.
 import { DESCRIBING_FILES, moduleConfigPaths } from '../../runtime/model/describe.ts';
-import type { HubOptions } from '../../runtime/model/fetch-types.ts';
-import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../../runtime/model/files.ts';
-import type { TensorEntry } from '../../runtime/model/graph/types.ts';
-import { asUnreachable, describeFile, filePath, listRevision, refusal } from '../../runtime/model/hub.ts';
-import type { Asked, Listing } from '../../runtime/model/hub.ts';
+import type { HubOptions } from '../../hub/fetch-types.ts';
+import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../../hub/files.ts';
+import type { TensorEntry } from '../../runtime/graph/types.ts';
+import { asUnreachable, describeFile, filePath, listRevision, refusal } from '../../hub/hub.ts';
+import type { Asked, Listing } from '../../hub/hub.ts';
 import {
   createHubHttp,
   DEFAULT_TIMEOUTS,
   discardBody,
   readBody,
   refuseTransient,
-} from '../../runtime/model/hub-http.ts';
-import type { HubHttp } from '../../runtime/model/hub-http.ts';
-import { retrying } from '../../runtime/model/hub-retry.ts';
-import type { RetryContext } from '../../runtime/model/hub-retry.ts';
+} from '../../hub/hub-http.ts';
+import type { HubHttp } from '../../hub/hub-http.ts';
+import { retrying } from '../../hub/hub-retry.ts';
+import type { RetryContext } from '../../hub/hub-retry.ts';
 import { ModelError } from '../../runtime/model/errors.ts';
 import { parseHeader } from '../../runtime/model/safetensors.ts';
-import { checkModelId, checkRevision } from '../../runtime/model/store-paths.ts';
+import { checkModelId, checkRevision } from '../../hub/store-paths.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 

@@ -2,9 +2,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DESCRIBING_FILES, moduleConfigPaths } from '../../runtime/model/describe.ts';
-import type { TensorEntry } from '../../runtime/model/graph/types.ts';
+import type { TensorEntry } from '../../runtime/graph/types.ts';
 import { readHeader } from '../../runtime/model/safetensors.ts';
-import { listSnapshot, openSnapshot } from '../../runtime/model/store.ts';
+import { listSnapshot, openSnapshot } from '../../hub/store.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 

@@ -1,10 +1,10 @@
 // Whether kubembed can serve a repository, what that takes, and what a person should know of it. Pure.
 import { chooseTopology } from '../../runtime/engine/topology.ts';
 import { describeModel } from '../../runtime/model/describe.ts';
-import { offeredWeights, requireUsable, weightFiles } from '../../runtime/model/files.ts';
-import type { WeightFormat } from '../../runtime/model/files.ts';
-import { buildGraph } from '../../runtime/model/graph/build.ts';
-import type { GraphPrecision, TensorIndex } from '../../runtime/model/graph/types.ts';
+import { offeredWeights, requireUsable, weightFiles } from '../../hub/files.ts';
+import type { WeightFormat } from '../../hub/files.ts';
+import { buildGraph } from '../../runtime/graph/build.ts';
+import type { GraphPrecision, TensorIndex } from '../../runtime/graph/types.ts';
 import { ModelError } from '../../runtime/model/errors.ts';
 import type { ModelDescription } from '../../runtime/model/types.ts';
 import { chooseWeights } from '../../runtime/lifecycle-model.ts';

@@ -1,6 +1,6 @@
 // The list of supported models as a file: read, and edited so that comments, order and options of other lines stay.
 import { readFile } from 'node:fs/promises';
-import { parseCatalog } from '../../operator/catalog/parse.ts';
+import { parseCatalog } from '../../api/catalog.ts';
 import { CommandError, UsageError } from '../command.ts';
 import { suggestion } from '../../common/util/suggest.ts';
 

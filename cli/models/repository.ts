@@ -1,6 +1,6 @@
 // What is known of a repository before its weights are fetched: file names and sizes, its small JSON files, tensor headers. Types only.
 import type { JsonFiles } from '../../runtime/model/describe.ts';
-import type { TensorIndex } from '../../runtime/model/graph/types.ts';
+import type { TensorIndex } from '../../runtime/graph/types.ts';
 
 export interface Repository {
   readonly modelId: string;

@@ -1,8 +1,8 @@
 // EmbeddingModel YAML text → objects and problems, each problem with its line. Pure.
 import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document, Node } from 'yaml';
-import { API_VERSION } from '../../operator/api/types.ts';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
+import { API_VERSION } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 
 export interface ParsedManifests {
   readonly models: readonly EmbeddingModel[];

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { statedDemand } from '../../tests/helpers/operator-fixture.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import { createAutoscaler } from './autoscaler.ts';
 import type { ScaleChange } from './autoscaler.ts';
 

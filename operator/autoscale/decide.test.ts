@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { ModelDemand } from '../../common/demand/types.ts';
+import type { ModelDemand } from '../../api/demand.ts';
 import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import { PLANT, SETTINGS, reversals, simulate } from '../../tests/helpers/simulate-demand.ts';
 import type { Step, Trace } from '../../tests/helpers/simulate-demand.ts';

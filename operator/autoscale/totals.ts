@@ -1,5 +1,5 @@
 // Folds the cumulative counters of many routers into one account per model: restarts, newcomers and silence handled.
-import type { ModelDemand } from '../../common/demand/types.ts';
+import type { ModelDemand } from '../../api/demand.ts';
 
 /** What one router says of one model. */
 export interface RouterSample {

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { readFileSync } from 'node:fs';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
-import { LABEL_CATALOG, resourceNameOf } from '../api/names.ts';
-import type { EmbeddingModel } from '../api/types.ts';
-import { parseCatalog } from './parse.ts';
+import { LABEL_CATALOG, resourceNameOf } from '../../api/names.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { parseCatalog } from '../../api/catalog.ts';
 import { catalogManifests, planCatalog } from './plan.ts';
 
 const SETTINGS = { name: 'list', namespace: 'kubembed' };

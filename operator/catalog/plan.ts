@@ -1,10 +1,10 @@
 // The catalog plan: listed models × existing EmbeddingModels → which to apply and which to prune.
-import { LABEL_CATALOG, resourceNameOf } from '../api/names.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../api/types.ts';
+import { LABEL_CATALOG, resourceNameOf } from '../../api/names.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { needsApply, withHash } from '../desired/manifest.ts';
 import type { Manifest } from '../desired/manifest.ts';
-import type { Catalog } from './parse.ts';
+import type { Catalog } from '../../api/catalog.ts';
 
 export interface CatalogPlan {
   readonly apply: readonly Manifest[];

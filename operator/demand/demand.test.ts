@@ -4,7 +4,7 @@ import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { NO_DEMAND } from '../../tests/helpers/builders.ts';
-import type { ModelDemand } from '../../common/demand/types.ts';
+import type { ModelDemand } from '../../api/demand.ts';
 import { systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { silentLog } from '../../kube/log.ts';

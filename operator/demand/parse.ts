@@ -1,6 +1,6 @@
 // Reads one line of the demand stream. A router of another version may say more or less; what is not sound is refused.
 import { z } from 'zod';
-import type { DemandSnapshot, ModelDemand } from '../../common/demand/types.ts';
+import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 
 const count = z.number().nonnegative();
 

@@ -1,5 +1,5 @@
 // What the autoscaler sees of the routers, whatever carries it: one reading per router that is known to exist. Types only.
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 
 export interface RouterReading {
   /** Address of the router; stable while it lives. */

@@ -1,6 +1,6 @@
 // One router's demand stream: kept open, read line by line, opened again with back-off when it ends.
 import { Client } from 'undici';
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 import { sleep } from '../../kube/clock.ts';
 import type { Environment } from '../../kube/reflector.ts';
 import { parseSnapshot } from './parse.ts';

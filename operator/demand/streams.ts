@@ -1,5 +1,5 @@
 // The demand source of a cluster: one stream per router that the EndpointSlices name, and how fresh each is.
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/reflector.ts';

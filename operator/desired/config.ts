@@ -1,5 +1,5 @@
 // What desired manifests need beside the spec: images, per-device defaults, limits. Types only; `operator/config.ts` fills it.
-import type { Device, ResourceRequirements } from '../api/types.ts';
+import type { Device, ResourceRequirements } from '../../api/types.ts';
 import type { EnvVar } from '../../kube/resources.ts';
 
 /** Defaults of one device kind; what a spec says wins field by field. */

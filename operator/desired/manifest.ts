@@ -1,5 +1,5 @@
 // A manifest and the hash it carries: when to apply one is answered here, for children and catalog resources alike.
-import { ANNOTATION_HASH, shortHash } from '../api/names.ts';
+import { ANNOTATION_HASH, shortHash } from '../../api/names.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ApplyBody } from '../../kube/client.ts';
 import { covers } from './covers.ts';

@@ -1,7 +1,7 @@
 // Which models are accepted: the list first, then seniority among those that it allows; without a list nothing is decided.
 import { expect, test } from 'vitest';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { judge } from './acceptance.ts';
 
 const LISTED = { models: new Set(['org/a', 'org/b']), origin: 'the list' };

@@ -1,6 +1,6 @@
 // Acceptance: which EmbeddingModels may be served, given the list and each other. One verdict per model, all at once.
-import { modelKey, servedNames } from '../api/names.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { modelKey, servedNames } from '../../api/names.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { Verdict } from './snapshot.ts';
 
 export interface Listed {

@@ -1,7 +1,7 @@
 // Facts → the five conditions, each with a reason taken from where the trouble is.
-import { findCondition, isReason, reasonInfo } from '../api/conditions.ts';
-import type { Condition, ConditionStatus, ConditionType, Reason } from '../api/conditions.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
+import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment } from '../../kube/resources.ts';
 import type { Facts } from './facts.ts';
 

@@ -1,8 +1,8 @@
 // Snapshot → the facts that both the children and the status are derived from.
-import { isCommitSha, withDefaults } from '../api/defaults.ts';
-import type { ResolvedSpec } from '../api/defaults.ts';
-import { findCondition, isReason } from '../api/conditions.ts';
-import type { Reason } from '../api/conditions.ts';
+import { isCommitSha, withDefaults } from '../../api/defaults.ts';
+import type { ResolvedSpec } from '../../api/defaults.ts';
+import { findCondition, isReason } from '../../api/conditions.ts';
+import type { Reason } from '../../api/conditions.ts';
 import { factsKey } from '../desired/children.ts';
 import type { FetchedFacts } from '../desired/children.ts';
 import { parseFetched } from './last-words.ts';

@@ -1,6 +1,6 @@
 // Termination messages of the runtime: what a fetch found out, or why a command failed. Anything else is not for us.
-import { isReason } from '../api/conditions.ts';
-import type { Reason } from '../api/conditions.ts';
+import { isReason } from '../../api/conditions.ts';
+import type { Reason } from '../../api/conditions.ts';
 import type { FetchedFacts } from '../desired/children.ts';
 
 export interface Failure {

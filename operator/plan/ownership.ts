@@ -1,7 +1,7 @@
 // Whose is an object that carries the name of a child: ours, free to adopt, a predecessor's, or somebody else's.
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../api/names.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 
 export type Ownership = 'ours' | 'predecessor' | 'foreign';

@@ -9,10 +9,10 @@ import {
   pod,
   serving,
 } from '../../tests/helpers/builders.ts';
-import { findCondition } from '../api/conditions.ts';
-import type { ConditionType } from '../api/conditions.ts';
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo } from '../api/names.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../api/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import type { ConditionType } from '../../api/conditions.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo } from '../../api/names.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';

@@ -1,6 +1,6 @@
 // Reads pods: how far the fetch is, and the one problem a person should hear of first.
-import { FETCH_CONTAINER } from '../api/names.ts';
-import type { Reason } from '../api/conditions.ts';
+import { FETCH_CONTAINER } from '../../api/names.ts';
+import type { Reason } from '../../api/conditions.ts';
 import type { FetchedFacts } from '../desired/children.ts';
 import type { ContainerStatus, ContainerTermination, Pod } from '../../kube/resources.ts';
 import { parseFailure, parseFetched, tail } from './last-words.ts';

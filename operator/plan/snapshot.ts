@@ -1,6 +1,6 @@
 // What a plan is made from and what it says: values that the shell reads from caches and carries out. Types only.
-import type { ConditionStatus, Reason } from '../api/conditions.ts';
-import type { EmbeddingModel, EmbeddingModelStatus } from '../api/types.ts';
+import type { ConditionStatus, Reason } from '../../api/conditions.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { Manifest } from '../desired/manifest.ts';
 import type { ConfigMap, Deployment, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';

@@ -1,8 +1,8 @@
 // Facts → the whole status, and the events that its changes are worth.
-import { isCommitSha } from '../api/defaults.ts';
-import { findCondition, isReason, reasonInfo } from '../api/conditions.ts';
-import { podSelector, selectorString } from '../api/names.ts';
-import type { EmbeddingModelStatus } from '../api/types.ts';
+import { isCommitSha } from '../../api/defaults.ts';
+import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
+import { podSelector, selectorString } from '../../api/names.ts';
+import type { EmbeddingModelStatus } from '../../api/types.ts';
 import { conditionsOf } from './conditions.ts';
 import type { Facts } from './facts.ts';
 import { livePods } from './pods.ts';

@@ -1,7 +1,7 @@
 // Warning events of pods that do not start and of claims that are not bound: read for what is stuck, told where nothing else is known.
 import { describe, expect, test } from 'vitest';
 import { desiredConfig, embeddingModel, fetching, pod } from '../../tests/helpers/builders.ts';
-import { findCondition } from '../api/conditions.ts';
+import { findCondition } from '../../api/conditions.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import { plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';

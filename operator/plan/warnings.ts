@@ -1,5 +1,5 @@
 // Warning events: why a pod does not start or a claim is not bound, where pod and claim do not say so themselves.
-import type { Reason } from '../api/conditions.ts';
+import type { Reason } from '../../api/conditions.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Failure } from './last-words.ts';

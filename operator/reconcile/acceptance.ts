@@ -1,8 +1,8 @@
 // Keeps the verdicts of all models current, and tells whose verdict changed because another model or the list did.
-import { modelKey, servedNames } from '../api/names.ts';
-import type { EmbeddingModel } from '../api/types.ts';
-import { parseCatalog } from '../catalog/parse.ts';
-import type { Catalog } from '../catalog/parse.ts';
+import { modelKey, servedNames } from '../../api/names.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { parseCatalog } from '../../api/catalog.ts';
+import type { Catalog } from '../../api/catalog.ts';
 import type { CatalogSource, CatalogText } from '../catalog/source.ts';
 import { judge } from '../plan/acceptance.ts';
 import type { Verdict } from '../plan/snapshot.ts';

@@ -1,7 +1,7 @@
 // The operator's caches: one informer per kind, memory kept small, and the newest object known of each.
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../api/names.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';

@@ -1,7 +1,7 @@
 // The catalog controller: keeps EmbeddingModels equal to the list of supported models, whatever the list comes from.
-import { CATALOG_FIELD_MANAGER } from '../api/names.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { CATALOG_FIELD_MANAGER } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import { catalogManifests, planCatalog } from '../catalog/plan.ts';
 import type { CatalogSource } from '../catalog/source.ts';
 import type { KubeClient } from '../../kube/client.ts';

@@ -1,7 +1,7 @@
 // Execute: carries a plan out through the API server, in order, and reports what the server refused.
-import { FIELD_MANAGER } from '../api/names.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel, EmbeddingModelStatus } from '../api/types.ts';
+import { FIELD_MANAGER } from '../../api/names.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import type { Manifest } from '../desired/manifest.ts';
 import type { Plan, Refusal, Snapshot } from '../plan/snapshot.ts';
 import type { KubeClient } from '../../kube/client.ts';

@@ -1,6 +1,6 @@
 // The controller of EmbeddingModels: observe → plan → execute → one status write, only if different → events.
-import { LABEL_MODEL, modelKey } from '../api/names.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
+import { LABEL_MODEL, modelKey } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { DesiredConfig } from '../desired/config.ts';
 import { plan } from '../plan/plan.ts';
 import type { Snapshot } from '../plan/snapshot.ts';

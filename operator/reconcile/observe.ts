@@ -1,6 +1,6 @@
 // Observe: everything the plan for one model needs to know, from caches, as of now.
-import { modelKey } from '../api/names.ts';
-import type { EmbeddingModel } from '../api/types.ts';
+import { modelKey } from '../../api/names.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { ChildRole } from '../desired/children.ts';
 import type { ObservedChildren, ScalingTarget, Snapshot } from '../plan/snapshot.ts';
 import { unexplained } from '../plan/warnings.ts';

@@ -1,5 +1,5 @@
 // The children by role: what kind each is and what it is called.
-import { cacheClaimName, childName, pinConfigMapName } from '../api/names.ts';
+import { cacheClaimName, childName, pinConfigMapName } from '../../api/names.ts';
 import type { ChildRole } from '../desired/children.ts';
 import {
   CONFIG_MAPS,

@@ -1,5 +1,5 @@
 // The demand book: cumulative counters per model, as the operator's autoscaler reads them, and the wake-up calls.
-import type { DemandSnapshot, ModelDemand } from '../../common/demand/types.ts';
+import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 
 type Counters = { -readonly [K in keyof Omit<ModelDemand, 'heldRequests' | 'capacityTokensPerSecond'>]: number };
 

@@ -1,7 +1,7 @@
 // `GET /internal/demand`: the demand book as a stream of lines, one a second and one at once when a model must wake.
 import type { Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 
 export interface DemandStream {
   readonly handler: Handler;

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
-import type { Condition, ConditionType } from '../../operator/api/conditions.ts';
-import { API_VERSION } from '../../operator/api/types.ts';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
+import type { Condition, ConditionType } from '../../api/conditions.ts';
+import { API_VERSION } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable, findModel } from './table.ts';
 
 const condition = (type: ConditionType, status: Condition['status'], reason: string): Condition => ({

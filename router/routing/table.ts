@@ -1,9 +1,9 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import type { EndpointSlice } from '../../kube/resources.ts';
-import type { EmbeddingModel, EmbeddingModelStatus } from '../../operator/api/types.ts';
-import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../operator/api/names.ts';
-import { blockedBy, isTrue, waitingFor } from './condition.ts';
-import type { Cause } from './condition.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
+import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../api/names.ts';
+import { blockedBy, isTrue, waitingFor } from '../../api/blocking.ts';
+import type { Cause } from '../../api/blocking.ts';
 
 export interface RouteEndpoint {
   /** `host:port`, the endpoint's identity. */

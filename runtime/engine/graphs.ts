@@ -1,9 +1,9 @@
 // A model on disk → what the workers load: kubembed's own graphs where a builder serves it, else the repository's ONNX file.
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { buildGraph } from '../model/graph/build.ts';
-import { UnsupportedArchitecture } from '../model/graph/errors.ts';
-import type { GraphPrecision, LayoutName } from '../model/graph/types.ts';
+import { buildGraph } from '../graph/build.ts';
+import { UnsupportedArchitecture } from '../graph/errors.ts';
+import type { GraphPrecision, LayoutName } from '../graph/types.ts';
 import { readTensorIndex } from '../model/safetensors.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import type { ModelSource } from './protocol.ts';

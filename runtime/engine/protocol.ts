@@ -1,5 +1,5 @@
 // What crosses between the main thread and its workers. Types only; every array of numbers is transferred, not copied.
-import type { FeedPlan } from '../model/graph/types.ts';
+import type { FeedPlan } from '../graph/types.ts';
 import type { Device } from './session.ts';
 import type { OutputEncoding } from './types.ts';
 import type { WordRowsSource } from './word-rows.ts';

@@ -1,7 +1,7 @@
 // Runs token lists through a session: kubembed's own graph, or a repository's ONNX file with padding and pooling around it.
 import { readFile } from 'node:fs/promises';
-import { distinctWords, feedsFor } from '../model/graph/feeds.ts';
-import type { Feeds } from '../model/graph/types.ts';
+import { distinctWords, feedsFor } from '../graph/feeds.ts';
+import type { Feeds } from '../graph/types.ts';
 import { createSession } from './session.ts';
 import { PREPARED_WEIGHTS, preparedIn, preparedModelPath } from './prepared.ts';
 import type { FileSource, GraphSource, ModelSource, PreparedSource } from './protocol.ts';

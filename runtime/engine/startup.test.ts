@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadFolder } from '../../tests/helpers/graph-session.ts';
-import { buildGraph } from '../model/graph/build.ts';
+import { buildGraph } from '../graph/build.ts';
 import { layoutFor } from './startup.ts';
 
 const FIXTURES = join(import.meta.dirname, '../../tests/fixtures/architectures');

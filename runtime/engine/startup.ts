@@ -3,7 +3,7 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
-import type { LayoutName } from '../model/graph/types.ts';
+import type { LayoutName } from '../graph/types.ts';
 import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
 import type { Calibration } from './calibration.ts';
 import { cpuModel, readCalibration } from './calibration-store.ts';

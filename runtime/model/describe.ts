@@ -1,7 +1,7 @@
 // What a repository's JSON files say of its model, merged into one description. Reads nothing: takes the parsed files.
-import { integerOf, stringOf } from './graph/config.ts';
-import type { Config } from './graph/config.ts';
-import { UnsupportedArchitecture } from './graph/errors.ts';
+import { integerOf, stringOf } from '../graph/config.ts';
+import type { Config } from '../graph/config.ts';
+import { UnsupportedArchitecture } from '../graph/errors.ts';
 import type { DenseLayer, ModelDescription } from './types.ts';
 
 /** Parsed JSON files by their path in the repository; those that do not exist are left out. */

@@ -2,8 +2,8 @@
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { z } from 'zod';
-import type { TensorDtype, TensorEntry, TensorIndex } from './graph/types.ts';
-import { GraphError } from './graph/errors.ts';
+import type { TensorDtype, TensorEntry, TensorIndex } from '../graph/types.ts';
+import { GraphError } from '../graph/errors.ts';
 
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;

@@ -1,8 +1,8 @@
 // Every way a model can fail on a real cluster has its own condition reason, and a message that names the cause.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { findCondition } from '../../operator/api/conditions.ts';
-import type { Condition, ConditionType } from '../../operator/api/conditions.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import type { Condition, ConditionType } from '../../api/conditions.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Event, Pod } from '../../kube/resources.ts';
 import { eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';

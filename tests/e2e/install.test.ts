@@ -1,6 +1,6 @@
 // From nothing to embeddings: cluster, chart, `kubectl apply` of an EmbeddingModel with real weights, and its vectors from another pod.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import { ENDPOINT, eventually, installChart, RESTRICTED, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';

@@ -1,10 +1,10 @@
 // Builders of test objects: valid by default, each test names only what matters to it.
-import type { ModelDemand } from '../../common/demand/types.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
-import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../operator/api/types.ts';
+import type { ModelDemand } from '../../api/demand.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { DesiredConfig } from '../../operator/desired/config.ts';
-import { LABEL_MODEL } from '../../operator/api/names.ts';
+import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
 

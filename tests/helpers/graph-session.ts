@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { describeModel } from '../../runtime/model/describe.ts';
-import { buildGraph } from '../../runtime/model/graph/build.ts';
-import { feedsFor } from '../../runtime/model/graph/feeds.ts';
-import type { TokenList } from '../../runtime/model/graph/feeds.ts';
-import type { BuiltGraph, GraphOptions, TensorIndex } from '../../runtime/model/graph/types.ts';
+import { buildGraph } from '../../runtime/graph/build.ts';
+import { feedsFor } from '../../runtime/graph/feeds.ts';
+import type { TokenList } from '../../runtime/graph/feeds.ts';
+import type { BuiltGraph, GraphOptions, TensorIndex } from '../../runtime/graph/types.ts';
 import { readTensorIndex } from '../../runtime/model/safetensors.ts';
 import type { ModelDescription } from '../../runtime/model/types.ts';
 

@@ -1,6 +1,6 @@
 // The real all-MiniLM-L6-v2 for tests: one download into a folder that git ignores, shared by every suite.
 import path from 'node:path';
-import { ensureSnapshot } from '../../runtime/model/fetch.ts';
+import { ensureSnapshot } from '../../hub/fetch.ts';
 import type { ModelFiles } from '../../runtime/model/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';

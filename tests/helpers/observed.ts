@@ -11,7 +11,7 @@ import { DEPLOYMENTS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { createOperatorApp } from '../../operator/app.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import { createApiCallMetrics } from '../../operator/metrics.ts';

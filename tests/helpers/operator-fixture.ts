@@ -1,7 +1,7 @@
 // An operator over any KubeClient, with a list and demand that the test writes, and a count of its API calls.
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import type { ModelDemand } from '../../common/demand/types.ts';
+import type { ModelDemand } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { CatalogSource } from '../../operator/catalog/source.ts';
 import { readOperatorConfig } from '../../operator/config.ts';

@@ -11,7 +11,7 @@ import {
   PODS,
 } from '../../kube/resources.ts';
 import { SECRETS, SERVICE_ACCOUNTS, SERVICES } from '../../kube/resources.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 
 /** A text that people or programs can read, and what it is called in a finding. */
 export interface Place {

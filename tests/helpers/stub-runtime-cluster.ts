@@ -1,16 +1,16 @@
 // A router over an in-memory API store in which the test writes EmbeddingModels and points endpoints at stub runtimes.
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
-import type { Condition } from '../../operator/api/conditions.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../operator/api/types.ts';
-import type { EmbeddingModelSpec } from '../../operator/api/types.ts';
+import type { Condition } from '../../api/conditions.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModelSpec } from '../../api/types.ts';
 import { readRouterConfig } from '../../router/config.ts';
 import { startRouter } from '../../router/start.ts';
 import type { RouterOptions, RunningRouter } from '../../router/start.ts';

@@ -10,7 +10,7 @@ import type { Pod } from '../../kube/resources.ts';
 import { readLocalConfig } from '../../local/config.ts';
 import { startLocal } from '../../local/start.ts';
 import type { RunningLocal } from '../../local/start.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { createOutage } from '../helpers/api-outage.ts';
 import { halt, slowDown } from '../helpers/slow-process.ts';
 import { startHubServer } from '../helpers/hub-server.ts';

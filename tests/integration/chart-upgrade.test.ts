@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { manifest } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';

@@ -3,7 +3,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { runCli, startCli } from '../helpers/cli.ts';
 import type { CliResult } from '../helpers/cli.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import { embeddingModelFaults } from '../../local/validation.ts';
-import type { EmbeddingModel } from '../../operator/api/types.ts';
-import { parseCatalog } from '../../operator/catalog/parse.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { parseCatalog } from '../../api/catalog.ts';
 import { renderChart } from '../helpers/helm.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

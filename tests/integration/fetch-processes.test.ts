@@ -10,9 +10,9 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ensureSnapshot } from '../../runtime/model/fetch.ts';
-import type { EnsureOptions } from '../../runtime/model/fetch-types.ts';
-import { openSnapshot } from '../../runtime/model/store.ts';
+import { ensureSnapshot } from '../../hub/fetch.ts';
+import type { EnsureOptions } from '../../hub/fetch-types.ts';
+import { openSnapshot } from '../../hub/store.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 

@@ -4,9 +4,9 @@ import { mkdir, mkdtemp, readFile, readdir, rm, symlink, unlink, writeFile } fro
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ensureSnapshot } from '../../runtime/model/fetch.ts';
-import { openSnapshot } from '../../runtime/model/store.ts';
-import { WHEEL_FILES, WHEEL_MODEL, WHEEL_REVISION } from '../../runtime/model/wheel.ts';
+import { ensureSnapshot } from '../../hub/fetch.ts';
+import { openSnapshot } from '../../hub/store.ts';
+import { WHEEL_FILES, WHEEL_MODEL, WHEEL_REVISION } from '../../hub/wheel.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 

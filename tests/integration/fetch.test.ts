@@ -6,9 +6,9 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { isModelError } from '../../runtime/model/errors.ts';
 import type { ModelError } from '../../runtime/model/errors.ts';
-import { ensureSnapshot } from '../../runtime/model/fetch.ts';
-import type { EnsureOptions, FetchEvent } from '../../runtime/model/fetch-types.ts';
-import { openSnapshot } from '../../runtime/model/store.ts';
+import { ensureSnapshot } from '../../hub/fetch.ts';
+import type { EnsureOptions, FetchEvent } from '../../hub/fetch-types.ts';
+import { openSnapshot } from '../../hub/store.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { Content, HubServer } from '../helpers/hub-server.ts';
 

@@ -1,9 +1,9 @@
 // The operator beside the real controllers: rollouts, scaling, garbage collection, and many idle models.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { findCondition } from '../../operator/api/conditions.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
-import type { EmbeddingModelSpec } from '../../operator/api/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { ifPresent } from '../../kube/errors.ts';
 import { DEPLOYMENTS, PODS, POD_DISRUPTION_BUDGETS, SERVICES } from '../../kube/resources.ts';

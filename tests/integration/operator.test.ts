@@ -3,10 +3,10 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { findCondition } from '../../operator/api/conditions.ts';
-import { EMBEDDING_MODELS } from '../../operator/api/types.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../../operator/api/types.ts';
-import { specFaults } from '../../operator/api/validate.ts';
+import { findCondition } from '../../api/conditions.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
+import { specFaults } from '../../api/validate.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { ApiError, ifPresent } from '../../kube/errors.ts';
 import {

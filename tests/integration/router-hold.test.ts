@@ -1,7 +1,7 @@
 // Scale from zero over real sockets: held requests, one wake-up, bounds, reasons, and clients that leave.
 import { Agent, request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { DemandSnapshot } from '../../common/demand/types.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
 import { NO_DEMAND } from '../helpers/builders.ts';
 import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';

@@ -6,7 +6,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readRouterConfig } from '../../router/config.ts';
 import type { StatusDocument } from '../../router/status/document.ts';
-import { locateStore } from '../../runtime/model/store-paths.ts';
+import { locateStore } from '../../hub/store-paths.ts';
 import { openPage, startBrowser } from '../helpers/browser.ts';
 import { runCli } from '../helpers/cli.ts';
 import { startHubServer } from '../helpers/hub-server.ts';

@@ -100,7 +100,7 @@ describe('what pages name exists', { timeout: 60_000 }, () => {
 
   it('files', () => {
     const inside =
-      /`((?:operator|router|runtime|common|local|cli|kube|tools|tests|bench|charts|crds|docs|examples)\/[\w./-]*\w)`/g;
+      /`((?:api|hub|operator|router|runtime|common|local|cli|kube|tools|tests|bench|charts|crds|docs|examples)\/[\w./-]*\w)`/g;
     const exists = (name: string): boolean => existsSync(join(ROOT, name)) || existsSync(join(ROOT, `${name}.ts`));
     expect(unknown(inside, exists)).toEqual([]);
   });

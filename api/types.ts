@@ -1,0 +1,95 @@
+// EmbeddingModel (kubembed.dev/v1alpha1): the TypeScript mirror of crds/. A test holds the two together.
+import type { KubeObject, ResourceType } from '../kube/types.ts';
+import type { Condition } from './conditions.ts';
+
+export const GROUP = 'kubembed.dev';
+export const VERSION = 'v1alpha1';
+export const API_VERSION = `${GROUP}/${VERSION}`;
+
+export type Device = 'cpu' | 'gpu';
+export type Precision = 'float32' | 'float16' | 'int8';
+export type Pooling = 'mean' | 'cls';
+
+export interface Scaling {
+  /** 0 or more; 0 lets the model sleep when idle. */
+  readonly minReplicas?: number;
+  readonly maxReplicas?: number;
+  /** Fraction of measured capacity to fill, 0.1–1. */
+  readonly targetUtilization?: number;
+  /** Seconds without demand after which a model with `minReplicas: 0` goes to zero. */
+  readonly idleSeconds?: number;
+}
+
+export interface CacheSpec {
+  /** Exactly one of the three; `emptyDir` when omitted. */
+  readonly emptyDir?: { readonly sizeLimit?: string };
+  readonly existingClaim?: string;
+  readonly claim?: {
+    readonly size: string;
+    readonly storageClassName?: string;
+    readonly accessModes?: readonly string[];
+  };
+}
+
+/** Resource quantities by name, as in a container's `resources`; YAML's `cpu: 2` arrives as a number. */
+export interface ResourceRequirements {
+  readonly requests?: Readonly<Record<string, string | number>>;
+  readonly limits?: Readonly<Record<string, string | number>>;
+}
+
+export interface EmbeddingModelSpec {
+  /** Hugging Face id, `org/name` or `name`. Immutable. */
+  readonly model: string;
+  /** Branch, tag or commit; `main` when omitted. */
+  readonly revision?: string;
+  readonly aliases?: readonly string[];
+  readonly device?: Device;
+  readonly precision?: Precision;
+  readonly pooling?: Pooling;
+  /** What to do with inputs longer than the model's limit: `truncate` (default) or `error` (OpenAI's 400). */
+  readonly overlongInput?: 'truncate' | 'error';
+  /** Set through /scale; omitted when kubembed scales. */
+  readonly replicas?: number;
+  readonly scaling?: Scaling;
+  readonly cache?: CacheSpec;
+  readonly tokenSecretRef?: { readonly name: string; readonly key?: string };
+  readonly resources?: ResourceRequirements;
+  readonly nodeSelector?: Readonly<Record<string, string>>;
+  readonly tolerations?: readonly object[];
+  readonly affinity?: object;
+  readonly runtimeClassName?: string;
+  readonly priorityClassName?: string;
+  readonly imagePullSecrets?: readonly { readonly name: string }[];
+}
+
+export interface EmbeddingModelStatus {
+  readonly observedGeneration?: number;
+  readonly conditions?: readonly Condition[];
+  readonly replicas?: number;
+  readonly readyReplicas?: number;
+  /** Label selector string for /scale. */
+  readonly selector?: string;
+  /** Commit sha that every replica serves; resolved once per spec.revision. */
+  readonly revision?: string;
+  readonly embedding?: {
+    readonly dimensions: number;
+    readonly maxTokens: number;
+    readonly pooling: Pooling;
+    readonly precision: Precision;
+  };
+  /** Why the autoscaler last chose its replica count, in words. */
+  readonly scalingDecision?: string;
+}
+
+export interface EmbeddingModel extends KubeObject {
+  readonly spec: EmbeddingModelSpec;
+  readonly status?: EmbeddingModelStatus;
+}
+
+export const EMBEDDING_MODELS: ResourceType<EmbeddingModel> = {
+  group: GROUP,
+  version: VERSION,
+  plural: 'embeddingmodels',
+  kind: 'EmbeddingModel',
+  namespaced: true,
+};

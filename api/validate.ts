@@ -1,0 +1,119 @@
+// Validation of EmbeddingModels that no API server has checked (local YAML files): the CRD's schema and rules, interpreted.
+import { suggestion } from '../common/util/suggest.ts';
+import { NAME_MAX, NAME_RULE, RULES } from './rules.ts';
+import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
+import type { Schema } from './schema.ts';
+import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
+
+export type Validation =
+  { readonly ok: true; readonly model: EmbeddingModel } | { readonly ok: false; readonly faults: readonly string[] };
+
+type Check = (schema: Schema, value: unknown, path: string) => readonly string[];
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+const TYPES: Readonly<Record<NonNullable<Schema['type']>, (value: unknown) => boolean>> = {
+  object: isRecord,
+  array: Array.isArray,
+  string: (value) => typeof value === 'string',
+  boolean: (value) => typeof value === 'boolean',
+  integer: Number.isInteger,
+  number: Number.isFinite,
+};
+
+const hasType = (schema: Schema, value: unknown): boolean => {
+  if (schema['x-kubernetes-int-or-string'] === true) return typeof value === 'string' || Number.isInteger(value);
+  return schema.type === undefined || TYPES[schema.type](value);
+};
+
+const checkText: Check = (schema, value, path) => {
+  if (typeof value !== 'string') return [];
+  if (schema.enum !== undefined && !schema.enum.includes(value))
+    return [`${path}: "${value}" is none of ${schema.enum.join(', ')}`];
+  if (value.length < (schema.minLength ?? 0) || value.length > (schema.maxLength ?? Infinity))
+    return [`${path}: must have ${schema.minLength ?? 0} to ${schema.maxLength ?? 'any number of'} characters`];
+  if (schema.pattern !== undefined && !new RegExp(schema.pattern).test(value))
+    return [`${path}: "${value}" does not match ${schema.pattern}`];
+  return [];
+};
+
+const checkNumber: Check = ({ minimum = -Infinity, maximum = Infinity }, value, path) =>
+  typeof value === 'number' && (value < minimum || value > maximum)
+    ? [`${path}: ${value} is not between ${minimum} and ${maximum}`]
+    : [];
+
+const identityOf = (schema: Schema, item: unknown): string | undefined => {
+  if (schema['x-kubernetes-list-type'] === 'set') return JSON.stringify(item);
+  if (schema['x-kubernetes-list-type'] !== 'map' || !isRecord(item)) return undefined;
+  return JSON.stringify((schema['x-kubernetes-list-map-keys'] ?? []).map((key) => item[key]));
+};
+
+const checkList: Check = (schema, value, path) => {
+  if (!Array.isArray(value)) return [];
+  const items: readonly unknown[] = value;
+  const identities = items.map((item) => identityOf(schema, item));
+  return [
+    ...(items.length > (schema.maxItems ?? Infinity) ? [`${path}: at most ${schema.maxItems} items`] : []),
+    ...items.flatMap((item, index) => (schema.items ? check(schema.items, item, `${path}[${index}]`) : [])),
+    ...identities.flatMap((identity, index) =>
+      identity !== undefined && identities.indexOf(identity) < index ? [`${path}[${index}]: duplicate value`] : [],
+    ),
+  ];
+};
+
+const unknownField = (path: string, name: string, { properties = {} }: Schema): string => {
+  const known = Object.keys(properties);
+  const near = suggestion(name, known);
+  return `${path}.${name}: unknown field${near === '' ? `; known are ${known.join(', ')}` : `.${near}`}`;
+};
+
+const checkFields: Check = (schema, value, path) => {
+  if (!isRecord(value) || schema['x-kubernetes-preserve-unknown-fields'] === true) return [];
+  const missing = (schema.required ?? []).filter((name) => value[name] === undefined);
+  return [
+    ...missing.map((name) => `${path}.${name}: required`),
+    ...Object.entries(value).flatMap(([name, field]) => {
+      if (field === undefined) return [];
+      const own = schema.properties?.[name] ?? schema.additionalProperties;
+      return own === undefined ? [unknownField(path, name, schema)] : check(own, field, `${path}.${name}`);
+    }),
+  ];
+};
+
+const CHECKS: readonly Check[] = [checkText, checkNumber, checkList, checkFields];
+
+function check(schema: Schema, value: unknown, path: string): readonly string[] {
+  if (!hasType(schema, value)) return [`${path}: must be ${schema.type ?? 'an integer or a string'}`];
+  return CHECKS.flatMap((one) => one(schema, value, path));
+}
+
+/** Faults of a spec, each with its path; empty when the API server would take it. */
+export function specFaults(spec: unknown): readonly string[] {
+  const faults = check({ type: 'object', properties: SPEC_PROPERTIES, required: SPEC_REQUIRED }, spec, 'spec');
+  if (faults.length > 0) return faults;
+  // Every field has its type by now.
+  return RULES.filter(({ holds }) => !holds(spec as EmbeddingModelSpec)).map(
+    ({ at, message }) => `${at === '' ? 'spec' : `spec.${at}`}: ${message}`,
+  );
+}
+
+const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+
+function nameFaults(metadata: unknown): readonly string[] {
+  const name = isRecord(metadata) ? metadata['name'] : undefined;
+  if (typeof name !== 'string') return ['metadata.name: required'];
+  if (name.length > NAME_MAX) return [`metadata.name: ${NAME_RULE.message}`];
+  return NAME.test(name) ? [] : [`metadata.name: "${name}" is not a lower-case DNS name`];
+}
+
+/** Checks a whole document as the API server would. */
+export function validateEmbeddingModel(document: unknown): Validation {
+  if (!isRecord(document)) return { ok: false, faults: ['not an object'] };
+  const { apiVersion, kind, metadata, spec } = document;
+  if (apiVersion !== API_VERSION || kind !== EMBEDDING_MODELS.kind)
+    return { ok: false, faults: [`must be apiVersion ${API_VERSION}, kind ${EMBEDDING_MODELS.kind}`] };
+  const faults = [...nameFaults(metadata), ...specFaults(spec)];
+  return faults.length > 0 ? { ok: false, faults } : { ok: true, model: document as unknown as EmbeddingModel };
+}

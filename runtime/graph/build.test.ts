@@ -1,0 +1,168 @@
+// What graphs are built of and refused for: the cache's blobs, Dense modules, old tensor names, wrong or foreign models.
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { largestDifference, loadFolder, openGraph, readJson } from '../../tests/helpers/graph-session.ts';
+import { readTensorIndex } from '../model/safetensors.ts';
+import type { ModelDescription } from '../model/types.ts';
+import { buildGraph } from './build.ts';
+import { UnsupportedArchitecture } from './errors.ts';
+import type { TensorEntry, TensorIndex } from './types.ts';
+
+const FIXTURES = join(import.meta.dirname, '../../../tests/fixtures/architectures');
+const OPTIONS = { pooling: 'mean', layout: 'grouped', precision: 'float32' } as const;
+const bertFolder = join(FIXTURES, 'bert');
+const bert = await loadFolder(bertFolder);
+const reference = readJson(join(bertFolder, 'reference.json')) as { texts: number[][]; mean: number[][] };
+
+const describedAs = (changes: Partial<ModelDescription>, config: Record<string, unknown> = {}): ModelDescription => ({
+  ...bert.description,
+  ...changes,
+  config: { ...bert.description.config, ...config },
+});
+const renamed = (rename: (name: string) => string, tensors: TensorIndex = bert.tensors): TensorIndex =>
+  new Map([...tensors].map(([name, entry]) => [rename(name), entry]));
+const changed = (name: string, change: Partial<TensorEntry>): TensorIndex =>
+  new Map(bert.tensors).set(name, { ...bert.tensors.get(name)!, ...change });
+
+/** A safetensors file of float32 tensors. */
+function writeTensors(path: string, tensors: Readonly<Record<string, { shape: number[]; data: readonly number[] }>>) {
+  let end = 0;
+  const header = Object.entries(tensors).map(([name, { shape, data }]) => {
+    const start = end;
+    end += data.length * 4;
+    return [name, { dtype: 'F32', shape, data_offsets: [start, end] }];
+  });
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
+  const length = new Uint8Array(new BigUint64Array([BigInt(json.length)]).buffer);
+  const data = Object.values(tensors).map((tensor) => new Uint8Array(Float32Array.from(tensor.data).buffer));
+  writeFileSync(path, Buffer.concat([length, json, ...data]));
+}
+
+describe('weights', () => {
+  it('are found in shards that lie under blob names in one folder', async () => {
+    const source = join(FIXTURES, 'bert-sharded-tanh');
+    const blobs = mkdtempSync(join(tmpdir(), 'blobs-'));
+    const shards = readdirSync(source).filter((file) => file.endsWith('.safetensors'));
+    const files = shards.map((file, index): [string, string] => [file, join(blobs, `${index}`.repeat(40))]);
+    for (const [file, blob] of files) copyFileSync(join(source, file), blob);
+    const { description } = await loadFolder(source);
+    const graph = buildGraph(description, await readTensorIndex(new Map(files), blobs), OPTIONS);
+    expect([...graph.weightFiles].sort()).toEqual(shards.map((_, index) => `${index}`.repeat(40)));
+    const expected = readJson(join(source, 'reference.json')) as typeof reference;
+    const run = await openGraph(graph, blobs);
+    expect(largestDifference(await run([expected.texts[2]!]), [expected.mean[2]!])).toBeLessThan(1e-5);
+  });
+
+  it('are counted as a session holds them', () => {
+    const { weightBytes } = buildGraph(bert.description, bert.tensors, OPTIONS);
+    const pooler = 32 * 32 * 4 + 32 * 4;
+    const all = [...bert.tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+    expect(weightBytes).toBe(all - pooler);
+    expect(buildGraph(bert.description, bert.tensors, { ...OPTIONS, precision: 'float16' }).weightBytes).toBe(
+      weightBytes / 2,
+    );
+  });
+
+  it('take a quarter of the room in linear layers of int8', () => {
+    const linear = [...bert.tensors].filter(([name, { shape }]) => name.startsWith('encoder.') && shape.length === 2);
+    const elements = linear.reduce((sum, [, { shape }]) => sum + shape[0]! * shape[1]!, 0);
+    const bytesOf = (precision: 'float32' | 'int8') =>
+      buildGraph(bert.description, bert.tensors, { ...OPTIONS, precision }).weightBytes;
+    expect(bytesOf('float32') - bytesOf('int8')).toBe(3 * elements);
+  });
+
+  it('may have the old names of norms', async () => {
+    const tensors = renamed((name) =>
+      name.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'),
+    );
+    const run = await openGraph(buildGraph(bert.description, tensors, OPTIONS), bertFolder);
+    expect(largestDifference(await run([reference.texts[2]!]), [reference.mean[2]!])).toBeLessThan(1e-5);
+  });
+
+  it.each([
+    [
+      'is missing',
+      renamed((name) => name.replace('layer.1.output.dense.weight', 'gone')),
+      'encoder.layer.1.output.dense.weight',
+    ],
+    ['has another shape', changed('encoder.layer.0.intermediate.dense.weight', { shape: [32, 48] }), '[48, 32]'],
+    ['holds integers', changed('encoder.layer.0.intermediate.dense.weight', { dtype: 'I32' }), 'I32'],
+  ])('are refused as corrupt when a tensor %s', (_what, tensors, message) => {
+    const build = () => buildGraph(bert.description, tensors, OPTIONS);
+    expect(build).toThrow(expect.objectContaining({ code: 'CorruptWeights' }));
+    expect(build).toThrow(message);
+  });
+});
+
+describe('Dense modules', () => {
+  it('are applied to the pooled vector, before the norm', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'dense-'));
+    const weight = Array.from({ length: 5 * 32 }, (_, index) => Math.sin(index));
+    mkdirSync(join(folder, '2_Dense'));
+    writeTensors(join(folder, '2_Dense', 'model.safetensors'), {
+      'linear.weight': { shape: [5, 32], data: weight },
+      'linear.bias': { shape: [5], data: [0, 0, 0, 0, 0] },
+    });
+    copyFileSync(join(bertFolder, 'model.safetensors'), join(folder, 'base'));
+    const files = new Map([
+      ['model.safetensors', join(folder, 'base')],
+      ['2_Dense/model.safetensors', join(folder, '2_Dense', 'model.safetensors')],
+    ]);
+    const description = describedAs({ denseLayers: [{ path: '2_Dense', outFeatures: 5 }] });
+    const graph = buildGraph(description, await readTensorIndex(files, folder), OPTIONS);
+    expect(graph.dimensions).toBe(5);
+    // Without bias and activation the norm of the pooled vector cancels out, so the unit vector can stand for it.
+    const pooled = reference.mean[2]!;
+    const projected = Array.from({ length: 5 }, (_, row) =>
+      pooled.reduce((sum, value, column) => sum + value * weight[row * 32 + column]!, 0),
+    );
+    const norm = Math.hypot(...projected);
+    const run = await openGraph(graph, folder);
+    expect(largestDifference(await run([reference.texts[2]!]), [projected.map((value) => value / norm)])).toBeLessThan(
+      1e-5,
+    );
+  });
+
+  it('without weights are a reason to refuse', () => {
+    const description = describedAs({ denseLayers: [{ path: '2_Dense', outFeatures: 5 }] });
+    expect(() => buildGraph(description, bert.tensors, OPTIONS)).toThrow(/Dense.*2_Dense has no safetensors/);
+  });
+});
+
+describe('models that are refused', () => {
+  it.each([
+    [
+      'an unknown architecture, naming it and the known ones',
+      describedAs({ architecture: 'T5EncoderModel', modelType: 't5' }),
+      /T5EncoderModel.*t5.*bert.*qwen3/,
+    ],
+    ['a module of sentence-transformers that no graph computes', describedAs({ unsupportedModules: ['LSTM'] }), /LSTM/],
+    ['relative positions of BERT', describedAs({}, { position_embedding_type: 'relative_key' }), /relative_key/],
+    ['an activation without operator', describedAs({}, { hidden_act: 'mish' }), /mish.*gelu/],
+    ['a config without sizes', describedAs({}, { hidden_size: undefined }), /hidden_size/],
+    ['code of the repository under a known name', describedAs({}, { auto_map: {}, num_hidden_layers: 3 }), /own code/],
+    [
+      'mixtures of experts',
+      describedAs({ architecture: 'NomicBertModel' }, { num_experts: 8, hidden_act: 'silu' }),
+      /num_experts/,
+    ],
+  ])('%s', (_what, description, message) => {
+    const build = () => buildGraph(description, bert.tensors, OPTIONS);
+    expect(build).toThrow(message);
+  });
+
+  it('scaled rotary positions', async () => {
+    const { description, tensors } = await loadFolder(join(FIXTURES, 'qwen3'));
+    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'yarn', factor: 4 } };
+    const scaled = { ...description, config };
+    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/rope_scaling.*yarn/);
+  });
+
+  it('carry a reason a condition can show', () => {
+    const build = () => buildGraph(describedAs({ architecture: 'X', modelType: 'x' }), bert.tensors, OPTIONS);
+    expect(build).toThrow(UnsupportedArchitecture);
+    expect(build).toThrow(expect.objectContaining({ code: 'UnsupportedArchitecture' }));
+  });
+});
