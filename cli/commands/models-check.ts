@@ -1,7 +1,7 @@
 // `kubembed models check`: can this model be served, and what does it take? Answered without fetching its weights.
 import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
-import { isModelError } from '../../runtime/model/errors.ts';
+import { isModelError } from '../../hub/errors.ts';
 import { GraphError } from '../../runtime/graph/errors.ts';
 import { CommandError, parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
@@ -36,7 +36,7 @@ async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo
   const asked = { modelId, revision: text('revision') ?? 'main' };
   const hub = hubOptions(io.env);
   const store = storeFolder(text('store'), io.env);
-  if (hub.offline === true || flag('offline')) {
+  if (hub.offline || flag('offline')) {
     const stored = await repositoryInStore(store, asked);
     if (stored !== undefined) return stored;
     throw new CommandError(

@@ -1,6 +1,6 @@
 // `kubembed models verify`: every file of the store against its recorded hash.
-import { checkModel, dropDamaged, listModels } from '../../hub/verify-store.ts';
-import type { FileVerdict } from '../../hub/verify-store.ts';
+import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
+import type { FileCheck } from '../../hub/verify.ts';
 import { parse } from '../command.ts';
 import type { Command } from '../command.ts';
 import { storeFolder } from '../models/environment.ts';
@@ -13,14 +13,14 @@ const OPTIONS = {
   json: { type: 'boolean' },
 } as const;
 
-const STYLES: Readonly<Record<FileVerdict['state'], Style>> = {
+const STYLES: Readonly<Record<FileCheck['state'], Style>> = {
   intact: 'green',
   unproven: 'yellow',
   damaged: 'red',
   missing: 'red',
 };
 
-const isBad = ({ state }: FileVerdict): boolean => state === 'damaged' || state === 'missing';
+const isBad = ({ state }: FileCheck): boolean => state === 'damaged' || state === 'missing';
 
 export const verifyCommand: Command = {
   summary: 'Check the models on disk against their hashes',
@@ -34,7 +34,7 @@ Exit code 1 when something is damaged or missing.`,
     const { positionals, text, flag } = parse(args, OPTIONS);
     const store = storeFolder(text('store'), io.env);
     const paint = painter(io.output.colour);
-    const show = (verdict: FileVerdict): string =>
+    const show = (verdict: FileCheck): string =>
       flag('json')
         ? JSON.stringify(verdict)
         : `${paint(STYLES[verdict.state], verdict.state.padEnd(8))} ${verdict.modelId}@${verdict.revision.slice(0, 8)} ${verdict.name}`;

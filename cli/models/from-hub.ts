@@ -1,64 +1,28 @@
 // A repository as the hub shows it: the listing, small files, and the first bytes of the weights, which name every tensor.
 import { DESCRIBING_FILES, moduleConfigPaths } from '../../runtime/model/describe.ts';
-import type { HubOptions } from '../../hub/fetch-types.ts';
 import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../../hub/files.ts';
 import type { TensorEntry } from '../../runtime/graph/types.ts';
-import { asUnreachable, describeFile, filePath, listRevision, refusal } from '../../hub/hub.ts';
-import type { Asked, Listing } from '../../hub/hub.ts';
-import {
-  createHubHttp,
-  DEFAULT_TIMEOUTS,
-  discardBody,
-  readBody,
-  refuseTransient,
-} from '../../hub/hub-http.ts';
-import type { HubHttp } from '../../hub/hub-http.ts';
-import { retrying } from '../../hub/hub-retry.ts';
-import type { RetryContext } from '../../hub/hub-retry.ts';
-import { ModelError } from '../../runtime/model/errors.ts';
+import { describeFile, listRevision, readRemoteFile } from '../../hub/listing.ts';
+import type { HubRepository, Listing } from '../../hub/listing.ts';
+import { createHubClient, DEFAULT_TIMEOUTS } from '../../hub/client.ts';
+import type { HubOptions, RetryPolicy } from '../../hub/client.ts';
+import { ModelError } from '../../hub/errors.ts';
 import { parseHeader } from '../../runtime/model/safetensors.ts';
-import { checkModelId, checkRevision } from '../../hub/store-paths.ts';
+import { checkModelId, checkRevision } from '../../hub/paths.ts';
+import type { ModelRevision } from '../../hub/paths.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 
-const JSON_LIMIT = 64 << 20;
 const HEADER_LIMIT = 32 << 20;
 const LENGTH_BYTES = 8;
 
-interface Visit {
-  readonly hub: HubHttp;
-  readonly asked: Asked;
+interface Visit extends HubRepository {
   readonly listing: Listing;
-  readonly retry: RetryContext;
-}
-
-async function readPart({ hub, asked, retry }: Visit, name: string, range?: string): Promise<Buffer | undefined> {
-  const { signal } = retry;
-  const once = async (): Promise<Buffer | undefined> => {
-    const headers = range === undefined ? {} : { headers: { range: `bytes=${range}` } };
-    const response = await hub.send(filePath(asked.modelId, asked.revision, name), { signal, ...headers });
-    refuseTransient(response, Date.now());
-    if (response.status >= 400) {
-      discardBody(response);
-      throw refusal(response, asked, hub);
-    }
-    // The whole file instead of its beginning: that would be the weights.
-    if (range !== undefined && response.status !== 206) {
-      discardBody(response);
-      return undefined;
-    }
-    return await readBody(response, JSON_LIMIT, signal);
-  };
-  try {
-    return await retrying(retry, name, once);
-  } catch (error) {
-    throw asUnreachable(error, asked.modelId, hub);
-  }
 }
 
 async function readJson(visit: Visit, name: string): Promise<readonly (readonly [string, unknown])[]> {
   if (!visit.listing.names.includes(name)) return [];
-  const bytes = await readPart(visit, name);
+  const bytes = await readRemoteFile(visit, name);
   try {
     return [[name, JSON.parse((bytes ?? Buffer.alloc(0)).toString('utf8')) as unknown]];
   } catch (cause) {
@@ -66,16 +30,16 @@ async function readJson(visit: Visit, name: string): Promise<readonly (readonly 
   }
 }
 
-const sizeOf = async ({ hub, asked, listing, retry }: Visit, name: string): Promise<number> =>
-  (listing.known.get(name) ?? (await describeFile(hub, asked, name, retry))).size;
+const sizeOf = async (visit: Visit, name: string): Promise<number> =>
+  (visit.listing.known.get(name) ?? (await describeFile(visit, name))).size;
 
 async function readHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
   const size = await sizeOf(visit, name);
-  const prefix = await readPart(visit, name, `0-${LENGTH_BYTES - 1}`);
+  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
   if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) return undefined;
   const length = Number(prefix.readBigUInt64LE(0));
   if (length > HEADER_LIMIT) return undefined;
-  const header = await readPart(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
+  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
   return header && parseHeader(header, name, size);
 }
 
@@ -103,7 +67,7 @@ const weightNames = (names: readonly string[]): readonly string[] => [
 ];
 
 async function visitRepository(visit: Visit): Promise<Repository> {
-  const { listing, asked } = visit;
+  const { listing, modelId } = visit;
   const plain = await Promise.all([...DESCRIBING_FILES, PROMPTS_FILE].map((name) => readJson(visit, name)));
   const known = new Map(plain.flat());
   const modules = await Promise.all(moduleConfigPaths(known.get('modules.json')).map((name) => readJson(visit, name)));
@@ -111,7 +75,7 @@ async function visitRepository(visit: Visit): Promise<Repository> {
   for (const name of weightNames(listing.names)) files.set(name, await sizeOf(visit, name));
   const tensors = await readTensors(visit);
   return {
-    modelId: asked.modelId,
+    modelId,
     source: 'hub',
     revision: listing.sha,
     files,
@@ -121,21 +85,25 @@ async function visitRepository(visit: Visit): Promise<Repository> {
 }
 
 /** @throws ModelError, GraphError */
-export async function repositoryOnHub(asked: Asked, options: HubOptions, signal: AbortSignal): Promise<Repository> {
-  checkModelId(asked.modelId);
-  checkRevision(asked.revision);
-  const hub = createHubHttp(options);
+export async function repositoryOnHub(
+  wanted: ModelRevision,
+  options: HubOptions,
+  signal: AbortSignal,
+): Promise<Repository> {
+  checkModelId(wanted.modelId);
+  checkRevision(wanted.revision);
+  const hub = createHubClient(options);
   const timeouts = { ...DEFAULT_TIMEOUTS, attempts: 2, maxBackoffMs: 2000 };
-  const retry: RetryContext = {
+  const retry: RetryPolicy = {
     timeouts,
     unreachableAttempts: 1,
     signal,
     random: Math.random,
-    onEvent: () => undefined,
+    onRetry: () => undefined,
   };
   try {
-    const listing = await listRevision(hub, asked, retry);
-    return await visitRepository({ hub, asked: { ...asked, revision: listing.sha }, listing, retry });
+    const listing = await listRevision({ ...wanted, hub, retry });
+    return await visitRepository({ ...wanted, revision: listing.sha, hub, retry, listing });
   } finally {
     await hub.close();
   }

@@ -5,7 +5,7 @@ import { offeredWeights, requireUsable, weightFiles } from '../../hub/files.ts';
 import type { WeightFormat } from '../../hub/files.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
 import type { GraphPrecision, TensorIndex } from '../../runtime/graph/types.ts';
-import { ModelError } from '../../runtime/model/errors.ts';
+import { ModelError } from '../../hub/errors.ts';
 import type { ModelDescription } from '../../runtime/model/types.ts';
 import { chooseWeights } from '../../runtime/lifecycle-model.ts';
 import { PROMPTS_FILE } from './repository.ts';
