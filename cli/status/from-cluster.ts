@@ -7,7 +7,7 @@ import { createRestClient } from '../../kube/rest.ts';
 import { modelKey } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
-import { standingOf } from '../../api/state.ts';
+import { standingOf } from '../../api/conditions.ts';
 import { CommandError } from '../command.ts';
 import type { CliIo } from '../command.ts';
 import type { ModelRow, StatusView } from './view.ts';

@@ -1,5 +1,5 @@
 // A status view as lines for a terminal. Pure.
-import type { ModelState } from '../../api/state.ts';
+import type { ModelState } from '../../api/conditions.ts';
 import { printAge, printMs, printRate, table } from '../style.ts';
 import type { Cell, Column, Paint, Style } from '../style.ts';
 import type { ModelRow, StatusView } from './view.ts';

@@ -1,5 +1,5 @@
 // What `kubembed status` shows, whatever told it: one row per model. Types only.
-import type { ModelState } from '../../api/state.ts';
+import type { ModelState } from '../../api/conditions.ts';
 
 interface ConditionLine {
   readonly type: string;
