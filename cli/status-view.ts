@@ -1,6 +1,6 @@
 // How the models stand, one row for each, whatever told it: a router's `status.json` or list of models, or a cluster's API server.
-import { standingOf } from '../api/state.ts';
-import type { ModelState } from '../api/state.ts';
+import { standingOf } from '../api/conditions.ts';
+import type { ModelState } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';

@@ -64,7 +64,7 @@ async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
   const draw = (): void => {
     const full = Math.round(Math.min(1, elapsedMs() / (load.seconds * 1000)) * BAR);
     const rate = (1000 * tokens) / Math.max(1, elapsedMs());
-    io.writeError(`${CLEAR_LINE}${'█'.repeat(full)}${'░'.repeat(BAR - full)} ${rate.toFixed(0)} tokens/s`);
+    io.writeError(`${CLEAR_LINE}[${'█'.repeat(full)}${'░'.repeat(BAR - full)}] ${rate.toFixed(0)} tokens/s`);
   };
   const drawing = io.isTerminal ? setInterval(draw, 200) : undefined;
   await Promise.all(Array.from({ length: load.concurrency }, client));

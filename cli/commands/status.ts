@@ -1,6 +1,6 @@
 // `kubembed status`: how the models of a router or a cluster stand, as a table, one model with its conditions, or again and again.
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ModelState } from '../../api/state.ts';
+import type { ModelState } from '../../api/conditions.ts';
 import { CommandError, isAborted, parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
 import { endpointFrom, ENDPOINT_OPTIONS, hintOf } from '../endpoint.ts';
