@@ -215,7 +215,10 @@ describe('watch', () => {
     await expect(watch()).rejects.toSatisfy(isExpired);
     await expect(watch()).rejects.toSatisfy(isExpired);
     await expect(watch()).rejects.toMatchObject({ code: 'connection' });
-    await expect(watch()).rejects.toMatchObject({ code: 'connection', message: 'The stream ended within a line' });
+    await expect(watch()).rejects.toMatchObject({
+      code: 'connection',
+      message: 'watch /api/v1/namespaces/ns/configmaps failed: The stream ended within a line',
+    });
     await expect(watch()).rejects.toMatchObject({ code: 'timeout' });
   });
 

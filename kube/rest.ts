@@ -1,6 +1,7 @@
 // KubeClient over HTTPS: keep-alive connections, a deadline for every call, and retries where they are safe.
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
+import { jsonLines } from '../common/util/lines.ts';
 import type { CallOptions, KubeClient, ListOptions, WatchOptions } from './client.ts';
 import { sleep } from './clock.ts';
 import type { Clock } from './clock.ts';
@@ -9,7 +10,6 @@ import { createDeadline } from './deadline.ts';
 import { ApiError, TransportError } from './errors.ts';
 import { deepFreeze } from './freeze.ts';
 import { apiVersionOf, targetKey } from './key.ts';
-import { jsonLines } from './lines.ts';
 import { queryString, resourcePath } from './paths.ts';
 import type { Query, Target } from './paths.ts';
 import { errorFromAnswer, errorFromStatus } from './status.ts';
@@ -53,6 +53,8 @@ const IDLE_MS = 60_000;
 /** A peer that vanished is noticed by TCP in about half a minute. */
 const KEEP_ALIVE_PROBE_MS = 15_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Ten times what an API server stores of one object. */
+const MAX_WATCH_LINE_BYTES = 16 * 1024 * 1024;
 
 const JSON_TYPE = 'application/json';
 const MERGE_PATCH = 'application/merge-patch+json';
@@ -161,7 +163,7 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
       if (answer.statusCode >= 300) {
         throw errorFromAnswer(answer.statusCode, await answer.body.text(), headerOf(answer, 'retry-after'));
       }
-      for await (const line of jsonLines(answer.body)) yield watchEvent<T>(line);
+      for await (const line of jsonLines(answer.body, { maxBytes: MAX_WATCH_LINE_BYTES })) yield watchEvent<T>(line);
     } catch (error) {
       outer.throwIfAborted();
       throw asFailure(error, `watch ${path}`, opening.passed());

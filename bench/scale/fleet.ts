@@ -9,13 +9,7 @@ import { silentLog } from '../../kube/log.ts';
 import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES, SERVICE_ACCOUNTS } from '../../kube/resources.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
-import {
-  FETCH_CONTAINER,
-  LABEL_MANAGED_BY,
-  LABEL_MODEL,
-  MANAGED_BY,
-  SERVE_CONTAINER,
-} from '../../api/names.ts';
+import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { FETCHED_WORDS } from '../../tests/helpers/builders.ts';
 
