@@ -2,7 +2,7 @@
 import { systemClock } from '../../kube/clock.ts';
 import { loadConnection } from '../../kube/config.ts';
 import type { ConnectionConfig } from '../../kube/config.ts';
-import { ApiError, TransportError } from '../../kube/errors.ts';
+import { ApiError, TransportError } from '../../kube/client.ts';
 import { createRestClient } from '../../kube/rest.ts';
 import { modelKey } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';

@@ -2,7 +2,7 @@
 import { Client } from 'undici';
 import type { DemandSnapshot } from '../../api/demand.ts';
 import { sleep } from '../../kube/clock.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { parseSnapshot } from './parse.ts';
 
 export interface StreamOptions {
