@@ -22,7 +22,7 @@ const arrow = ([wing, targets]) => ({
   from: { path: `^${wing}/`, pathNot: TESTS },
   to: {
     path: `^(${Object.keys(ARROWS).join('|')}|tests|tools|bench)/`,
-    pathNot: [wing, ...targets].map((target) => `^${target}/`),
+    pathNot: [wing, ...targets].map((target) => `^${target}(/|\\.ts$)`),
   },
 });
 

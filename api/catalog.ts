@@ -1,5 +1,5 @@
 // Reads a list of supported models: one Hugging Face id a line, `#` comments, optional `key=value` options after the id.
-import { specFaults } from './validate.ts';
+import { specFaults } from './validation.ts';
 import type { EmbeddingModelSpec } from './types.ts';
 
 export interface CatalogEntry {

@@ -1,4 +1,6 @@
-// Condition types and reasons of an EmbeddingModel: the vocabulary that status, events, docs and alerts share.
+// What an EmbeddingModel says of itself: condition types, the one table of reasons, and what conditions add up to for whoever
+// waits for the model or looks at it. Pure.
+import type { EmbeddingModel } from './types.ts';
 
 export type ConditionStatus = 'True' | 'False' | 'Unknown';
 
@@ -15,103 +17,99 @@ export interface Condition {
 export const CONDITION_TYPES = ['Accepted', 'Fetched', 'Available', 'Progressing', 'Ready'] as const;
 export type ConditionType = (typeof CONDITION_TYPES)[number];
 
-interface ReasonInfo {
+// The table of reasons
+
+export interface ReasonInfo {
   /** What it means and what to do, used when nothing more exact is known. */
   readonly message: string;
-  /** `Warning` reasons are also sent as Warning events. */
-  readonly event?: 'Normal' | 'Warning';
+  /** Type of the event that is sent when a condition takes the reason on. */
+  readonly event: 'Normal' | 'Warning' | undefined;
+  /**
+   * Waiting does not cure it, a person does: while nothing serves, the router answers a request at once with the message, instead of
+   * letting it wait for a replica. The request wakes the model all the same, so that what was cured meanwhile shows.
+   */
+  readonly blocking: boolean;
   /** Learnt from pods that are gone: it stands while the model sleeps, until it is tried again. */
-  readonly lasting?: true;
+  readonly lasting: boolean;
 }
 
-/** Every reason a condition can carry. The troubleshooting page has one section per key. */
+/** As it should be, or on its way there. */
+const normal = (message: string): ReasonInfo => ({ message, event: undefined, blocking: false, lasting: false });
+/** To be looked at, and yet it may pass by itself: requests wait. */
+const warning = (message: string): ReasonInfo => ({ ...normal(message), event: 'Warning' });
+/** Requests are told at once. */
+const blocking = (message: string): ReasonInfo => ({ ...warning(message), blocking: true });
+/** The next pods of the same template would meet it again. */
+const lasting = (message: string): ReasonInfo => ({ ...blocking(message), lasting: true });
+
+/** Every reason a condition can carry. The troubleshooting page has a section of that name for each, its anchor in lower case. */
 export const REASONS = {
-  Accepted: { message: 'The model is listed and its names are free.' },
-  NotInSupportedModels: {
-    message: 'The model is not in the list of supported models; add its id to the list to allow it.',
-    event: 'Warning',
-  },
-  AliasConflict: { message: 'An older EmbeddingModel serves one of these names already.', event: 'Warning' },
-  NameConflict: {
-    message: 'An object with the name of one of the children exists and belongs to something else.',
-    event: 'Warning',
-  },
-  CatalogMissing: { message: 'The list of supported models has not been read yet.' },
+  // Of Accepted. Names of what is refused are not routed at all: a request for them is told that there is no such model.
+  Accepted: normal('The model is listed and its names are free.'),
+  NotInSupportedModels: warning(
+    'The model is not in the catalog (supported_models.txt); add its id there to allow it.',
+  ),
+  // Not blocking: a name passes to the younger resource a moment after the older one is gone, and requests wait for that moment.
+  AliasConflict: warning('An older EmbeddingModel serves one of these names already.'),
+  NameConflict: blocking('An object with the name of one of the children exists and belongs to something else.'),
+  CatalogMissing: normal('The catalog (supported_models.txt) has not been read yet.'),
+  NotAccepted: normal('The model is not accepted; see the Accepted condition.'),
 
-  Fetched: { message: 'The weights are complete.' },
-  PoolingDiffers: {
-    message: 'The repository declares another pooling than the one asked for; vectors follow spec.pooling.',
-    event: 'Warning',
-  },
-  NotFetched: { message: 'The weights are fetched when the first request comes.' },
-  Fetching: { message: 'The weights are being fetched.' },
-  RepositoryNotFound: {
-    message: 'The hub knows no such repository, or shows it to nobody without a token.',
-    event: 'Warning',
-    lasting: true,
-  },
-  RevisionNotFound: { message: 'The repository has no such branch, tag or commit.', event: 'Warning', lasting: true },
-  GatedRepository: {
-    message: 'The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.',
-    event: 'Warning',
-    lasting: true,
-  },
-  HubUnreachable: { message: 'The hub could not be reached.', event: 'Warning', lasting: true },
-  UnsupportedArchitecture: {
-    message: 'No graph builder serves this architecture and the repository ships no onnx/model.onnx.',
-    event: 'Warning',
-    lasting: true,
-  },
-  CorruptWeights: { message: 'The weights do not match their size, hash or header.', event: 'Warning', lasting: true },
-  FetchFailed: { message: 'Fetching the weights failed.', event: 'Warning', lasting: true },
+  // Of Fetched. A second try finds the same repository and the same weights; what cannot be reached is tried again by the kubelet,
+  // minutes apart before long: whoever asks is better told why.
+  Fetched: normal('The weights are complete.'),
+  PoolingDiffers: warning(
+    'The repository declares another pooling than the one asked for; vectors follow spec.pooling.',
+  ),
+  NotFetched: normal('The weights are fetched when the first request comes.'),
+  Fetching: normal('The weights are being fetched.'),
+  RepositoryNotFound: lasting('The hub knows no such repository, or shows it to nobody without a token.'),
+  RevisionNotFound: lasting('The repository has no such branch, tag or commit.'),
+  GatedRepository: lasting('The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.'),
+  HubUnreachable: lasting('The hub could not be reached.'),
+  UnsupportedArchitecture: lasting(
+    'No graph builder serves this architecture and the repository ships no onnx/model.onnx.',
+  ),
+  CorruptWeights: lasting('The weights do not match their size, hash or header.'),
+  FetchFailed: lasting('Fetching the weights failed.'),
 
-  Available: { message: 'At least one replica serves.' },
-  ScaledToZero: { message: 'Asleep for want of demand; the next request wakes it.' },
-  Stopped: { message: 'spec.replicas is 0: nothing is served until it is raised or removed.' },
-  Starting: { message: 'Replicas are starting.' },
-  InsufficientMemory: { message: 'The memory limit is too small for this model.', event: 'Warning', lasting: true },
-  DeviceUnavailable: {
-    message: 'The device that spec.device asks for cannot be used in the pod.',
-    event: 'Warning',
-    lasting: true,
-  },
-  TokenizerUnusable: {
-    message: 'The tokenizer that the repository ships cannot be used.',
-    event: 'Warning',
-    lasting: true,
-  },
-  VectorCheckFailed: {
-    message: 'The probe text gave no finite unit vector of the right size.',
-    event: 'Warning',
-    lasting: true,
-  },
-  ImagePullBackOff: { message: 'The runtime image cannot be pulled.', event: 'Warning' },
-  ContainerConfigError: { message: 'A Secret or ConfigMap that the pod names does not exist.', event: 'Warning' },
-  OutOfMemory: {
-    message: 'A container was killed at its memory limit; raise resources.limits.memory.',
-    event: 'Warning',
-    lasting: true,
-  },
-  StorageLimitExceeded: {
-    message: 'The pod was evicted for writing more than it may; raise spec.cache.emptyDir.sizeLimit.',
-    event: 'Warning',
-    lasting: true,
-  },
-  Unschedulable: { message: 'No node can take the pod.', event: 'Warning' },
-  ClaimPending: { message: 'The volume claim for the weights is not bound.', event: 'Warning' },
-  VolumeUnavailable: { message: 'A volume of the pod cannot be attached or mounted.', event: 'Warning' },
-  PodSetupFailed: { message: 'The node cannot set the pod up.', event: 'Warning' },
-  ClaimNotFound: { message: 'The claim named in spec.cache.existingClaim does not exist.', event: 'Warning' },
-  ApplyFailed: { message: 'The API server refuses an object of this model.', event: 'Warning' },
-  PodsRefused: { message: 'The API server refuses the pods (quota, admission or security policy).', event: 'Warning' },
-  CrashLooping: { message: 'The runtime starts and ends again and again.', event: 'Warning', lasting: true },
+  // Of Available: the pods themselves.
+  Available: normal('At least one replica serves.'),
+  ScaledToZero: normal('Asleep for want of demand; the next request wakes it.'),
+  // Somebody wanted it so: no event, and no request changes it.
+  Stopped: { ...normal('spec.replicas is 0: nothing is served until it is raised or removed.'), blocking: true },
+  Starting: normal('Replicas are starting.'),
+  InsufficientMemory: lasting('The memory limit is too small for this model.'),
+  DeviceUnavailable: lasting('The device that spec.device asks for cannot be used in the pod.'),
+  TokenizerUnusable: lasting('The tokenizer that the repository ships cannot be used.'),
+  VectorCheckFailed: lasting('The probe text gave no finite unit vector of the right size.'),
+  OutOfMemory: lasting('A container was killed at its memory limit; raise resources.limits.memory.'),
+  StorageLimitExceeded: lasting(
+    'The pod was evicted for writing more than it may; raise spec.cache.emptyDir.sizeLimit.',
+  ),
+  CrashLooping: lasting('The runtime starts and ends again and again.'),
+  // Read from pods that are there, and gone with them: not lasting.
+  ImagePullBackOff: blocking('The runtime image cannot be pulled.'),
+  ContainerConfigError: blocking('A Secret or ConfigMap that the pod names does not exist.'),
 
-  Progressing: { message: 'A rollout or a change of scale is under way.' },
-  Stable: { message: 'What is wanted is what runs.' },
+  // Of Available: what the cluster lacks. Nodes, volumes and addresses are added on demand, volumes detach from lost nodes after
+  // minutes: such a pod may still come up within the time of a request.
+  Unschedulable: warning('No node can take the pod.'),
+  ClaimPending: warning('The volume claim for the weights is not bound.'),
+  VolumeUnavailable: warning('A volume of the pod cannot be attached or mounted.'),
+  PodSetupFailed: warning('The node cannot set the pod up.'),
+  // Nobody makes that one on demand.
+  ClaimNotFound: blocking('The claim named in spec.cache.existingClaim does not exist.'),
+  // Refused for what it is (422) or by what may forbid it (403: quota, admission, security policy). A server that merely fails to
+  // answer gives neither.
+  ApplyFailed: blocking('The API server refuses an object of this model.'),
+  PodsRefused: blocking('The API server refuses the pods (quota, admission or security policy).'),
 
-  Ready: { message: 'Requests are answered.', event: 'Normal' },
-  NotAccepted: { message: 'The model is not accepted; see the Accepted condition.' },
-} as const satisfies Readonly<Record<string, ReasonInfo>>;
+  // Of Progressing and Ready.
+  Progressing: normal('A rollout or a change of scale is under way.'),
+  Stable: normal('What is wanted is what runs.'),
+  Ready: { ...normal('Requests are answered.'), event: 'Normal' },
+} satisfies Readonly<Record<string, ReasonInfo>>;
 
 export type Reason = keyof typeof REASONS;
 
@@ -119,7 +117,75 @@ export const isReason = (text: string): text is Reason => Object.hasOwn(REASONS,
 
 export const reasonInfo = (reason: Reason): ReasonInfo => REASONS[reason];
 
+// What conditions add up to
+
+/** A reason and its sentence, as a condition gives them. */
+export interface Cause {
+  readonly reason: string;
+  readonly message: string;
+}
+
 export const findCondition = (
   conditions: readonly Condition[] | undefined,
   type: ConditionType,
 ): Condition | undefined => conditions?.find((condition) => condition.type === type);
+
+/** Whether a condition of this type is True. */
+export const isTrue = (conditions: readonly Condition[], type: ConditionType): boolean =>
+  findCondition(conditions, type)?.status === 'True';
+
+/** The most specific first: Fetched explains Available, which explains Ready. */
+const EXPLAINING: readonly ConditionType[] = ['Fetched', 'Available', 'Ready', 'Progressing'];
+
+const failing = (conditions: readonly Condition[]): readonly Condition[] =>
+  EXPLAINING.flatMap((type) => conditions.filter((one) => one.type === type && one.status !== 'True'));
+
+const cause = ({ reason, message }: Condition): Cause => ({ reason, message });
+
+const isBlocking = ({ status, reason }: Condition): boolean =>
+  status === 'False' && isReason(reason) && reasonInfo(reason).blocking;
+
+/** The failure that keeps the model from coming up, if its conditions name one. */
+export const blockedBy = (conditions: readonly Condition[]): Cause | undefined => {
+  const found = failing(conditions).find(isBlocking);
+  return found && cause(found);
+};
+
+/** Why the model has no endpoint, as far as its conditions say. */
+export const waitingFor = (conditions: readonly Condition[]): Cause | undefined => {
+  const [first] = failing(conditions);
+  return first && cause(first);
+};
+
+/** One word for where a model stands, for status pages and tables. */
+export type ModelState = 'ready' | 'asleep' | 'starting' | 'stopped' | 'failed' | 'refused';
+
+export interface Standing extends Cause {
+  readonly state: ModelState;
+}
+
+const UNSEEN: Cause = { reason: 'Pending', message: 'The operator has not looked at it yet.' };
+
+const readyCause = (conditions: readonly Condition[]): Cause => {
+  const condition = findCondition(conditions, 'Ready');
+  if (condition?.status === 'True' && condition.reason !== 'ScaledToZero') return cause(condition);
+  // A pod may serve before the conditions say so: what serves is ready.
+  return { reason: 'Ready', message: REASONS.Ready.message };
+};
+
+const withoutReplicas = (conditions: readonly Condition[]): Standing => {
+  const blocked = blockedBy(conditions);
+  if (blocked) return { state: blocked.reason === 'Stopped' ? 'stopped' : 'failed', ...blocked };
+  const available = findCondition(conditions, 'Available');
+  if (available?.reason === 'ScaledToZero') return { state: 'asleep', ...cause(available) };
+  return { state: 'starting', ...(waitingFor(conditions) ?? UNSEEN) };
+};
+
+/** `ready` is the number of replicas that serve. */
+export const standingOf = ({ status }: EmbeddingModel, ready: number): Standing => {
+  const conditions = status?.conditions ?? [];
+  const accepted = findCondition(conditions, 'Accepted');
+  if (accepted === undefined) return { state: 'starting', ...UNSEEN };
+  if (accepted.status === 'False') return { state: 'refused', ...cause(accepted) };
+  return ready > 0 ? { state: 'ready', ...readyCause(conditions) } : withoutReplicas(conditions);
+};

@@ -1,7 +1,7 @@
 // The CustomResourceDefinition as a value. `crds/embeddingmodels.yaml` is its print-out; a test holds the two together.
 import { CONDITION_TYPES } from './conditions.ts';
-import { MODEL_IMMUTABLE, NAME_RULE, RULES } from './rules.ts';
-import type { Rule } from './rules.ts';
+import { MODEL_IMMUTABLE, NAME_RULE, RULES } from './validation.ts';
+import type { Rule } from './validation.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
 import { EMBEDDING_MODELS, GROUP, VERSION } from './types.ts';

@@ -1,27 +1,50 @@
-// The demand stream, router → operator: cumulative counters, so that nothing is lost between two samples. Types only.
+// The demand stream, router → operator: its schema, and how one line is read. Cumulative counters, so that nothing is lost
+// between two samples. Pure.
+import * as z from 'zod';
+
+/** Newline-delimited JSON on the router's internal port. */
+export const DEMAND_PATH = '/internal/demand';
+
+const count = z.number().nonnegative();
+
+const modelDemand = z
+  .object({
+    /** Tokens (estimated from bytes until usage is known) of all requests accepted for this model, held ones included. */
+    offeredTokens: count,
+    /** Tokens of requests that were answered or given up. `offeredTokens - completedTokens` is the backlog. */
+    completedTokens: count,
+    offeredRequests: count,
+    completedRequests: count,
+    /** Requests waiting now for a first endpoint. */
+    heldRequests: count,
+    /** Rises by one whenever a request finds no endpoint: an activation outlives the client that caused it. */
+    activations: count,
+    /** Tokens per second that one endpoint says it can do, newest median over endpoints; absent until one answered. */
+    capacityTokensPerSecond: count.optional(),
+  })
+  .readonly();
+
+const demandSnapshot = z
+  .object({
+    /** Unique per router process: a new value means the counters started again from zero. */
+    instance: z.string().min(1),
+    /** Rises with every line of one instance. */
+    sequence: count,
+    /** By EmbeddingModel key, `namespace/name`. */
+    models: z.record(z.string(), modelDemand).readonly(),
+  })
+  .readonly();
 
 /** One model's demand as one router process has seen it since that process started. Counters only ever grow. */
-export interface ModelDemand {
-  /** Tokens (estimated from bytes until usage is known) of all requests accepted for this model, held ones included. */
-  readonly offeredTokens: number;
-  /** Tokens of requests that were answered or given up. `offeredTokens - completedTokens` is the backlog. */
-  readonly completedTokens: number;
-  readonly offeredRequests: number;
-  readonly completedRequests: number;
-  /** Requests waiting now for a first endpoint. */
-  readonly heldRequests: number;
-  /** Rises by one whenever a request finds no endpoint: an activation outlives the client that caused it. */
-  readonly activations: number;
-  /** Tokens per second that one endpoint says it can do, newest median over endpoints; absent until one answered. */
-  readonly capacityTokensPerSecond?: number;
-}
+export type ModelDemand = z.infer<typeof modelDemand>;
+/** One line: the whole state, never a delta. */
+export type DemandSnapshot = z.infer<typeof demandSnapshot>;
 
-/** One line of `GET /internal/demand` (newline-delimited JSON): the whole state, never a delta. */
-export interface DemandSnapshot {
-  /** Unique per router process: a new value means the counters started again from zero. */
-  readonly instance: string;
-  /** Rises with every line of one instance. */
-  readonly sequence: number;
-  /** By EmbeddingModel key, `namespace/name`. */
-  readonly models: Readonly<Record<string, ModelDemand>>;
+/** Undefined when the line is no snapshot. A router of another version may say more or less; what is not sound is refused. */
+export function parseDemandLine(line: string): DemandSnapshot | undefined {
+  try {
+    return demandSnapshot.safeParse(JSON.parse(line)).data;
+  } catch {
+    return undefined;
+  }
 }

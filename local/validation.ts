@@ -1,8 +1,7 @@
 // What the CRD would refuse, for the in-memory API store and for files: the operator's own rules as lists of faults. Pure.
 import type { KubeObject } from '../kube/types.ts';
-import { MODEL_IMMUTABLE } from '../api/rules.ts';
+import { MODEL_IMMUTABLE, validateEmbeddingModel } from '../api/validation.ts';
 import type { EmbeddingModel } from '../api/types.ts';
-import { validateEmbeddingModel } from '../api/validate.ts';
 
 export function embeddingModelFaults(object: unknown): readonly string[] {
   const result = validateEmbeddingModel(object);

@@ -1,5 +1,5 @@
 // The autoscaler's shell: every second, and at once when a request found no endpoint, it decides for each model.
-import { withDefaults } from '../../api/defaults.ts';
+import { withDefaults } from '../../api/types.ts';
 import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { DemandSource, RouterReading } from '../demand/source.ts';

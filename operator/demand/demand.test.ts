@@ -11,7 +11,8 @@ import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
 import { ApiStore } from '../../local/store/store.ts';
-import { isUrgent, parseSnapshot } from './parse.ts';
+import { parseDemandLine } from '../../api/demand.ts';
+import { isUrgent } from './parse.ts';
 import { routerAddresses } from './routers.ts';
 import { createDemandStreams } from './streams.ts';
 import type { DemandSource } from './source.ts';
@@ -23,31 +24,13 @@ const line = (sequence: number, models: Record<string, Partial<ModelDemand>> = {
     models: Object.fromEntries(Object.entries(models).map(([key, demand]) => [key, { ...NO_DEMAND, ...demand }])),
   })}\n`;
 
-describe('parseSnapshot', () => {
-  test('reads a line, fields it does not know included', () => {
-    const text = line(3, { 'a/b': { offeredTokens: 5, capacityTokensPerSecond: 7 } });
-    expect(parseSnapshot(text)).toEqual(JSON.parse(text));
-    expect(parseSnapshot(text.replace('{"instance"', '{"future":1,"instance"'))).toEqual(JSON.parse(text));
-  });
-
-  test.each([
-    '',
-    'x',
-    '{}',
-    '[]',
-    'null',
-    line(1, { 'a/b': { offeredTokens: -1 } }),
-    '{"instance":"","sequence":1,"models":{}}',
-  ])('refuses %j', (text) => expect(parseSnapshot(text)).toBeUndefined());
-
-  test('urgent is a new activation of the same process, or any of a new one', () => {
-    const at = (activations: number, instance = 'one') => parseSnapshot(line(1, { m: { activations } }, instance))!;
-    expect(isUrgent(undefined, at(0))).toBe(false);
-    expect(isUrgent(undefined, at(1))).toBe(true);
-    expect(isUrgent(at(1), at(1))).toBe(false);
-    expect(isUrgent(at(1), at(2))).toBe(true);
-    expect(isUrgent(at(5), at(1, 'two'))).toBe(true);
-  });
+test('urgent is a new activation of the same process, or any of a new one', () => {
+  const at = (activations: number, instance = 'one') => parseDemandLine(line(1, { m: { activations } }, instance))!;
+  expect(isUrgent(undefined, at(0))).toBe(false);
+  expect(isUrgent(undefined, at(1))).toBe(true);
+  expect(isUrgent(at(1), at(1))).toBe(false);
+  expect(isUrgent(at(1), at(2))).toBe(true);
+  expect(isUrgent(at(5), at(1, 'two'))).toBe(true);
 });
 
 const slice = (endpoints: readonly Endpoint[], port: number, name = 's'): EndpointSlice => ({

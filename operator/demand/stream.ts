@@ -3,7 +3,7 @@ import { Client } from 'undici';
 import type { DemandSnapshot } from '../../api/demand.ts';
 import { sleep } from '../../kube/clock.ts';
 import type { Environment } from '../../kube/clock.ts';
-import { parseSnapshot } from './parse.ts';
+import { DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
 
 export interface StreamOptions {
   /** `http://host:port`. */
@@ -37,10 +37,10 @@ export async function followStream(options: StreamOptions, environment: Environm
   let failures = 0;
 
   async function follow(client: Client): Promise<void> {
-    const { statusCode, body } = await client.request({ method: 'GET', path: '/internal/demand', signal: stop });
+    const { statusCode, body } = await client.request({ method: 'GET', path: DEMAND_PATH, signal: stop });
     if (statusCode !== 200) throw new Error(`The router answered ${statusCode}`);
     for await (const line of linesOf(body as AsyncIterable<Buffer>)) {
-      const snapshot = parseSnapshot(line);
+      const snapshot = parseDemandLine(line);
       if (snapshot === undefined) continue;
       failures = 0;
       heard(snapshot);

@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { describe, expect, test } from 'vitest';
 import { SHA, desiredConfig, embeddingModel } from '../../tests/helpers/builders.ts';
-import { withDefaults } from '../../api/defaults.ts';
+import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
 import { desiredChildren } from './children.ts';

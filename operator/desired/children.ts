@@ -1,5 +1,5 @@
 // (EmbeddingModel, operator config, decisions) → every object that should exist for it, whole and deterministic.
-import type { ResolvedSpec } from '../../api/defaults.ts';
+import type { EmbeddingModel, ResolvedSpec } from '../../api/types.ts';
 import {
   HTTP_PORT_NAME,
   LABEL_COMPONENT,
@@ -13,7 +13,6 @@ import {
   pinKey,
   podSelector,
 } from '../../api/names.ts';
-import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { DesiredConfig } from './config.ts';
 import { withHash } from './manifest.ts';

@@ -1,5 +1,5 @@
 // The pod template of a model: an init container that fetches, with the token; a serving container without, locked down.
-import type { ResolvedSpec } from '../../api/defaults.ts';
+import type { EmbeddingModel, ResolvedSpec } from '../../api/types.ts';
 import {
   FETCH_CONTAINER,
   HTTP_PORT_NAME,
@@ -10,7 +10,6 @@ import {
   pinKey,
   podSelector,
 } from '../../api/names.ts';
-import type { EmbeddingModel } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { DesiredConfig } from './config.ts';
 import { canonicalJson } from './manifest.ts';

@@ -1,6 +1,5 @@
 // Resources of the serving container: the spec's over the device's defaults, consistent, with the GPU, and the threads they allow.
-import type { ResolvedSpec } from '../../api/defaults.ts';
-import type { EmbeddingModelSpec, ResourceRequirements } from '../../api/types.ts';
+import type { EmbeddingModelSpec, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { DesiredConfig } from './config.ts';
 import { parseQuantity } from './quantity.ts';
 

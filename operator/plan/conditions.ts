@@ -37,7 +37,7 @@ const previously = ({ model }: ConditionFacts, type: ConditionType): Condition |
 const failedBefore = (facts: ConditionFacts, type: ConditionType): Finding | undefined => {
   const before = facts.livePods > 0 ? undefined : previously(facts, type);
   if (before?.status !== 'False' || !isReason(before.reason)) return undefined;
-  return reasonInfo(before.reason).lasting === true ? finding('False', before.reason, before.message) : undefined;
+  return reasonInfo(before.reason).lasting ? finding('False', before.reason, before.message) : undefined;
 };
 
 function fetchedFinding(facts: ConditionFacts): Finding {

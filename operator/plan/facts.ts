@@ -1,6 +1,6 @@
 // Snapshot → the facts that both the children and the status are derived from.
-import { isCommitSha, withDefaults } from '../../api/defaults.ts';
-import type { ResolvedSpec } from '../../api/defaults.ts';
+import { isCommitSha, withDefaults } from '../../api/types.ts';
+import type { ResolvedSpec } from '../../api/types.ts';
 import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { factsKey } from '../desired/children.ts';

@@ -1,5 +1,5 @@
 // How many replicas the Deployment should have. The operator is the only writer of that field.
-import type { ResolvedScaling } from '../../api/defaults.ts';
+import type { ResolvedScaling } from '../../api/types.ts';
 
 export interface ReplicaInputs {
   /** spec.replicas: a person or an autoscaler through /scale. */

@@ -1,5 +1,5 @@
 // Facts → the whole status, and the events that its changes are worth.
-import { isCommitSha } from '../../api/defaults.ts';
+import { isCommitSha } from '../../api/types.ts';
 import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import { podSelector, selectorString } from '../../api/names.ts';
 import type { EmbeddingModelStatus } from '../../api/types.ts';

@@ -1,6 +1,6 @@
 // What a client is told when its request is not served: the OpenAI error for each cause, with the model's condition in words.
 import { OpenAIError } from '../../common/openai/errors.ts';
-import type { Cause } from '../../api/blocking.ts';
+import type { Cause } from '../../api/conditions.ts';
 import type { Failure } from '../routing/retry.ts';
 
 const BUSY_RETRY_MS = 2000;

@@ -2,8 +2,8 @@
 import type { EndpointSlice } from '../../kube/resources.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../api/names.ts';
-import { blockedBy, isTrue, waitingFor } from '../../api/blocking.ts';
-import type { Cause } from '../../api/blocking.ts';
+import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
+import type { Cause } from '../../api/conditions.ts';
 
 export interface RouteEndpoint {
   /** `host:port`, the endpoint's identity. */

@@ -1,11 +1,10 @@
 // The document behind `GET /status.json`: every model with its state and numbers, and the last minutes as series. Pure.
-import type { Condition } from '../../api/conditions.ts';
+import type { Condition, ModelState } from '../../api/conditions.ts';
 import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { RouteTable } from '../routing/table.ts';
 import type { Activity, ModelActivity } from './activity.ts';
-import { standingOf } from '../../api/state.ts';
-import type { ModelState } from '../../api/state.ts';
+import { standingOf } from '../../api/conditions.ts';
 import type { Series } from './window.ts';
 
 export interface ModelStatus extends ModelActivity {

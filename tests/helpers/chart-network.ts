@@ -1,6 +1,6 @@
 // The pods of a rendered chart and of a model, and its NetworkPolicies, for asking who may talk to whom.
 import { parseAllDocuments } from 'yaml';
-import { withDefaults } from '../../api/defaults.ts';
+import { withDefaults } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import { desiredChildren } from '../../operator/desired/children.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';

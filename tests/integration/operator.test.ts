@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vite
 import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { specFaults } from '../../api/validate.ts';
+import { specFaults } from '../../api/validation.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { ApiError, ifPresent } from '../../kube/client.ts';
 import {

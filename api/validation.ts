@@ -1,18 +1,100 @@
-// Validation of EmbeddingModels that no API server has checked (local YAML files): the CRD's schema and rules, interpreted.
+// Validation of EmbeddingModels: the rules between fields, each once for the API server and once for files that no server has
+// checked (local YAML), and the interpreter of the CRD's schema for those files.
+import { isRecord } from '../common/util/text.ts';
 import { suggestion } from '../common/util/suggest.ts';
-import { NAME_MAX, NAME_RULE, RULES } from './rules.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
 
+// Rules between fields
+
+/** As CEL for the CRD, and as a predicate. */
+export interface Rule {
+  /** Where in the spec the rule stands, `''` for the spec itself. */
+  readonly at: '' | 'scaling' | 'cache' | 'revision';
+  readonly cel: string;
+  readonly message: string;
+  readonly holds: (spec: EmbeddingModelSpec) => boolean;
+}
+
+const hasGpuResource = ({ resources }: EmbeddingModelSpec): boolean =>
+  [resources?.limits, resources?.requests].some((list) => list !== undefined && 'nvidia.com/gpu' in list);
+
+const count = (...present: readonly boolean[]): number => present.filter(Boolean).length;
+
+export const RULES: readonly Rule[] = [
+  {
+    at: 'scaling',
+    cel: '!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas',
+    message: 'minReplicas must not exceed maxReplicas',
+    holds: ({ scaling }) =>
+      scaling?.minReplicas === undefined ||
+      scaling.maxReplicas === undefined ||
+      scaling.minReplicas <= scaling.maxReplicas,
+  },
+  {
+    at: 'cache',
+    cel: '[has(self.emptyDir), has(self.existingClaim), has(self.claim)].filter(present, present).size() == 1',
+    message: 'exactly one of emptyDir, existingClaim and claim must be set',
+    holds: ({ cache }) =>
+      cache === undefined ||
+      count(cache.emptyDir !== undefined, cache.existingClaim !== undefined, cache.claim !== undefined) === 1,
+  },
+  {
+    at: 'revision',
+    cel: "!self.contains('..')",
+    message: 'a revision must not contain ..',
+    holds: ({ revision }) => revision?.includes('..') !== true,
+  },
+  {
+    at: '',
+    cel: "!has(self.precision) || self.precision != 'int8' || !has(self.device) || self.device == 'cpu'",
+    message: 'precision int8 needs device cpu',
+    holds: ({ precision, device }) => precision !== 'int8' || (device ?? 'cpu') === 'cpu',
+  },
+  {
+    at: '',
+    cel: "!has(self.precision) || self.precision != 'float16' || (has(self.device) && self.device == 'gpu')",
+    message: 'precision float16 needs device gpu',
+    holds: ({ precision, device }) => precision !== 'float16' || device === 'gpu',
+  },
+  {
+    at: '',
+    cel: [
+      "(has(self.device) && self.device == 'gpu') || !has(self.resources)",
+      "((!has(self.resources.limits) || !('nvidia.com/gpu' in self.resources.limits)) && (!has(self.resources.requests) || !('nvidia.com/gpu' in self.resources.requests)))",
+    ].join(' || '),
+    message: 'resources with nvidia.com/gpu need device gpu',
+    holds: (spec) => spec.device === 'gpu' || !hasGpuResource(spec),
+  },
+  {
+    at: '',
+    cel: '!has(self.aliases) || !(self.model in self.aliases)',
+    message: 'an alias must differ from the model',
+    holds: ({ aliases, model }) => aliases?.includes(model) !== true,
+  },
+];
+
+/** Transition rule: it needs the old object, so only an update can break it. */
+export const MODEL_IMMUTABLE = {
+  rule: 'self == oldSelf',
+  message: 'model is immutable: delete this EmbeddingModel and make another',
+};
+
+/** The name is a label value on every child. */
+export const NAME_MAX = 63;
+export const NAME_RULE = {
+  rule: `size(self.metadata.name) <= ${NAME_MAX}`,
+  message: `the name of an EmbeddingModel must have at most ${NAME_MAX} characters`,
+};
+
+// Checks without an API server
+
 export type Validation =
   { readonly ok: true; readonly model: EmbeddingModel } | { readonly ok: false; readonly faults: readonly string[] };
 
 type Check = (schema: Schema, value: unknown, path: string) => readonly string[];
-
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 const TYPES: Readonly<Record<NonNullable<Schema['type']>, (value: unknown) => boolean>> = {
   object: isRecord,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { embeddingModel } from '../tests/helpers/builders.ts';
-import { specFaults, validateEmbeddingModel } from './validate.ts';
+import { specFaults, validateEmbeddingModel } from './validation.ts';
 
 const faultsOf = (spec: object): readonly string[] => specFaults({ model: 'org/name', ...spec });
 

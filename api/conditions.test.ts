@@ -1,7 +1,8 @@
+import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
+import { REASONS, blockedBy, isReason, reasonInfo, standingOf } from './conditions.ts';
 import type { Condition } from './conditions.ts';
 import type { EmbeddingModel } from './types.ts';
-import { standingOf } from './state.ts';
 
 type Told = readonly [type: Condition['type'], status: Condition['status'], reason: string];
 
@@ -46,5 +47,47 @@ describe('where a model stands', () => {
     ],
   ] as const)('%s', (...[, conditions, ready, state, reason]) => {
     expect(standingOf(resource(...(conditions as readonly Told[])), ready)).toMatchObject({ state, reason });
+  });
+});
+
+describe('the table of reasons', () => {
+  const failing = (reason: string): readonly Condition[] =>
+    (['Available', 'Ready'] as const).map((type) => ({
+      type,
+      status: 'False',
+      reason,
+      message: `${reason}.`,
+      lastTransitionTime: '2026-01-01T00:00:00Z',
+    }));
+  const reasons = Object.keys(REASONS).filter(isReason);
+
+  it('holds no request for what stands until it is tried again', () => {
+    const held = reasons.filter(
+      (reason) => reasonInfo(reason).lasting && blockedBy(failing(reason))?.reason !== reason,
+    );
+    expect(held).toEqual([]);
+    expect(blockedBy(failing('StorageLimitExceeded'))).toEqual({
+      reason: 'StorageLimitExceeded',
+      message: 'StorageLimitExceeded.',
+    });
+  });
+
+  it('lets requests wait for what a cluster adds by itself, and for nothing else that is worth a warning', () => {
+    const waiting = reasons.filter((reason) => reasonInfo(reason).event === 'Warning' && !blockedBy(failing(reason)));
+    expect(waiting.toSorted()).toEqual([
+      'AliasConflict',
+      'ClaimPending',
+      'NotInSupportedModels',
+      'PodSetupFailed',
+      'PoolingDiffers',
+      'Unschedulable',
+      'VolumeUnavailable',
+    ]);
+  });
+
+  it('has a section on the troubleshooting page for every reason, and for nothing else', async () => {
+    const page = await readFile(new URL('../docs/troubleshooting.md', import.meta.url), 'utf8');
+    const sections = [...page.matchAll(/^### (\w+)$/gm)].map(([, name]) => name);
+    expect(sections.toSorted()).toEqual(Object.keys(REASONS).toSorted());
   });
 });

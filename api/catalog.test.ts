@@ -1,0 +1,52 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { parseCatalog } from './catalog.ts';
+
+describe('parseCatalog', () => {
+  test('reads ids, options, comments, blank lines, BOM and carriage returns', () => {
+    const text =
+      '\uFEFF# head\r\n\r\norg/a # tail\r\n  b alias=x,y revision=v1 minReplicas=1 maxReplicas=3 idleSeconds=60 device=gpu\t\r\n';
+    expect(parseCatalog(text)).toEqual({
+      entries: [
+        { line: 3, spec: { model: 'org/a' } },
+        {
+          line: 4,
+          spec: {
+            model: 'b',
+            aliases: ['x', 'y'],
+            revision: 'v1',
+            device: 'gpu',
+            scaling: { minReplicas: 1, maxReplicas: 3, idleSeconds: 60 },
+          },
+        },
+      ],
+      faults: [],
+      models: new Set(['org/a', 'b']),
+    });
+  });
+
+  test('reports bad lines by number and keeps the rest', () => {
+    const { models, faults } = parseCatalog(
+      'good/one\nbad/id/here\ngood/two colour=red\ngood/three minReplicas=x\nGood/One\nlast',
+    );
+    expect([...models]).toEqual(['good/one', 'last']);
+    expect(faults.map(({ line }) => line)).toEqual([2, 3, 4, 5]);
+    expect(faults[1]?.message).toMatch(/"colour=red" is no option; known: alias/);
+    const [words] = parseCatalog('not a model').faults;
+    expect(words?.message).toMatch(/^"a" and "model" are no options; known: alias, [^"]*$/);
+    expect(faults[3]?.message).toBe('Good/One is listed already in line 1');
+  });
+
+  test('never throws, whatever the text', () => {
+    fc.assert(fc.property(fc.string({ unit: 'binary' }), (text) => void parseCatalog(text)));
+    expect(parseCatalog('m __proto__=1 constructor=2').faults[0]?.message).toMatch(/"__proto__=1".*"constructor=2"/);
+  });
+
+  test('the shipped list has no fault and starts with all-MiniLM-L6-v2', () => {
+    const { entries, faults } = parseCatalog(readFileSync(new URL('../supported_models.txt', import.meta.url), 'utf8'));
+    expect(faults).toEqual([]);
+    expect(entries[0]?.spec.model).toBe('sentence-transformers/all-MiniLM-L6-v2');
+    expect(entries.length).toBeGreaterThan(12);
+  });
+});
