@@ -61,7 +61,7 @@ async function work(workers: readonly Worker[], ms: number): Promise<LimitReport
 }
 
 export async function measureLimit(options: LimitOptions): Promise<Limit> {
-  const { model: source } = await loadSources({ ...options, layout: 'grouped' });
+  const { model: source } = await loadSources({ ...options, layout: 'flexible' });
   const groups = spread(equalLengthGroups(options.texts, options.runTokens ?? 512));
   const url = new URL('./limit-worker.ts', import.meta.url);
   const workers = Array.from({ length: options.workers }, (_, worker) => {

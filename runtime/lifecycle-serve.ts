@@ -8,7 +8,7 @@ import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Engine } from './engine/types.ts';
 import { createLifecycle } from './lifecycle.ts';
-import type { OpenedModel } from './lifecycle-model.ts';
+import type { OpenedModel } from './model/snapshot.ts';
 import { checkVector } from './lifecycle-probe.ts';
 
 export interface ServeDeps {

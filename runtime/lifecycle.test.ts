@@ -3,11 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../hub/errors.ts';
-import { UnsupportedArchitecture } from './graph/errors.ts';
 import { emptySpans } from './engine/stage-spans.ts';
 import type { EmbedResult, EngineInfo } from './engine/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
-import { chooseWeights, fetchedFacts } from './lifecycle-model.ts';
+import { chooseWeights, fetchedFacts } from './model/snapshot.ts';
 import { checkVector } from './lifecycle-probe.ts';
 
 const INFO: EngineInfo = {
@@ -68,7 +67,7 @@ describe('checkVector', () => {
 describe('last words', () => {
   it('carry the condition reason that an error has', () => {
     expect(failureOf(new ModelError('GatedRepository', 'm'), 'X')).toEqual({ reason: 'GatedRepository', message: 'm' });
-    expect(failureOf(new UnsupportedArchitecture('m'), 'X').reason).toBe('UnsupportedArchitecture');
+    expect(failureOf(new ModelError('UnsupportedArchitecture', 'm'), 'X').reason).toBe('UnsupportedArchitecture');
     expect(failureOf(Object.assign(new Error('m'), { code: 'EADDRINUSE' }), 'CrashLooping').reason).toBe(
       'CrashLooping',
     );
@@ -90,6 +89,9 @@ describe('last words', () => {
       maxTokens: 5,
       vocabularySize: 9,
       hiddenSize: 8,
+      declaredPooling: undefined,
+      denseLayers: [],
+      unsupportedModules: [],
       config: {},
     };
     expect(fetchedFacts({ files, description })).toEqual({
@@ -98,7 +100,11 @@ describe('last words', () => {
       maxTokens: 5,
       architecture: 'A',
     });
-    const dense = { ...description, declaredPooling: 'cls', denseLayers: [{ path: '2_Dense', outFeatures: 4 }] };
+    const dense = {
+      ...description,
+      declaredPooling: 'cls',
+      denseLayers: [{ path: '2_Dense', outFeatures: 4, activation: undefined }],
+    };
     expect(fetchedFacts({ files, description: dense })).toMatchObject({ dimensions: 4, pooling: 'cls' });
   });
 });
@@ -114,7 +120,9 @@ describe('chooseWeights', () => {
   });
 
   it('refuses before anything big is fetched', () => {
-    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(UnsupportedArchitecture);
+    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(
+      expect.objectContaining({ reason: 'UnsupportedArchitecture' }),
+    );
     expect(() => chooseWeights(bert, { safetensors: false, onnx: false })).toThrow(ModelError);
   });
 });

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import { loadSources } from '../../runtime/engine/graphs.ts';
 import type { ModelChoices } from '../../runtime/engine/graphs.ts';
-import { openModel } from '../../runtime/lifecycle-model.ts';
+import { openModel } from '../../runtime/model/snapshot.ts';
 import { measureLimit } from '../limit.ts';
 import type { WrittenCorpora } from '../runtime/context.ts';
 import type { LimitOrder } from '../runtime/peer-limit.ts';

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../tests/helpers/tiny-model.ts';
-import { describeModel } from '../model/describe.ts';
+import { describeModel } from '../model/description.ts';
 import { createEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import type { EmbedRequest, EmbedResult, Engine, EngineInput } from './types.ts';

@@ -2,22 +2,23 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { buildGraph } from '../graph/build.ts';
-import { UnsupportedArchitecture } from '../graph/errors.ts';
-import type { GraphPrecision, LayoutName } from '../graph/types.ts';
+import { isModelError } from '../../hub/errors.ts';
+import type { LayoutName, Pooling } from '../graph/feeds.ts';
+import type { GraphPrecision } from '../graph/weights.ts';
 import { readTensorIndex } from '../model/safetensors.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import type { ModelDescription, PoolingMode } from '../model/types.ts';
+import type { ModelDescription } from '../model/description.ts';
 import type { ModelSource } from './protocol.ts';
 
 export interface ModelChoices {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: PoolingMode;
+  readonly pooling: Pooling;
   readonly precision: GraphPrecision;
   /** Default `flexible`. */
   readonly layout?: LayoutName;
-  /** Whether runs read the rows of the word table that they need, instead of each session mapping it. Default false. */
-  readonly feedWords?: boolean;
+  /** Whether runs read the token embeddings that they need, instead of each session mapping all of them. Default false. */
+  readonly feedTokenEmbeddings?: boolean;
 }
 
 export interface Sources {
@@ -48,16 +49,17 @@ async function ownGraphs({
   pooling,
   precision,
   layout = 'flexible',
-  feedWords = false,
+  feedTokenEmbeddings = false,
 }: ModelChoices): Promise<Sources> {
   const weights = new Map([...files.weights].filter(isSafetensors));
   const weightFolder = commonFolder([...weights.values()]);
   const tensors = await readTensorIndex(weights, weightFolder);
-  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedWords });
+  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
   const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
-  const words = graph.words && { ...graph.words, path: join(weightFolder, graph.words.file) };
+  const table = graph.tokenEmbeddings;
+  const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
-    model: { kind: 'graph', bytes, weightFolder, outputName, plan, ...(words && { words }) },
+    model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
     packing: mixesLengths,
     weightBytes,
   };
@@ -73,14 +75,14 @@ async function repositoryFile({ files, pooling }: ModelChoices, path: string): P
   };
 }
 
-/** Throws a GraphError when neither a builder nor a file of the repository serves the model. */
+/** Throws a ModelError when neither a builder nor a file of the repository serves the model. */
 export async function loadSources(choices: ModelChoices): Promise<Sources> {
   const { onnxModel, weights } = choices.files;
   if (onnxModel !== undefined && ![...weights].some(isSafetensors)) return await repositoryFile(choices, onnxModel);
   try {
     return await ownGraphs(choices);
   } catch (error) {
-    if (error instanceof UnsupportedArchitecture && onnxModel !== undefined) {
+    if (isModelError(error, 'UnsupportedArchitecture') && onnxModel !== undefined) {
       return await repositoryFile(choices, onnxModel);
     }
     throw error;

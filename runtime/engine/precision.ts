@@ -1,5 +1,5 @@
 // Whether int8 is worth its rounding on this CPU: times one linear layer of the model's size in both precisions.
-import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear-trial.ts';
+import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import { createSession } from './session.ts';
 
 export interface PrecisionTimes {

@@ -6,10 +6,10 @@ export const PREPARED_WEIGHTS = 'weights.bin';
 
 export const preparedModelPath = (folder: string): string => join(folder, 'model.onnx');
 
-export const preparedIn = (folder: string, { outputName, plan, words }: GraphSource): PreparedSource => ({
+export const preparedIn = (folder: string, { outputName, plan, tokenEmbeddings }: GraphSource): PreparedSource => ({
   kind: 'prepared',
   path: preparedModelPath(folder),
   outputName,
   plan,
-  ...(words && { words }),
+  tokenEmbeddings,
 });

@@ -1,5 +1,5 @@
 // What crosses between the main thread and its workers. Types only; every array of numbers is transferred, not copied.
-import type { FeedPlan } from '../graph/types.ts';
+import type { FeedPlan } from '../graph/feeds.ts';
 import type { Device } from './session.ts';
 import type { OutputEncoding } from './types.ts';
 import type { WordRowsSource } from './word-rows.ts';
@@ -10,8 +10,8 @@ export interface GraphSource {
   readonly weightFolder: string;
   readonly outputName: string;
   readonly plan: FeedPlan;
-  /** Set where runs are fed the rows of the word table that they need. */
-  readonly words?: WordRowsSource;
+  /** Set where runs are fed the token embeddings that they need. */
+  readonly tokenEmbeddings: WordRowsSource | undefined;
 }
 
 /** A repository's own ONNX file: padded, masked, pooled outside of the graph. */
@@ -32,7 +32,7 @@ export interface PreparedSource {
   readonly path: string;
   readonly outputName: string;
   readonly plan: FeedPlan;
-  readonly words?: WordRowsSource;
+  readonly tokenEmbeddings: WordRowsSource | undefined;
 }
 
 export type ModelSource = GraphSource | PreparedSource | FileSource;

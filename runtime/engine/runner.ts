@@ -1,7 +1,7 @@
 // Runs token lists through a session: kubembed's own graph, or a repository's ONNX file with padding and pooling around it.
 import { readFile } from 'node:fs/promises';
-import { distinctWords, feedsFor } from '../graph/feeds.ts';
-import type { Feeds } from '../graph/types.ts';
+import { distinctTokens, feedsFor } from '../graph/feeds.ts';
+import type { Feeds } from '../graph/feeds.ts';
 import { createSession } from './session.ts';
 import { PREPARED_WEIGHTS, preparedIn, preparedModelPath } from './prepared.ts';
 import type { FileSource, GraphSource, ModelSource, PreparedSource } from './protocol.ts';
@@ -36,22 +36,22 @@ export async function prepareModel(source: GraphSource, settings: SessionSetting
 }
 
 /** The rows that these texts need, and ids that count those. */
-function withWords({ input_ids: ids, ...others }: Feeds, rows: WordRows): Feeds {
-  if (ids?.type !== 'int32') throw new TypeError('a graph that is fed words takes int32 ids');
-  const { places, words } = distinctWords(ids.data);
+function withTokenEmbeddings({ input_ids: ids, ...others }: Feeds, rows: WordRows): Feeds {
+  if (ids?.type !== 'int32') throw new TypeError('a graph that is fed token embeddings takes int32 ids');
+  const { places, tokens } = distinctTokens(ids.data);
   return {
     ...others,
     input_ids: { ...ids, data: places },
-    words: { type: 'float32', data: rows.read(words), dims: [words.length, rows.width] },
+    token_embeddings: { type: 'float32', data: rows.read(tokens), dims: [tokens.length, rows.width] },
   };
 }
 
 async function graphRunner(source: GraphSource | PreparedSource, settings: SessionSettings): Promise<Runner> {
   const session = await createSession(sessionSource(source), settings);
-  const rows = source.words && openWordRows(source.words);
+  const rows = source.tokenEmbeddings && openWordRows(source.tokenEmbeddings);
   const feeds = (texts: readonly Int32Array[]): Feeds => {
     const plain = feedsFor(texts, source.plan);
-    return rows === undefined ? plain : withWords(plain, rows);
+    return rows === undefined ? plain : withTokenEmbeddings(plain, rows);
   };
   return {
     async run(texts) {

@@ -3,9 +3,9 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { availableParallelism, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
-import type { LayoutName } from '../graph/types.ts';
+import type { LayoutName, Pooling } from '../graph/feeds.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import type { ModelDescription, PoolingMode } from '../model/types.ts';
+import type { ModelDescription } from '../model/description.ts';
 import type { Calibration } from './calibration.ts';
 import { cpuModel, readCalibration } from './calibration-store.ts';
 import type { CalibrationKey } from './calibration-store.ts';
@@ -24,7 +24,7 @@ import type { Machine, Topology } from './topology.ts';
 export interface ModelOptions {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: PoolingMode;
+  readonly pooling: Pooling;
   readonly precision: 'float32' | 'float16' | 'int8';
   readonly device: Device;
   /** Compute threads; default: what the cgroup allows. */
@@ -98,7 +98,7 @@ export async function layFoundation(options: ModelOptions, events: PoolEvents): 
   const { maxTokens, hiddenSize } = description;
   const tokenizing = loadTokenizer({ folder: files.snapshotDir, maxTokens });
   const loading = Promise.all([
-    loadSources({ ...options, layout: layoutFor(device), feedWords: device === 'cpu' }),
+    loadSources({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     tokenizing,
     machineFor(options),
   ]);

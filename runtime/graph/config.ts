@@ -1,10 +1,13 @@
 // Typed reading of config.json: every value a builder uses is checked here.
-import { UnsupportedArchitecture } from './errors.ts';
+import { ModelError } from '../../hub/errors.ts';
 
 export type Config = Readonly<Record<string, unknown>>;
 
-const wrong = (name: string, value: unknown, wanted: string) =>
-  new UnsupportedArchitecture(`config.json: ${name} is ${JSON.stringify(value)}; ${wanted} is needed.`);
+/** The model is sound, but kubembed does not compute it. */
+export const unsupported = (message: string): ModelError => new ModelError('UnsupportedArchitecture', message);
+
+const wrong = (name: string, value: unknown, wanted: string): ModelError =>
+  unsupported(`config.json: ${name} is ${JSON.stringify(value)}; ${wanted} is needed.`);
 
 /** The first of `names` that is set, as a number; `fallback` when none is. */
 export function numberOf(config: Config, names: readonly string[], fallback?: number): number {
@@ -30,7 +33,7 @@ export function stringOf(config: Config, name: string, fallback: string): string
 export function requireSetting(config: Config, name: string, allowed: readonly unknown[]): void {
   const value = config[name];
   if (value === undefined || value === null || allowed.includes(value)) return;
-  throw new UnsupportedArchitecture(
+  throw unsupported(
     `config.json: ${name} ${JSON.stringify(value)} is not supported; supported: ${allowed.map((one) => JSON.stringify(one)).join(', ')}.`,
   );
 }

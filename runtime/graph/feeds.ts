@@ -1,5 +1,33 @@
-// Token ids → the inputs of a run, for either layout. Pure.
-import type { Feed, FeedPlan, Feeds } from './types.ts';
+// Token ids → the inputs of a run. Pure; all that a worker needs of the graphs.
+
+export type Pooling = 'mean' | 'cls';
+
+/**
+ * `packed`: texts of any lengths, flat, no padding outside attention. `flexible`: as packed, but runs whose texts have one length
+ * skip the gathers and the mask, so that one session does for both.
+ */
+export type LayoutName = 'packed' | 'flexible';
+
+/** What the feed makers must know of a graph. */
+export interface FeedPlan {
+  readonly layout: LayoutName;
+  readonly pooling: Pooling;
+  /** Set when the model looks positions up in a table whose first row for text is `start`. */
+  readonly positions?: Positions | undefined;
+}
+
+export interface Positions {
+  readonly start: number;
+  /** RoBERTa numbers only tokens other than this one; this one itself gets the position `start - 1`. */
+  readonly paddingId?: number;
+}
+
+export type Feed =
+  | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
+  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
+  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
+
+export type Feeds = Readonly<Record<string, Feed>>;
 
 export type TokenList = readonly number[] | Int32Array;
 
@@ -15,7 +43,7 @@ function concatenate(texts: readonly TokenList[], tokens: number): Int32Array {
   return ids;
 }
 
-function positionsOf(texts: readonly TokenList[], tokens: number, plan: NonNullable<FeedPlan['positions']>) {
+function positionsOf(texts: readonly TokenList[], tokens: number, plan: Positions) {
   const positions = new Int32Array(tokens);
   let row = 0;
   for (const text of texts) {
@@ -23,20 +51,6 @@ function positionsOf(texts: readonly TokenList[], tokens: number, plan: NonNulla
     for (const id of text) positions[row++] = id === plan.paddingId ? plan.start - 1 : next++;
   }
   return positions;
-}
-
-/** Texts of one length, at least one token each. */
-export function groupedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
-  const length = texts[0]?.length ?? 0;
-  if (length === 0 || texts.some((text) => text.length !== length)) {
-    throw new RangeError('A group holds one or more texts of one length, without empty ones.');
-  }
-  const dims = [texts.length, length];
-  const tokens = texts.length * length;
-  return {
-    input_ids: int32(concatenate(texts, tokens), dims),
-    ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), dims) }),
-  };
 }
 
 function firstRowsOf(texts: readonly TokenList[]): Int32Array {
@@ -59,8 +73,15 @@ function poolingFeed(texts: readonly TokenList[], longest: number, plan: FeedPla
   return { mean_weights: { type: 'float32', data: weights, dims: [texts.length, 1, longest] } };
 }
 
+/** Whether all texts have one length. */
+const uniformFeed = (lengths: Int32Array): Feed => ({
+  type: 'bool',
+  data: Uint8Array.of(lengths.every((length) => length === lengths[0]) ? 1 : 0),
+  dims: [],
+});
+
 /** Texts of any lengths, at least one token each. */
-export function packedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
+export function feedsFor(texts: readonly TokenList[], plan: FeedPlan): Feeds {
   const lengths = Int32Array.from(texts, (text) => text.length);
   if (lengths.length === 0 || lengths.includes(0)) {
     throw new RangeError('A pack holds one or more texts, without empty ones.');
@@ -84,17 +105,12 @@ export function packedFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds 
     lengths: int32(lengths, [texts.length]),
     ...poolingFeed(texts, longest, plan),
     ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
+    ...(plan.layout === 'flexible' && { uniform: uniformFeed(lengths) }),
   };
 }
 
-/** As packed, saying whether all texts have one length. */
-function flexibleFeeds(texts: readonly TokenList[], plan: FeedPlan): Feeds {
-  const uniform = texts.every((text) => text.length === texts[0]?.length);
-  return { ...packedFeeds(texts, plan), uniform: { type: 'bool', data: Uint8Array.of(uniform ? 1 : 0), dims: [] } };
-}
-
 /** Ids of a vocabulary → places among the distinct ones, in the order in which they first come. */
-export function distinctWords(ids: Int32Array): { readonly places: Int32Array; readonly words: Int32Array } {
+export function distinctTokens(ids: Int32Array): { readonly places: Int32Array; readonly tokens: Int32Array } {
   const placeOf = new Map<number, number>();
   const places = ids.map((id) => {
     const known = placeOf.get(id);
@@ -102,9 +118,5 @@ export function distinctWords(ids: Int32Array): { readonly places: Int32Array; r
     placeOf.set(id, placeOf.size);
     return placeOf.size - 1;
   });
-  return { places, words: Int32Array.from(placeOf.keys()) };
+  return { places, tokens: Int32Array.from(placeOf.keys()) };
 }
-
-const MAKERS = { grouped: groupedFeeds, packed: packedFeeds, flexible: flexibleFeeds };
-
-export const feedsFor = (texts: readonly TokenList[], plan: FeedPlan): Feeds => MAKERS[plan.layout](texts, plan);

@@ -1,17 +1,17 @@
 // Which architecture builds which model.
-import type { ModelDescription } from '../model/types.ts';
-import type { Architecture } from './architecture.ts';
-import { albert } from './albert.ts';
-import { bert } from './bert.ts';
-import { distilbert } from './distilbert.ts';
-import { UnsupportedArchitecture } from './errors.ts';
-import { gte } from './gte.ts';
-import { jinaBert } from './jina-bert.ts';
-import { modernBert } from './modernbert.ts';
-import { mpnet } from './mpnet.ts';
-import { nomicBert } from './nomic-bert.ts';
-import { qwen3 } from './qwen3.ts';
-import { roberta } from './roberta.ts';
+import type { ModelDescription } from '../model/description.ts';
+import { albert } from './architectures/albert.ts';
+import { bert } from './architectures/bert.ts';
+import { distilbert } from './architectures/distilbert.ts';
+import { gte } from './architectures/gte.ts';
+import { jinaBert } from './architectures/jina-bert.ts';
+import { modernBert } from './architectures/modernbert.ts';
+import { mpnet } from './architectures/mpnet.ts';
+import { nomicBert } from './architectures/nomic-bert.ts';
+import { qwen3 } from './architectures/qwen3.ts';
+import { roberta } from './architectures/roberta.ts';
+import { unsupported } from './config.ts';
+import type { Architecture } from './ops.ts';
 
 const ARCHITECTURES: readonly Architecture[] = [
   bert,
@@ -26,9 +26,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   qwen3,
 ];
 
-const unique = (names: readonly string[]) => [...new Set(names)].sort();
-
-export const supportedModelTypes: readonly string[] = unique(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes));
+const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
 
 /** By class name first: custom code may reuse a `model_type` for another class. */
 export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
@@ -36,7 +34,7 @@ export function findArchitecture({ architecture, modelType }: ModelDescription):
     ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
     ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
   if (found) return found;
-  throw new UnsupportedArchitecture(
-    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${supportedModelTypes.join(', ')}.`,
+  throw unsupported(
+    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
   );
 }

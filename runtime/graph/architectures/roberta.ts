@@ -1,13 +1,12 @@
 // RoBERTa and its kin: BERT whose positions start behind the padding id.
-import type { Architecture } from './architecture.ts';
-import { BERT_NAMES, encoderShapeOf } from './blocks.ts';
-import { integerOf, requireSetting } from './config.ts';
-import type { Config } from './config.ts';
-import { encode } from './encoder.ts';
-import type { FeedPlan } from './types.ts';
+import { integerOf, requireSetting } from '../config.ts';
+import type { Config } from '../config.ts';
+import { BERT_NAMES, encode, encoderShapeOf } from '../encoder.ts';
+import type { Positions } from '../feeds.ts';
+import type { Architecture } from '../ops.ts';
 
 /** fairseq's numbering. */
-export function positionsAfterPadding(config: Config): FeedPlan['positions'] {
+export function positionsAfterPadding(config: Config): Positions {
   const paddingId = integerOf(config, ['pad_token_id'], 1);
   return { start: paddingId + 1, paddingId };
 }
@@ -26,7 +25,6 @@ export const roberta: Architecture = {
       layers: 'encoder.layer',
       names: BERT_NAMES,
       shape: encoderShapeOf(config),
-      positions: context.layout.positions(),
     });
   },
   positions: positionsAfterPadding,

@@ -1,15 +1,16 @@
-// Linear layers in int8: weights in steps of their own output, activations in steps of their own token.
-import { MICROSOFT } from './builder.ts';
-import type { GraphBuilder, Value } from './builder.ts';
-import { ELEMENT } from './onnx.ts';
-import type { Weights } from './weights.ts';
+// Linear layers, in floating point or in int8, and the trial which of the two a CPU is faster at.
+import { createGraphBuilder, ELEMENT, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
+import type { GraphBuilder, Value } from './onnx.ts';
+import type { GraphPrecision, Weights } from './weights.ts';
 
 export interface LinearShape {
   readonly inputs: number;
   readonly outputs: number;
 }
 
-export type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
+type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
+
+// ── int8: weights in steps of their own output, activations in steps of their own token ──
 
 /**
  * Without VNNI the kernels add two products in 16 bits and saturate. 2 × 180 × 91 stays below 2¹⁵, so that every CPU gives
@@ -85,7 +86,7 @@ function quantizedOnce(graph: GraphBuilder, rows: Value): QuantizedRows {
 }
 
 /** A token's result depends on that token alone, never on its neighbours in the batch; and integers add up exactly. */
-export function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
+function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
   const bias = weights.optional('bias', [shape.outputs]) ?? graph.float32(Array<number>(shape.outputs).fill(0));
   const weight = quantizeWeight(graph, weights.tensor('weight', [shape.outputs, shape.inputs], INT8_BYTES));
   const { value, step, offsetAndOne } = quantizedOnce(graph, rows);
@@ -96,4 +97,70 @@ export function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeig
   const corrections = [graph.node('Neg', [weight.sums]), graph.node('Unsqueeze', [bias, graph.int64([0])])];
   const corrected = graph.node('Concat', corrections, { attributes: { axis: { int: 0 } } });
   return graph.node('Gemm', [offsetAndOne, corrected, scaled]);
+}
+
+// ── Either ──
+
+export interface LinearContext {
+  readonly graph: GraphBuilder;
+  /** Whether linear layers multiply in int8. */
+  readonly int8: boolean;
+}
+
+/** Rows × a torch Linear (`weight` is `[out, in]`, as published: no transposed copy), plus its bias when there is one. */
+export function linear({ graph, int8 }: LinearContext, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
+  if (int8) return int8Linear(graph, rows, weights, shape);
+  const bias = weights.optional('bias', [shape.outputs]);
+  const weight = weights.tensor('weight', [shape.outputs, shape.inputs]);
+  return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {
+    attributes: { transB: { int: 1 } },
+  });
+}
+
+// ── One layer as a graph of its own ──
+
+export const TRIAL_INPUT = 'rows';
+
+/** Any values do, as long as none is special: the time does not depend on them. */
+function values(count: number): Float32Array {
+  const made = new Float32Array(count);
+  for (let index = 0; index < count; index++) made[index] = ((index * 7919) % 251) / 125 - 1;
+  return made;
+}
+
+export interface LinearTrial {
+  readonly bytes: Uint8Array;
+  readonly outputName: string;
+  /** Feed for `TRIAL_INPUT`. */
+  readonly rows: { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] };
+}
+
+export function buildLinearTrial(
+  { inputs, outputs }: LinearShape,
+  tokens: number,
+  precision: Extract<GraphPrecision, 'float32' | 'int8'>,
+): LinearTrial {
+  const graph = createGraphBuilder();
+  const tensor = (name: string, dims: readonly number[]) =>
+    graph.initializer({
+      name,
+      element: 'float32',
+      dims,
+      data: new Uint8Array(values(dims.reduce((product, dim) => product * dim, 1)).buffer),
+    });
+  const weights = { tensor, optional: tensor };
+  const outputName = linear({ graph, int8: precision === 'int8' }, TRIAL_INPUT, weights, { inputs, outputs });
+  const { nodes, initializers } = graph.collected();
+  return {
+    bytes: encodeModel({
+      name: 'linear',
+      opsets: OPSETS,
+      nodes,
+      initializers,
+      inputs: [{ name: TRIAL_INPUT, element: 'float32', dims: ['tokens', inputs] }],
+      outputs: [{ name: outputName, element: 'float32', dims: ['tokens', outputs] }],
+    }),
+    outputName,
+    rows: { type: 'float32', data: values(tokens * inputs), dims: [tokens, inputs] },
+  };
 }

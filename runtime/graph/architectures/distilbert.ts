@@ -1,9 +1,9 @@
 // DistilBERT: BERT's layers under other names, without token types.
-import type { Architecture } from './architecture.ts';
-import type { EncoderShape, LayerNames } from './blocks.ts';
-import { headSizeOf, integerOf, stringOf } from './config.ts';
-import type { Config } from './config.ts';
-import { encode, plainPositions } from './encoder.ts';
+import { headSizeOf, integerOf, stringOf } from '../config.ts';
+import type { Config } from '../config.ts';
+import { encode } from '../encoder.ts';
+import type { EncoderShape, LayerNames } from '../encoder.ts';
+import type { Architecture } from '../ops.ts';
 
 const NAMES: LayerNames = {
   query: 'attention.q_lin',
@@ -40,6 +40,5 @@ export const distilbert: Architecture = {
       layers: 'transformer.layer',
       names: NAMES,
       shape: shapeOf(config),
-      positions: plainPositions(context),
     }),
 };

@@ -1,16 +1,16 @@
 // Jina BERT v2: no learned positions, ALiBi, gated feed-forward.
-import type { Architecture } from './architecture.ts';
-import { linearBias } from './attention.ts';
-import type { Value } from './builder.ts';
-import { attentionHalf, BERT_NAMES, encoderShapeOf } from './blocks.ts';
-import type { EncoderShape } from './blocks.ts';
-import { requireSetting, stringOf } from './config.ts';
-import type { Config } from './config.ts';
-import { unpositionedEmbeddings } from './embeddings.ts';
-import { addAndNormalize, gate, linear, splitRows } from './ops.ts';
-import type { Context } from './ops.ts';
-import { belowPrefix } from './weights.ts';
-import type { Weights } from './weights.ts';
+import { linearBias } from '../attention.ts';
+import { requireSetting, stringOf } from '../config.ts';
+import type { Config } from '../config.ts';
+import { unpositionedEmbeddings } from '../embeddings.ts';
+import { attentionHalf, BERT_NAMES, encoderShapeOf } from '../encoder.ts';
+import type { EncoderShape } from '../encoder.ts';
+import { linear } from '../linear.ts';
+import type { Value } from '../onnx.ts';
+import { addAndNormalize, gate, splitRows } from '../ops.ts';
+import type { Architecture, Context } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
+import type { Weights } from '../weights.ts';
 
 /** A geometric series; head counts that are no power of two borrow every other slope of the next one. */
 export function alibiSlopes(heads: number): readonly number[] {

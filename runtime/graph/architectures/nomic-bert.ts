@@ -1,17 +1,16 @@
 // Nomic BERT: rotary positions, SwiGLU, post-norm; its config speaks GPT-2's names on the hub, BERT's in transformers.
-import type { Architecture } from './architecture.ts';
-import { attend, rotaryTables } from './attention.ts';
-import type { RotaryTables } from './attention.ts';
-import type { EncoderShape } from './blocks.ts';
-import type { Value } from './builder.ts';
-import { headSizeOf, integerOf, numberOf, requireSetting } from './config.ts';
-import type { Config } from './config.ts';
-import { unpositionedEmbeddings } from './embeddings.ts';
-import { addAndNormalize, gate, linear, splitRows } from './ops.ts';
-import type { Context } from './ops.ts';
-import { frequenciesOf, plainTheta } from './rotary.ts';
-import { belowPrefix } from './weights.ts';
-import type { Weights } from './weights.ts';
+import { attend, frequenciesOf, plainTheta, rotaryTables } from '../attention.ts';
+import type { RotaryTables } from '../attention.ts';
+import { headSizeOf, integerOf, numberOf, requireSetting } from '../config.ts';
+import type { Config } from '../config.ts';
+import { unpositionedEmbeddings } from '../embeddings.ts';
+import type { EncoderShape } from '../encoder.ts';
+import { linear } from '../linear.ts';
+import type { Value } from '../onnx.ts';
+import { addAndNormalize, gate, splitRows } from '../ops.ts';
+import type { Architecture, Context } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
+import type { Weights } from '../weights.ts';
 
 const COMPUTED: Readonly<Record<string, readonly unknown[]>> = {
   activation_function: ['swiglu'],

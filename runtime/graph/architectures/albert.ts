@@ -1,11 +1,11 @@
 // ALBERT: narrow embeddings widened once, and groups of layers that share their weights.
-import type { Architecture } from './architecture.ts';
-import { encoderLayer, encoderShapeOf } from './blocks.ts';
-import type { LayerNames } from './blocks.ts';
-import { integerOf, requireSetting, stringOf } from './config.ts';
-import { positionedEmbeddings } from './embeddings.ts';
-import { linear } from './ops.ts';
-import { belowPrefix } from './weights.ts';
+import { integerOf, requireSetting, stringOf } from '../config.ts';
+import { positionedEmbeddings } from '../embeddings.ts';
+import { encoderLayer, encoderShapeOf } from '../encoder.ts';
+import type { LayerNames } from '../encoder.ts';
+import { linear } from '../linear.ts';
+import type { Architecture } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
 
 const NAMES: LayerNames = {
   query: 'attention.query',
@@ -28,7 +28,6 @@ export const albert: Architecture = {
     const groups = integerOf(config, ['num_hidden_groups'], 1);
     const weights = belowPrefix(allWeights, ['', 'albert.'], 'embeddings.word_embeddings.weight');
     const embedded = positionedEmbeddings(context, weights.below('embeddings.'), config, {
-      positions: context.layout.implicitPositions ? undefined : context.layout.positions(),
       width: embedding,
       epsilon: shape.epsilon,
     });

@@ -1,8 +1,7 @@
 // BERT: learned absolute positions, post-norm layers.
-import type { Architecture } from './architecture.ts';
-import { BERT_NAMES, encoderShapeOf } from './blocks.ts';
-import { requireSetting } from './config.ts';
-import { encode, plainPositions } from './encoder.ts';
+import { requireSetting } from '../config.ts';
+import { BERT_NAMES, encode, encoderShapeOf } from '../encoder.ts';
+import type { Architecture } from '../ops.ts';
 
 export const bert: Architecture = {
   modelTypes: ['bert'],
@@ -16,7 +15,6 @@ export const bert: Architecture = {
       layers: 'encoder.layer',
       names: BERT_NAMES,
       shape: encoderShapeOf(config),
-      positions: plainPositions(context),
     });
   },
 };

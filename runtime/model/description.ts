@@ -1,8 +1,35 @@
 // What a repository's JSON files say of its model, merged into one description. Reads nothing: takes the parsed files.
-import { integerOf, stringOf } from '../graph/config.ts';
+import { isRecord } from '../../common/util/text.ts';
+import { integerOf, stringOf, unsupported } from '../graph/config.ts';
 import type { Config } from '../graph/config.ts';
-import { UnsupportedArchitecture } from '../graph/errors.ts';
-import type { DenseLayer, ModelDescription } from './types.ts';
+
+/** A `Dense` module of sentence-transformers, applied to the pooled vector. */
+export interface DenseLayer {
+  /** Its folder, e.g. `2_Dense`; its tensors are `2_Dense/linear.weight` and `.bias`. */
+  readonly path: string;
+  readonly outFeatures: number;
+  /** By the names of transformers' ACT2FN; undefined for the identity. */
+  readonly activation: string | undefined;
+}
+
+/** What the repository's files say, merged: config.json, sentence_bert_config.json, modules.json, 1_Pooling/config.json. */
+export interface ModelDescription {
+  /** First of config.json's `architectures`, else derived from `model_type`. */
+  readonly architecture: string;
+  readonly modelType: string;
+  /** Longest input in tokens, special tokens included. */
+  readonly maxTokens: number;
+  readonly vocabularySize: number;
+  readonly hiddenSize: number;
+  /** Pooling the repository declares; undefined when it says nothing. */
+  readonly declaredPooling: string | undefined;
+  /** Dense modules of modules.json, in order. */
+  readonly denseLayers: readonly DenseLayer[];
+  /** Kinds of modules of modules.json that no graph computes. */
+  readonly unsupportedModules: readonly string[];
+  /** The whole config.json, for the graph builder. */
+  readonly config: Readonly<Record<string, unknown>>;
+}
 
 /** Parsed JSON files by their path in the repository; those that do not exist are left out. */
 export type JsonFiles = ReadonlyMap<string, unknown>;
@@ -29,8 +56,6 @@ const SANE_LENGTH = 1_000_000;
 /** Position tables of RoBERTa's kin start at padding id + 1. */
 const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'camembert', 'mpnet']);
 
-const isRecord = (value: unknown): value is Config =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
   return isRecord(value) ? value : {};
@@ -86,13 +111,8 @@ const ACTIVATION_NAMES: Readonly<Record<string, string | undefined>> = {
 function denseLayerOf(files: JsonFiles, path: string): DenseLayer {
   const config = recordOf(files, `${path}/config.json`);
   const name = stringOf(config, 'activation_function', 'torch.nn.modules.activation.Tanh').split('.').at(-1) ?? '';
-  if (!(name in ACTIVATION_NAMES)) throw new UnsupportedArchitecture(`${path}: activation ${name} is not supported.`);
-  const activation = ACTIVATION_NAMES[name];
-  return {
-    path,
-    outFeatures: integerOf(config, ['out_features']),
-    ...(activation !== undefined && { activation }),
-  };
+  if (!(name in ACTIVATION_NAMES)) throw unsupported(`${path}: activation ${name} is not supported.`);
+  return { path, outFeatures: integerOf(config, ['out_features']), activation: ACTIVATION_NAMES[name] };
 }
 
 const COMPUTED_MODULES = new Set(['Transformer', 'Pooling', 'Dense', 'Normalize', 'Dropout']);
@@ -110,19 +130,18 @@ function maxTokensOf(files: JsonFiles, config: Config, modelType: string): numbe
 
 export function describeModel(files: JsonFiles): ModelDescription {
   const config = files.get('config.json');
-  if (!isRecord(config)) throw new UnsupportedArchitecture('The repository has no config.json.');
+  if (!isRecord(config)) throw unsupported('The repository has no config.json.');
   const classes = config['architectures'];
   const modelType = stringOf(config, 'model_type', '');
   const first: unknown = Array.isArray(classes) ? classes[0] : undefined;
   const modules = modulesOf(files);
-  const declaredPooling = declaredPoolingOf(files, modules);
   return {
     architecture: typeof first === 'string' ? first : modelType,
     modelType,
     maxTokens: maxTokensOf(files, config, modelType),
     vocabularySize: integerOf(config, ['vocab_size']),
     hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim']),
-    ...(declaredPooling !== undefined && { declaredPooling }),
+    declaredPooling: declaredPoolingOf(files, modules),
     denseLayers: modules.filter(({ kind }) => kind === 'Dense').map(({ path }) => denseLayerOf(files, path)),
     unsupportedModules: modules.map(({ kind }) => kind).filter((kind) => !COMPUTED_MODULES.has(kind)),
     config,

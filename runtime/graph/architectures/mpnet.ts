@@ -1,14 +1,12 @@
 // MPNet: BERT's layers with a learned bias by bucketed distance, shared by all layers.
-import type { Architecture } from './architecture.ts';
-import { keyDistances } from './attention.ts';
-import type { Value } from './builder.ts';
-import { encoderShapeOf } from './blocks.ts';
-import type { LayerNames } from './blocks.ts';
-import { integerOf } from './config.ts';
-import { encode } from './encoder.ts';
-import type { Context } from './ops.ts';
+import { keyDistances } from '../attention.ts';
+import { integerOf } from '../config.ts';
+import { encode, encoderShapeOf } from '../encoder.ts';
+import type { LayerNames } from '../encoder.ts';
+import type { Value } from '../onnx.ts';
+import type { Architecture, Context } from '../ops.ts';
+import type { Weights } from '../weights.ts';
 import { positionsAfterPadding } from './roberta.ts';
-import type { Weights } from './weights.ts';
 
 const NAMES: LayerNames = {
   query: 'attention.attn.q',
@@ -65,7 +63,6 @@ export const mpnet: Architecture = {
       layers: 'encoder.layer',
       names: NAMES,
       shape,
-      positions: context.layout.positions(),
       bias: (own) => relativeBias(context, own, longest, { heads: shape.heads, buckets }),
     });
   },

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { describeModel, moduleConfigPaths } from './describe.ts';
+import { describeModel, moduleConfigPaths } from './description.ts';
 
 const MINILM = join(import.meta.dirname, '../../tests/fixtures/minilm');
 const readFixture = (...names: string[]) =>
@@ -105,7 +105,7 @@ describe('describeModel', () => {
     });
     expect(description.denseLayers).toEqual([
       { path: '2_Dense', outFeatures: 4, activation: 'tanh' },
-      { path: '3_Dense', outFeatures: 2 },
+      { path: '3_Dense', outFeatures: 2, activation: undefined },
     ]);
   });
 

@@ -1,17 +1,16 @@
 // GTE "new" (model_type `new` on the hub, `gte` in transformers): rotary positions, gated feed-forward, post-norm.
-import type { Architecture } from './architecture.ts';
-import { attend, rotaryTables } from './attention.ts';
-import type { RotaryTables } from './attention.ts';
-import { encoderShapeOf } from './blocks.ts';
-import type { EncoderShape } from './blocks.ts';
-import type { Value } from './builder.ts';
-import { requireSetting } from './config.ts';
-import { unpositionedEmbeddings } from './embeddings.ts';
-import { addAndNormalize, gate, linear, splitRows } from './ops.ts';
-import type { Context } from './ops.ts';
-import { plainOrNtkFrequencies } from './rotary.ts';
-import { belowPrefix } from './weights.ts';
-import type { Weights } from './weights.ts';
+import { attend, plainOrNtkFrequencies, rotaryTables } from '../attention.ts';
+import type { RotaryTables } from '../attention.ts';
+import { requireSetting } from '../config.ts';
+import { unpositionedEmbeddings } from '../embeddings.ts';
+import { encoderShapeOf } from '../encoder.ts';
+import type { EncoderShape } from '../encoder.ts';
+import { linear } from '../linear.ts';
+import type { Value } from '../onnx.ts';
+import { addAndNormalize, gate, splitRows } from '../ops.ts';
+import type { Architecture, Context } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
+import type { Weights } from '../weights.ts';
 
 const COMPUTED: Readonly<Record<string, readonly unknown[]>> = {
   position_embedding_type: ['rope'],

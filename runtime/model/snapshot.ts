@@ -1,23 +1,21 @@
-// From the configuration to a model on disk and what its files say: what `fetch` reports and `serve` loads.
+// A model's snapshot on disk: which of its weights are used, and what its files say. What `fetch` reports and `serve` loads.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { RuntimeConfig } from './config.ts';
-import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './model/describe.ts';
-import { ModelError } from '../hub/errors.ts';
-import { preferSafetensors } from '../hub/files.ts';
-import type { ChooseWeights } from '../hub/files.ts';
-import { GraphError } from './graph/errors.ts';
-import { findArchitecture } from './graph/registry.ts';
-import { openSnapshot } from '../hub/store.ts';
-import type { ModelFiles } from '../hub/store.ts';
-import type { ModelDescription } from './model/types.ts';
+import { isModelError, ModelError } from '../../hub/errors.ts';
+import { preferSafetensors } from '../../hub/files.ts';
+import type { ChooseWeights } from '../../hub/files.ts';
+import { openSnapshot } from '../../hub/store.ts';
+import type { ModelFiles } from '../../hub/store.ts';
+import { findArchitecture } from '../graph/registry.ts';
+import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
+import type { ModelDescription } from './description.ts';
 
 /** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
 export const chooseWeights: ChooseWeights = (config, offered) => {
   try {
     findArchitecture(describeModel(new Map([['config.json', config]])));
   } catch (error) {
-    if (!(error instanceof GraphError)) throw error;
+    if (!isModelError(error, 'UnsupportedArchitecture')) throw error;
     if (offered.onnx) return 'onnx';
     if (offered.safetensors) throw error;
   }
@@ -29,16 +27,22 @@ export interface OpenedModel {
   readonly description: ModelDescription;
 }
 
+/** What of the runtime's configuration says where the model is. */
+export interface ModelPlace {
+  readonly store: string;
+  readonly model: string;
+  readonly revision: string;
+  readonly pinnedRevision?: string | undefined;
+}
+
 /** Rejects with `ModelError` when the store has no such snapshot; never touches the network. */
-export async function openModel(
-  config: Pick<RuntimeConfig, 'model' | 'revision' | 'pinnedRevision' | 'store'>,
-): Promise<OpenedModel> {
-  const revision = config.pinnedRevision ?? config.revision;
-  const files = await openSnapshot(config.store, config.model, revision, chooseWeights);
+export async function openModel(place: ModelPlace): Promise<OpenedModel> {
+  const { store, model, revision: asked, pinnedRevision: revision = asked } = place;
+  const files = await openSnapshot(store, model, revision, chooseWeights);
   if (files === undefined) {
     throw new ModelError(
       'RevisionNotFound',
-      `The store ${config.store} holds no complete snapshot of ${config.model} at ${revision}; run \`fetch\` first.`,
+      `The store ${store} holds no complete snapshot of ${model} at ${revision}; run \`fetch\` first.`,
     );
   }
   return { files, description: await describeSnapshot(files.snapshotDir) };
@@ -68,14 +72,12 @@ function parse(name: string, text: string): unknown {
   }
 }
 
-/** The last words of a `fetch` that succeeded: what the operator records. */
-export function fetchedFacts({ files, description }: OpenedModel): Record<string, string | number> {
-  const { hiddenSize, denseLayers = [], maxTokens, declaredPooling, architecture } = description;
-  return {
-    revision: files.revision,
-    dimensions: denseLayers.at(-1)?.outFeatures ?? hiddenSize,
-    maxTokens,
-    ...(declaredPooling === undefined ? {} : { pooling: declaredPooling }),
-    architecture,
-  };
+/** The termination message of a `fetch` that succeeded: what the operator records. */
+export function fetchedFacts({
+  files,
+  description,
+}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
+  const { hiddenSize, denseLayers, maxTokens, declaredPooling, architecture } = description;
+  const dimensions = denseLayers.at(-1)?.outFeatures ?? hiddenSize;
+  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling, architecture };
 }

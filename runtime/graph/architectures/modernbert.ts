@@ -1,19 +1,17 @@
 // ModernBERT: pre-norm, rotary positions, GeGLU; most layers see only a window around each token.
-import type { Architecture } from './architecture.ts';
-import { attend, rotaryTables, windowBias } from './attention.ts';
-import type { AttentionShape } from './attention.ts';
-import { encoderShapeOf } from './blocks.ts';
-import type { EncoderShape } from './blocks.ts';
-import type { Value } from './builder.ts';
-import { integerOf, numberOf, stringOf } from './config.ts';
-import type { Config } from './config.ts';
-import { wordEmbeddings } from './embeddings.ts';
-import { UnsupportedArchitecture } from './errors.ts';
-import { add, gate, linear, normalize, splitRows } from './ops.ts';
-import type { Context } from './ops.ts';
-import { frequenciesOf, plainTheta } from './rotary.ts';
-import { belowPrefix } from './weights.ts';
-import type { Weights } from './weights.ts';
+import { attend, frequenciesOf, plainTheta, rotaryTables, windowBias } from '../attention.ts';
+import type { AttentionShape } from '../attention.ts';
+import { integerOf, numberOf, stringOf, unsupported } from '../config.ts';
+import type { Config } from '../config.ts';
+import { tokenEmbeddings } from '../embeddings.ts';
+import { encoderShapeOf } from '../encoder.ts';
+import type { EncoderShape } from '../encoder.ts';
+import { linear } from '../linear.ts';
+import type { Value } from '../onnx.ts';
+import { add, gate, normalize, splitRows } from '../ops.ts';
+import type { Architecture, Context } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
+import type { Weights } from '../weights.ts';
 
 type LayerType = 'full_attention' | 'sliding_attention';
 
@@ -23,7 +21,7 @@ function layerTypesOf(config: Config, layers: number): readonly LayerType[] {
   const listed = config['layer_types'];
   if (Array.isArray(listed)) {
     const types = listed.filter(isLayerType);
-    if (types.length !== layers) throw new UnsupportedArchitecture('config.json: layer_types does not fit the layers.');
+    if (types.length !== layers) throw unsupported('config.json: layer_types does not fit the layers.');
     return types;
   }
   const every = integerOf(config, ['global_attn_every_n_layers'], 3);
@@ -87,8 +85,8 @@ export const modernBert: Architecture = {
     };
     const norm = { width: shape.hidden, epsilon: shape.epsilon };
     const weights = belowPrefix(allWeights, ['', 'model.'], 'embeddings.tok_embeddings.weight');
-    const words = wordEmbeddings(context, weights.below('embeddings.tok_embeddings.'), config, shape.hidden);
-    let rows = normalize(context, words, weights.below('embeddings.norm.'), norm);
+    const tokens = tokenEmbeddings(context, weights.below('embeddings.tok_embeddings.'), config, shape.hidden);
+    let rows = normalize(context, tokens, weights.below('embeddings.norm.'), norm);
     const attention = attentionOf(context, config, shape.headSize);
     for (const [index, type] of layerTypesOf(config, shape.layers).entries()) {
       const layerWeights = weights.below(`layers.${index}.`);

@@ -1,16 +1,15 @@
 // Qwen3: causal, pre-norm with RMSNorm, rotary positions, normalised queries and keys, grouped key-value heads.
-import type { Architecture } from './architecture.ts';
-import { attend, rotaryTables } from './attention.ts';
-import type { RotaryTables } from './attention.ts';
-import type { Value } from './builder.ts';
-import { integerOf, numberOf, requireSetting, stringOf } from './config.ts';
-import type { Config } from './config.ts';
-import { wordEmbeddings } from './embeddings.ts';
-import { add, gate, linear, rootMeanSquareNorm } from './ops.ts';
-import type { Context } from './ops.ts';
-import { frequenciesOf, plainTheta } from './rotary.ts';
-import { belowPrefix } from './weights.ts';
-import type { Weights } from './weights.ts';
+import { attend, frequenciesOf, plainTheta, rotaryTables } from '../attention.ts';
+import type { RotaryTables } from '../attention.ts';
+import { integerOf, numberOf, requireSetting, stringOf } from '../config.ts';
+import type { Config } from '../config.ts';
+import { tokenEmbeddings } from '../embeddings.ts';
+import { linear } from '../linear.ts';
+import type { Value } from '../onnx.ts';
+import { add, gate, rootMeanSquareNorm } from '../ops.ts';
+import type { Architecture, Context } from '../ops.ts';
+import { belowPrefix } from '../weights.ts';
+import type { Weights } from '../weights.ts';
 
 interface DecoderShape {
   readonly layers: number;
@@ -78,7 +77,7 @@ export const qwen3: Architecture = {
     const shape = shapeOf(config);
     const norm = { width: shape.hidden, epsilon: shape.epsilon };
     const weights = belowPrefix(allWeights, ['', 'model.'], 'embed_tokens.weight');
-    let rows = wordEmbeddings(context, weights.below('embed_tokens.'), config, shape.hidden);
+    let rows = tokenEmbeddings(context, weights.below('embed_tokens.'), config, shape.hidden);
     const rotary = rotaryTables(context, frequenciesOf(plainTheta(config, 10_000), shape.headSize));
     for (let index = 0; index < shape.layers; index++) {
       const layer = weights.below(`layers.${index}.`);
