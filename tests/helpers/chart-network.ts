@@ -2,7 +2,7 @@
 import { parseAllDocuments } from 'yaml';
 import { withDefaults } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
-import { desiredChildren } from '../../operator/desired/children.ts';
+import { desiredChildren } from '../../operator/manifests/children.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { embeddingModel } from './builders.ts';

@@ -1,7 +1,7 @@
 // Replays a demand trace against the autoscaler on a virtual clock: routers with counters, replicas that start and work, a leader.
 import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
-import { decide, newScaler } from '../../operator/autoscale/decide.ts';
-import type { ScaleSettings } from '../../operator/autoscale/decide.ts';
+import { decide, newScaler } from '../../operator/autoscaler/decide.ts';
+import type { ScaleSettings } from '../../operator/autoscaler/decide.ts';
 import { NO_DEMAND } from './builders.ts';
 
 /** docs/autoscaling.md describes this format. */
