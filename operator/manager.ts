@@ -1,9 +1,9 @@
 // The manager: of several processes one leads, and runs what only one may: both controllers, the autoscaler and its demand streams.
 import type { KubeClient } from '../kube/client.ts';
 import type { EventRecorder } from '../kube/events.ts';
-import type { Elector } from '../kube/lease.ts';
-import type { ControllerMetrics } from '../kube/metrics.ts';
-import type { Environment } from '../kube/reflector.ts';
+import type { Elector } from '../kube/leaderelection.ts';
+import type { ControllerMetrics } from '../kube/controller.ts';
+import type { Environment } from '../kube/clock.ts';
 import type { Autoscaler } from './autoscaler/autoscaler.ts';
 import { createCatalogController } from './catalog/controller.ts';
 import type { CatalogSource } from './catalog/plan.ts';

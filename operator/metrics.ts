@@ -73,8 +73,16 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     },
   });
   single('kubembed_operator_leader', '1 in the process that reconciles.', () => (state.leading() ? 1 : 0));
-  single('kubembed_catalog_models', 'Models in the catalog (supported_models.txt).', () => state.catalog()?.entries.length);
-  single('kubembed_catalog_invalid_lines', 'Lines of the catalog that could not be read.', () => state.catalog()?.faults.length);
+  single(
+    'kubembed_catalog_models',
+    'Models in the catalog (supported_models.txt).',
+    () => state.catalog()?.entries.length,
+  );
+  single(
+    'kubembed_catalog_invalid_lines',
+    'Lines of the catalog that could not be read.',
+    () => state.catalog()?.faults.length,
+  );
   single('kubembed_operator_routers', 'Routers known to exist.', () => state.routers().length);
   single(
     'kubembed_operator_routers_unreachable',

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { createBodyReader } from '../common/http/body.ts';
-import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
+import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { startTracing } from '../common/obs/trace-start.ts';
@@ -159,7 +159,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   const tracer = await startTracing(config.tracing, { service: 'kubembed-router', version });
   const parts = assemble(options, registry);
   const { stream, pools } = parts;
-  const parser = createEmbeddingParser();
+  const parser = createEmbeddingsParser();
   const bodies = createBodyReader({
     maxBytes: config.maxBodyBytes,
     maxTotalBytes: config.maxBodyBytes * BODIES_AT_ONCE,
@@ -182,7 +182,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   const publicServer = await listen({
     host: config.host,
     port: config.port,
-    ...createPublicApp({
+    handler: createPublicApp({
       ...parts,
       log,
       registry,

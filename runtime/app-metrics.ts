@@ -3,11 +3,12 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
+import { EMBEDDING_PATHS } from '../common/openai/request.ts';
 import type { EmbedResult, EngineInput, EngineStats } from './engine/types.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 export interface RuntimeMetrics {
-  finished(exchange: FinishedExchange): void;
+  readonly finished: (exchange: FinishedExchange) => void;
   embedded(inputs: readonly EngineInput[], result: EmbedResult): void;
 }
 
@@ -17,8 +18,6 @@ export interface MetricsFacts {
 }
 
 const PREFIX = 'kubembed_runtime_';
-
-const EMBEDDING_ROUTES = new Set(['/v1/embeddings', '/embeddings']);
 
 // Everything that the engine keeps count of: name, help, and how to read it.
 const TOTALS: readonly [string, string, (stats: EngineStats) => number][] = [
@@ -80,7 +79,7 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
     finished: ({ exchange: { route, error }, status, seconds }) => {
       requests.inc({ route: route ?? 'unknown', status });
       if (error !== undefined || status === 499) errors.inc({ reason: error?.kind ?? 'client_closed_request' });
-      if (route !== undefined && EMBEDDING_ROUTES.has(route)) durations.observe(seconds);
+      if (route !== undefined && EMBEDDING_PATHS.has(route)) durations.observe(seconds);
     },
     embedded: (given, { promptTokens, truncatedInputs, stages: times }) => {
       sizes.observe(given.length);

@@ -1,12 +1,10 @@
 // The runtime's HTTP application: routes over a lifecycle, ready to be listened with.
+import type { Express } from 'express';
 import type { Registry } from 'prom-client';
 import { createApp } from '../common/http/app.ts';
 import { createBodyReader } from '../common/http/body.ts';
 import { docsRoutes } from '../common/http/docs.ts';
-import type { EmbeddingParser } from '../common/http/embedding-parser.ts';
-import { embeddingLane } from '../common/http/embedding-lane.ts';
-import type { EmbeddingApp } from '../common/http/embedding-lane.ts';
-import type { FinishedExchange } from '../common/http/exchange.ts';
+import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/trace.ts';
@@ -21,7 +19,7 @@ import { modelHandler, modelsHandler } from './routes/models.ts';
 export interface AppDeps {
   readonly config: Pick<RuntimeConfig, 'model' | 'device' | 'overlongInput' | 'maxBodyBytes'>;
   readonly lifecycle: Lifecycle;
-  readonly parser: EmbeddingParser;
+  readonly parser: EmbeddingsParser;
   readonly registry: Registry;
   readonly log: Log;
   readonly tracer?: Tracer | undefined;
@@ -34,21 +32,18 @@ export interface AppDeps {
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
 
-export function createRuntimeApp(deps: AppDeps): EmbeddingApp {
+export function createRuntimeApp(deps: AppDeps): Express {
   const { config, lifecycle, parser, registry, log, tracer, version, startedAt } = deps;
   const { model, device, overlongInput, maxBodyBytes } = config;
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
   const bodies = createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE });
-  const { handler: embeddings, quick } = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
+  const embeddings = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
   const models = { model, created: startedAt, lifecycle };
-  const observers = {
+  return createApp({
     log,
     tracer,
     quiet: ['/healthz', '/readyz', '/metrics'],
-    onFinish: (finished: FinishedExchange) => metrics.finished(finished),
-  };
-  const handler = createApp({
-    ...observers,
+    onFinish: metrics.finished,
     routes: {
       '/v1/embeddings': { post: embeddings },
       '/embeddings': { post: embeddings },
@@ -60,5 +55,4 @@ export function createRuntimeApp(deps: AppDeps): EmbeddingApp {
       ...docsRoutes(openApiDocument(version)),
     },
   });
-  return { handler, quick: embeddingLane(quick, observers, maxBodyBytes) };
 }

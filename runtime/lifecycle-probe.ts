@@ -18,11 +18,8 @@ export async function checkVector({ embed, info }: Pick<Engine, 'embed' | 'info'
     inputs: [PROBE_TEXT],
     encoding: 'base64',
     overlongInput: 'truncate',
-    lane: 'interactive',
-    onGone: (listener: (() => void) | undefined) => {
-      signal.onabort = listener ?? null;
-      if (signal.aborted) listener?.();
-    },
+    priority: 'interactive',
+    signal,
   } as const;
   const { vectors } = await embed(request).catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause);

@@ -1,6 +1,6 @@
 // `serve`: listens at once, loads the model, becomes ready when the probe text passed, drains when told to stop.
 import type { Registry } from 'prom-client';
-import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
+import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { startTracing } from '../common/obs/trace-start.ts';
@@ -26,11 +26,11 @@ export interface ServeDeps {
 export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   const { config, log } = deps;
   const lifecycle = createLifecycle();
-  const parser = createEmbeddingParser();
+  const parser = createEmbeddingsParser();
   const tracer = await startTracing(config.tracing, { service: 'kubembed-runtime', version: deps.version });
-  const app = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
+  const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
-  const server = await startServer({ host: config.host, port: config.port, ...app });
+  const server = await startServer({ host: config.host, port: config.port, handler });
   log.info({ url: server.url, model: config.model }, 'Listening');
   const stopped = new Promise<'stopped'>((resolve) => {
     if (stop.aborted) resolve('stopped');

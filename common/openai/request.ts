@@ -4,6 +4,9 @@ import { OpenAIError, clip } from './errors.ts';
 import { describeType, documentedInput, normalizeInput } from './input.ts';
 import type { EmbeddingInput } from './input.ts';
 
+/** Where it is taken; some clients leave the version out. */
+export const EMBEDDING_PATHS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);
+
 const input = z
   .unknown()
   .transform((value, context): readonly EmbeddingInput[] => {

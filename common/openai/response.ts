@@ -33,7 +33,7 @@ export function* joinPieces(pieces: readonly Uint8Array[], size = 65_536): Gener
     held.push(piece);
     bytes += piece.byteLength;
     if (bytes < size) continue;
-    yield concatenate(held, bytes);
+    yield held.length === 1 ? piece : concatenate(held, bytes);
     held = [];
     bytes = 0;
   }

@@ -14,15 +14,19 @@ function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
     clock,
     demand: demand.source,
     models: () => models,
-    replicas: () => 0,
-    starting: () => false,
+    observed: () => ({ replicas: 0, starting: false }),
     drainBacklogMs: 10_000,
     scaleDownMs: 120_000,
-    changed: (change) => changes.push(change),
   });
-  autoscaler.start();
+  const stopping = new AbortController();
+  autoscaler.onChange((change) => changes.push(change));
+  const running = autoscaler.run(stopping.signal);
   clock.tick(0);
-  return { clock, demand, changes, autoscaler, models };
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await running;
+  };
+  return { clock, demand, changes, autoscaler, models, stop };
 }
 
 const moves = (changes: readonly ScaleChange[]) => changes.filter(({ from, to }) => from !== to);
@@ -57,9 +61,9 @@ test('models that are gone, or scaled by others, are forgotten', () => {
   expect(autoscaler.target('default/b')).toBeUndefined();
 });
 
-test('stopped, it decides no more', () => {
-  const { clock, demand, changes, autoscaler } = setUp();
-  autoscaler.stop();
+test('stopped, it decides no more', async () => {
+  const { clock, demand, changes, stop } = setUp();
+  await stop();
   demand.state('default/a', { activations: 1, heldRequests: 1 });
   clock.tick(10_000);
   expect(moves(changes)).toEqual([]);

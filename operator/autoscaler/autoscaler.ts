@@ -71,7 +71,11 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     const observed = deps.observed(key);
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
     const from = before.decision?.replicas ?? observed.replicas ?? 0;
-    const sample = { routers: routers.map((router) => demandOf(router, key)), replicas: from, starting: observed.starting };
+    const sample = {
+      routers: routers.map((router) => demandOf(router, key)),
+      replicas: from,
+      starting: observed.starting,
+    };
     const { state, reason, replicas: to } = decide(before, sample, settingsOf(model), now);
     states.set(key, state);
     if (before.decision === undefined || to !== from)

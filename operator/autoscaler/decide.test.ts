@@ -5,7 +5,7 @@ import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import { PLANT, SETTINGS, reversals, simulate } from '../../tests/helpers/simulate-demand.ts';
 import type { Step, Trace } from '../../tests/helpers/simulate-demand.ts';
 import { decide, newScaler } from './decide.ts';
-import type { RouterSample, ScalerState } from './decide.ts';
+import type { RouterDemand, ScalerState } from './decide.ts';
 
 const at = (steps: readonly Step[], second: number): Step => steps.findLast((step) => step.second <= second)!;
 const most = (steps: readonly Step[]): number => Math.max(...steps.map(({ replicas }) => replicas));
@@ -30,7 +30,7 @@ describe('a wake whose clients have gone', () => {
     let state = newScaler(0);
     let replicas = 0;
     return Array.from({ length: seconds }, (_, second) => {
-      const router = { id: 'r', reachable: true, instance: 'a', ...(second > 0 && { demand: woken }) };
+      const router = { id: 'r', reachable: true, instance: 'a', demand: second > 0 ? woken : undefined };
       const starting = replicas > 0 && second < readyAt;
       const decided = decide(state, { routers: [router], replicas, starting }, settings, second * 1000);
       state = decided.state;
@@ -149,15 +149,15 @@ describe('simulation', () => {
 
 describe('decide', () => {
   const demand = (fields: Partial<ModelDemand> = {}): ModelDemand => ({ ...NO_DEMAND, ...fields });
-  const router = (fields?: Partial<ModelDemand>, rest: Partial<RouterSample> = {}): RouterSample => ({
+  const router = (fields?: Partial<ModelDemand>, rest: Partial<RouterDemand> = {}): RouterDemand => ({
     id: 'r',
     reachable: true,
     instance: 'i',
-    ...(fields && { demand: demand(fields) }),
+    demand: fields && demand(fields),
     ...rest,
   });
-  const run = (state: ScalerState, routers: readonly RouterSample[], replicas: number, now: number) =>
-    decide(state, { routers, replicas }, SETTINGS, now);
+  const run = (state: ScalerState, routers: readonly RouterDemand[], replicas: number, now: number) =>
+    decide(state, { routers, replicas, starting: false }, SETTINGS, now);
 
   test('an activation outlives the client that caused it', () => {
     const first = run(newScaler(0), [router()], 0, 0);
@@ -177,15 +177,15 @@ describe('decide', () => {
   });
 
   test('nothing shrinks without routers, or before one has spoken', () => {
-    for (const routers of [[], [{ id: 'r', reachable: false }]])
+    for (const routers of [[], [{ id: 'r', reachable: false, instance: undefined, demand: undefined }]])
       expect(run(newScaler(0), routers, 3, 1e9).replicas).toBe(3);
   });
 
   test('limits hold at once, whatever the demand', () => {
     const low = { ...SETTINGS, minReplicas: 2 };
-    expect(decide(newScaler(0), { routers: [router()], replicas: 0 }, low, 0).replicas).toBe(2);
+    expect(decide(newScaler(0), { routers: [router()], replicas: 0, starting: false }, low, 0).replicas).toBe(2);
     const high = { ...SETTINGS, maxReplicas: 2 };
-    expect(decide(newScaler(0), { routers: [router()], replicas: 5 }, high, 0).replicas).toBe(2);
+    expect(decide(newScaler(0), { routers: [router()], replicas: 5, starting: false }, high, 0).replicas).toBe(2);
   });
 
   test('the words stand until the number changes', () => {
@@ -238,7 +238,7 @@ describe('decide', () => {
             { offeredTokens, heldRequests: held, capacityTokensPerSecond: 5000 },
             { reachable: !silent },
           );
-          const decided = decide(state, { routers: [said], replicas }, limits, now);
+          const decided = decide(state, { routers: [said], replicas, starting: false }, limits, now);
           ({ state } = decided);
           expect(Number.isInteger(decided.replicas)).toBe(true);
           expect(decided.replicas).toBeLessThanOrEqual(10);

@@ -5,9 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import type { ModelDemand } from '../../api/demand.ts';
-import { systemClock } from '../../kube/clock.ts';
+import { silentLog, systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { silentLog } from '../../kube/log.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/store/client.ts';
@@ -62,9 +61,9 @@ test('routers are all endpoints that may hold demand', () => {
 
 describe('streams', () => {
   const servers: Server[] = [];
-  const sources: DemandSource[] = [];
+  const stopping: (() => Promise<void>)[] = [];
   afterEach(async () => {
-    await Promise.all(sources.splice(0).map(async (source) => await source.stop()));
+    await Promise.all(stopping.splice(0).map(async (stop) => await stop()));
     for (const server of servers.splice(0)) {
       server.closeAllConnections();
       server.close();
@@ -99,7 +98,12 @@ describe('streams', () => {
       { client, namespace: 'ns', service: 'routers', portName: 'internal', staleMs },
       { clock: systemClock, random: () => 0, log: silentLog },
     );
-    sources.push(source);
+    const ending = new AbortController();
+    const running = source.run(ending.signal);
+    stopping.push(async () => {
+      ending.abort();
+      await running;
+    });
     return source;
   }
 
@@ -116,16 +120,16 @@ describe('streams', () => {
     await publish(client, [one.port]);
     const source = follow(client);
     const urgent = vi.fn();
-    source.subscribe(urgent);
+    source.onUrgent(urgent);
     await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
-    expect(source.read()).toEqual([{ id: `127.0.0.1:${one.port}`, reachable: false }]);
+    expect(source.routers()).toEqual([{ id: `127.0.0.1:${one.port}`, reachable: false, snapshot: undefined }]);
     const text = line(1, { 'a/b': { activations: 1, heldRequests: 1 } });
     one.say(`nonsense\n${text.slice(0, 20)}`);
     one.say(text.slice(20));
     await vi.waitFor(() => expect(urgent).toHaveBeenCalledTimes(1));
-    expect(source.read()[0]).toMatchObject({ reachable: true, snapshot: { sequence: 1 } });
+    expect(source.routers()[0]).toMatchObject({ reachable: true, snapshot: { sequence: 1 } });
     one.say(line(2, { 'a/b': { activations: 1 } }));
-    await vi.waitFor(() => expect(source.read()[0]?.snapshot?.sequence).toBe(2));
+    await vi.waitFor(() => expect(source.routers()[0]?.snapshot?.sequence).toBe(2));
     expect(urgent).toHaveBeenCalledTimes(1);
   });
 
@@ -136,13 +140,13 @@ describe('streams', () => {
     const source = follow(client, 300);
     await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
     one.say(line(1));
-    await vi.waitFor(() => expect(source.read()[0]?.reachable).toBe(true));
+    await vi.waitFor(() => expect(source.routers()[0]?.reachable).toBe(true));
     one.listeners[0]!.destroy();
     await vi.waitFor(() => expect(one.listeners.length).toBeGreaterThan(1));
     one.say(line(2));
-    await vi.waitFor(() => expect(source.read()[0]).toMatchObject({ reachable: true, snapshot: { sequence: 2 } }));
+    await vi.waitFor(() => expect(source.routers()[0]).toMatchObject({ reachable: true, snapshot: { sequence: 2 } }));
     // Open, but silent: given up and tried anew.
-    await vi.waitFor(() => expect(source.read()[0]?.reachable).toBe(false), 3000);
+    await vi.waitFor(() => expect(source.routers()[0]?.reachable).toBe(false), 3000);
     const connections = one.listeners.length;
     await vi.waitFor(() => expect(one.listeners.length).toBeGreaterThan(connections), 5000);
   });
@@ -152,9 +156,9 @@ describe('streams', () => {
     const [one, two] = [await router(), await router()];
     await publish(client, [one.port, two.port]);
     const source = follow(client);
-    await vi.waitFor(() => expect(source.read()).toHaveLength(2));
+    await vi.waitFor(() => expect(source.routers()).toHaveLength(2));
     await client.delete(ENDPOINT_SLICES, { namespace: 'ns', name: `s-${one.port}` });
-    await vi.waitFor(() => expect(source.read().map(({ id }) => id)).toEqual([`127.0.0.1:${two.port}`]));
+    await vi.waitFor(() => expect(source.routers().map(({ id }) => id)).toEqual([`127.0.0.1:${two.port}`]));
     await vi.waitFor(() => expect(one.listeners[0]?.destroyed).toBe(true));
   });
 
@@ -164,6 +168,8 @@ describe('streams', () => {
     servers.splice(0).forEach((server) => server.close());
     await publish(client, [gone.port]);
     const source = follow(client);
-    await vi.waitFor(() => expect(source.read()).toEqual([{ id: `127.0.0.1:${gone.port}`, reachable: false }]));
+    await vi.waitFor(() =>
+      expect(source.routers()).toEqual([{ id: `127.0.0.1:${gone.port}`, reachable: false, snapshot: undefined }]),
+    );
   });
 });

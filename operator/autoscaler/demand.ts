@@ -7,7 +7,7 @@ import { lines } from '../../common/util/lines.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { sleep } from '../../kube/clock.ts';
 import { createInformer } from '../../kube/informer.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
 

@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 import { describe, expect, test } from 'vitest';
-import { SHA, desiredConfig, embeddingModel } from '../../tests/helpers/builders.ts';
+import { SHA, manifestConfig, embeddingModel } from '../../tests/helpers/builders.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
@@ -15,7 +15,7 @@ const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<Childre
   return desiredChildren({
     model,
     spec: withDefaults(model.spec),
-    config: desiredConfig(),
+    config: manifestConfig(),
     replicas: 1,
     fetched: FETCHED,
     ...input,
@@ -47,6 +47,7 @@ describe('golden manifests', () => {
 
   test.each(Object.entries(GOLDEN))('%s', async (name, spec) => {
     const yaml = Object.values(children(spec, { replicas: spec.replicas ?? 1 }))
+      .filter((child) => child !== undefined)
       .map((child) => stringify(child, { lineWidth: 0, aliasDuplicateObjects: false }))
       .join('---\n');
     await expect(yaml).toMatchFileSnapshot(`testdata/${name}.yaml`);
@@ -55,7 +56,7 @@ describe('golden manifests', () => {
 
 describe('pods', () => {
   test('the token and egress settings reach the fetching container alone', () => {
-    const config = desiredConfig({ fetchEnv: [{ name: 'HF_ENDPOINT', value: 'http://hub' }] });
+    const config = manifestConfig({ fetchEnv: [{ name: 'HF_ENDPOINT', value: 'http://hub' }] });
     const { initContainers, containers } = podOf({ tokenSecretRef: { name: 'hf', key: 'token' } }, { config });
     expect(env(initContainers?.[0], 'HF_TOKEN')).toEqual({
       name: 'HF_TOKEN',
@@ -104,8 +105,9 @@ describe('pods', () => {
   });
 });
 
-test('a claim, a pin and a budget exist only where they mean something', () => {
-  expect(Object.keys(children({}, { fetched: undefined }))).toEqual(['serviceAccount', 'deployment', 'service']);
+test('a claim, a revision and a budget exist only where they mean something', () => {
+  const made = Object.entries(children({}, { fetched: undefined })).filter(([, child]) => child !== undefined);
+  expect(made.map(([kind]) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
   expect(children({ scaling: { maxReplicas: 3 } }).disruptionBudget).toBeDefined();
   expect(children({ cache: { claim: { size: '1Gi' } } }).claim).toBeDefined();
 });

@@ -41,13 +41,15 @@ export const CHILD_KINDS = {
 >;
 
 export type ChildKind = keyof typeof CHILD_KINDS;
-export type ChildObject<K extends ChildKind> = (typeof CHILD_KINDS)[K]['type'] extends ResourceType<infer T> ? T : never;
+export type ChildObject<K extends ChildKind> =
+  (typeof CHILD_KINDS)[K]['type'] extends ResourceType<infer T> ? T : never;
 
 // Object.keys of a Record yields all of its keys.
 export const ALL_CHILD_KINDS = Object.keys(CHILD_KINDS) as readonly ChildKind[];
 
 /** Undefined: it should not exist. */
-export type Children = Readonly<Record<ChildKind, Manifest | undefined>>;
+export type Children = Readonly<Record<ChildKind, Manifest | undefined>> &
+  Readonly<Record<'serviceAccount' | 'deployment' | 'service', Manifest>>;
 
 /** What the first fetch found out; kept in the revision ConfigMap, since pods and their messages go away. */
 export interface FetchedFacts {

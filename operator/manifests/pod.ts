@@ -44,7 +44,11 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
     name: 'KUBEMBED_PINNED_REVISION',
     valueFrom: {
       // Optional: before the first fetch nothing is resolved, and the template must not change when there is.
-      configMapKeyRef: { name: revisionConfigMapName(model.metadata.name), key: revisionKey(spec.revision), optional: true },
+      configMapKeyRef: {
+        name: revisionConfigMapName(model.metadata.name),
+        key: revisionKey(spec.revision),
+        optional: true,
+      },
     },
   },
   literal('KUBEMBED_STORE', STORE),
@@ -95,10 +99,7 @@ function servingResources(
 }
 
 /** The fetching container needs no GPU: a pod would hold one while it downloads. */
-const fetchingResources = (
-  { requests, limits }: ContainerResources,
-  gpuResource: string,
-): ContainerResources => {
+const fetchingResources = ({ requests, limits }: ContainerResources, gpuResource: string): ContainerResources => {
   const without = (quantities: Quantities): Quantities =>
     Object.fromEntries(Object.entries(quantities).filter(([name]) => name !== gpuResource));
   return { requests: without(requests), limits: without(limits) };

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { judge } from './acceptance.ts';
+import { acceptModels } from './acceptance.ts';
 
 const LISTED = { models: new Set(['org/a', 'org/b']), origin: 'the list' };
 
@@ -12,8 +12,10 @@ const made = (name: string, second: number, spec: Partial<EmbeddingModelSpec>, g
   const deletionTimestamp = '2026-01-01T00:01:00Z';
   return { ...model, metadata: { ...model.metadata, creationTimestamp, ...(going && { deletionTimestamp }) } };
 };
-const reasons = (models: readonly EmbeddingModel[], listed: Parameters<typeof judge>[1] = LISTED) =>
-  Object.fromEntries([...judge(models, listed)].map(([key, { reason }]) => [key.split('/')[1]!, reason] as const));
+const reasons = (models: readonly EmbeddingModel[], listed: Parameters<typeof acceptModels>[1] = LISTED) =>
+  Object.fromEntries(
+    [...acceptModels(models, listed)].map(([key, { reason }]) => [key.split('/')[1]!, reason] as const),
+  );
 
 const OLD = made('old', 1, { model: 'org/a', aliases: ['shared'] });
 const YOUNG = made('young', 2, { model: 'org/b', aliases: ['shared'] });
@@ -39,8 +41,7 @@ test('what is refused, or on its way out, claims nothing', () => {
 });
 
 test('while the list cannot be read nothing is decided, least of all against the younger', () => {
-  expect([...judge([OLD, YOUNG], undefined).values()].map(({ status, reason }) => `${status} ${reason}`)).toEqual([
-    'Unknown CatalogMissing',
-    'Unknown CatalogMissing',
-  ]);
+  expect(
+    [...acceptModels([OLD, YOUNG], undefined).values()].map(({ status, reason }) => `${status} ${reason}`),
+  ).toEqual(['Unknown CatalogMissing', 'Unknown CatalogMissing']);
 });

@@ -5,7 +5,7 @@ import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';
 import type { Informer, InformerOptions } from '../../kube/informer.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';

@@ -1,9 +1,9 @@
 // Mutation cache: read your own writes. What a write returned stands in for the cached object until the informer has moved on.
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { ifPresent } from '../../kube/errors.ts';
-import { formatKey, keyOf } from '../../kube/key.ts';
-import type { ReadStore } from '../../kube/store.ts';
+import { ifPresent } from '../../kube/client.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
+import type { ReadStore } from '../../kube/informer.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
 
 interface Written {
@@ -82,7 +82,7 @@ export async function remove(
   signal: AbortSignal,
 ): Promise<void> {
   const { uid } = object.metadata;
-  const options = { propagation: 'Background', signal, ...(uid !== undefined && { uid }) } as const;
+  const options = { signal, ...(uid !== undefined && { uid }) };
   await ifPresent(client.delete(type, keyOf(object), options));
   written.forget(type.kind, keyOf(object));
 }

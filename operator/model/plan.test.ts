@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   FETCHED_WORDS,
   SHA,
-  desiredConfig,
+  manifestConfig,
   embeddingModel,
   fetching,
   pod,
@@ -13,42 +13,37 @@ import { findCondition } from '../../api/conditions.ts';
 import type { ConditionType } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import type { ChildRole } from '../manifests/children.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { plan } from './plan.ts';
-import type { ObservedChildren, Plan, Snapshot, Verdict } from './snapshot.ts';
+import type { Plan } from './plan.ts';
+import type { ObservedChildren, Snapshot } from './snapshot.ts';
+import type { Acceptance } from './acceptance.ts';
 
-const CONFIG = desiredConfig();
-const ACCEPTED: Verdict = { status: 'True', reason: 'Accepted', message: 'ok' };
-const REFUSED: Verdict = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed' };
+const CONFIG = manifestConfig();
+const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok' };
+const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed' };
 
 const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   model: embeddingModel(),
-  verdict: ACCEPTED,
+  acceptance: ACCEPTED,
   children: {},
   pods: [],
+  existingClaim: undefined,
+  target: undefined,
+  refusal: undefined,
+  warnings: [],
   now: '2026-02-02T02:02:02Z',
   ...parts,
 });
 
-const ROLE_BY_KIND: Readonly<Record<string, ChildRole>> = {
-  ServiceAccount: 'serviceAccount',
-  ConfigMap: 'pin',
-  PersistentVolumeClaim: 'claim',
-  Deployment: 'deployment',
-  Service: 'service',
-  PodDisruptionBudget: 'disruptionBudget',
-};
+const NOTHING: Plan = { apply: [], remove: [], status: undefined, events: [] };
 
 /** What the API server would hold after the plan was carried out. */
 function carriedOut(before: Snapshot, { apply, remove, status }: Plan): Snapshot {
-  const children: Record<string, KubeObject> = { ...before.children };
-  for (const manifest of apply) {
-    const role = ROLE_BY_KIND[manifest.kind]!;
-    children[role] = { ...children[role], ...structuredClone(manifest) };
-  }
-  for (const role of remove) Reflect.deleteProperty(children, role);
+  const children: Record<string, KubeObject | undefined> = { ...before.children };
+  for (const { kind, manifest } of apply) children[kind] = { ...children[kind], ...structuredClone(manifest) };
+  for (const kind of remove) Reflect.deleteProperty(children, kind);
   return {
     ...before,
     children: children,
@@ -59,8 +54,8 @@ function carriedOut(before: Snapshot, { apply, remove, status }: Plan): Snapshot
 
 const deploymentOf = (model: EmbeddingModel, replicas: number, status: Deployment['status'] = {}): Deployment => {
   const made = plan(snapshot({ model, target: { replicas, reason: 'test' } }), CONFIG).apply.find(
-    ({ kind }) => kind === 'Deployment',
-  ) as Deployment;
+    ({ kind }) => kind === 'deployment',
+  )?.manifest as Deployment;
   return {
     ...made,
     spec: { ...made.spec, replicas },
@@ -75,7 +70,7 @@ const reasonOf = (result: Plan, type: ConditionType) => {
   return `${status}/${reason}`;
 };
 const replicasIn = (result: Plan) =>
-  (result.apply.find(({ kind }) => kind === 'Deployment') as Deployment | undefined)?.spec.replicas;
+  (result.apply.find(({ kind }) => kind === 'deployment')?.manifest as Deployment | undefined)?.spec.replicas;
 
 describe('reasons', () => {
   const last = (message: object | string, exitCode = 1, reason?: string) => ({
@@ -216,7 +211,7 @@ describe('reasons', () => {
   test('a model that is not accepted has no children, and its conditions say why', () => {
     const model = embeddingModel();
     const deployment = deploymentOf(model, 1);
-    const result = plan(snapshot({ model, verdict: REFUSED, children: { deployment } }), CONFIG);
+    const result = plan(snapshot({ model, acceptance: REFUSED, children: { deployment } }), CONFIG);
     expect(result.apply).toEqual([]);
     expect(result.remove).toEqual(['deployment']);
     expect(reasonOf(result, 'Accepted')).toBe('False/NotInSupportedModels');
@@ -241,7 +236,7 @@ describe('reasons', () => {
 describe('life of a model', () => {
   test('new and without demand: children at zero replicas, ready to be woken', () => {
     const result = plan(snapshot(), CONFIG);
-    expect(result.apply.map(({ kind }) => kind)).toEqual(['ServiceAccount', 'Deployment', 'Service']);
+    expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
     expect(replicasIn(result)).toBe(0);
     expect(reasonOf(result, 'Ready')).toBe('True/ScaledToZero');
     expect(reasonOf(result, 'Available')).toBe('False/ScaledToZero');
@@ -276,7 +271,7 @@ describe('life of a model', () => {
       }),
       CONFIG,
     );
-    expect(after.apply.map(({ kind }) => kind)).toContain('ConfigMap');
+    expect(after.apply.map(({ kind }) => kind)).toContain('revision');
     expect(replicasIn(after)).toBeUndefined();
     expect(after.status).toMatchObject({
       revision: SHA,
@@ -337,7 +332,7 @@ describe('life of a model', () => {
     }
   });
 
-  test('a changed revision unpins, without taking running replicas away', () => {
+  test('a changed revision is resolved anew, without taking running replicas away', () => {
     const old = embeddingModel('minilm', {
       spec: { scaling: { maxReplicas: 5 } },
       status: {
@@ -396,12 +391,17 @@ describe('life of a model', () => {
 describe('other hands', () => {
   const labels = { [LABEL_MODEL]: 'minilm', [LABEL_MANAGED_BY]: MANAGED_BY };
   const service = (metadata: object): ObservedChildren => ({
-    service: { apiVersion: 'v1', kind: 'Service', metadata: { name: 'em-minilm', namespace: 'default', ...metadata } },
+    service: {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'em-minilm', namespace: 'default', ...metadata },
+      spec: {},
+    },
   });
 
   test('nothing is made for a model on its way out', () => {
     const model = embeddingModel('minilm', { metadata: { deletionTimestamp: '2026-01-01T00:00:00Z' } });
-    expect(plan(snapshot({ model }), CONFIG)).toEqual({ apply: [], remove: [], events: [] });
+    expect(plan(snapshot({ model }), CONFIG)).toEqual(NOTHING);
   });
 
   test("somebody else's object is never taken over", () => {
@@ -412,21 +412,21 @@ describe('other hands', () => {
 
   test('an orphan of ours is adopted', () => {
     const result = plan(snapshot({ children: service({ labels }) }), CONFIG);
-    expect(result.apply.map(({ kind }) => kind)).toContain('Service');
+    expect(result.apply.map(({ kind }) => kind)).toContain('service');
   });
 
   test('a child of a deleted namesake is waited for', () => {
     const ownerReferences = [{ ...ownerReferenceTo(embeddingModel()), uid: 'older' }];
     const result = plan(snapshot({ children: service({ labels, ownerReferences }) }), CONFIG);
-    expect(result.apply.map(({ kind }) => kind)).toEqual(['ServiceAccount', 'Deployment']);
+    expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'deployment']);
     expect(reasonOf(result, 'Accepted')).toBe('True/Accepted');
   });
 
   test('a list that cannot be read changes nothing that was decided', () => {
     const first = carriedOut(snapshot(), plan(snapshot(), CONFIG));
-    const blind: Verdict = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read' };
-    expect(plan({ ...first, verdict: blind }, CONFIG)).toEqual({ apply: [], remove: [], events: [] });
-    expect(plan(snapshot({ verdict: blind }), CONFIG).apply).toEqual([]);
+    const blind: Acceptance = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read' };
+    expect(plan({ ...first, acceptance: blind }, CONFIG)).toEqual(NOTHING);
+    expect(plan(snapshot({ acceptance: blind }), CONFIG).apply).toEqual([]);
   });
 });
 
@@ -450,7 +450,7 @@ describe('properties', () => {
     serving({ lastState: { terminated: { exitCode: 137, reason: 'OOMKilled' } } }),
   );
   const pods = fc.array(fc.record({ status: podStatus, revision: fc.constantFrom('main', 'v2') }), { maxLength: 3 });
-  const verdict = fc.constantFrom(ACCEPTED, REFUSED, {
+  const acceptance = fc.constantFrom(ACCEPTED, REFUSED, {
     status: 'Unknown',
     reason: 'CatalogMissing',
     message: '',
@@ -459,17 +459,17 @@ describe('properties', () => {
 
   test('a plan carried out leaves nothing to do', () => {
     fc.assert(
-      fc.property(specs, pods, verdict, target, (spec, podParts, judged, replicas) => {
+      fc.property(specs, pods, acceptance, target, (spec, podParts, accepted, replicas) => {
         const start = snapshot({
           model: embeddingModel('minilm', { spec }),
-          verdict: judged,
+          acceptance: accepted,
           pods: podParts.map((parts, index) => pod(`p${index}`, parts as never)),
           ...(replicas !== undefined && { target: { replicas, reason: 'x' } }),
         });
         let state = carriedOut(start, plan(start, CONFIG));
         // Knowing the commit may allow more replicas: at most one more round.
         state = carriedOut(state, plan(state, CONFIG));
-        expect(plan(state, CONFIG)).toEqual({ apply: [], remove: [], events: [] });
+        expect(plan(state, CONFIG)).toEqual(NOTHING);
       }),
     );
   });

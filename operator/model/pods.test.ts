@@ -1,6 +1,6 @@
 // Warning events of pods that do not start and of claims that are not bound: read for what is stuck, told where nothing else is known.
 import { describe, expect, test } from 'vitest';
-import { desiredConfig, embeddingModel, fetching, pod } from '../../tests/helpers/builders.ts';
+import { manifestConfig, embeddingModel, fetching, pod } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import { plan } from './plan.ts';
@@ -31,11 +31,13 @@ const event = (kind: string, reason: string, message: string, lastTimestamp = NO
 });
 const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   model: embeddingModel('minilm', { spec: { cache: { existingClaim: 'weights' } } }),
-  verdict: { status: 'True', reason: 'Accepted', message: 'ok' },
+  acceptance: { status: 'True', reason: 'Accepted', message: 'ok' },
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],
-  target: { replicas: 1 },
+  target: { replicas: 1, reason: undefined },
+  refusal: undefined,
+  warnings: [],
   now: NOW,
   ...parts,
 });
@@ -147,7 +149,7 @@ describe('what is told', () => {
     ],
   ];
   test.each(CASES)('%s', (_what, parts, reason, message) => {
-    const { status, events } = plan(snapshot(parts), desiredConfig());
+    const { status, events } = plan(snapshot(parts), manifestConfig());
     const ready = findCondition(status?.conditions, 'Ready');
     expect(ready).toMatchObject({ status: 'False', reason });
     expect(ready?.message).toMatch(message);
@@ -157,7 +159,7 @@ describe('what is told', () => {
   test('nothing, where events speak of what is no obstacle', () => {
     const { status } = plan(
       snapshot({ warnings: [event('Pod', 'Unhealthy', 'Readiness probe failed')] }),
-      desiredConfig(),
+      manifestConfig(),
     );
     expect(findCondition(status?.conditions, 'Ready')?.reason).toBe('Fetching');
   });

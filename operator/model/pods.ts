@@ -7,7 +7,6 @@ import { isRecord } from '../../common/util/text.ts';
 import type { ContainerStatus, ContainerTermination, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
-import type { Snapshot } from './snapshot.ts';
 
 // Termination messages of the runtime: what a fetch found out, or why a command failed. Anything else is not for us.
 
@@ -177,6 +176,15 @@ export function readPods(pods: readonly Pod[], revision: string): PodFacts {
 
 // Warning events: why a pod does not start or a claim is not bound, where pod and claim do not say so themselves
 
+/** The part of a snapshot that this is about. */
+interface Observed {
+  readonly pods: readonly Pod[];
+  readonly existingClaim: PersistentVolumeClaim | undefined;
+  readonly children: { readonly claim?: PersistentVolumeClaim | undefined };
+  readonly warnings: readonly Event[];
+  readonly now: string;
+}
+
 /** Volumes are attached, networks set up and images pulled in this time where all is well. */
 const PATIENCE_MS = 10_000;
 
@@ -202,10 +210,10 @@ function isSettingUp(pod: Pod): boolean {
   );
 }
 
-export const claimOf = ({ existingClaim, children }: Snapshot): PersistentVolumeClaim | undefined =>
+export const claimOf = ({ existingClaim, children }: Observed): PersistentVolumeClaim | undefined =>
   existingClaim ?? children.claim;
 
-function stuckOnes(snapshot: Snapshot): readonly KubeObject[] {
+function stuckOnes(snapshot: Observed): readonly KubeObject[] {
   const pods = livePods(snapshot.pods);
   const claim = claimOf(snapshot);
   const newest = pods.find(isSettingUp);
@@ -217,10 +225,10 @@ function stuckOnes(snapshot: Snapshot): readonly KubeObject[] {
 }
 
 /** Whether something waits that may be explained by an event later: no change of an object will tell. */
-export const isStuck = (snapshot: Snapshot): boolean => stuckOnes(snapshot).length > 0;
+export const isStuck = (snapshot: Observed): boolean => stuckOnes(snapshot).length > 0;
 
 /** Objects whose Warning events are to be read. */
-export const unexplained = (snapshot: Snapshot): readonly KubeObject[] =>
+export const unexplained = (snapshot: Observed): readonly KubeObject[] =>
   stuckOnes(snapshot).filter(
     ({ metadata }) => Date.parse(snapshot.now) - Date.parse(metadata.creationTimestamp ?? '') >= PATIENCE_MS,
   );
@@ -232,12 +240,12 @@ const latest = (events: readonly Event[], isMeant: (event: Event) => boolean): E
     .at(-1);
 
 /** What the events say against the claim, if anything. */
-export function claimWarning({ warnings = [] }: Snapshot): string | undefined {
+export function claimWarning({ warnings }: Observed): string | undefined {
   return latest(warnings, ({ involvedObject }) => involvedObject.kind === 'PersistentVolumeClaim')?.message;
 }
 
 /** What the events say against the pod, if anything that keeps it from starting. */
-export function podWarning({ warnings = [] }: Snapshot): Failure | undefined {
+export function podWarning({ warnings }: Observed): Failure | undefined {
   const found = latest(
     warnings,
     ({ involvedObject, reason = '' }) => involvedObject.kind === 'Pod' && Object.hasOwn(SETTING_UP, reason),

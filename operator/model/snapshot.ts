@@ -4,10 +4,10 @@ import type { EmbeddingModel } from '../../api/types.ts';
 import { rfc3339 } from '../../common/util/text.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { ifPresent } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/client.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
-import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
+import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { Decision } from '../autoscaler/decide.ts';
 import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
@@ -117,7 +117,7 @@ export async function lookBeforeMaking(
   const absent = kinds.filter((kind) => snapshot.children[kind] === undefined);
   const found = await Promise.all(
     absent.map(async (kind): Promise<readonly [ChildKind, KubeObject | undefined]> => {
-      const get = client.get(CHILD_KINDS[kind].type as ResourceType, childKey(snapshot.model, kind), { signal });
+      const get = client.get(CHILD_KINDS[kind].type, childKey(snapshot.model, kind), { signal });
       return [kind, await ifPresent(get)];
     }),
   );

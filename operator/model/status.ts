@@ -142,20 +142,25 @@ function embeddingOf({ fetched, spec }: Facts): EmbeddingModelStatus['embedding'
   return { dimensions, maxTokens, pooling: spec.pooling, precision: spec.precision };
 }
 
+const revisionOf = ({ fetched, spec }: Facts): string | undefined =>
+  fetched?.revision ?? (isCommitSha(spec.revision) ? spec.revision : undefined);
+
+/** Who fixes the replicas needs no reason for them. */
+const scalingDecisionOf = ({ model, target }: Snapshot): string | undefined =>
+  model.spec.replicas === undefined ? (target?.reason ?? model.status?.scalingDecision) : undefined;
+
 export function statusOf(snapshot: Snapshot, facts: Facts): EmbeddingModelStatus {
-  const { model, children, pods, target, now } = snapshot;
-  const { fetched, spec } = facts;
+  const { model, children, pods, now } = snapshot;
   const { deployment } = children;
-  const isFixed = model.spec.replicas !== undefined;
   return withoutUndefined({
     observedGeneration: model.metadata.generation ?? 0,
     conditions: conditionsOf({ ...facts, model, deployment, livePods: livePods(pods).length, now }),
     replicas: deployment?.status?.replicas ?? 0,
     readyReplicas: deployment?.status?.readyReplicas ?? 0,
     selector: selectorString(podSelector(model.metadata.name)),
-    revision: fetched?.revision ?? (isCommitSha(spec.revision) ? spec.revision : undefined),
+    revision: revisionOf(facts),
     embedding: embeddingOf(facts),
-    scalingDecision: isFixed ? undefined : (target?.reason ?? model.status?.scalingDecision),
+    scalingDecision: scalingDecisionOf(snapshot),
   });
 }
 

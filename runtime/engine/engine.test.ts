@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -66,8 +67,8 @@ const embed = (engine: Engine, inputs: readonly EngineInput[], over: Partial<Emb
     inputs,
     encoding: 'float',
     overlongInput: 'truncate',
-    lane: 'interactive',
-    onGone: () => undefined,
+    priority: 'interactive',
+    signal: new AbortController().signal,
     ...over,
   });
 
@@ -100,7 +101,7 @@ describe('vectors', () => {
     const inputs = Array.from({ length: 50 }, (_, index) => tokens(1 + (index % 9), index));
     const [floats, base64] = await Promise.all([
       embed(engine, inputs),
-      embed(engine, inputs, { encoding: 'base64', lane: 'bulk' }),
+      embed(engine, inputs, { encoding: 'base64', priority: 'bulk' }),
     ]);
     for (const [index, vector] of vectorsOf(floats).entries()) {
       const text = JSON.parse(Buffer.from(base64.vectors[index]!).toString('latin1')) as string;
@@ -194,15 +195,15 @@ describe('life of requests and workers', () => {
 
   it('drops the waiting work of a client that is gone', async () => {
     const engine = await start();
-    let leave: (() => void) | undefined;
-    const result = embed(engine, bulk, { onGone: (listener) => (leave = listener) });
-    leave?.();
+    const leaving = new AbortController();
+    const result = embed(engine, bulk, { signal: leaving.signal });
+    leaving.abort();
     await expect(result).rejects.toMatchObject({ code: 'aborted' });
     await embed(engine, [tokens(3)]);
     expect(engine.stats()).toMatchObject({ queuedInputs: 0, queuedTokens: 0 });
     expect(engine.stats().computedTokens).toBeLessThan(bulk.flat().length / 2);
-    expect(leave).toBeUndefined();
-    const gone = embed(engine, bulk, { onGone: (listener) => listener?.() });
+    expect(getEventListeners(leaving.signal, 'abort')).toEqual([]);
+    const gone = embed(engine, bulk, { signal: AbortSignal.abort() });
     await expect(gone).rejects.toMatchObject({ code: 'aborted' });
   });
 

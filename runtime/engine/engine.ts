@@ -162,7 +162,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const { inputs, places } = distinctInputs(request.inputs);
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
     const id = nextId++;
-    const admission = scheduler.admit({ id, lane: request.lane, inputs: inputs.length, tokens }, now());
+    const admission = scheduler.admit({ id, lane: request.priority, inputs: inputs.length, tokens }, now());
     if (admission !== 'admitted') throw refuse(admission, tokens, maxQueueTokens);
     const open = openRequest({ id, request, places, distinct: inputs.length });
     requests.set(id, open);
@@ -171,12 +171,15 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   async function embed(request: EmbedRequest): Promise<EmbedResult> {
     const { open, inputs } = admit(request);
-    request.onGone(() => open.fail(new EngineError('aborted', 'The request was aborted.')));
+    const { signal } = request;
+    const abort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
+    if (signal.aborted) abort();
+    else signal.addEventListener('abort', abort, { once: true });
     try {
       tokenize(open, request, inputs).catch(open.fail);
       return await open.result;
     } finally {
-      request.onGone(undefined);
+      signal.removeEventListener('abort', abort);
       requests.delete(open.id);
       scheduler.leave(open.id, now());
       // Others may have waited for its tokens.

@@ -1,4 +1,5 @@
 // What the HTTP side asks of the inference side: the Engine interface and the values that cross it. Types only.
+import type { Priority } from '../../common/http/headers.ts';
 
 /** Text, or token ids that are used as they are (already holding the special tokens the client wants). */
 export type EngineInput = string | readonly number[];
@@ -12,12 +13,9 @@ export interface EmbedRequest {
   /** Keep the first `dimensions` numbers and make the result unit length again; omitted: all of them. */
   readonly dimensions?: number;
   readonly overlongInput: 'truncate' | 'error';
-  readonly lane: 'interactive' | 'bulk';
-  /**
-   * Has the listener called, once, when the client is gone or out of time, at once if it is: work not yet running is dropped.
-   * There is one listener at a time; undefined takes it away.
-   */
-  readonly onGone: (listener: (() => void) | undefined) => void;
+  readonly priority: Priority;
+  /** Aborted when the client is gone or out of time: work not yet running is dropped. */
+  readonly signal: AbortSignal;
 }
 
 /** Milliseconds a request spent in each stage (the longest over its inputs). */

@@ -2,12 +2,11 @@
 import type { Request, Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
 import type { BodyReader } from '../../common/http/body.ts';
-import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
-import type { Exchange, RequestHead } from '../../common/http/exchange.ts';
-import { BACKLOG, CAPACITY, DEADLINE_MS, LANE, MODEL, REVISION, TRUNCATED } from '../../common/http/headers.ts';
-import type { QuickCall } from '../../common/http/quick-lane.ts';
-import { failReply, replyOver } from '../../common/http/reply.ts';
-import type { Reply } from '../../common/http/reply.ts';
+import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
+import { exchangeOf, withDeadline } from '../../common/http/exchange.ts';
+import type { Exchange } from '../../common/http/exchange.ts';
+import { BACKLOG, CAPACITY, MODEL, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
+import { sendBytes } from '../../common/http/reply.ts';
 import { OpenAIError, clip, modelNotFound } from '../../common/openai/errors.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { embeddingBody } from '../../common/openai/response.ts';
@@ -21,88 +20,64 @@ export interface EmbeddingsDeps {
   readonly overlongInput: 'truncate' | 'error';
   readonly lifecycle: Lifecycle;
   readonly bodies: BodyReader;
-  readonly parser: EmbeddingParser;
+  readonly parser: EmbeddingsParser;
   readonly metrics: RuntimeMetrics;
 }
 
-export interface EmbeddingsRoute {
-  readonly handler: Handler;
-  /** The same for what came by the quick lane. */
-  readonly quick: (call: QuickCall, reply: Reply) => void;
-}
-
-type Parse = () => Promise<EmbeddingRequest>;
-
-export function embeddingsRoute(deps: EmbeddingsDeps): EmbeddingsRoute {
+export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
   const { lifecycle, bodies, parser, metrics, model } = deps;
 
-  async function answer(head: RequestHead, reply: Reply, parse: Parse): Promise<void> {
-    const { exchange } = reply;
+  async function answer(request: Request, response: Response, signal: AbortSignal): Promise<void> {
+    const exchange = exchangeOf(response);
+    const routed = requireOwnModel(request, model);
+    lifecycle.requireServing();
+    const parsed = await bodies.read(request, (body) => parser.parse(body));
+    if (!routed && parsed.model !== model) throw modelNotFound(parsed.model);
+    const serving = lifecycle.requireServing();
+    requireDimensions(parsed, serving);
+    const result = await embed(serving, toEngine(deps, request, parsed, signal));
+    record(exchange, parsed, result);
+    traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
+    metrics.embedded(parsed.inputs, result);
+    setResultHeaders(response, serving, result);
+    await sendBytes(response, 200, embeddingBody({ model, ...result }));
+  }
+
+  return async (request, response) => {
+    const exchange = exchangeOf(response);
     exchange.facts['model'] = model;
-    const deadline = startDeadline(head, exchange);
-    try {
-      const routed = requireOwnModel(head, model);
-      lifecycle.requireServing();
-      const parsed = await parse();
-      if (!routed && parsed.model !== model) throw modelNotFound(parsed.model);
-      const serving = lifecycle.requireServing();
-      requireDimensions(parsed, serving);
-      const result = await embed(serving, toEngine(deps, head, parsed, exchange), exchange);
-      record(exchange, parsed, result);
-      traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
-      metrics.embedded(parsed.inputs, result);
-      for (const [name, value] of resultHeaders(serving, result)) reply.setHeader(name, value);
-      reply.setHeader('content-type', 'application/json; charset=utf-8');
-      await reply.send(200, embeddingBody({ model, ...result }));
-    } finally {
-      clearTimeout(deadline);
+    const ms = deadlineMsOf(request.headers);
+    if (ms === undefined) {
+      await answer(request, response, exchange.signal);
+      return;
     }
-  }
-
-  async function parseHeld({ headers, body }: QuickCall): Promise<EmbeddingRequest> {
-    bodies.hold({ headers }, body);
+    const deadline = withDeadline(exchange.signal, ms, PASSED);
     try {
-      return await parser.parse(body);
+      await answer(request, response, deadline.signal);
     } finally {
-      bodies.release(body);
+      deadline.clear();
     }
-  }
-
-  return {
-    handler: (request: Request, response: Response) =>
-      answer(request, replyOver(response), () => bodies.read(request, (body) => parser.parse(body))),
-    quick: (call, reply) => {
-      answer(call, reply, () => parseHeld(call)).catch((error: unknown) => failReply(reply, error));
-    },
   };
 }
 
-async function embed({ engine }: Serving, request: EmbedRequest, exchange: Exchange): Promise<EmbedResult> {
+const PASSED = new OpenAIError('deadline_exceeded', 'The deadline of the request passed before its vectors were made.');
+
+async function embed({ engine }: Serving, request: EmbedRequest): Promise<EmbedResult> {
   try {
     return await engine.embed(request);
   } catch (error) {
     // A deadline says more than the engine's "aborted".
-    if (exchange.gone.reason instanceof OpenAIError) throw exchange.gone.reason;
+    if (request.signal.reason instanceof OpenAIError) throw request.signal.reason;
     throw fromEngine(error, () => engine.stats());
   }
 }
 
 /** True when a router named the model: then the body may hold any alias. */
-function requireOwnModel(request: RequestHead, model: string): boolean {
-  const named = request.headers[MODEL];
+function requireOwnModel({ headers }: Request, model: string): boolean {
+  const named = headers[MODEL];
   if (named === undefined) return false;
   if (named === model) return true;
   throw new OpenAIError('misdirected_request', `This runtime serves \`${model}\`, not \`${clip(String(named))}\`.`);
-}
-
-function startDeadline(request: RequestHead, exchange: Exchange): NodeJS.Timeout | undefined {
-  const given = request.headers[DEADLINE_MS];
-  if (typeof given !== 'string' || !/^\d{1,9}$/.test(given)) return undefined;
-  const passed = new OpenAIError(
-    'deadline_exceeded',
-    'The deadline of the request passed before its vectors were made.',
-  );
-  return setTimeout(() => exchange.abort(passed), Number(given));
 }
 
 function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving): void {
@@ -112,30 +87,27 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
 }
 
 function toEngine(
-  deps: EmbeddingsDeps,
-  request: RequestHead,
-  parsed: EmbeddingRequest,
-  exchange: Exchange,
+  { overlongInput }: EmbeddingsDeps,
+  { headers }: Request,
+  { inputs, encoding, dimensions, truncate }: EmbeddingRequest,
+  signal: AbortSignal,
 ): EmbedRequest {
-  const { inputs, encoding, dimensions, truncate } = parsed;
   return {
     inputs,
     encoding,
     ...(dimensions === undefined ? {} : { dimensions }),
-    overlongInput: truncate === undefined ? deps.overlongInput : truncate ? 'truncate' : 'error',
-    lane: request.headers[LANE] === 'bulk' ? 'bulk' : 'interactive',
-    onGone: (listener) => exchange.onGone(listener),
+    overlongInput: truncate === undefined ? overlongInput : truncate ? 'truncate' : 'error',
+    priority: priorityOf(headers),
+    signal,
   };
 }
 
-function resultHeaders({ engine, revision }: Serving, { truncatedInputs }: EmbedResult): [string, string][] {
+function setResultHeaders(response: Response, { engine, revision }: Serving, { truncatedInputs }: EmbedResult): void {
   const { capacityTokensPerSecond, queuedTokens, runningTokens } = engine.stats();
-  return [
-    [CAPACITY, String(Math.round(capacityTokensPerSecond))],
-    [BACKLOG, String(queuedTokens + runningTokens)],
-    [REVISION, revision],
-    ...(truncatedInputs === 0 ? [] : [[TRUNCATED, String(truncatedInputs)] as [string, string]]),
-  ];
+  response.setHeader(CAPACITY, Math.round(capacityTokensPerSecond));
+  response.setHeader(BACKLOG, queuedTokens + runningTokens);
+  response.setHeader(REVISION, revision);
+  if (truncatedInputs > 0) response.setHeader(TRUNCATED, truncatedInputs);
 }
 
 const STAGES: readonly Stage[] = ['tokenize', 'queue', 'infer', 'serialize'];

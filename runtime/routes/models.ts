@@ -1,7 +1,7 @@
 // `GET /v1/models` and `GET /v1/models/{id}`: the one model of this process.
 import type { Request, Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
-import { sendJson } from '../../common/http/errors.ts';
+import { sendJson } from '../../common/http/reply.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import { modelList, modelObject } from '../../common/openai/models.ts';
 import type { ModelEntry } from '../../common/openai/models.ts';

@@ -90,9 +90,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       if (engine.failWith !== undefined) throw new EngineError(engine.failWith, 'as the test asked');
       const { promptTokens, truncatedInputs } = check(request);
       try {
-        const gone = new AbortController();
-        request.onGone(() => gone.abort());
-        if (engine.delayMs > 0) await sleep(engine.delayMs, undefined, { signal: gone.signal });
+        if (engine.delayMs > 0) await sleep(engine.delayMs, undefined, { signal: request.signal });
       } catch {
         aborted += 1;
         throw new EngineError('aborted', 'nobody waits any more');

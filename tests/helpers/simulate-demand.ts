@@ -90,7 +90,8 @@ class SimulatedRouter {
     return {
       id: this.id,
       reachable: !this.silent,
-      ...(this.heard && { instance: this.heard.instance, demand: this.heard.models[MODEL]! }),
+      instance: this.heard?.instance,
+      demand: this.heard?.models[MODEL],
     };
   }
 }
@@ -167,7 +168,8 @@ export function simulate(trace: Trace, settings: ScaleSettings = SETTINGS, plant
   function think(now: number): void {
     for (const router of routers) router.speak();
     const samples = routers.map((router) => router.sample());
-    const decision = decide(scaler, { routers: samples, replicas: replicas.length }, settings, Math.round(now * 1000));
+    const sample = { routers: samples, replicas: replicas.length, starting: false };
+    const decision = decide(scaler, sample, settings, Math.round(now * 1000));
     scaler = decision.state;
     const more = decision.replicas - replicas.length;
     if (more > 0) replicas.push(...Array.from({ length: more }, () => now + plant.coldStartSeconds));

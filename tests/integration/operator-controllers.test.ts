@@ -5,10 +5,10 @@ import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { RunningOperator } from '../../operator/start.ts';
-import { ifPresent } from '../../kube/errors.ts';
-import { DEPLOYMENTS, PODS, POD_DISRUPTION_BUDGETS, SERVICES } from '../../kube/resources.ts';
+import { ifPresent } from '../../kube/client.ts';
+import { DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
-import { SHA, manifest } from '../helpers/builders.ts';
+import { manifest, SHA } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { NAMESPACE, runOperator, statedDemand, writtenCatalog } from '../helpers/operator-fixture.ts';
@@ -43,7 +43,7 @@ const podsOf = async (name: string) =>
 async function start(list: string, env: Readonly<Record<string, string>> = {}) {
   const demand = statedDemand();
   const catalog = writtenCatalog(list);
-  const { operator } = await runOperator({
+  const { operator } = runOperator({
     client: plane.client(AGENT),
     catalog: catalog.source,
     demand: demand.source,

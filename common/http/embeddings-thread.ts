@@ -1,17 +1,16 @@
 // Worker thread: parses and validates large bodies, so that the event loop of the main thread never waits for one.
 import { parentPort } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
-import { parseBody } from './embedding-body.ts';
-import { packRequest, refusalOf } from './embedding-message.ts';
-import type { ParseReply } from './embedding-message.ts';
+import { packRequest, parseBody } from './embeddings-parser.ts';
+import type { ParseReply } from './embeddings-parser.ts';
 
 function parse(bytes: Uint8Array): ParseReply {
   const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
     return { packed: packRequest(parseBody(body)) };
   } catch (error) {
-    if (error instanceof OpenAIError) return refusalOf(error);
-    throw error;
+    if (!(error instanceof OpenAIError)) throw error;
+    return { refusal: { kind: error.kind, message: error.message, param: error.param } };
   }
 }
 
