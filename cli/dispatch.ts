@@ -1,7 +1,7 @@
 // From arguments to a command: names, `--help`, `--version`, and what was meant by a name that is none.
 import { isGroup, UsageError } from './command.ts';
 import type { CliIo, Command, Commands, Group } from './command.ts';
-import { suggestion } from '../common/util/suggest.ts';
+import { suggestion } from '../common/util/text.ts';
 
 const HELP: ReadonlySet<string | undefined> = new Set(['--help', '-h', 'help']);
 

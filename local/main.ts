@@ -1,8 +1,7 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
 import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { showProgress } from '../hub/progress.ts';
 import { locateStore } from '../hub/store-paths.ts';
 import { banner } from './banner.ts';

@@ -3,8 +3,8 @@ import { homedir } from 'node:os';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
-import { readTracing } from '../common/obs/trace-config.ts';
-import type { TracingConfig } from '../common/obs/trace-config.ts';
+import { readTracing } from '../common/obs/tracing.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
 import type { HubOptions } from '../hub/fetch-types.ts';
 import { locateStore } from '../hub/store-paths.ts';
 

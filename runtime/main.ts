@@ -1,10 +1,8 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
-import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
+import { usableCpus } from '../common/util/machine.ts';
 import type { RuntimeConfig } from './config.ts';
 import { gpuEnvironment } from './gpu-environment.ts';
 import { startThreads } from './engine/threads.ts';
@@ -29,7 +27,7 @@ interface Command {
   readonly threads: number;
 }
 
-const CPUS = usableCpus(readCgroupLimits(readTextFile), availableParallelism());
+const CPUS = usableCpus();
 
 /** The first threads start while this one loads, the others while the first read the weights. */
 const EARLY_THREADS = Math.min(2, CPUS);
@@ -108,11 +106,12 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
+  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
     openLog(),
+    import('../common/obs/log.ts'),
     import('./lifecycle-serve.ts'),
     import('../common/obs/metrics.ts'),
-    import('../common/util/version.ts'),
+    import('../common/util/package.ts'),
   ]);
   switchLevelOnSignal(process, log, config.logLevel);
   const deps = {

@@ -2,7 +2,7 @@
 import { parse, UsageError } from '../command.ts';
 import type { Command, Commands } from '../command.ts';
 import { bashScript, completionsOf, fishScript, zshScript } from '../completion-scripts.ts';
-import { suggestion } from '../../common/util/suggest.ts';
+import { suggestion } from '../../common/util/text.ts';
 
 const SCRIPTS = { bash: bashScript, zsh: zshScript, fish: fishScript } as const;
 const SHELLS = Object.keys(SCRIPTS) as (keyof typeof SCRIPTS)[];

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { parseCatalog } from '../../api/catalog.ts';
 import { CommandError, UsageError } from '../command.ts';
-import { suggestion } from '../../common/util/suggest.ts';
+import { suggestion } from '../../common/util/text.ts';
 
 export const FILE_OPTION = { file: { type: 'string', short: 'f' } } as const;
 

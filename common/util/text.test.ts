@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { distance, nearest, suggestion } from './suggest.ts';
+import { distance, nearest, suggestion } from './text.ts';
 
 describe('what was meant', () => {
   it.each([
