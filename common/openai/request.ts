@@ -13,7 +13,10 @@ const input = z
     context.addIssue({ code: 'custom', message: inputs.fault });
     return z.NEVER;
   })
-  .meta({ description: 'What to embed: 1 to 2048 texts or lists of token ids. One vector each, in this order.' });
+  .meta({
+    description:
+      'The inputs to embed: 1 to 2048 texts or lists of token ids. The response holds one vector per input, in the same order.',
+  });
 
 /** Fields that this service does not know are accepted and ignored: clients add their own. */
 export const embeddingRequest = z.object({
@@ -22,14 +25,15 @@ export const embeddingRequest = z.object({
   encoding_format: z
     .enum(['float', 'base64'])
     .nullish()
-    .meta({ description: 'JSON numbers, or base64 of little-endian float32.', default: 'float' }),
+    .meta({ description: 'Vectors as JSON numbers, or as base64 of little-endian float32 values.', default: 'float' }),
   dimensions: z.int().min(1).nullish().meta({
-    description: 'Keep this many leading numbers and make the vector unit length again. At most what the model has.',
+    description:
+      'Truncate vectors to this many leading numbers and normalize them to unit length. At most the dimensions of the model.',
   }),
   user: z.string().nullish().meta({ description: 'Accepted and ignored.' }),
   truncate: z.boolean().nullish().meta({
     description:
-      "Not in OpenAI's API. true: cut an input to the model's limit; false: refuse it with 400. Default: what the EmbeddingModel says.",
+      "Not in OpenAI's API. true: truncate inputs that exceed the model's limit; false: refuse them with 400. Default: as the EmbeddingModel specifies.",
   }),
 });
 
@@ -146,7 +150,7 @@ export type EmbeddingInput = string | readonly number[];
 const tokenIds = z
   .array(z.int().min(0).max(MAX_TOKEN_ID))
   .min(1)
-  .describe('Token ids, used as they are: they already hold the special tokens.');
+  .describe('Token ids, used as given: they must include the special tokens.');
 
 /** The rules, as the OpenAPI document prints them. `normalizeInput` decides the same; a property test holds the two together. */
 export const documentedInput = z.union([

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { distance, nearest, suggestion } from './text.ts';
+import { distance, errorText, isRecord, nearest, printBytes, rfc3339, rfc3339Micro, suggestion } from './text.ts';
 
 describe('what was meant', () => {
   it.each([
@@ -33,5 +33,31 @@ describe('what was meant', () => {
         expect(distance(a, `${a}x`)).toBe(1);
       }),
     );
+  });
+});
+
+describe('values', () => {
+  it('knows JSON objects', () => {
+    expect([{}, [], null, 'a', undefined].map(isRecord)).toEqual([true, false, false, false, false]);
+  });
+
+  it.each([
+    [0, '0 bytes'],
+    [999, '999 bytes'],
+    [1500, '1.5 kB'],
+    [250e6, '250 MB'],
+    [1.5e9, '1.5 GB'],
+    [5e12, '5000 GB'],
+  ])('prints %d bytes as %s', (bytes, text) => expect(printBytes(bytes)).toBe(text));
+
+  it('prints times as Kubernetes does', () => {
+    expect([rfc3339(1_700_000_000_123), rfc3339Micro(1_700_000_000_123)]).toEqual([
+      '2023-11-14T22:13:20Z',
+      '2023-11-14T22:13:20.123000Z',
+    ]);
+  });
+
+  it('tells what was thrown', () => {
+    expect([errorText(new Error('why')), errorText('why'), errorText(undefined)]).toEqual(['why', 'why', 'undefined']);
   });
 });
