@@ -4,9 +4,11 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { isNotFound } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { isNotFound } from '../kube/errors.ts';
+import { typeName } from '../kube/types.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES, SECRETS } from '../kube/resources.ts';
 import type { ConfigMap, Secret } from '../kube/resources.ts';
 import { readOperatorConfig } from '../operator/config.ts';
@@ -106,10 +108,8 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
   const stopping = new AbortController();
   const { signal } = stopping;
   const warn = (message: string): void => log.warn(message);
-  const hooks = {
-    'embeddingmodels.kubembed.dev': { validate: embeddingModelChangeFaults },
-  };
-  const store = new ApiStore({ clock: systemClock, newUid: randomUUID, hooks });
+  const validate = { [typeName(EMBEDDING_MODELS)]: embeddingModelChangeFaults };
+  const store = new ApiStore({ clock: systemClock, newUid: randomUUID, validate });
   const client = createStoreClient(store);
 
   const kubelet = createKubelet({

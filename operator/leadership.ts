@@ -2,9 +2,9 @@
 import type { Registry } from 'prom-client';
 import type { KubeClient } from '../kube/client.ts';
 import type { EventRecorder } from '../kube/events.ts';
-import { parseKey } from '../kube/key.ts';
-import type { ControllerMetrics } from '../kube/metrics.ts';
-import type { Environment } from '../kube/reflector.ts';
+import { parseKey } from '../kube/types.ts';
+import type { ControllerMetrics } from '../kube/controller.ts';
+import type { Environment } from '../kube/clock.ts';
 import type { KubeObject } from '../kube/types.ts';
 import { childName, modelKey } from '../api/names.ts';
 import { createAutoscaler } from './autoscale/autoscaler.ts';

@@ -3,18 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { fetching, manifest, pod, serving } from '../tests/helpers/builders.ts';
 import {
-  NAMESPACE,
   countingClient,
+  NAMESPACE,
   runOperator,
   statedDemand,
   writtenCatalog,
 } from '../tests/helpers/operator-fixture.ts';
 import type { Write } from '../tests/helpers/operator-fixture.ts';
+import { ifPresent } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { ifPresent } from '../kube/errors.ts';
-import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICES, SERVICE_ACCOUNTS } from '../kube/resources.ts';
-import type { KubeObject, ResourceType } from '../kube/types.ts';
+import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICE_ACCOUNTS, SERVICES } from '../kube/resources.ts';
+import type { KubeObject, ObjectKey, ResourceType } from '../kube/types.ts';
 import { createStoreClient } from '../local/store/client.ts';
 import { ApiStore } from '../local/store/store.ts';
 import { findCondition } from '../api/conditions.ts';
@@ -51,6 +51,26 @@ async function quiet(writes: readonly Write[], forMs = 150): Promise<void> {
     before = writes.length;
     await sleep(forMs);
   }
+}
+
+/** As an API server and its garbage collector carry it out: the in-memory one knows the background alone. */
+async function deleteAs(mode: 'Background' | 'Foreground' | 'Orphan', client: KubeClient, key: ObjectKey) {
+  if (mode === 'Background') {
+    await client.delete(EMBEDDING_MODELS, key);
+    return;
+  }
+  const finalizers = [mode === 'Orphan' ? 'orphan' : 'foregroundDeletion'];
+  const { metadata: owner } = await client.patch(EMBEDDING_MODELS, key, { metadata: { finalizers } });
+  await client.delete(EMBEDDING_MODELS, key);
+  for (const type of [DEPLOYMENTS, SERVICES, SERVICE_ACCOUNTS] as readonly ResourceType[]) {
+    for (const { metadata } of (await client.list(type, { namespace: key.namespace })).items) {
+      if (!metadata.ownerReferences?.some(({ uid }) => uid === owner.uid)) continue;
+      const child = { namespace: key.namespace, name: metadata.name };
+      if (mode === 'Orphan') await client.patch(type, child, { metadata: { ownerReferences: null } });
+      else await client.delete(type, child);
+    }
+  }
+  await client.patch(EMBEDDING_MODELS, key, { metadata: { finalizers: null } });
 }
 
 describe('catalog to children', () => {
@@ -305,7 +325,7 @@ describe('pods and other hands', () => {
       await vi.waitFor(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
       await quiet(writes);
       const key = { namespace: 'default', name: 'own' };
-      await client.delete(EMBEDDING_MODELS, key, { propagation });
+      await deleteAs(propagation, client, key);
       await vi.waitFor(async () => expect(await find(client, EMBEDDING_MODELS, 'own', 'default')).toBeUndefined());
       await quiet(writes);
       const left = await find(client, DEPLOYMENTS, 'em-own', 'default');

@@ -2,14 +2,12 @@
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { systemClock } from '../kube/clock.ts';
-import type { Clock } from '../kube/clock.ts';
+import type { Clock, Environment } from '../kube/clock.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createEventRecorder } from '../kube/events.ts';
-import { guardWrites } from '../kube/guard.ts';
-import { createElector } from '../kube/lease.ts';
-import type { Elector } from '../kube/lease.ts';
-import { createControllerMetrics } from '../kube/metrics.ts';
-import type { Environment } from '../kube/reflector.ts';
+import { createElector, guardWrites } from '../kube/leaderelection.ts';
+import type { Elector } from '../kube/leaderelection.ts';
+import { createControllerMetrics } from '../kube/controller.ts';
 import { MANAGED_BY } from '../api/names.ts';
 import type { CatalogSource } from './catalog/source.ts';
 import type { OperatorConfig } from './config.ts';

@@ -31,7 +31,7 @@ export interface DiscoveryOptions {
 }
 
 /** After an outage clients may wait for what the table does not know yet, and there are few routers. */
-const LONGEST_PAUSE_MS = 5000;
+const MAX_PAUSE_MS = 5000;
 const LEAST_PAUSE_MS = 5;
 /** Of the event loop's time, at most a tenth goes into building tables, however many changes come. */
 const PAUSE_PER_BUILD = 10;
@@ -44,8 +44,8 @@ const withoutManagedFields = <T extends KubeObject>(object: T): T => {
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   const { client, namespace, log, random, now, onTable } = options;
   const stopping = new AbortController();
-  const environment = { clock: systemClock, random, log, longestPauseMs: LONGEST_PAUSE_MS };
-  const scope = namespace === undefined ? {} : { namespace };
+  const environment = { clock: systemClock, random, log };
+  const scope = { maxPauseMs: MAX_PAUSE_MS, ...(namespace !== undefined && { namespace }) };
   const models = createInformer(client, EMBEDDING_MODELS, environment, { ...scope, transform: withoutManagedFields });
   const slices = createInformer(client, ENDPOINT_SLICES, environment, {
     ...scope,

@@ -1,12 +1,11 @@
 // Closed-loop load on one HTTP endpoint, as many clients as asked for, and what they saw.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { percentile } from '../../cli/statistics.ts';
 import { openConnection, pageRequest } from '../connection.ts';
 import type { Connection } from '../connection.ts';
 import type { Timing } from './options.ts';
 import { startMeter } from './proc.ts';
 import type { Usage } from './proc.ts';
-import { tokensWithin } from './statistics.ts';
+import { percentile, tokensWithin } from './statistics.ts';
 import type { Timed } from './statistics.ts';
 
 export interface Call {

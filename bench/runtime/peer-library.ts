@@ -1,9 +1,9 @@
 // sentence-transformers as a peer: encode() called in a loop, one call at a time, no server around it.
 import { fileURLToPath } from 'node:url';
-import { percentile } from '../../cli/statistics.ts';
 import { startChild } from './child.ts';
 import type { BenchContext } from './context.ts';
 import type { RunningPeer, Window } from './peer.ts';
+import { percentile } from './statistics.ts';
 import { cpuSeconds, startMeter } from './proc.ts';
 import { venvPython } from './venv.ts';
 

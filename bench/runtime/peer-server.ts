@@ -1,6 +1,5 @@
 // Peers that answer over HTTP: start, wait for the first answer, load, compare vectors.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { percentile } from '../../cli/statistics.ts';
 import { requestOf } from '../connection.ts';
 import { AWAKE_TARGET } from './cells.ts';
 import type { CorpusName } from './corpora.ts';
@@ -10,6 +9,7 @@ import type { BenchContext } from './context.ts';
 import { drive, driveOnce, probe } from './load.ts';
 import type { Call, LoadReport, Target } from './load.ts';
 import type { Findings, RunningPeer, Window } from './peer.ts';
+import { percentile } from './statistics.ts';
 import { cpuSeconds } from './proc.ts';
 
 export interface ServerKind {

@@ -1,4 +1,8 @@
 // Samples → the numbers of the tables. Pure.
+import { quantile } from '../../common/util/stats.ts';
+
+/** Nearest rank; NaN for no values. */
+export const percentile = (values: readonly number[], share: number): number => quantile(values, share) ?? Number.NaN;
 
 export interface Timed {
   readonly startMs: number;

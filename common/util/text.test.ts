@@ -47,6 +47,8 @@ describe('values', () => {
     [1500, '1.5 kB'],
     [250e6, '250 MB'],
     [1.5e9, '1.5 GB'],
+    [90_868_376, '90.9 MB'],
+    [1_340_000_000, '1.3 GB'],
     [5e12, '5000 GB'],
   ])('prints %d bytes as %s', (bytes, text) => expect(printBytes(bytes)).toBe(text));
 

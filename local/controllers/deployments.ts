@@ -1,8 +1,8 @@
 // The Deployment controller of local mode: makes and deletes pods as the plan says, and reports status.
 import { createHash } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ifPresent } from '../../kube/errors.ts';
 import { DEPLOYMENTS, PODS } from '../../kube/resources.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import { POD_FINALIZER, TEMPLATE_HASH_LABEL } from '../names.ts';

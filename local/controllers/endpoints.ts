@@ -1,8 +1,8 @@
 // The EndpointSlice controller of local mode: applies the slices that should exist and deletes its others.
 import { isDeepStrictEqual } from 'node:util';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ifPresent } from '../../kube/errors.ts';
-import { formatKey, keyOf } from '../../kube/key.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice, Pod, Service } from '../../kube/resources.ts';
 import { SLICE_MANAGER, SLICE_MANAGER_LABEL } from '../names.ts';

@@ -2,9 +2,9 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ifPresent } from '../../kube/errors.ts';
-import { keyOf } from '../../kube/key.ts';
+import { keyOf } from '../../kube/types.ts';
 import { PODS } from '../../kube/resources.ts';
 import type { Container, Pod } from '../../kube/resources.ts';
 import { POD_FINALIZER, PORT_ANNOTATION } from '../names.ts';

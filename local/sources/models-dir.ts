@@ -1,8 +1,8 @@
 // A folder of EmbeddingModel YAML files → objects in the API store: applied, changed and deleted as the files are.
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { ApiError, ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ApiError, ifPresent } from '../../kube/errors.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { parseManifests } from './manifests.ts';

@@ -1,6 +1,6 @@
 // Lists and watches of the in-memory client: pages, replay, bookmarks, expiry, selection.
 import { describe, expect, it } from 'vitest';
-import { isExpired } from '../../kube/errors.ts';
+import { isExpired } from '../../kube/client.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import type { ConfigMap } from '../../kube/resources.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';

@@ -1,6 +1,6 @@
 // KubeClient over an ApiStore: pages, watches, abort signals — what a connection would add to the verbs.
 import type { KubeClient, ListOptions, WatchOptions } from '../../kube/client.ts';
-import { formatKey, keyOf } from '../../kube/key.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
 import type { KubeList, KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
 import { badRequest, expired } from './failures.ts';
 import { selects } from './selector.ts';

@@ -1,6 +1,6 @@
 // The failures an API server answers with, as it words them.
-import { ApiError } from '../../kube/errors.ts';
-import { typeName } from '../../kube/key.ts';
+import { ApiError } from '../../kube/client.ts';
+import { typeName } from '../../kube/types.ts';
 import type { ResourceType } from '../../kube/types.ts';
 
 export const notFound = (type: ResourceType, name: string): ApiError =>

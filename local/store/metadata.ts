@@ -1,11 +1,11 @@
 // What the server alone decides about an object: identity, generation, and which parts a write may touch.
 import { isDeepStrictEqual } from 'node:util';
+import { apiVersionOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
-import { apiVersionOf } from '../../kube/key.ts';
 import { fieldsOf, without } from './json.ts';
 import type { Fields } from './json.ts';
 
-export type Subresource = 'status' | 'scale' | undefined;
+export type Subresource = 'status' | undefined;
 
 /** Everything whose change is a new generation. */
 const intent = (object: Fields): Fields => without(object, ['metadata', 'status', 'apiVersion', 'kind']);

@@ -1,7 +1,6 @@
 // Registry: the tables of stored objects, their revisions and histories, and the deletion that cascades through them.
 import type { DeleteOptions } from '../../kube/client.ts';
-import { deepFreeze } from '../../kube/freeze.ts';
-import { formatKey, keyOf, typeName } from '../../kube/key.ts';
+import { deepFreeze, formatKey, keyOf, typeName } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
 import { conflict, notFound } from './failures.ts';
 import { createHistory } from './history.ts';
@@ -9,7 +8,6 @@ import type { History } from './history.ts';
 import { sameContent } from './metadata.ts';
 import type { Managers } from './ownership.ts';
 import { Owners } from './owners.ts';
-import { FOREGROUND, deletionOf, withoutFinalizer, withoutOwner } from './propagation.ts';
 
 export interface Stored {
   readonly object: KubeObject;
@@ -96,19 +94,7 @@ export class Registry {
     if (options.uid !== undefined && options.uid !== uid) {
       throw conflict(type, key.name, `the UID in the precondition (${options.uid}) does not match (${uid ?? ''})`);
     }
-    if (options.propagation === 'Orphan') this.orphan(current.object);
-    const dependents = this.dependents(current.object);
-    const foreground = options.propagation === 'Foreground' && dependents.length > 0;
-    const dying = deletionOf(current.object, now, foreground);
-    this.save(type, { ...current, object: dying }, current);
-    if (!foreground) return;
-    for (const dependent of dependents) this.deleteLocated(dependent, now, 'Foreground');
-  }
-
-  private orphan(owner: KubeObject): void {
-    for (const { type, row } of this.dependents(owner)) {
-      this.save(type, { ...row, object: withoutOwner(row.object, owner) }, row);
-    }
+    this.save(type, { ...current, object: deletionOf(current.object, now) }, current);
   }
 
   private remove(type: ResourceType, object: KubeObject): void {
@@ -120,7 +106,6 @@ export class Registry {
     const last = this.stamped(object);
     history.append({ revision: this.revision, type: 'DELETED', object: last, previous: object });
     this.collect(this.dependents(object));
-    this.finishForeground();
   }
 
   /** Deletes those whose owners are all gone. */
@@ -128,24 +113,15 @@ export class Registry {
     for (const candidate of candidates) {
       const { metadata } = candidate.row.object;
       if (this.owners.isOrphan(candidate.row.object)) {
-        this.deleteLocated(candidate, metadata.deletionTimestamp ?? metadata.creationTimestamp ?? '', 'Background');
+        this.deleteLocated(candidate, metadata.deletionTimestamp ?? metadata.creationTimestamp ?? '');
       }
     }
   }
 
-  private deleteLocated({ type, row }: Located, now: string, propagation: 'Background' | 'Foreground'): void {
+  private deleteLocated({ type, row }: Located, now: string): void {
     const key = keyOf(row.object);
     const current = this.find(type, key);
-    if (current?.object.metadata.uid === row.object.metadata.uid) this.delete(type, key, now, { propagation });
-  }
-
-  /** Owners that waited for their last dependent. */
-  private finishForeground(): void {
-    for (const { type, key } of this.owners.waitingForDependents()) {
-      const current = this.find(type, key);
-      if (current && this.dependents(current.object).length === 0)
-        this.save(type, { ...current, object: withoutFinalizer(current.object, FOREGROUND) }, current);
-    }
+    if (current?.object.metadata.uid === row.object.metadata.uid) this.delete(type, key, now, {});
   }
 
   private stamped(object: KubeObject): KubeObject {
@@ -165,4 +141,11 @@ export class Registry {
     this.tables.set(name, table);
     return table;
   }
+}
+
+/** The object marked for deletion; it is gone for good once no finalizer is left. */
+function deletionOf(object: KubeObject, now: string): KubeObject {
+  const { deletionTimestamp, generation = 1 } = object.metadata;
+  if (deletionTimestamp !== undefined) return object;
+  return { ...object, metadata: { ...object.metadata, deletionTimestamp: now, generation: generation + 1 } };
 }

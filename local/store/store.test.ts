@@ -1,9 +1,9 @@
 // The verbs of ApiStore, against what a real API server does.
 import { describe, expect, it } from 'vitest';
-import type { ApiError } from '../../kube/errors.ts';
+import type { ApiError } from '../../kube/client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS } from '../../kube/resources.ts';
 import type { ConfigMap, Deployment } from '../../kube/resources.ts';
-import { typeName } from '../../kube/key.ts';
+import { typeName } from '../../kube/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { ApiStore } from './store.ts';
@@ -92,22 +92,11 @@ describe('create, replace, patch', () => {
     expect(store.get(DEPLOYMENTS, key('d')).metadata.generation).toBe(2);
   });
 
-  it('scales through the subresource', () => {
-    const { store } = setUp();
-    store.create(DEPLOYMENTS, deployment('i', 1));
-    const scale = store.patch(DEPLOYMENTS, key('d'), { spec: { replicas: 3, foreign: 1 } }, { subresource: 'scale' });
-    expect(scale).toMatchObject({ kind: 'Scale', spec: { replicas: 3 }, status: { replicas: 0, selector: 'app=d' } });
-    expect((store.get(DEPLOYMENTS, key('d')) as Deployment).spec).not.toHaveProperty('foreign');
-    const scaleOfConfigMap = () => store.patch(CONFIG_MAPS, key('d'), {}, { subresource: 'scale' });
-    expect(failure(scaleOfConfigMap).status).toBe(404);
-  });
-
-  it('asks the hooks of a type', () => {
+  it('holds to the rules of a type', () => {
     const validate = ({ metadata }: KubeObject) => (metadata.name === 'bad' ? ['metadata.name: bad'] : []);
-    const setDefaults = (object: KubeObject) => ({ ...object, data: { defaulted: 'yes' } });
-    const { store } = setUp({ hooks: { [typeName(CONFIG_MAPS)]: { validate, setDefaults } } });
+    const { store } = setUp({ validate: { [typeName(CONFIG_MAPS)]: validate } });
     expect(failure(() => store.create(CONFIG_MAPS, configMap('bad')))).toEqual({ status: 422, reason: 'Invalid' });
-    expect(store.create(CONFIG_MAPS, configMap('good'))).toMatchObject({ data: { defaulted: 'yes' } });
+    expect(store.create(CONFIG_MAPS, configMap('good'))).toMatchObject({ data: { a: '1' } });
   });
 });
 
@@ -138,25 +127,6 @@ describe('delete', () => {
     expect(names(store)).toEqual(['b', 'shared']);
     store.create(CONFIG_MAPS, configMap('late', { ownerReferences: [owner(a)] }));
     expect(names(store)).toEqual(['b', 'shared']);
-  });
-
-  it('keeps the owner until its dependents are gone: foreground', () => {
-    const { store } = setUp();
-    const a = store.create(CONFIG_MAPS, configMap('a'));
-    store.create(CONFIG_MAPS, configMap('child', { ownerReferences: [owner(a)], finalizers: ['x/y'] }));
-    store.delete(CONFIG_MAPS, key('a'), { propagation: 'Foreground' });
-    expect(names(store)).toEqual(['a', 'child']);
-    store.patch(CONFIG_MAPS, key('child'), { metadata: { finalizers: [] } });
-    expect(names(store)).toEqual([]);
-  });
-
-  it('leaves dependents behind, without the reference: orphan', () => {
-    const { store } = setUp();
-    const a = store.create(CONFIG_MAPS, configMap('a'));
-    store.create(CONFIG_MAPS, configMap('child', { ownerReferences: [owner(a)] }));
-    store.delete(CONFIG_MAPS, key('a'), { propagation: 'Orphan' });
-    expect(store.list(CONFIG_MAPS).map(({ metadata }) => metadata)).toMatchObject([{ name: 'child' }]);
-    expect(store.get(CONFIG_MAPS, key('child')).metadata).not.toHaveProperty('ownerReferences');
   });
 });
 
@@ -195,7 +165,7 @@ describe('server-side apply', () => {
   it('keeps a field that another manager set when the applier stops naming it', () => {
     const { store } = setUp();
     apply(store, deployment('i', 1));
-    store.patch(DEPLOYMENTS, key('d'), { spec: { replicas: 4 } }, { subresource: 'scale', fieldManager: 'hpa' });
+    store.patch(DEPLOYMENTS, key('d'), { spec: { replicas: 4 } }, { fieldManager: 'hpa' });
     expect(apply(store, deployment('i')).spec.replicas).toBe(4);
   });
 
@@ -237,11 +207,5 @@ describe('server-side apply', () => {
     const missing = { ...base, metadata: { name: 'none', namespace: 'ns' }, status: {} };
     const onMissing = () => store.apply(DEPLOYMENTS, missing, { fieldManager: 'a', subresource: 'status' });
     expect(failure(onMissing)).toMatchObject({ status: 404 });
-  });
-
-  it('persists nothing in a dry run', () => {
-    const { store } = setUp();
-    store.apply(DEPLOYMENTS, deployment('i'), { fieldManager: 'op', dryRun: true });
-    expect(store.list(DEPLOYMENTS)).toEqual([]);
   });
 });

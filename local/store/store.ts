@@ -1,8 +1,7 @@
 // ApiStore: a small API server in memory — the verbs and their rules; synchronous, knows no transport.
-import type { ApplyBody, DeleteOptions } from '../../kube/client.ts';
+import type { ApplyBody, ApplyOptions, DeleteOptions, PatchOptions } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { deepFreeze } from '../../kube/freeze.ts';
-import { targetKey, typeName } from '../../kube/key.ts';
+import { targetKey, typeName } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ObjectMeta, ResourceType } from '../../kube/types.ts';
 import { alreadyExists, badRequest, conflict, invalid, modified, notFound } from './failures.ts';
 import type { History } from './history.ts';
@@ -13,34 +12,17 @@ import type { Subresource } from './metadata.ts';
 import { apply as applyFields, recordUpdate } from './ownership.ts';
 import { Registry } from './registry.ts';
 import type { Stored } from './registry.ts';
-import { isScalable, scaleIntent, scaleOf } from './scale.ts';
 
-/** What a type's own rules (a CRD's schema, say) add to a write. */
-export interface TypeHooks {
-  readonly setDefaults?: (object: KubeObject) => KubeObject;
-  /** Causes to refuse the write; empty: it is fine. Not asked for status writes. */
-  readonly validate?: (object: KubeObject, old: KubeObject | undefined) => readonly string[];
-}
+/** A type's own rules, a CRD's say: causes to refuse a write; empty: it is fine. Not asked for status writes. */
+export type Validate = (object: KubeObject, old: KubeObject | undefined) => readonly string[];
 
 export interface StoreOptions {
   readonly clock: Clock;
   readonly newUid: () => string;
   /** By `plural.group`, see `typeName`. */
-  readonly hooks?: Readonly<Record<string, TypeHooks>>;
+  readonly validate?: Readonly<Record<string, Validate>>;
   /** Changes of a type that a watch can reach back to, at least. */
   readonly historyLimit?: number;
-}
-
-export interface WriteOptions {
-  readonly subresource?: Subresource;
-  readonly fieldManager?: string;
-}
-
-export interface StoreApplyOptions {
-  readonly fieldManager: string;
-  readonly subresource?: Subresource;
-  readonly force?: boolean;
-  readonly dryRun?: boolean;
 }
 
 const DEFAULT_HISTORY = 1024;
@@ -48,7 +30,7 @@ const DEFAULT_MANAGER = 'unknown';
 
 const asFields = (object: object): Fields => object as Fields;
 const managerId = (name: string, subresource: Subresource): string => (subresource ? `${name}/${subresource}` : name);
-const updaterId = ({ fieldManager = DEFAULT_MANAGER, subresource }: WriteOptions): string =>
+const updaterId = ({ fieldManager = DEFAULT_MANAGER, subresource }: PatchOptions): string =>
   `${managerId(fieldManager, subresource)}:Update`;
 
 export class ApiStore {
@@ -78,7 +60,7 @@ export class ApiStore {
     return this.registry.list(type);
   }
 
-  create(type: ResourceType, body: KubeObject, options: WriteOptions = {}): KubeObject {
+  create(type: ResourceType, body: KubeObject, options: PatchOptions = {}): KubeObject {
     const key = targetKey(type, body.metadata);
     if (this.registry.find(type, key)) throw alreadyExists(type, key.name);
     const object = this.admitted(type, this.initial(type, key, asFields(toWire(body))));
@@ -86,7 +68,7 @@ export class ApiStore {
     return this.registry.save(type, { object, managers });
   }
 
-  replace(type: ResourceType, body: KubeObject, options: WriteOptions = {}): KubeObject {
+  replace(type: ResourceType, body: KubeObject, options: PatchOptions = {}): KubeObject {
     const current = this.registry.get(type, targetKey(type, body.metadata));
     const { name, resourceVersion, uid } = body.metadata;
     if (resourceVersion === undefined) {
@@ -96,25 +78,22 @@ export class ApiStore {
     return this.update(type, current, asFields(toWire(body)), options);
   }
 
-  patch(type: ResourceType, key: ObjectKey, patch: object, options: WriteOptions = {}): KubeObject {
-    if (options.subresource === 'scale' && !isScalable(type.kind)) throw notFound(type, `${key.name}/scale`);
+  patch(type: ResourceType, key: ObjectKey, patch: object, options: PatchOptions = {}): KubeObject {
     const current = this.registry.get(type, key);
     const body = fieldsOf(toWire(patch));
     checkPreconditions(type, current, fieldsOf(body['metadata']));
     const change = intentOf(body, options.subresource);
-    const saved = this.update(type, current, fieldsOf(mergePatch(current.object, change)), options);
-    return options.subresource === 'scale' ? scaleOf(saved) : saved;
+    return this.update(type, current, fieldsOf(mergePatch(current.object, change)), options);
   }
 
-  apply(type: ResourceType, body: ApplyBody, options: StoreApplyOptions): KubeObject {
+  apply(type: ResourceType, body: ApplyBody, options: ApplyOptions): KubeObject {
     const whole = asFields(toWire(body));
     const key = targetKey(type, body.metadata as ObjectMeta);
     const current = this.registry.find(type, key);
     if (!current && options.subresource) throw notFound(type, key.name);
     checkPreconditions(type, current, fieldsOf(whole['metadata']));
     const next = this.applied(type, key, current, { intent: intentOf(whole, options.subresource), options });
-    const saved = options.dryRun === true ? deepFreeze(next.object) : this.registry.save(type, next, current);
-    return options.subresource === 'scale' ? scaleOf(saved) : saved;
+    return this.registry.save(type, next, current);
   }
 
   delete(type: ResourceType, key: ObjectKey, options: DeleteOptions = {}): void {
@@ -125,7 +104,7 @@ export class ApiStore {
     type: ResourceType,
     key: ObjectKey,
     current: Stored | undefined,
-    { intent, options }: { readonly intent: Fields; readonly options: StoreApplyOptions },
+    { intent, options }: { readonly intent: Fields; readonly options: ApplyOptions },
   ): Stored {
     const { fieldManager, subresource, force = false } = options;
     const live = asFields(current?.object ?? {});
@@ -138,7 +117,7 @@ export class ApiStore {
     return { object: this.admitted(type, object, { old: current?.object, subresource }), managers: result.managers };
   }
 
-  private update(type: ResourceType, current: Stored, next: Fields, options: WriteOptions): KubeObject {
+  private update(type: ResourceType, current: Stored, next: Fields, options: PatchOptions): KubeObject {
     const { name } = current.object.metadata;
     if (fieldsOf(next['metadata'])['name'] !== name) throw badRequest(`the name of the object does not match: ${name}`);
     const { subresource } = options;
@@ -155,12 +134,9 @@ export class ApiStore {
     object: KubeObject,
     { old, subresource }: { readonly old?: KubeObject | undefined; readonly subresource?: Subresource } = {},
   ): KubeObject {
-    const hooks = this.options.hooks?.[typeName(type)];
-    if (!hooks || subresource === 'status') return object;
-    const whole = hooks.setDefaults?.(object) ?? object;
-    const causes = hooks.validate?.(whole, old) ?? [];
+    const causes = subresource === 'status' ? [] : (this.options.validate?.[typeName(type)]?.(object, old) ?? []);
     if (causes.length > 0) throw invalid(type, object.metadata.name, causes);
-    return whole;
+    return object;
   }
 
   private initial(type: ResourceType, key: ObjectKey, object: Fields): KubeObject {
@@ -175,7 +151,6 @@ export class ApiStore {
 
 /** The part of a write's body that its subresource lets through. */
 function intentOf(body: Fields, subresource: Subresource): Fields {
-  if (subresource === 'scale') return scaleIntent(body);
   return subresource === 'status' ? { status: body['status'] ?? {} } : without(body, ['status']);
 }
 

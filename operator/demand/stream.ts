@@ -2,7 +2,7 @@
 import { Client } from 'undici';
 import type { DemandSnapshot } from '../../api/demand.ts';
 import { sleep } from '../../kube/clock.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
 
 export interface StreamOptions {

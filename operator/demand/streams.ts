@@ -2,7 +2,7 @@
 import type { DemandSnapshot } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import { isUrgent } from './parse.ts';
 import { routerAddresses } from './routers.ts';

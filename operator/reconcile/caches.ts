@@ -6,7 +6,7 @@ import type { ChildRole } from '../desired/children.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';
 import type { Informer } from '../../kube/informer.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { DEPLOYMENTS, PERSISTENT_VOLUME_CLAIMS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';

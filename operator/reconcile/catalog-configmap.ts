@@ -2,7 +2,7 @@
 import type { CatalogSource } from '../catalog/source.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer } from '../../kube/informer.ts';
-import type { Environment } from '../../kube/reflector.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 
 export interface ConfigMapCatalog {

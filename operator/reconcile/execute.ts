@@ -4,13 +4,13 @@ import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import type { Manifest } from '../desired/manifest.ts';
 import type { Plan, Refusal, Snapshot } from '../plan/snapshot.ts';
+import { ifPresent, isForbidden, isInvalid } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ifPresent, isForbidden, isInvalid } from '../../kube/errors.ts';
-import { keyOf } from '../../kube/key.ts';
+import { keyOf } from '../../kube/types.ts';
 import type { Caches } from './caches.ts';
 import type { Overlay } from './overlay.ts';
 import { remove } from './remove.ts';
-import { ROLES, roleOfKind } from './roles.ts';
+import { roleOfKind, ROLES } from './roles.ts';
 
 export interface ExecuteDeps {
   readonly client: KubeClient;

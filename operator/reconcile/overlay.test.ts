@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ObjectStore } from '../../kube/store.ts';
+import { ObjectStore } from '../../kube/informer.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { createOverlay } from './overlay.ts';

@@ -1,8 +1,8 @@
 // Read your own writes: what a write returned stands in for the cached object until the cache has moved on.
 import type { Clock } from '../../kube/clock.ts';
-import { formatKey } from '../../kube/key.ts';
+import { formatKey } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
-import type { ReadStore } from '../../kube/store.ts';
+import type { ReadStore } from '../../kube/informer.ts';
 
 interface Written {
   readonly object: KubeObject;

@@ -1,7 +1,7 @@
 // Removes one object, and that very one: whoever has its name by now is left alone.
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { ifPresent } from '../../kube/errors.ts';
-import { keyOf } from '../../kube/key.ts';
+import { keyOf } from '../../kube/types.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import type { Overlay } from './overlay.ts';
 
@@ -17,7 +17,7 @@ export async function remove(
   signal: AbortSignal,
 ): Promise<void> {
   const { uid } = object.metadata;
-  const options = { propagation: 'Background', signal, ...(uid !== undefined && { uid }) } as const;
+  const options = { signal, ...(uid !== undefined && { uid }) };
   await ifPresent(client.delete(type, keyOf(object), options));
   overlay.forget(type.kind, keyOf(object));
 }

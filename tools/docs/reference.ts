@@ -1,7 +1,7 @@
 // `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document, the command's help and bench results. `--check` only compares.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { COMMANDS } from '../../cli/registry.ts';
+import { COMMANDS } from '../../cli/dispatch.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/package.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';

@@ -1,7 +1,7 @@
 // Every metric of the three processes, as their own registries describe it; nothing is measured here.
 import { Registry } from 'prom-client';
 import { createRegistry } from '../../common/obs/metrics.ts';
-import { createControllerMetrics } from '../../kube/metrics.ts';
+import { createControllerMetrics } from '../../kube/controller.ts';
 import { createApiCallMetrics, createOperatorMetrics } from '../../operator/metrics.ts';
 import { createRouterMetrics } from '../../router/metrics.ts';
 import { createRuntimeMetrics } from '../../runtime/app-metrics.ts';

@@ -1,8 +1,9 @@
 // Leader election over a Lease: one holder at a time, judged by what this process saw and when it saw it.
+import { rfc3339Micro } from '../common/util/text.ts';
+import { ifPresent, isConflict, isNotFound } from './client.ts';
 import type { KubeClient } from './client.ts';
 import { sleep } from './clock.ts';
-import { ifPresent, isConflict, isNotFound } from './errors.ts';
-import type { Environment } from './reflector.ts';
+import type { Environment } from './clock.ts';
 import { LEASES } from './resources.ts';
 import type { Lease } from './resources.ts';
 
@@ -50,15 +51,12 @@ export function heldBy(lease: Lease, identity: string, now: number, leaseDuratio
       ...spec,
       holderIdentity: identity,
       leaseDurationSeconds: Math.ceil(leaseDurationMs / 1000),
-      acquireTime: renewed && spec.acquireTime !== undefined ? spec.acquireTime : microTime(now),
-      renewTime: microTime(now),
+      acquireTime: renewed && spec.acquireTime !== undefined ? spec.acquireTime : rfc3339Micro(now),
+      renewTime: rfc3339Micro(now),
       leaseTransitions: (spec.leaseTransitions ?? 0) + (renewed ? 0 : 1),
     },
   };
 }
-
-/** Six digits, or the server refuses it. */
-const microTime = (ms: number): string => new Date(ms).toISOString().replace('Z', '000Z');
 
 export interface Elector {
   /** By the local clock: also false in a process that just woke from a pause and has not noticed its loss yet. */
@@ -167,7 +165,7 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
       // Read anew: a renewal whose answer was lost has moved the version on.
       const lease = await client.get(LEASES, { namespace, name }, patience);
       if (lease.spec?.holderIdentity !== identity) return;
-      const free = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: microTime(clock.now()) };
+      const free = { ...lease.spec, holderIdentity: '', leaseDurationSeconds: 1, renewTime: rfc3339Micro(clock.now()) };
       await client.replace(LEASES, { ...lease, spec: free }, patience);
       log.info(fields, 'Lease released');
     } catch (error) {
@@ -189,5 +187,27 @@ export function createElector(options: ElectorOptions, { clock, random, log }: E
       if (end === 'lost') log.error(fields, 'Lease lost');
       return end;
     },
+  };
+}
+
+class WriteRefusedError extends Error {
+  override readonly name = 'WriteRefusedError';
+}
+
+/** A process that was paused acts before its timers tell it that its lease is gone; this asks the clock at each write. */
+export function guardWrites(client: KubeClient, mayWrite: () => boolean): KubeClient {
+  const guarded = async <T>(write: () => Promise<T>): Promise<T> => {
+    if (!mayWrite()) throw new WriteRefusedError('Not the leader: the write was not sent');
+    return await write();
+  };
+  return {
+    get: async (...call) => await client.get(...call),
+    list: async (...call) => await client.list(...call),
+    watch: (...call) => client.watch(...call),
+    create: async (...call) => await guarded(async () => await client.create(...call)),
+    replace: async (...call) => await guarded(async () => await client.replace(...call)),
+    apply: async (...call) => await guarded(async () => await client.apply(...call)),
+    patch: async (...call) => await guarded(async () => await client.patch(...call)),
+    delete: async (...call) => await guarded(async () => await client.delete(...call)),
   };
 }

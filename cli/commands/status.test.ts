@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { painter } from '../style.ts';
-import { renderModel, renderTable } from './render.ts';
-import type { ModelRow } from './view.ts';
+import { painter } from '../terminal.ts';
+import { renderModel, renderTable } from './status.ts';
+import type { ModelRow } from '../status-view.ts';
 
 const condition = { type: 'Ready', status: 'True', reason: 'Ready', message: 'Requests are answered.' };
 const row: ModelRow = {
@@ -15,6 +15,7 @@ const row: ModelRow = {
   wanted: 3,
   ageSeconds: 7200,
   conditions: [condition],
+  load: undefined,
 };
 const failed: ModelRow = {
   ...row,

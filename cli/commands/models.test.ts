@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { withModel, withoutModel } from './list-file.ts';
+import { withModel, withoutModel } from './models.ts';
 
 describe('the list of supported models', () => {
   it('adds a line once, whatever the end of the file', () => {

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { readHeader } from '../../runtime/model/safetensors.ts';
-import { judge } from './judge.ts';
-import type { Wish } from './judge.ts';
+import { readHeader } from '../runtime/model/safetensors.ts';
+import { assess } from './assess.ts';
+import type { Choices } from './assess.ts';
 import type { Repository } from './repository.ts';
 
-const BERT = new URL('../../tests/fixtures/architectures/bert/', import.meta.url);
+const BERT = new URL('../tests/fixtures/architectures/bert/', import.meta.url);
 const config = JSON.parse(readFileSync(new URL('config.json', BERT), 'utf8')) as Record<string, unknown>;
 const tensors = await readHeader(new URL('model.safetensors', BERT).pathname, 'model.safetensors');
-const wish: Wish = { device: 'cpu', precision: 'float32', pooling: 'mean', cpus: 4 };
+const choices: Choices = { device: 'cpu', precision: 'float32', pooling: 'mean', cpus: 4 };
 
 const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string, unknown>> = {}): Repository => ({
   modelId: 'org/tiny',
@@ -24,17 +24,17 @@ const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string
   ...more,
 });
 
-describe('judge', () => {
+describe('assess', () => {
   it('tells what serving takes', () => {
-    const verdict = judge(repository(), wish);
-    expect(verdict).toMatchObject({
+    const found = assess(repository(), choices);
+    expect(found).toMatchObject({
       architecture: 'BertModel',
       dimensions: 32,
       weights: { format: 'safetensors', bytes: 100_000, dtypes: ['F32'] },
       warnings: [],
     });
-    expect(verdict.memory.bytes).toBeGreaterThan(verdict.memory.leastBytes);
-    expect(verdict.weights.parameters).toBe(
+    expect(found.memory.bytes).toBeGreaterThan(found.memory.minBytes);
+    expect(found.weights.parameters).toBe(
       [...tensors.values()]
         .filter(({ dtype }) => dtype === 'F32')
         .reduce((sum, { byteLength }) => sum + byteLength / 4, 0),
@@ -42,15 +42,15 @@ describe('judge', () => {
   });
 
   it('needs less memory at a lower precision, and estimates without headers', () => {
-    const at = (precision: Wish['precision']): number =>
-      judge(repository({ tensors: undefined } as never), { ...wish, precision }).memory.leastBytes;
+    const at = (precision: Choices['precision']): number =>
+      assess(repository({ tensors: undefined }), { ...choices, precision }).memory.minBytes;
     expect(at('float16')).toBeLessThan(at('float32'));
-    expect(judge(repository({ tensors: undefined } as never), wish).warnings.join()).toContain('estimates');
+    expect(assess(repository({ tensors: undefined }), choices).warnings.join()).toContain('estimates');
   });
 
   it('warns of another pooling, of prompts, and of a model that is no sentence-transformer', () => {
     const pooled = (mode: string) =>
-      judge(
+      assess(
         repository(
           {},
           {
@@ -59,11 +59,11 @@ describe('judge', () => {
             'config_sentence_transformers.json': { prompts: { query: 'query: ', document: '' } },
           },
         ),
-        wish,
+        choices,
       );
     expect(pooled('cls').warnings.join()).toMatch(/declares cls pooling.*pooling=cls.*query: "query: "/s);
     expect(pooled('lasttoken').warnings.join()).toContain('does not compute it');
-    expect(judge({ ...repository(), json: new Map([['config.json', config]]) }, wish).warnings.join()).toContain(
+    expect(assess({ ...repository(), json: new Map([['config.json', config]]) }, choices).warnings.join()).toContain(
       'says nothing of sentence-transformers',
     );
   });
@@ -87,6 +87,6 @@ describe('judge', () => {
     ],
     ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],
   ] as const)('refuses %s', (_, more, message) => {
-    expect(() => judge(repository(more as Partial<Repository>), wish)).toThrow(message);
+    expect(() => assess(repository(more as Partial<Repository>), choices)).toThrow(message);
   });
 });

@@ -5,10 +5,9 @@ import { createStoreClient } from '../local/store/client.ts';
 import { ApiStore } from '../local/store/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient } from './client.ts';
-import { guardWrites } from './guard.ts';
-import { createElector, heldBy, mayHold, observe } from './lease.ts';
-import type { Observation } from './lease.ts';
-import { silentLog } from './log.ts';
+import { createElector, guardWrites, heldBy, mayHold, observe } from './leaderelection.ts';
+import type { Observation } from './leaderelection.ts';
+import { silentLog } from './clock.ts';
 import { CONFIG_MAPS, LEASES } from './resources.ts';
 import type { Lease } from './resources.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { painter, printAge, printBytes, printMs, table } from './style.ts';
+import { painter, printAge, printMs, table } from './terminal.ts';
 
 const COLUMNS = [{ title: 'NAME' }, { title: 'N', align: 'right' as const }, { title: 'WHY' }];
 const ROWS = [
@@ -30,11 +30,6 @@ describe('table', () => {
 });
 
 describe('quantities', () => {
-  it.each([
-    [999, '999 bytes'],
-    [90_868_376, '90.9 MB'],
-    [1_340_000_000, '1.3 GB'],
-  ])('%d bytes are %s', (bytes, text) => expect(printBytes(bytes)).toBe(text));
   it.each([
     [59, '59s'],
     [119, '119s'],

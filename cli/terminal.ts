@@ -1,14 +1,16 @@
-// Colours, columns and quantities for a terminal. Pure.
+// What a terminal shows: colours, columns, quantities, and that a command still waits.
+import { styleText } from 'node:util';
+import type { CliIo } from './command.ts';
 
-const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, blue: 34 } as const;
-export type Style = keyof typeof CODES;
+export type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow';
 
 export type Paint = (style: Style, text: string) => string;
 
 export const painter =
   (colour: boolean): Paint =>
   (style, text) =>
-    colour && text !== '' ? `\u001B[${CODES[style]}m${text}\u001B[0m` : text;
+    // Whether there are colours is decided in main.ts, from the environment and what standard output is.
+    colour && text !== '' ? styleText(style, text, { validateStream: false }) : text;
 
 export interface Cell {
   readonly text: string;
@@ -21,7 +23,8 @@ export interface Column {
 }
 
 const GAP = '  ';
-const LEAST_LAST = 12;
+/** The last column keeps this much on the narrowest terminal. */
+const MIN_LAST = 12;
 
 const cut = (text: string, width: number): string =>
   text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
@@ -43,7 +46,7 @@ export function table(
   );
   const last = columns.length - 1;
   const before = widths.slice(0, last).reduce((sum, one) => sum + one + GAP.length, 0);
-  widths[last] = Math.min(widths[last] ?? 0, Math.max(LEAST_LAST, width - before));
+  widths[last] = Math.min(widths[last] ?? 0, Math.max(MIN_LAST, width - before));
   const line = (cells: readonly Cell[]): string =>
     columns
       .map(({ align }, at) => {
@@ -59,18 +62,6 @@ export function table(
       .trimEnd();
   const head = columns.map(({ title }): Cell => ({ text: title, style: 'bold' }));
   return [head, ...rows].map((cells) => `${line(cells)}\n`).join('');
-}
-
-const BYTE_UNITS = [
-  [1e9, 'GB'],
-  [1e6, 'MB'],
-  [1e3, 'kB'],
-] as const;
-
-export function printBytes(bytes: number): string {
-  const [size, unit] = BYTE_UNITS.find(([one]) => bytes >= one) ?? [1, 'bytes'];
-  const value = bytes / size;
-  return `${value >= 100 || size === 1 ? Math.round(value) : value.toFixed(1)} ${unit}`;
 }
 
 const AGE_UNITS = [
@@ -91,4 +82,23 @@ export function printMs(ms: number | undefined): string {
   if (ms === undefined) return '-';
   if (ms < 10) return `${ms.toFixed(1)}ms`;
   return ms < 1000 ? `${ms.toFixed(0)}ms` : `${(ms / 1000).toFixed(1)}s`;
+}
+
+export const CLEAR_LINE = '\r\u001B[K';
+const QUIET_MS = 2000;
+
+/** Says that it waits when an answer takes long: a sleeping model is woken first, a new one even downloaded. */
+export async function whileWaiting<T>(work: Promise<T>, { isTerminal, writeError, now }: CliIo): Promise<T> {
+  if (!isTerminal) return await work;
+  const started = now();
+  const isLong = (): boolean => now() - started >= QUIET_MS;
+  const ticking = setInterval(() => {
+    if (isLong()) writeError(`${CLEAR_LINE}waiting for the model, ${Math.round((now() - started) / 1000)} s`);
+  }, 1000);
+  try {
+    return await work;
+  } finally {
+    clearInterval(ticking);
+    if (isLong()) writeError(CLEAR_LINE);
+  }
 }
