@@ -7,6 +7,7 @@ import type { RuntimeConfig } from './config.ts';
 import { gpuEnvironment } from './gpu-environment.ts';
 import { startThreads } from './engine/threads.ts';
 import type { StartedThreads } from './engine/threads.ts';
+import type { WeightSource } from '../hub/download.ts';
 import type { ModelDescription } from './model/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 
@@ -17,7 +18,11 @@ interface Context {
   readonly openLog: () => Promise<Log>;
   readonly stop: AbortSignal;
   readonly startedThreads: StartedThreads;
+  readonly fallback: Fallback | undefined;
 }
+
+/** Where `fetch` turns when no hub is in reach; only a process of local mode has one. */
+type Fallback = () => Promise<WeightSource>;
 
 interface Command {
   readonly run: (context: Context) => Promise<void>;
@@ -48,9 +53,9 @@ const EVENTS = {
   refitted: ['debug', 'Session of the first worker changed'],
 } as const;
 
-async function runFetch({ config, stop: signal }: Context): Promise<void> {
+async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
   const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
-  const { ensureSnapshot } = await import('../hub/fetch.ts');
+  const { fetchSnapshot } = await import('../hub/fetch.ts');
   const { showProgress } = await import('../hub/progress.ts');
   const isTerminal = process.stdout.isTTY;
   const onEvent = showProgress({
@@ -61,13 +66,14 @@ async function runFetch({ config, stop: signal }: Context): Promise<void> {
     modelId: config.model,
   });
   const { model: modelId, revision, pinnedRevision, store, hub } = config;
-  const files = await ensureSnapshot({
+  const files = await fetchSnapshot({
     ...hub,
     modelId,
     revision,
-    ...(pinnedRevision === undefined ? {} : { pinnedRevision }),
+    pinnedRevision,
     store,
     chooseWeights,
+    fallback: await fallback?.(),
     onEvent,
     signal,
   });
@@ -147,17 +153,17 @@ async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['
   return precision;
 }
 
-async function main(): Promise<number> {
-  const command = COMMANDS[process.argv[2] ?? 'serve'];
+async function main(name: string, fallback?: Fallback): Promise<number> {
+  const command = COMMANDS[name];
   if (command === undefined) {
     process.stderr.write('usage: main.ts fetch|serve\n');
     return 2;
   }
-  const fallback = process.env['KUBEMBED_TERMINATION_LOG'] ?? '/dev/termination-log';
+  const terminationLog = process.env['KUBEMBED_TERMINATION_LOG'] ?? '/dev/termination-log';
   let logs: LogHandle | undefined;
   const die = async (error: unknown): Promise<number> => {
     const failure = failureOf(error, command.failure);
-    await writeLastWords(fallback, failure);
+    await writeLastWords(terminationLog, failure);
     if (logs === undefined) process.stderr.write(`${failure.message}\n`);
     else logs.log.fatal({ error, reason: failure.reason }, 'Failed');
     logs?.flush();
@@ -178,7 +184,7 @@ async function main(): Promise<number> {
       logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
       return logs.log;
     };
-    await command.run({ config, openLog, stop: stop.signal, startedThreads });
+    await command.run({ config, openLog, stop: stop.signal, startedThreads, fallback });
     logs?.flush();
     return 0;
   } catch (error) {
@@ -188,5 +194,10 @@ async function main(): Promise<number> {
   }
 }
 
-enableCompileCache();
-process.exit(await main());
+/** Runs `fetch` or `serve` and ends the process with it. */
+export async function runProcess(command = 'serve', fallback?: Fallback): Promise<never> {
+  enableCompileCache();
+  process.exit(await main(command, fallback));
+}
+
+if (import.meta.main) await runProcess(process.argv[2]);
