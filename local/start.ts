@@ -153,7 +153,7 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
     signal,
   );
   await Promise.all([catalog.loaded, models.loaded]);
-  const operator = await startOperator({
+  const operator = startOperator({
     client: reached,
     registry,
     config: operatorConfig(config),

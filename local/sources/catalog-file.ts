@@ -1,6 +1,6 @@
 // supported_models.txt on disk as the operator's catalog source, re-read whenever the file changes.
 import { readFile } from 'node:fs/promises';
-import type { CatalogSource, CatalogText } from '../../operator/catalog/source.ts';
+import type { CatalogSource, CatalogText } from '../../operator/catalog/plan.ts';
 import { watchFiles } from './poll.ts';
 
 export interface CatalogFile {

@@ -27,7 +27,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
     createOperatorMetrics(registry, {
       leading: () => true,
       models: () => [],
-      desired: () => undefined,
+      replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
     });
