@@ -21,23 +21,23 @@ const PREFIX = 'kubembed_runtime_';
 
 // Everything that the engine keeps count of: name, help, and how to read it.
 const TOTALS: readonly [string, string, (stats: EngineStats) => number][] = [
-  ['computed_tokens_total', 'Token positions computed, padding left out.', ({ computedTokens }) => computedTokens],
+  ['computed_tokens_total', 'Token positions computed, without padding.', ({ computedTokens }) => computedTokens],
   ['padded_tokens_total', 'Token positions computed that held padding.', ({ paddedTokens }) => paddedTokens],
-  ['batches_total', 'Inference runs; computed tokens by runs is the mean batch.', ({ batches }) => batches],
-  ['worker_restarts_total', 'Compute threads that had to be started again.', ({ workerRestarts }) => workerRestarts],
+  ['batches_total', 'Inference runs. Computed tokens divided by it is the mean batch size.', ({ batches }) => batches],
+  ['worker_restarts_total', 'Compute threads restarted after a failure.', ({ workerRestarts }) => workerRestarts],
 ];
 const LEVELS: readonly [string, string, (stats: EngineStats) => number][] = [
   ['queue_inputs', 'Inputs waiting for a compute thread.', ({ queuedInputs }) => queuedInputs],
   ['queue_tokens', 'Tokens waiting for a compute thread.', ({ queuedTokens }) => queuedTokens],
-  ['running_tokens', 'Tokens in inference runs now.', ({ runningTokens }) => runningTokens],
+  ['running_tokens', 'Tokens in inference runs at the moment.', ({ runningTokens }) => runningTokens],
   [
     'capacity_tokens_per_second',
-    'Tokens a second when busy, as measured; 0 until known.',
+    'Tokens per second when busy, as measured; 0 until known.',
     (s) => s.capacityTokensPerSecond,
   ],
   [
     'padding_ratio',
-    'Share of all computed positions that held padding.',
+    'Share of computed positions that held padding.',
     ({ paddedTokens, computedTokens }) => (paddedTokens === 0 ? 0 : paddedTokens / (paddedTokens + computedTokens)),
   ],
 ];
@@ -49,7 +49,7 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
   describeModel(registers, lifecycle, facts);
   new Gauge({
     name: `${PREFIX}ready`,
-    help: '1 when requests are welcome.',
+    help: '1 when ready to serve requests.',
     registers,
     collect() {
       this.set(lifecycle.phase() === 'ready' ? 1 : 0);
@@ -61,15 +61,15 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
     new Histogram({ name: `${PREFIX}${name}`, help, labelNames, buckets: [...buckets], registers });
 
   const requests = counter('requests_total', 'Requests by route and status.', ['route', 'status']);
-  const errors = counter('errors_total', 'Requests that failed, by reason.', ['reason']);
-  const inputs = counter('inputs_total', 'Inputs embedded, by kind.', ['kind']);
-  const tokens = counter('tokens_total', 'Tokens of answered requests, as their usage says.', []);
-  const truncated = counter('truncated_inputs_total', "Inputs that were cut to the model's limit.", []);
-  const durations = histogram('request_duration_seconds', 'Embedding requests, whole.', [], DURATION_BUCKETS);
-  const stages = histogram('stage_duration_seconds', 'Embedding requests, by stage.', ['stage'], DURATION_BUCKETS);
+  const errors = counter('errors_total', 'Failed requests by reason.', ['reason']);
+  const inputs = counter('inputs_total', 'Inputs embedded by kind.', ['kind']);
+  const tokens = counter('tokens_total', 'Tokens of answered requests, as reported in their usage.', []);
+  const truncated = counter('truncated_inputs_total', "Inputs truncated to the model's limit.", []);
+  const durations = histogram('request_duration_seconds', 'Duration of embedding requests.', [], DURATION_BUCKETS);
+  const stages = histogram('stage_duration_seconds', 'Duration of embedding requests by stage.', ['stage'], DURATION_BUCKETS);
   const sizes = histogram(
     'request_inputs',
-    'Inputs of one request.',
+    'Inputs per request.',
     [],
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
   );
@@ -101,8 +101,8 @@ const BATCH_TOKENS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384]
 function observeRuns(registers: Registry[], lifecycle: Lifecycle): void {
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name: `${PREFIX}${name}`, help, buckets, registers });
-  const inputs = histogram('batch_inputs', 'Inputs of one inference run.', BATCH_INPUTS);
-  const tokens = histogram('batch_tokens', 'Tokens of one inference run, padding left out.', BATCH_TOKENS);
+  const inputs = histogram('batch_inputs', 'Inputs per inference run.', BATCH_INPUTS);
+  const tokens = histogram('batch_tokens', 'Tokens per inference run, without padding.', BATCH_TOKENS);
   lifecycle.onReady(({ engine }) =>
     engine.watchRuns((run) => {
       inputs.observe(run.inputs);
@@ -140,7 +140,7 @@ function observeEngine(registers: Registry[], stats: () => EngineStats | undefin
 function describeModel(registers: Registry[], lifecycle: Lifecycle, { model, device }: MetricsFacts): void {
   new Gauge({
     name: `${PREFIX}model_info`,
-    help: 'What is served; always 1.',
+    help: 'The model served; always 1.',
     labelNames: [
       'model',
       'revision',

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { gpuEnvironment } from './gpu-environment.ts';
+import { gpuEnvironment } from './main.ts';
 
 it('tokenises on all cores, on four at least', () => {
   expect(gpuEnvironment(16)).toMatchObject({ UV_THREADPOOL_SIZE: '16' });

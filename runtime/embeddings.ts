@@ -1,19 +1,22 @@
 // `POST /v1/embeddings`: body → request → engine → bytes, with the headers that the router steers by.
 import type { Request, Response } from 'express';
-import type { Handler } from '../../common/http/app.ts';
-import type { BodyReader } from '../../common/http/body.ts';
-import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
-import { exchangeOf, withDeadline } from '../../common/http/exchange.ts';
-import type { Exchange } from '../../common/http/exchange.ts';
-import { BACKLOG, CAPACITY, MODEL, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
-import { sendBytes } from '../../common/http/reply.ts';
-import { OpenAIError, clip, modelNotFound } from '../../common/openai/errors.ts';
-import type { EmbeddingRequest } from '../../common/openai/request.ts';
-import { embeddingBody } from '../../common/openai/response.ts';
-import type { RuntimeMetrics } from '../app-metrics.ts';
-import type { EmbedRequest, EmbedResult, Stage } from '../engine/types.ts';
-import type { Lifecycle, Serving } from '../lifecycle.ts';
-import { fromEngine } from './engine-failure.ts';
+import type { Handler } from '../common/http/app.ts';
+import type { BodyReader } from '../common/http/body.ts';
+import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
+import { exchangeOf, withDeadline } from '../common/http/exchange.ts';
+import type { Exchange } from '../common/http/exchange.ts';
+import { BACKLOG, CAPACITY, MODEL, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../common/http/headers.ts';
+import { sendBytes } from '../common/http/reply.ts';
+import { OpenAIError, clip, modelNotFound } from '../common/openai/errors.ts';
+import type { ErrorKind } from '../common/openai/errors.ts';
+import { FOREIGN_TOKENS } from '../common/openai/request.ts';
+import type { EmbeddingRequest } from '../common/openai/request.ts';
+import { embeddingBody } from '../common/openai/response.ts';
+import { isEngineError } from './engine/errors.ts';
+import type { EngineError, EngineErrorCode } from './engine/errors.ts';
+import type { EmbedRequest, EmbedResult, EngineStats, Stage } from './engine/types.ts';
+import type { Lifecycle, Serving } from './lifecycle.ts';
+import type { RuntimeMetrics } from './metrics.ts';
 
 export interface EmbeddingsDeps {
   readonly model: string;
@@ -95,7 +98,7 @@ function toEngine(
   return {
     inputs,
     encoding,
-    ...(dimensions === undefined ? {} : { dimensions }),
+    dimensions,
     overlongInput: truncate === undefined ? overlongInput : truncate ? 'truncate' : 'error',
     priority: priorityOf(headers),
     signal,
@@ -134,4 +137,49 @@ function record({ facts }: Exchange, { inputs, encoding }: EmbeddingRequest, res
     inferMs: round(inferMs),
     serializeMs: round(serializeMs),
   });
+}
+
+// ── What the engine rejects with, as the OpenAI error object ──
+
+const KINDS: Readonly<Record<EngineErrorCode, ErrorKind>> = {
+  queue_full: 'rate_limit_exceeded',
+  too_large: 'max_tokens_per_request',
+  context_length: 'context_length_exceeded',
+  token_out_of_range: 'invalid_request',
+  empty_input: 'invalid_request',
+  aborted: 'client_closed_request',
+  worker_failed: 'internal_error',
+  not_finite: 'internal_error',
+  draining: 'service_unavailable',
+};
+
+const ABOUT_INPUT = new Set<EngineErrorCode>(['token_out_of_range', 'empty_input']);
+const OWN_FAULTS = new Set<EngineErrorCode>(['worker_failed', 'not_finite']);
+
+// Some clients look for OpenAI's own words.
+const WORDS: Readonly<Partial<Record<EngineErrorCode, (error: EngineError) => string>>> = {
+  too_large: ({ details: { tokens = 0, maxQueueTokens = 0 } }) =>
+    `Requested ${tokens} tokens, max ${maxQueueTokens} tokens per request`,
+  context_length: ({ details: { tokens = 0, maxTokens = 0 } }) =>
+    `This model's maximum context length is ${maxTokens} tokens, however you requested ${tokens} tokens (${tokens} in your prompt; 0 for the completion). Please reduce your prompt; or completion length.`,
+  token_out_of_range: ({ message }) => `${message} ${FOREIGN_TOKENS}`,
+  worker_failed: () => 'The process that computed this request failed; try again.',
+  not_finite: () => 'The model gave numbers that are not finite for one of the inputs.',
+};
+
+/** Anything else is a fault of ours and passes unchanged. */
+function fromEngine(thrown: unknown, stats: () => EngineStats): unknown {
+  if (!isEngineError(thrown)) return thrown;
+  const { code } = thrown;
+  return new OpenAIError(KINDS[code], WORDS[code]?.(thrown) ?? thrown.message, {
+    param: ABOUT_INPUT.has(code) ? 'input' : undefined,
+    retryAfterMs: code === 'queue_full' ? untilRoom(stats()) : code === 'draining' ? 1000 : undefined,
+    cause: OWN_FAULTS.has(code) ? thrown : undefined,
+  });
+}
+
+/** When half of what waits will be done, at the pace measured so far. */
+function untilRoom({ queuedTokens, capacityTokensPerSecond }: EngineStats): number {
+  if (capacityTokensPerSecond <= 0) return 1000;
+  return Math.min(30_000, Math.max(250, (queuedTokens / 2 / capacityTokensPerSecond) * 1000));
 }

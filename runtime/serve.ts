@@ -1,15 +1,17 @@
 // `serve`: listens at once, loads the model, becomes ready when the probe text passed, drains when told to stop.
+import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { startTracing } from '../common/obs/tracing.ts';
-import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Engine } from './engine/types.ts';
-import { createLifecycle } from './lifecycle.ts';
 import type { OpenedModel } from './lifecycle-model.ts';
-import { checkVector } from './lifecycle-probe.ts';
+import { checkVector, createLifecycle } from './lifecycle.ts';
+import type { Serving } from './lifecycle.ts';
+import { createRuntimeApp } from './routes.ts';
 
 export interface ServeDeps {
   readonly config: RuntimeConfig;
@@ -18,8 +20,9 @@ export interface ServeDeps {
   readonly version: string;
   /** Seconds since 1970. */
   readonly startedAt: number;
-  readonly openModel: (config: RuntimeConfig) => Promise<OpenedModel>;
-  readonly createEngine: (opened: OpenedModel) => Promise<Engine>;
+  /** Both are under way already. */
+  readonly opening: Promise<OpenedModel>;
+  readonly creating: Promise<Engine>;
 }
 
 /** Resolves once stopped, also when that came before the model was loaded. Rejects when the model cannot be served. */
@@ -32,19 +35,12 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
   const server = await startServer({ host: config.host, port: config.port, handler });
   log.info({ url: server.url, model: config.model }, 'Listening');
-  const stopped = new Promise<'stopped'>((resolve) => {
-    if (stop.aborted) resolve('stopped');
-    stop.addEventListener('abort', () => resolve('stopped'), { once: true });
-  });
-  const opening = open(deps);
-  const loading = opening.then(async (loaded) => {
-    await checkVector(loaded.engine, stop);
-    return loaded;
-  });
+  const stopped = aborted(stop);
+  const loading = load(deps, stop);
   // When the stop comes first, nobody asks any more how the loading went.
   loading.catch(() => undefined);
   const loaded = await Promise.race([loading, stopped]);
-  if (loaded !== 'stopped') {
+  if (loaded !== undefined) {
     lifecycle.becomeReady(loaded);
     log.info({ revision: loaded.revision, ...loaded.engine.info }, 'Ready');
     await stopped;
@@ -54,35 +50,33 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   const deadline = AbortSignal.timeout(config.drainMs);
   const cut = await server.drain(deadline);
   // Also when the stop came while it was loading: to leave with a session half made would abort the process.
-  const closed = opening.then(
-    async ({ engine }) => await engine.close(deadline),
+  const closed = deps.creating.then(
+    async (engine) => await engine.close(deadline),
     () => undefined,
   );
-  await within(deadline, closed);
+  // A worker that hangs does not hold the process back: a moment beyond the deadline, at which the engine itself gives up.
+  const late = aborted(deadline).then(() => sleep(500));
+  await Promise.race([closed, late]);
   await Promise.all([parser.close(), tracer?.close()]);
   if (cut > 0) log.warn({ cut }, 'Requests were cut at the deadline');
   log.info('Stopped');
 }
 
-async function open({ config, log, openModel, createEngine }: ServeDeps) {
-  const opened = await openModel(config);
-  const { declaredPooling } = opened.description;
+const aborted = async (signal: AbortSignal): Promise<undefined> => {
+  if (!signal.aborted) await once(signal, 'abort');
+  return undefined;
+};
+
+async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
+  const { description, files } = await opening;
+  const { declaredPooling } = description;
   if (declaredPooling !== undefined && declaredPooling !== config.pooling) {
     log.warn(
       { declaredPooling, pooling: config.pooling },
       'The repository declares another pooling than the one asked for',
     );
   }
-  const engine = await createEngine(opened);
-  return { engine, revision: opened.files.revision };
-}
-
-/** A worker that hangs does not hold the process back. */
-async function within(deadline: AbortSignal, work: Promise<void>): Promise<void> {
-  const late = new Promise<void>((resolve) => {
-    // A moment beyond the deadline, at which the engine itself gives up.
-    deadline.addEventListener('abort', () => setTimeout(resolve, 500), { once: true });
-    if (deadline.aborted) setTimeout(resolve, 500);
-  });
-  await Promise.race([work, late]);
+  const engine = await creating;
+  await checkVector(engine, stop);
+  return { engine, revision: files.revision };
 }
