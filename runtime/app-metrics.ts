@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
-import type { EmbedResult, EngineInput, EngineStats } from './engine/types.ts';
+import type { EmbedResult, EngineInput, EngineStats } from './engine/contract.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 export interface RuntimeMetrics {

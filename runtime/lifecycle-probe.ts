@@ -1,6 +1,6 @@
 // The probe that makes a runtime ready: one text must come back as a finite unit vector of the right size.
 import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
-import type { Engine } from './engine/types.ts';
+import type { Engine } from './engine/contract.ts';
 
 const PROBE_TEXT = 'The quick brown fox jumps over the lazy dog.';
 

@@ -6,7 +6,7 @@ import type { Log } from '../common/obs/log.ts';
 import { startTracing } from '../common/obs/tracing.ts';
 import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
-import type { Engine } from './engine/types.ts';
+import type { Engine } from './engine/contract.ts';
 import { createLifecycle } from './lifecycle.ts';
 import type { OpenedModel } from './lifecycle-model.ts';
 import { checkVector } from './lifecycle-probe.ts';

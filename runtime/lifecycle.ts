@@ -1,6 +1,6 @@
 // Where the process stands between start and end, and what it serves: the one state that the routes read.
 import { OpenAIError } from '../common/openai/errors.ts';
-import type { Engine } from './engine/types.ts';
+import type { Engine } from './engine/contract.ts';
 
 export interface Serving {
   readonly engine: Engine;

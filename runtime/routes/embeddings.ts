@@ -11,7 +11,7 @@ import { OpenAIError, clip, modelNotFound } from '../../common/openai/errors.ts'
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import { embeddingBody } from '../../common/openai/response.ts';
 import type { RuntimeMetrics } from '../app-metrics.ts';
-import type { EmbedRequest, EmbedResult, Stage } from '../engine/types.ts';
+import type { EmbedRequest, EmbedResult, Stage } from '../engine/contract.ts';
 import type { Lifecycle, Serving } from '../lifecycle.ts';
 import { fromEngine } from './engine-failure.ts';
 

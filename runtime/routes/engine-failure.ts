@@ -2,9 +2,8 @@
 import type { ErrorKind } from '../../common/openai/errors.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../../common/openai/request.ts';
-import { isEngineError } from '../engine/errors.ts';
-import type { EngineError, EngineErrorCode } from '../engine/errors.ts';
-import type { EngineStats } from '../engine/types.ts';
+import { isEngineError } from '../engine/contract.ts';
+import type { EngineError, EngineErrorCode, EngineStats } from '../engine/contract.ts';
 
 const KINDS: Readonly<Record<EngineErrorCode, ErrorKind>> = {
   queue_full: 'rate_limit_exceeded',
