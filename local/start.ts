@@ -24,8 +24,8 @@ import { createKubelet } from './kubelet/kubelet.ts';
 import { SERVICE_NAME_LABEL } from './names.ts';
 import { followCatalogFile } from './sources/catalog-file.ts';
 import { followModelsDir } from './sources/models-dir.ts';
-import { createStoreClient } from './store/client.ts';
-import { ApiStore } from './store/store.ts';
+import { createStoreClient } from './apiserver/client.ts';
+import { ApiStore } from './apiserver/store.ts';
 import { embeddingModelChangeFaults, embeddingModelFaults } from './validation.ts';
 
 export interface LocalOptions {

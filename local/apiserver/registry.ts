@@ -1,13 +1,23 @@
 // Registry: the tables of stored objects, their revisions and histories, and the deletion that cascades through them.
+import { isDeepStrictEqual } from 'node:util';
+import { ApiError } from '../../kube/client.ts';
 import type { DeleteOptions } from '../../kube/client.ts';
 import { deepFreeze, formatKey, keyOf, typeName } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
-import { conflict, notFound } from './failures.ts';
-import { createHistory } from './history.ts';
-import type { History } from './history.ts';
-import { sameContent } from './metadata.ts';
-import type { Managers } from './ownership.ts';
-import { Owners } from './owners.ts';
+import { without } from './fields.ts';
+import type { Managers } from './fields.ts';
+import { createHistory } from './watch.ts';
+import type { History } from './watch.ts';
+
+export const notFound = (type: ResourceType, name: string): ApiError =>
+  new ApiError({ status: 404, reason: 'NotFound', message: `${typeName(type)} "${name}" not found` });
+
+export const conflict = (type: ResourceType, name: string, why: string): ApiError =>
+  new ApiError({
+    status: 409,
+    reason: 'Conflict',
+    message: `Operation cannot be fulfilled on ${typeName(type)} "${name}": ${why}`,
+  });
 
 export interface Stored {
   readonly object: KubeObject;
@@ -148,4 +158,49 @@ function deletionOf(object: KubeObject, now: string): KubeObject {
   const { deletionTimestamp, generation = 1 } = object.metadata;
   if (deletionTimestamp !== undefined) return object;
   return { ...object, metadata: { ...object.metadata, deletionTimestamp: now, generation: generation + 1 } };
+}
+
+/** Equal but for the resourceVersion: such a write is no change at all. */
+const sameContent = (a: KubeObject, b: KubeObject): boolean =>
+  isDeepStrictEqual(
+    { ...a, metadata: without({ ...a.metadata }, ['resourceVersion']) },
+    { ...b, metadata: without({ ...b.metadata }, ['resourceVersion']) },
+  );
+
+// Owners: who owns whom, kept at every write so that a deletion need not look at everything
+
+/** @typeParam P where an object is stored */
+class Owners<P> {
+  private readonly uids = new Set<string>();
+  private readonly dependents = new Map<string, Map<string, P>>();
+
+  /** @param id of the place */
+  set(id: string, place: P, object: KubeObject, before: KubeObject | undefined): void {
+    if (before) this.delete(id, before);
+    const { uid, ownerReferences = [] } = object.metadata;
+    if (uid !== undefined) this.uids.add(uid);
+    for (const owner of ownerReferences) {
+      const places = this.dependents.get(owner.uid);
+      if (places) places.set(id, place);
+      else this.dependents.set(owner.uid, new Map([[id, place]]));
+    }
+  }
+
+  delete(id: string, { metadata }: KubeObject): void {
+    if (metadata.uid !== undefined) this.uids.delete(metadata.uid);
+    for (const { uid } of metadata.ownerReferences ?? []) {
+      const places = this.dependents.get(uid);
+      places?.delete(id);
+      if (places?.size === 0) this.dependents.delete(uid);
+    }
+  }
+
+  dependentsOf({ metadata }: KubeObject): readonly P[] {
+    return [...(this.dependents.get(metadata.uid ?? '')?.values() ?? [])];
+  }
+
+  /** All of its owners are gone: it is the garbage collector's to delete. */
+  isOrphan({ metadata: { ownerReferences = [] } }: KubeObject): boolean {
+    return ownerReferences.length > 0 && !ownerReferences.some(({ uid }) => this.uids.has(uid));
+  }
 }

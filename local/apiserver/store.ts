@@ -1,17 +1,16 @@
 // ApiStore: a small API server in memory — the verbs and their rules; synchronous, knows no transport.
+import { isDeepStrictEqual } from 'node:util';
+import { rfc3339 } from '../../common/util/text.ts';
+import { ApiError } from '../../kube/client.ts';
 import type { ApplyBody, ApplyOptions, DeleteOptions, PatchOptions } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { targetKey, typeName } from '../../kube/types.ts';
+import { apiVersionOf, targetKey, typeName } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ObjectMeta, ResourceType } from '../../kube/types.ts';
-import { alreadyExists, badRequest, conflict, invalid, modified, notFound } from './failures.ts';
-import type { History } from './history.ts';
-import { fieldsOf, mergePatch, toWire, without } from './json.ts';
-import type { Fields } from './json.ts';
-import { initial, successor } from './metadata.ts';
-import type { Subresource } from './metadata.ts';
-import { apply as applyFields, recordUpdate } from './ownership.ts';
-import { Registry } from './registry.ts';
+import { applyFields, fieldsOf, mergePatch, recordUpdate, without } from './fields.ts';
+import type { Fields } from './fields.ts';
+import { conflict, notFound, Registry } from './registry.ts';
 import type { Stored } from './registry.ts';
+import type { History } from './watch.ts';
 
 /** A type's own rules, a CRD's say: causes to refuse a write; empty: it is fine. Not asked for status writes. */
 export type Validate = (object: KubeObject, old: KubeObject | undefined) => readonly string[];
@@ -24,6 +23,8 @@ export interface StoreOptions {
   /** Changes of a type that a watch can reach back to, at least. */
   readonly historyLimit?: number;
 }
+
+type Subresource = 'status' | undefined;
 
 const DEFAULT_HISTORY = 1024;
 const DEFAULT_MANAGER = 'unknown';
@@ -114,38 +115,30 @@ export class ApiStore {
     const object = current
       ? successor(current.object, result.object, subresource)
       : this.initial(type, key, result.object);
-    return { object: this.admitted(type, object, { old: current?.object, subresource }), managers: result.managers };
+    return { object: this.admitted(type, object, current?.object, subresource), managers: result.managers };
   }
 
   private update(type: ResourceType, current: Stored, next: Fields, options: PatchOptions): KubeObject {
     const { name } = current.object.metadata;
     if (fieldsOf(next['metadata'])['name'] !== name) throw badRequest(`the name of the object does not match: ${name}`);
     const { subresource } = options;
-    const object = this.admitted(type, successor(current.object, next, subresource), {
-      old: current.object,
-      subresource,
-    });
+    const object = this.admitted(type, successor(current.object, next, subresource), current.object, subresource);
     const managers = recordUpdate(asFields(current.object), asFields(object), current.managers, updaterId(options));
     return this.registry.save(type, { object, managers }, current);
   }
 
-  private admitted(
-    type: ResourceType,
-    object: KubeObject,
-    { old, subresource }: { readonly old?: KubeObject | undefined; readonly subresource?: Subresource } = {},
-  ): KubeObject {
+  private admitted(type: ResourceType, object: KubeObject, old?: KubeObject, subresource?: Subresource): KubeObject {
     const causes = subresource === 'status' ? [] : (this.options.validate?.[typeName(type)]?.(object, old) ?? []);
     if (causes.length > 0) throw invalid(type, object.metadata.name, causes);
     return object;
   }
 
   private initial(type: ResourceType, key: ObjectKey, object: Fields): KubeObject {
-    return initial(type, key, object, { uid: this.options.newUid(), creationTimestamp: this.now() });
+    return firstVersion(type, key, object, { uid: this.options.newUid(), creationTimestamp: this.now() });
   }
 
-  /** metav1.Time: whole seconds. */
   private now(): string {
-    return new Date(this.clock.now()).toISOString().replace(/\.\d+Z$/, 'Z');
+    return rfc3339(this.clock.now());
   }
 }
 
@@ -161,3 +154,72 @@ function checkPreconditions(type: ResourceType, current: Stored | undefined, exp
     throw modified(type, current?.object.metadata.name ?? '');
   }
 }
+
+/** What survives the wire: `undefined` members vanish, as in a real request. */
+const toWire = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+
+// What the server alone decides about an object: identity, generation, and which parts a write may touch
+
+/** Everything whose change is a new generation. */
+const intent = (object: Fields): Fields => without(object, ['metadata', 'status', 'apiVersion', 'kind']);
+
+interface Identity {
+  readonly uid: string;
+  readonly creationTimestamp: string;
+}
+
+/** A new object; its status is not the creator's to set. */
+function firstVersion(type: ResourceType, key: ObjectKey, object: Fields, identity: Identity): KubeObject {
+  const metadata = {
+    ...without(fieldsOf(object['metadata']), ['deletionTimestamp', 'resourceVersion', 'managedFields', 'namespace']),
+    name: key.name,
+    ...(key.namespace === '' ? {} : { namespace: key.namespace }),
+    ...identity,
+    generation: 1,
+  };
+  return { ...without(object, ['status']), apiVersion: apiVersionOf(type), kind: type.kind, metadata };
+}
+
+/** `next` as it may follow `current`: a status write changes status alone, any other write all but status. */
+function successor(current: KubeObject, next: Fields, subresource: Subresource): KubeObject {
+  const { name, uid, creationTimestamp, namespace, deletionTimestamp, generation = 1 } = current.metadata;
+  const old: Fields = { ...current };
+  if (subresource === 'status') {
+    const rest = without(old, ['status']);
+    return ('status' in next ? { ...rest, status: next['status'] } : rest) as unknown as KubeObject;
+  }
+  const changed = !isDeepStrictEqual(intent(old), intent(next));
+  const metadata = {
+    ...without(fieldsOf(next['metadata']), ['managedFields', 'resourceVersion', 'deletionTimestamp', 'namespace']),
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    uid,
+    creationTimestamp,
+    generation: changed ? generation + 1 : generation,
+    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+  };
+  return {
+    ...without(next, ['status']),
+    apiVersion: current.apiVersion,
+    kind: current.kind,
+    metadata,
+    ...('status' in old ? { status: old['status'] } : {}),
+  } as KubeObject;
+}
+
+// The failures of the verbs, as an API server words them
+
+const alreadyExists = (type: ResourceType, name: string): ApiError =>
+  new ApiError({ status: 409, reason: 'AlreadyExists', message: `${typeName(type)} "${name}" already exists` });
+
+const modified = (type: ResourceType, name: string): ApiError =>
+  conflict(type, name, 'the object has been modified; please apply your changes to the latest version and try again');
+
+const invalid = (type: ResourceType, name: string, causes: readonly string[]): ApiError =>
+  new ApiError({
+    status: 422,
+    reason: 'Invalid',
+    message: `${type.kind}${type.group ? `.${type.group}` : ''} "${name}" is invalid: ${causes.join(', ')}`,
+  });
+
+export const badRequest = (message: string): ApiError => new ApiError({ status: 400, reason: 'BadRequest', message });

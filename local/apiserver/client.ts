@@ -2,10 +2,9 @@
 import type { KubeClient, ListOptions, WatchOptions } from '../../kube/client.ts';
 import { formatKey, keyOf } from '../../kube/types.ts';
 import type { KubeList, KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
-import { badRequest, expired } from './failures.ts';
-import { selects } from './selector.ts';
+import { badRequest } from './store.ts';
 import type { ApiStore } from './store.ts';
-import { watchStore } from './watch.ts';
+import { expired, selects, watchStore } from './watch.ts';
 
 export function createStoreClient(store: ApiStore): KubeClient {
   // Types are a promise of the caller's resource table here, exactly as over the wire.
