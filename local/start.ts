@@ -16,8 +16,8 @@ import { startOperator } from '../operator/start.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { isTracingVariable } from '../common/obs/trace-config.ts';
-import { packageVersion } from '../common/util/version.ts';
+import { isTracingVariable } from '../common/obs/tracing.ts';
+import { packageVersion } from '../common/util/package.ts';
 import type { LocalConfig } from './config.ts';
 import { runControllers } from './controllers/loop.ts';
 import { createKubelet } from './kubelet/kubelet.ts';
@@ -30,8 +30,6 @@ import { embeddingModelChangeFaults, embeddingModelFaults } from './validation.t
 
 export interface LocalOptions {
   readonly config: LocalConfig;
-  /** Folder of the model store. */
-  readonly modelStore: string;
   readonly log: Logger;
   /** Stands between the processes and the API store; tests make outages with it. */
   readonly through?: (client: KubeClient) => KubeClient;
@@ -48,7 +46,7 @@ export interface RunningLocal {
 
 const NAMESPACE = 'default';
 const RUNTIME_IMAGE = 'kubembed-runtime';
-const RUNTIME_SCRIPT = fileURLToPath(new URL('../runtime/main.ts', import.meta.url));
+const RUNTIME_SCRIPT = fileURLToPath(new URL('./runtime.ts', import.meta.url));
 const ROUTER_SERVICE = 'kubembed-router-internal';
 
 /** All that a serving process inherits: no token, no proxy, nothing it has no use for. */
@@ -104,7 +102,7 @@ function operatorConfig({ environment }: LocalConfig) {
   });
 }
 
-export async function startLocal({ config, modelStore, log, through }: LocalOptions): Promise<RunningLocal> {
+export async function startLocal({ config, log, through }: LocalOptions): Promise<RunningLocal> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const warn = (message: string): void => log.warn(message);
@@ -120,7 +118,7 @@ export async function startLocal({ config, modelStore, log, through }: LocalOpti
       init: pick(config.environment, (name) => !name.startsWith('KUBEMBED_')),
       main: pick(config.environment, (name) => SERVE_VARIABLES.includes(name) || isTracingVariable(name)),
     },
-    overrides: { KUBEMBED_STORE: modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
+    overrides: { KUBEMBED_STORE: config.modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
     logDir: join(config.dataDir, 'logs'),
     warn,
   });

@@ -7,7 +7,7 @@ import { docsRoutes } from '../common/http/docs.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
-import type { Tracer } from '../common/obs/trace.ts';
+import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { createRuntimeMetrics } from './app-metrics.ts';
 import type { RuntimeConfig } from './config.ts';

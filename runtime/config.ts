@@ -3,10 +3,10 @@ import { homedir } from 'node:os';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
-import { readTracing } from '../common/obs/trace-config.ts';
-import type { TracingConfig } from '../common/obs/trace-config.ts';
-import type { HubOptions } from '../hub/fetch-types.ts';
-import { locateStore } from '../hub/store-paths.ts';
+import { readTracing } from '../common/obs/tracing.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
+import { readModelSettings } from '../hub/paths.ts';
+import type { HubSettings, ModelSettings } from '../hub/paths.ts';
 
 export interface RuntimeConfig {
   readonly model: string;
@@ -14,7 +14,7 @@ export interface RuntimeConfig {
   readonly revision: string;
   readonly pinnedRevision?: string;
   readonly store: string;
-  readonly hub: HubOptions;
+  readonly hub: HubSettings;
   readonly host: string;
   readonly port: number;
   readonly device: 'cpu' | 'gpu';
@@ -63,12 +63,8 @@ const schema = z.object({
   KUBEMBED_DRAIN_SECONDS: z.coerce.number().min(0).max(3600).default(25),
   KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
   KUBEMBED_TERMINATION_LOG: z.string().default('/dev/termination-log'),
-  HF_ENDPOINT: z.string().optional(),
-  HF_TOKEN: z.string().optional(),
-  HF_HUB_OFFLINE: flag.default(false),
-  HF_HUB_CACHE: z.string().optional(),
-  HF_HOME: z.string().optional(),
-  XDG_CACHE_HOME: z.string().optional(),
+  // Read by hub/paths.ts; here only so that a value which means nothing is a fault.
+  HF_HUB_OFFLINE: flag.optional(),
 });
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -89,26 +85,16 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     ...(result.error?.issues ?? []).map(({ path, message }) => `${path.join('.')}: ${message}`),
   ];
   if (!result.success || faults.length > 0) throw new ConfigError(faults.join('\n'));
-  return { ...toConfig(result.data, home), ...optional('tracing', readTracing(env)) };
+  return { ...toConfig(result.data, readModelSettings(env, home)), ...optional('tracing', readTracing(env)) };
 }
 
-function toConfig(read: z.infer<typeof schema>, home: string): RuntimeConfig {
+function toConfig(read: z.infer<typeof schema>, { store, hub }: ModelSettings): RuntimeConfig {
   return {
     model: read.KUBEMBED_MODEL,
     revision: read.KUBEMBED_REVISION,
     ...optional('pinnedRevision', read.KUBEMBED_PINNED_REVISION),
-    store: locateStore({
-      kubembedStore: read.KUBEMBED_STORE,
-      hfHubCache: read.HF_HUB_CACHE,
-      hfHome: read.HF_HOME,
-      xdgCacheHome: read.XDG_CACHE_HOME,
-      home,
-    }),
-    hub: {
-      ...optional('endpoint', read.HF_ENDPOINT),
-      ...optional('token', read.HF_TOKEN),
-      offline: read.HF_HUB_OFFLINE,
-    },
+    store,
+    hub,
     host: read.KUBEMBED_HOST,
     port: read.KUBEMBED_PORT,
     device: read.KUBEMBED_DEVICE,

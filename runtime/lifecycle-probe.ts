@@ -1,5 +1,5 @@
 // The probe that makes a runtime ready: one text must come back as a finite unit vector of the right size.
-import { euclideanNorm, vectorFromBytes } from '../common/openai/vector.ts';
+import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
 import type { Engine } from './engine/types.ts';
 
 const PROBE_TEXT = 'The quick brown fox jumps over the lazy dog.';

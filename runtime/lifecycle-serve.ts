@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
-import { startTracing } from '../common/obs/trace-start.ts';
+import { startTracing } from '../common/obs/tracing.ts';
 import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Engine } from './engine/types.ts';

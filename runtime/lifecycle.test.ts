@@ -2,7 +2,7 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ModelError } from './model/errors.ts';
+import { ModelError } from '../hub/errors.ts';
 import { UnsupportedArchitecture } from './graph/errors.ts';
 import { emptySpans } from './engine/stage-spans.ts';
 import type { EmbedResult, EngineInfo } from './engine/types.ts';

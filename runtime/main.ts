@@ -1,14 +1,13 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
-import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
+import { usableCpus } from '../common/util/machine.ts';
 import type { RuntimeConfig } from './config.ts';
 import { gpuEnvironment } from './gpu-environment.ts';
 import { startThreads } from './engine/threads.ts';
 import type { StartedThreads } from './engine/threads.ts';
+import type { WeightSource } from '../hub/download.ts';
 import type { ModelDescription } from './model/types.ts';
 import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 
@@ -19,7 +18,11 @@ interface Context {
   readonly openLog: () => Promise<Log>;
   readonly stop: AbortSignal;
   readonly startedThreads: StartedThreads;
+  readonly fallback: Fallback | undefined;
 }
+
+/** Where `fetch` turns when no hub is in reach; only a process of local mode has one. */
+type Fallback = () => Promise<WeightSource>;
 
 interface Command {
   readonly run: (context: Context) => Promise<void>;
@@ -29,7 +32,7 @@ interface Command {
   readonly threads: number;
 }
 
-const CPUS = usableCpus(readCgroupLimits(readTextFile), availableParallelism());
+const CPUS = usableCpus();
 
 /** The first threads start while this one loads, the others while the first read the weights. */
 const EARLY_THREADS = Math.min(2, CPUS);
@@ -50,9 +53,9 @@ const EVENTS = {
   refitted: ['debug', 'Session of the first worker changed'],
 } as const;
 
-async function runFetch({ config, stop: signal }: Context): Promise<void> {
+async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
   const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
-  const { ensureSnapshot } = await import('../hub/fetch.ts');
+  const { fetchSnapshot } = await import('../hub/fetch.ts');
   const { showProgress } = await import('../hub/progress.ts');
   const isTerminal = process.stdout.isTTY;
   const onEvent = showProgress({
@@ -63,13 +66,14 @@ async function runFetch({ config, stop: signal }: Context): Promise<void> {
     modelId: config.model,
   });
   const { model: modelId, revision, pinnedRevision, store, hub } = config;
-  const files = await ensureSnapshot({
+  const files = await fetchSnapshot({
     ...hub,
     modelId,
     revision,
-    ...(pinnedRevision === undefined ? {} : { pinnedRevision }),
+    pinnedRevision,
     store,
     chooseWeights,
+    fallback: await fallback?.(),
     onEvent,
     signal,
   });
@@ -108,11 +112,12 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
+  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
     openLog(),
+    import('../common/obs/log.ts'),
     import('./lifecycle-serve.ts'),
     import('../common/obs/metrics.ts'),
-    import('../common/util/version.ts'),
+    import('../common/util/package.ts'),
   ]);
   switchLevelOnSignal(process, log, config.logLevel);
   const deps = {
@@ -148,17 +153,17 @@ async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['
   return precision;
 }
 
-async function main(): Promise<number> {
-  const command = COMMANDS[process.argv[2] ?? 'serve'];
+async function main(name: string, fallback?: Fallback): Promise<number> {
+  const command = COMMANDS[name];
   if (command === undefined) {
     process.stderr.write('usage: main.ts fetch|serve\n');
     return 2;
   }
-  const fallback = process.env['KUBEMBED_TERMINATION_LOG'] ?? '/dev/termination-log';
+  const terminationLog = process.env['KUBEMBED_TERMINATION_LOG'] ?? '/dev/termination-log';
   let logs: LogHandle | undefined;
   const die = async (error: unknown): Promise<number> => {
     const failure = failureOf(error, command.failure);
-    await writeLastWords(fallback, failure);
+    await writeLastWords(terminationLog, failure);
     if (logs === undefined) process.stderr.write(`${failure.message}\n`);
     else logs.log.fatal({ error, reason: failure.reason }, 'Failed');
     logs?.flush();
@@ -179,7 +184,7 @@ async function main(): Promise<number> {
       logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
       return logs.log;
     };
-    await command.run({ config, openLog, stop: stop.signal, startedThreads });
+    await command.run({ config, openLog, stop: stop.signal, startedThreads, fallback });
     logs?.flush();
     return 0;
   } catch (error) {
@@ -189,5 +194,10 @@ async function main(): Promise<number> {
   }
 }
 
-enableCompileCache();
-process.exit(await main());
+/** Runs `fetch` or `serve` and ends the process with it. */
+export async function runProcess(command = 'serve', fallback?: Fallback): Promise<never> {
+  enableCompileCache();
+  process.exit(await main(command, fallback));
+}
+
+if (import.meta.main) await runProcess(process.argv[2]);

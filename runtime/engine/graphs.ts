@@ -5,7 +5,8 @@ import { buildGraph } from '../graph/build.ts';
 import { UnsupportedArchitecture } from '../graph/errors.ts';
 import type { GraphPrecision, LayoutName } from '../graph/types.ts';
 import { readTensorIndex } from '../model/safetensors.ts';
-import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
+import type { ModelFiles } from '../../hub/store.ts';
+import type { ModelDescription, PoolingMode } from '../model/types.ts';
 import type { ModelSource } from './protocol.ts';
 
 export interface ModelChoices {

@@ -1,10 +1,11 @@
 // Brings up what the engine runs on: the model's graph, its tokenizer, the worker threads.
 import { mkdtemp, rm, statfs } from 'node:fs/promises';
-import { availableParallelism, tmpdir, totalmem } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readCgroupLimits, readTextFile, usableCpus } from '../../common/util/cgroup.ts';
+import { usableCpus, usableMemory } from '../../common/util/machine.ts';
 import type { LayoutName } from '../graph/types.ts';
-import type { ModelDescription, ModelFiles, PoolingMode } from '../model/types.ts';
+import type { ModelFiles } from '../../hub/store.ts';
+import type { ModelDescription, PoolingMode } from '../model/types.ts';
 import type { Calibration } from './calibration.ts';
 import { cpuModel, readCalibration } from './calibration-store.ts';
 import type { CalibrationKey } from './calibration-store.ts';
@@ -56,10 +57,9 @@ async function freeScratchBytes(): Promise<number> {
 }
 
 async function machineFor({ threads, memoryBytes }: ModelOptions): Promise<Machine> {
-  const limits = readCgroupLimits(readTextFile);
   return {
-    cpus: threads ?? usableCpus(limits, availableParallelism()),
-    memoryBytes: memoryBytes ?? Math.min(limits.memoryBytes ?? Infinity, totalmem()),
+    cpus: threads ?? usableCpus(),
+    memoryBytes: memoryBytes ?? usableMemory(),
     scratchBytes: await freeScratchBytes(),
   };
 }

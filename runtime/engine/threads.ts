@@ -1,7 +1,7 @@
 // Compute threads started before it is known what they will run, so that their own start-up passes meanwhile.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { threadUrl } from '../../common/util/thread.ts';
+import { threadUrl } from '../../common/util/package.ts';
 import type { EndMessage } from './protocol.ts';
 
 export interface StartedThreads {

@@ -1,7 +1,7 @@
 // What the engine rejects with, as the OpenAI error object.
 import type { ErrorKind } from '../../common/openai/errors.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
-import { FOREIGN_TOKENS } from '../../common/openai/input.ts';
+import { FOREIGN_TOKENS } from '../../common/openai/request.ts';
 import { isEngineError } from '../engine/errors.ts';
 import type { EngineError, EngineErrorCode } from '../engine/errors.ts';
 import type { EngineStats } from '../engine/types.ts';

@@ -3,8 +3,8 @@ import type { Request, Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
 import { sendJson } from '../../common/http/reply.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
-import { modelList, modelObject } from '../../common/openai/models.ts';
-import type { ModelEntry } from '../../common/openai/models.ts';
+import { modelList, modelObject } from '../../common/openai/response.ts';
+import type { ModelEntry } from '../../common/openai/response.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 
 export interface ModelsDeps {

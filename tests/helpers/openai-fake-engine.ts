@@ -1,7 +1,7 @@
 // An engine without a model: vectors that depend on the input alone, tokens that are words, and every refusal of the real one.
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { vectorToBytes } from '../../common/openai/vector.ts';
+import { vectorToBytes } from '../../common/openai/response.ts';
 import { EngineError } from '../../runtime/engine/errors.ts';
 import type { EngineErrorCode } from '../../runtime/engine/errors.ts';
 import { emptySpans } from '../../runtime/engine/stage-spans.ts';

@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { formatTraceparent, parseTraceparent, passedOnTrace } from './trace.ts';
-import { readTracing } from './trace-config.ts';
+import { formatTraceparent, parseTraceparent, passedOnTrace, readTracing } from './tracing.ts';
 
 const traceId = '0af7651916cd43dd8448eb211c80319c';
 const spanId = 'b7ad6b7169203331';

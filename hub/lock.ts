@@ -3,7 +3,8 @@
 // Lock files are numbered; the highest number is the lock. Who would succeed a holder that released, died or stands still
 // creates the next number, which only one can. Breaking a lock by deleting it would let two waiters both win.
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, open, readFile, readdir, readlink, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
@@ -35,6 +36,22 @@ export interface Lock {
   readonly predecessorMayWake: boolean;
   release(): Promise<void>;
 }
+
+/** Who this process is to other fetchers on the same volume. */
+export const readIdentity = async (): Promise<ProcessIdentity> => {
+  const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8').catch(hostname);
+  const namespace = await readlink('/proc/self/ns/pid').catch(() => '');
+  return { space: `${boot.trim()} ${namespace}`, pid: process.pid };
+};
+
+export const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+};
 
 const recordSchema = z.object({ id: z.string(), space: z.string(), pid: z.number(), released: z.boolean() });
 type LockRecord = z.infer<typeof recordSchema>;

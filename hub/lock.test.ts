@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { acquireLock } from './fetch-lock.ts';
-import type { LockOptions } from './fetch-lock.ts';
+import { acquireLock } from './lock.ts';
+import type { LockOptions } from './lock.ts';
 
 let folder: string;
 const waits: string[] = [];

@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, rm, symlink, unlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { checkModel, dropDamaged, listModels } from './verify-store.ts';
-import type { FileVerdict } from './verify-store.ts';
+import { checkModel, dropDamaged, listModels } from './verify.ts';
+import type { FileCheck } from './verify.ts';
 
 const SHA = 'd'.repeat(40);
 const MODEL = 'acme/x';
@@ -13,8 +13,8 @@ const blob = (etag: string): string => path.join(store, 'models--acme--x', 'blob
 const snapshot = (): string => path.join(store, 'models--acme--x', 'snapshots', SHA);
 const gitId = (text: string): string => createHash('sha1').update(`blob ${text.length}\0${text}`).digest('hex');
 
-const check = async (): Promise<Map<string, FileVerdict>> => {
-  const verdicts = new Map<string, FileVerdict>();
+const check = async (): Promise<Map<string, FileCheck>> => {
+  const verdicts = new Map<string, FileCheck>();
   for await (const verdict of checkModel(store, MODEL)) verdicts.set(verdict.name, verdict);
   return verdicts;
 };

@@ -1,5 +1,7 @@
-// Traces as the processes see them: spans passed on by hand, and the W3C headers that carry them. No SDK in here.
+// Traces as the processes see them: whether and where to they go, spans passed on by hand, the W3C headers that carry them. No SDK in here.
 import type { IncomingHttpHeaders } from 'node:http';
+import { ConfigError } from '../util/env.ts';
+import type { Environment } from '../util/env.ts';
 
 export const TRACEPARENT = 'traceparent';
 export const TRACESTATE = 'tracestate';
@@ -68,4 +70,62 @@ export function passedOnTrace(headers: IncomingHttpHeaders): Readonly<Record<str
   if (typeof parent !== 'string' || parseTraceparent(parent) === undefined) return {};
   const state = tracestateOf(headers);
   return { [TRACEPARENT]: parent, ...(state !== undefined && { [TRACESTATE]: state }) };
+}
+
+// Whether and where to: the variables that every OpenTelemetry SDK knows.
+
+export interface TracingConfig {
+  /** Where OTLP over HTTP is taken, path included. */
+  readonly url: string;
+  /** Share of the traces begun here; a caller's decision is kept. */
+  readonly sampleRatio: number;
+  /** Spans are sent together this often. */
+  readonly delayMs: number;
+}
+
+/** For processes that hand them on to others. */
+export const isTracingVariable = (name: string): boolean => name.startsWith('OTEL_');
+
+function endpointOf(env: Environment): string | undefined {
+  const own = env['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT'];
+  if (own) return own;
+  const shared = env['OTEL_EXPORTER_OTLP_ENDPOINT'];
+  return shared ? `${shared.replace(/\/$/, '')}/v1/traces` : undefined;
+}
+
+/** Undefined: no traces, and none of their cost. Throws `ConfigError`. */
+export function readTracing(env: Environment): TracingConfig | undefined {
+  const url = endpointOf(env);
+  if (url === undefined || env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return undefined;
+  if (!URL.canParse(url) || !/^https?:/.test(url)) {
+    throw new ConfigError(`OTEL_EXPORTER_OTLP_ENDPOINT: expected an http(s) URL, got "${url}"`);
+  }
+  return {
+    url,
+    sampleRatio: numberOf(env, 'OTEL_TRACES_SAMPLER_ARG', { fallback: 1, min: 0, max: 1 }),
+    delayMs: numberOf(env, 'OTEL_BSP_SCHEDULE_DELAY', { fallback: 5000, min: 1, max: 2 ** 31 - 1 }),
+  };
+}
+
+interface Range {
+  readonly fallback: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+function numberOf(env: Environment, name: string, { fallback, min, max }: Range): number {
+  const given = env[name] ?? '';
+  const value = given === '' ? fallback : Number(given);
+  if (!(value >= min && value <= max)) throw new ConfigError(`${name}: expected a number from ${min} to ${max}`);
+  return value;
+}
+
+/** Where it was asked for; elsewhere not even the SDK is read. */
+export async function startTracing(
+  config: TracingConfig | undefined,
+  traced: { readonly service: string; readonly version: string },
+): Promise<Tracer | undefined> {
+  if (config === undefined) return undefined;
+  const { createTracer } = await import('./tracer.ts');
+  return createTracer(config, traced);
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { ModelError, isModelError } from '../runtime/model/errors.ts';
-import { explainDisk, requireSpace } from './store-write.ts';
+import { ModelError, isModelError } from './errors.ts';
+import { explainDisk, requireSpace } from './store.ts';
 
 const need = { store: '/store', modelId: 'acme/x', bytes: 100_000_000 };
 

@@ -1,4 +1,4 @@
-// The package's version, for the OpenAPI document and `--version`.
+// Where this package's things are, in the source and once bundled: its version, the files of its threads.
 import { readFileSync } from 'node:fs';
 
 /** In a bundle, `dist/PROCESS` stands for the project's folder. */
@@ -17,4 +17,12 @@ export function packageVersion(): string {
     }
   }
   return '0.0.0';
+}
+
+/**
+ * Where a worker thread's file is: `.ts` when run as written, `.js` once bundled (the bundler leaves addresses as they are).
+ * Give it `new URL('./x.ts', import.meta.url)`, so that the bundler and tools which follow imports find the file.
+ */
+export function threadUrl(source: URL, own: string = import.meta.url): URL {
+  return own.endsWith('.ts') ? source : new URL(source.href.replace(/\.ts$/, '.js'));
 }

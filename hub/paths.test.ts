@@ -1,7 +1,7 @@
 import path from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { checkRevision, locateStore, storePaths } from './store-paths.ts';
+import { checkRevision, readModelSettings, storePaths } from './paths.ts';
 
 test.each(['all-MiniLM-L6-v2', 'sentence-transformers/all-MiniLM-L6-v2', 'nomic-ai/nomic-embed-text-v1.5', 'a/b_'])(
   '%s is a model id',
@@ -59,12 +59,25 @@ test('whatever revision is let through stays among the refs', () => {
 });
 
 test('the store is where huggingface_hub would have it', () => {
-  const home = '/home/me';
-  expect(locateStore({ home })).toBe('/home/me/.cache/huggingface/hub');
-  expect(locateStore({ home, xdgCacheHome: '/xdg' })).toBe('/xdg/huggingface/hub');
-  expect(locateStore({ home, xdgCacheHome: '/xdg', hfHome: '/hf' })).toBe('/hf/hub');
-  expect(locateStore({ home, hfHome: '/hf', hfHubCache: '/hub' })).toBe('/hub');
-  expect(locateStore({ home, hfHubCache: '/hub', kubembedStore: '/own' })).toBe('/own');
-  expect(locateStore({ home, hfHome: '', hfHubCache: '' })).toBe('/home/me/.cache/huggingface/hub');
-  expect(locateStore({ home, hfHome: '~/models' })).toBe('/home/me/models/hub');
+  const storeWith = (env: Readonly<Record<string, string>>): string => readModelSettings(env, '/home/me').store;
+  expect(storeWith({})).toBe('/home/me/.cache/huggingface/hub');
+  expect(storeWith({ XDG_CACHE_HOME: '/xdg' })).toBe('/xdg/huggingface/hub');
+  expect(storeWith({ XDG_CACHE_HOME: '/xdg', HF_HOME: '/hf' })).toBe('/hf/hub');
+  expect(storeWith({ HF_HOME: '/hf', HF_HUB_CACHE: '/hub' })).toBe('/hub');
+  expect(storeWith({ HF_HUB_CACHE: '/hub', KUBEMBED_STORE: '/own' })).toBe('/own');
+  expect(storeWith({ HF_HOME: '', HF_HUB_CACHE: '' })).toBe('/home/me/.cache/huggingface/hub');
+  expect(storeWith({ HF_HOME: '~/models' })).toBe('/home/me/models/hub');
+});
+
+test('the hub is the one of every Hugging Face tool; an empty value counts as unset', () => {
+  const hubWith = (env: Readonly<Record<string, string>>) => readModelSettings(env, '/home/me').hub;
+  const unset = { endpoint: undefined, token: undefined, offline: false };
+  expect(hubWith({})).toEqual(unset);
+  expect(hubWith({ HF_ENDPOINT: '', HF_TOKEN: '', HF_HUB_OFFLINE: '' })).toEqual(unset);
+  expect(hubWith({ HF_ENDPOINT: 'http://hub', HF_TOKEN: 't', HF_HUB_OFFLINE: 'Yes' })).toEqual({
+    endpoint: 'http://hub',
+    token: 't',
+    offline: true,
+  });
+  for (const value of ['0', 'off', 'no', 'false']) expect(hubWith({ HF_HUB_OFFLINE: value }).offline).toBe(false);
 });

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
 import { expect, test } from 'vitest';
-import { filePath, parseListing, refusal } from './hub.ts';
-import type { HubHttp } from './hub-http.ts';
+import { filePath, parseListing, refusal } from './listing.ts';
+import type { HubClient } from './client.ts';
 
 const SHA = 'a'.repeat(40);
-const hub = (hasToken: boolean): HubHttp => ({
+const hub = (hasToken: boolean): HubClient => ({
   endpoint: 'https://hub.test',
   hasToken,
   send: async () => await Promise.reject(new Error('not asked')),
@@ -16,7 +16,7 @@ const answer = (status: number, code?: string) => ({
   body: Readable.from([]),
   fromHub: true,
 });
-const asked = { modelId: 'acme/x', revision: 'main' };
+const wanted = { modelId: 'acme/x', revision: 'main' };
 
 test('a listing: LFS files by their SHA-256, others by their blob id', () => {
   const listing = parseListing(
@@ -52,19 +52,19 @@ test.each([
   [404, undefined, 'RepositoryNotFound'],
   [418, undefined, 'HubUnreachable'],
 ] as const)('status %d with code %s means %s', (status, code, reason) => {
-  const error = refusal(answer(status, code), asked, hub(false));
+  const error = refusal(answer(status, code), { ...wanted, hub: hub(false) });
   expect(error.reason).toBe(reason);
   expect(error.message).toContain('acme/x@main');
   expect(error.message).toContain(String(status));
 });
 
 test('the advice tells a missing token from one without access', () => {
-  expect(refusal(answer(401, 'GatedRepo'), asked, hub(false)).message).toContain('no token was given');
-  expect(refusal(answer(403, 'GatedRepo'), asked, hub(true)).message).toContain('has no access');
+  expect(refusal(answer(401, 'GatedRepo'), { ...wanted, hub: hub(false) }).message).toContain('no token was given');
+  expect(refusal(answer(403, 'GatedRepo'), { ...wanted, hub: hub(true) }).message).toContain('has no access');
 });
 
 test('names are escaped in paths', () => {
-  expect(filePath('acme/x', SHA, '1_Pooling/con?fig #.json')).toBe(
+  expect(filePath({ modelId: 'acme/x', revision: SHA }, '1_Pooling/con?fig #.json')).toBe(
     `/acme/x/resolve/${SHA}/1_Pooling/con%3Ffig%20%23.json`,
   );
 });
