@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseManifests } from './manifests.ts';
+import { parseManifests } from './files.ts';
 
 const good = (name: string): string =>
   `apiVersion: kubembed.dev/v1alpha1\nkind: EmbeddingModel\nmetadata: {name: ${name}}\nspec: {model: org/${name}}\n`;
