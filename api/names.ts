@@ -51,14 +51,14 @@ export function childName(modelName: string): string {
   return withHash(name.replaceAll('.', '-'), modelName, LABEL_MAX);
 }
 
-export const pinConfigMapName = (modelName: string): string => `${childName(modelName)}-revision`;
+export const revisionConfigMapName = (modelName: string): string => `${childName(modelName)}-revision`;
 export const cacheClaimName = (modelName: string): string => `${childName(modelName)}-cache`;
 
 /**
- * Key in the pin ConfigMap for what `spec.revision` resolved to. It differs per requested revision, so that a changed
+ * Key in the revision ConfigMap for what `spec.revision` resolved to. It differs per requested revision, so that a changed
  * spec never reads the commit of the old one.
  */
-export const pinKey = (requestedRevision: string): string => `sha-${shortHash(requestedRevision, 16)}`;
+export const revisionKey = (requestedRevision: string): string => `sha-${shortHash(requestedRevision, 16)}`;
 
 /** Labels that select the pods of an EmbeddingModel. Immutable in a Deployment: never add to them. */
 export const podSelector = (modelName: string): Readonly<Record<string, string>> => ({ [LABEL_MODEL]: modelName });

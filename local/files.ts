@@ -10,7 +10,7 @@ import { validateEmbeddingModel } from '../api/validation.ts';
 import { isRecord } from '../common/util/text.ts';
 import { ApiError, ifPresent } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
-import type { CatalogSource, CatalogText } from '../operator/catalog/source.ts';
+import type { CatalogSource, CatalogText } from '../operator/catalog/plan.ts';
 
 // Changes are found by polling each file's stat: works through renames, editors and network file systems alike
 

@@ -172,7 +172,7 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
   // The files come first: a model somebody wrote a file for is not made from the list as well.
   const models = followModelsDir(config.modelsDir, { client, namespace: NAMESPACE, warn }, signal);
   await Promise.all([catalog.loaded, models.loaded]);
-  const operator = await startOperator({
+  const operator = startOperator({
     client: reached,
     registry,
     config: operatorConfig(config),

@@ -36,11 +36,11 @@ const client = createRestClient(connection, {
   userAgent: `kubembed-operator/${packageVersion()}`,
   observe: createApiCallMetrics(registry),
 });
-const operator = await startOperator({ client, config, log, registry });
+const operator = startOperator({ client, config, log, registry });
 const server = await startServer({
   host: config.host,
   port: config.port,
-  handler: createOperatorApp(operator, registry),
+  handler: createOperatorApp({ operator, registry, log }),
 });
 log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');
 

@@ -30,7 +30,7 @@ afterEach(async () => {
 const newStore = (): KubeClient => createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
 
 async function start(options: Parameters<typeof runOperator>[0]) {
-  const fixture = await runOperator(options);
+  const fixture = runOperator(options);
   running.push(fixture.operator);
   return fixture;
 }
@@ -378,11 +378,11 @@ test('an operator killed between any two of its writes is followed by one that e
       left -= 1;
       if (left < 0) throw new Error('The process is dead');
     });
-    const { operator } = await runOperator({ client: dying.client, catalog: writtenCatalog(catalog).source });
+    const { operator } = runOperator({ client: dying.client, catalog: writtenCatalog(catalog).source });
     await vi.waitFor(() => expect(left).toBeLessThan(0));
     await operator.stop();
     const heir = countingClient(store);
-    const second = await runOperator({ client: heir.client, catalog: writtenCatalog(catalog).source });
+    const second = runOperator({ client: heir.client, catalog: writtenCatalog(catalog).source });
     await vi.waitFor(async () => expect(await outcome(store)).toBe(wanted));
     await second.operator.stop();
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError, readRuntimeConfig } from './config.ts';
+import { ConfigError } from '../common/util/env.ts';
+import { readRuntimeConfig } from './config.ts';
 
 const MODEL = { KUBEMBED_MODEL: 'org/model' };
 

@@ -10,8 +10,8 @@ export interface EmbedRequest {
   /** 1–2048 inputs. */
   readonly inputs: readonly EngineInput[];
   readonly encoding: OutputEncoding;
-  /** Keep the first `dimensions` numbers and make the result unit length again; omitted: all of them. */
-  readonly dimensions?: number;
+  /** Keep the first `dimensions` numbers and make the result unit length again; undefined: all of them. */
+  readonly dimensions?: number | undefined;
   readonly overlongInput: 'truncate' | 'error';
   readonly priority: Priority;
   /** Aborted when the client is gone or out of time: work not yet running is dropped. */

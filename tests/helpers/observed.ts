@@ -150,10 +150,11 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const observe = createApiCallMetrics(registry);
   const demand = statedDemand();
-  const operator = await startOperator({
+  const log = pino({ level: 'silent' });
+  const operator = startOperator({
     client,
     config: readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' }),
-    log: pino({ level: 'silent' }),
+    log,
     registry,
     catalog: writtenCatalog('org/tiny').source,
     demand: demand.source,
@@ -167,7 +168,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
     await keepUp(client);
   });
-  const server = createServer(createOperatorApp(operator, registry));
+  const server = createServer(createOperatorApp({ operator, registry, log }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   stack.defer(() => {
     server.closeAllConnections();
