@@ -6,7 +6,7 @@ import type { OwnerReference } from '../kube/types.ts';
 
 /** On every child, pod and EndpointSlice: the name of the EmbeddingModel (in the same namespace). */
 export const LABEL_MODEL = 'kubembed.dev/model';
-/** On EmbeddingModels made from a list of supported models: the name of the list. */
+/** On EmbeddingModels made from a catalog: its name. */
 export const LABEL_CATALOG = 'kubembed.dev/catalog';
 export const LABEL_MANAGED_BY = 'app.kubernetes.io/managed-by';
 export const LABEL_COMPONENT = 'app.kubernetes.io/component';

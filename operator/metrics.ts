@@ -1,11 +1,17 @@
-// The operator's metrics. Gauges are read from caches at the scrape, so that a model's series go away with the model.
+// The operator's HTTP side: probes, and its metrics. Gauges are read from caches at the scrape, so that a model's series go away
+// with the model.
+import type { Express } from 'express';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
-import type { AnsweredCall } from '../kube/rest.ts';
 import type { Catalog } from '../api/catalog.ts';
 import { CONDITION_TYPES } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
+import { createApp, probeRoutes } from '../common/http/app.ts';
+import type { Log } from '../common/obs/log.ts';
+import { metricsHandler } from '../common/obs/metrics.ts';
+import { OpenAIError } from '../common/openai/errors.ts';
+import type { AnsweredCall } from '../kube/rest.ts';
 import type { RouterState } from './autoscaler/demand.ts';
 
 export interface OperatorState {
@@ -122,3 +128,26 @@ export function createApiCallMetrics(registry: Registry): (call: AnsweredCall) =
     seconds.observe({ method }, took);
   };
 }
+
+// The application
+
+const METRICS = '/metrics';
+
+export interface OperatorAppDeps {
+  readonly isReady: () => boolean;
+  readonly registry: Registry;
+  readonly log: Log;
+}
+
+export const createOperatorApp = ({ isReady, registry, log }: OperatorAppDeps): Express =>
+  createApp({
+    log,
+    quiet: ['/healthz', '/readyz', METRICS],
+    routes: {
+      ...probeRoutes(() => {
+        if (!isReady())
+          throw new OpenAIError('service_unavailable', 'The caches are not filled yet.', { retryAfterMs: 1000 });
+      }),
+      [METRICS]: { get: metricsHandler(registry) },
+    },
+  });

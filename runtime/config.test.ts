@@ -45,7 +45,7 @@ describe('readRuntimeConfig', () => {
   });
 
   it('takes an empty value for none, as pod templates write it', () => {
-    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_PINNED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_RESOLVED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
       readRuntimeConfig(MODEL),
     );
   });

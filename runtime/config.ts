@@ -15,7 +15,7 @@ export interface RuntimeConfig {
   /** Branch, tag or commit asked for. */
   readonly revision: string;
   /** Commit that the operator recorded; wins over `revision`. */
-  readonly pinnedRevision: string | undefined;
+  readonly resolvedRevision: string | undefined;
   readonly store: string;
   readonly hub: HubSettings;
   readonly host: string;
@@ -41,7 +41,7 @@ const MAX_QUEUE_TOKENS = 2048 * 512;
 const schema = z.object({
   KUBEMBED_MODEL: z.string(),
   KUBEMBED_REVISION: z.string().default('main'),
-  KUBEMBED_PINNED_REVISION: z.string().optional(),
+  KUBEMBED_RESOLVED_REVISION: z.string().optional(),
   KUBEMBED_HOST: z.string().default('0.0.0.0'),
   KUBEMBED_PORT: port.default(8080),
   KUBEMBED_DEVICE: z.enum(['cpu', 'gpu']).default('cpu'),
@@ -65,7 +65,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
   return {
     model: read.KUBEMBED_MODEL,
     revision: read.KUBEMBED_REVISION,
-    pinnedRevision: read.KUBEMBED_PINNED_REVISION,
+    resolvedRevision: read.KUBEMBED_RESOLVED_REVISION,
     ...readModelSettings(env, home),
     host: read.KUBEMBED_HOST,
     port: read.KUBEMBED_PORT,

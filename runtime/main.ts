@@ -55,12 +55,12 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     now: () => performance.now(),
     modelId: config.model,
   });
-  const { model: modelId, revision, pinnedRevision, store, hub } = config;
+  const { model: modelId, revision, resolvedRevision, store, hub } = config;
   const files = await fetchSnapshot({
     ...hub,
     modelId,
     revision,
-    pinnedRevision,
+    resolvedRevision,
     store,
     chooseWeights,
     fallback: await fallback?.(),

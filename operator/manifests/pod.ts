@@ -41,7 +41,7 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   literal('KUBEMBED_MODEL', spec.model),
   literal('KUBEMBED_REVISION', spec.revision),
   {
-    name: 'KUBEMBED_PINNED_REVISION',
+    name: 'KUBEMBED_RESOLVED_REVISION',
     valueFrom: {
       // Optional: before the first fetch nothing is resolved, and the template must not change when there is.
       configMapKeyRef: {

@@ -1,8 +1,12 @@
-// Which models are accepted: the list first, then seniority among those that it allows; without a list nothing is decided.
+// Which models are accepted: the catalog first, then seniority among those that it allows; without a catalog nothing is decided.
 import { expect, test } from 'vitest';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { acceptModels } from './acceptance.ts';
+import { ObjectStore } from '../../kube/informer.ts';
+import type { ChangeHandler } from '../../kube/informer.ts';
+import { keyOf } from '../../kube/types.ts';
+import { writtenCatalog } from '../../tests/helpers/operator-fixture.ts';
+import { acceptModels, trackAcceptance } from './acceptance.ts';
 
 const LISTED = { models: new Set(['org/a', 'org/b']), origin: 'the list' };
 
@@ -44,4 +48,51 @@ test('while the list cannot be read nothing is decided, least of all against the
   expect(
     [...acceptModels([OLD, YOUNG], undefined).values()].map(({ status, reason }) => `${status} ${reason}`),
   ).toEqual(['Unknown CatalogMissing', 'Unknown CatalogMissing']);
+});
+
+/** An informer that the test fills. */
+function writtenModels() {
+  const store = new ObjectStore<EmbeddingModel>();
+  const handlers = new Set<ChangeHandler<EmbeddingModel>>();
+  return {
+    informer: {
+      store,
+      onChange: (handler: ChangeHandler<EmbeddingModel>) => {
+        handlers.add(handler);
+        return () => void handlers.delete(handler);
+      },
+    },
+    set: (model: EmbeddingModel) => {
+      const old = store.set(model);
+      for (const handler of handlers) handler(old, model);
+    },
+    remove: (model: EmbeddingModel) => {
+      store.delete(keyOf(model));
+      for (const handler of handlers) handler(model, undefined);
+    },
+  };
+}
+
+test('whose acceptance changed is told by a refresh, and by nothing that is merely asked', () => {
+  const { informer, set, remove } = writtenModels();
+  const catalog = writtenCatalog('org/a\norg/b');
+  const tracker = trackAcceptance(informer, catalog.source);
+  const told: string[] = [];
+  tracker.onChange((key) => told.push(key));
+  for (const model of [OLD, YOUNG]) set(model);
+  expect(tracker.isAccepted(OLD)).toBe(false);
+  expect(told).toEqual([]);
+  tracker.refresh();
+  expect(told.splice(0)).toEqual(['default/old', 'default/young']);
+  expect([tracker.isAccepted(OLD), tracker.isAccepted(YOUNG)]).toEqual([true, false]);
+  remove(OLD);
+  expect(tracker.of('default/young')?.reason).toBe('AliasConflict');
+  tracker.refresh();
+  tracker.refresh();
+  expect(told.splice(0)).toEqual(['default/young']);
+  expect(tracker.of('default/old')).toBeUndefined();
+  // The catalog tells of itself.
+  catalog.write('org/a');
+  expect(told).toEqual(['default/young']);
+  expect(tracker.of('default/young')?.reason).toBe('NotInSupportedModels');
 });

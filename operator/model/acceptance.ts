@@ -98,7 +98,10 @@ const claimOf = (model: EmbeddingModel | undefined): string =>
     ? ''
     : JSON.stringify([servedNames(model), model.metadata.creationTimestamp, model.metadata.deletionTimestamp]);
 
-export function trackAcceptance(models: Informer<EmbeddingModel>, source: CatalogSource): AcceptanceTracker {
+export function trackAcceptance(
+  models: Pick<Informer<EmbeddingModel>, 'store' | 'onChange'>,
+  source: CatalogSource,
+): AcceptanceTracker {
   const listeners = new Set<(key: string) => void>();
   let accepted: ReadonlyMap<string, Acceptance> = new Map();
   let read: ReadCatalog | undefined;

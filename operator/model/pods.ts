@@ -168,7 +168,7 @@ function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem 
 export function readPods(pods: readonly Pod[], revision: string): PodFacts {
   const live = livePods(pods);
   const current = live.filter((pod) => asksFor(pod, revision));
-  // The oldest answer: replicas that came later were pinned to it.
+  // The oldest answer: replicas that came later were given its revision.
   const fetched = current.map(fetchedBy).findLast((facts) => facts !== undefined);
   const problem = live.map(podProblem).find((one) => one !== undefined) ?? limitExceeded(pods, live);
   return { fetched, fetching: current.some(isFetching), problem };

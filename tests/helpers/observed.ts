@@ -12,9 +12,8 @@ import type { Pod } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/apiserver/client.ts';
 import { ApiStore } from '../../local/apiserver/store.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
-import { createOperatorApp } from '../../operator/app.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
-import { createApiCallMetrics } from '../../operator/metrics.ts';
+import { createApiCallMetrics, createOperatorApp } from '../../operator/metrics.ts';
 import { startOperator } from '../../operator/start.ts';
 import { manifest } from './builders.ts';
 import { NAMESPACE, statedDemand, writtenCatalog } from './operator-fixture.ts';
@@ -168,7 +167,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
     await keepUp(client);
   });
-  const server = createServer(createOperatorApp({ operator, registry, log }));
+  const server = createServer(createOperatorApp({ isReady: operator.ready, registry, log }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   stack.defer(() => {
     server.closeAllConnections();

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ModelDemand } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import type { Clock } from '../../kube/clock.ts';
 import type { CatalogSource } from '../../operator/catalog/plan.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { OperatorConfig } from '../../operator/config.ts';
@@ -105,6 +106,7 @@ interface FixtureOptions {
   readonly demand?: DemandSource;
   readonly config?: Partial<OperatorConfig>;
   readonly env?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
 }
 
 export interface OperatorFixture {
@@ -112,7 +114,7 @@ export interface OperatorFixture {
   readonly registry: Registry;
 }
 
-export function runOperator({ client, catalog, demand, config, env }: FixtureOptions): OperatorFixture {
+export function runOperator({ client, catalog, demand, config, env, clock }: FixtureOptions): OperatorFixture {
   const registry = new Registry();
   const operator = startOperator({
     client,
@@ -123,6 +125,7 @@ export function runOperator({ client, catalog, demand, config, env }: FixtureOpt
     log: pino({ level: 'silent' }),
     registry,
     ...(catalog && { catalog }),
+    ...(clock && { clock }),
     demand: demand ?? statedDemand().source,
   });
   return { operator, registry };
