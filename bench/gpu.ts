@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { loadTokenizer } from '../runtime/engine/tokenizer.ts';
-import { gpuEnvironment } from '../runtime/gpu-environment.ts';
+import { gpuEnvironment } from '../runtime/main.ts';
 import { MINILM, minilm, testStore } from '../tests/helpers/minilm.ts';
 import { describeCard, watchCard } from './gpu/card.ts';
 import { compareVectors, startRuntime } from './gpu/runtime.ts';

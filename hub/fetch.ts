@@ -50,7 +50,7 @@ export interface FetchOptions extends HubOptions {
   /** Branch, tag or commit; default `main`. */
   readonly revision?: string;
   /** Commit sha recorded earlier; wins over `revision`. */
-  readonly pinnedRevision?: string | undefined;
+  readonly resolvedRevision?: string | undefined;
   /** Root of the store: the folder that holds `models--org--name`. */
   readonly store: string;
   /** Which weights to use; default: safetensors, else the repository's own graph. */
@@ -278,7 +278,7 @@ const fetchWanted = async (fetch: Fetch): Promise<ModelFiles> => {
 export const fetchSnapshot = async (options: FetchOptions): Promise<ModelFiles> => {
   const { modelId, store, chooseWeights = preferSafetensors, onEvent = () => undefined } = options;
   const paths = storePaths(store, modelId);
-  const revision = options.pinnedRevision ?? options.revision ?? 'main';
+  const revision = options.resolvedRevision ?? options.revision ?? 'main';
   checkRevision(revision);
   const signal = options.signal ?? new AbortController().signal;
   try {

@@ -6,9 +6,8 @@ import { packageVersion } from '../common/util/package.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import { createRestClient } from '../kube/rest.ts';
-import { createOperatorApp } from './app.ts';
 import { readOperatorConfig } from './config.ts';
-import { createApiCallMetrics } from './metrics.ts';
+import { createApiCallMetrics, createOperatorApp } from './metrics.ts';
 import { startOperator } from './start.ts';
 
 const STOP_MS = 20_000;
@@ -36,11 +35,11 @@ const client = createRestClient(connection, {
   userAgent: `kubembed-operator/${packageVersion()}`,
   observe: createApiCallMetrics(registry),
 });
-const operator = await startOperator({ client, config, log, registry });
+const operator = startOperator({ client, config, log, registry });
 const server = await startServer({
   host: config.host,
   port: config.port,
-  handler: createOperatorApp(operator, registry),
+  handler: createOperatorApp({ isReady: operator.ready, registry, log }),
 });
 log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');
 

@@ -31,9 +31,9 @@ export interface OpenedModel {
 
 /** Rejects with `ModelError` when the store has no such snapshot; never touches the network. */
 export async function openModel(
-  config: Pick<RuntimeConfig, 'model' | 'revision' | 'pinnedRevision' | 'store'>,
+  config: Pick<RuntimeConfig, 'model' | 'revision' | 'resolvedRevision' | 'store'>,
 ): Promise<OpenedModel> {
-  const revision = config.pinnedRevision ?? config.revision;
+  const revision = config.resolvedRevision ?? config.revision;
   const files = await openSnapshot(config.store, config.model, revision, chooseWeights);
   if (files === undefined) {
     throw new ModelError(

@@ -3,13 +3,12 @@ import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
 import { usableCpus, usableMemory } from '../common/util/machine.ts';
+import type { WeightSource } from '../hub/download.ts';
 import type { RuntimeConfig } from './config.ts';
-import { gpuEnvironment } from './gpu-environment.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
-import type { WeightSource } from '../hub/download.ts';
+import { failureOf, writeTerminationMessage } from './lifecycle.ts';
 import type { ModelDescription } from './model/types.ts';
-import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
@@ -28,23 +27,14 @@ interface Command {
   readonly run: (context: Context) => Promise<void>;
   /** Reason of a failure that has none of its own. */
   readonly failure: string;
-  /** Compute threads that are started at once. */
+  /** Compute threads that are started at once, as far as there are CPUs. */
   readonly threads: number;
-}
-
-const CPUS = usableCpus();
-
-/** The first threads start while this one loads, the others while the first read the weights. */
-const EARLY_THREADS = Math.min(2, CPUS);
-
-// What is set already is somebody's choice.
-if (process.env['KUBEMBED_DEVICE'] === 'gpu') {
-  for (const [name, value] of Object.entries(gpuEnvironment(CPUS))) process.env[name] ??= value;
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   fetch: { run: runFetch, failure: 'FetchFailed', threads: 0 },
-  serve: { run: runServe, failure: 'CrashLooping', threads: EARLY_THREADS },
+  // The first threads start while this one loads, the others while the first read the weights.
+  serve: { run: runServe, failure: 'CrashLooping', threads: 2 },
 };
 
 const EVENTS = {
@@ -65,12 +55,12 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     now: () => performance.now(),
     modelId: config.model,
   });
-  const { model: modelId, revision, pinnedRevision, store, hub } = config;
+  const { model: modelId, revision, resolvedRevision, store, hub } = config;
   const files = await fetchSnapshot({
     ...hub,
     modelId,
     revision,
-    pinnedRevision,
+    resolvedRevision,
     store,
     chooseWeights,
     fallback: await fallback?.(),
@@ -78,7 +68,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     signal,
   });
   const description = await describeSnapshot(files.snapshotDir);
-  await writeLastWords(config.terminationLog, fetchedFacts({ files, description }));
+  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
 async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {
@@ -98,7 +88,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         pooling,
         precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
         device,
-        threads: threads ?? CPUS,
+        threads: threads ?? usableCpus(),
         memoryBytes: usableMemory(),
         maxQueueTokens,
         startedThreads,
@@ -116,7 +106,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   const [log, { switchLevelOnSignal }, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
     openLog(),
     import('../common/obs/log.ts'),
-    import('./lifecycle-serve.ts'),
+    import('./serve.ts'),
     import('../common/obs/metrics.ts'),
     import('../common/util/package.ts'),
   ]);
@@ -127,8 +117,8 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
     registry: createRegistry(),
     version: packageVersion(),
     startedAt: Math.floor(Date.now() / 1000),
-    openModel: () => opening,
-    createEngine: () => creating,
+    opening,
+    creating,
   };
   try {
     await serve(deps, stop);
@@ -154,6 +144,21 @@ async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['
   return precision;
 }
 
+/** What libraries read from the environment and a GPU needs otherwise than by default. */
+export const gpuEnvironment = (cpus: number): Readonly<Record<string, string>> => ({
+  // On Hopper and newer ONNX Runtime prefers cuDNN's attention, which is compiled anew for each shape: 0.4 s for a run of 5 ms.
+  ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0',
+  // Else cuBLAS rounds float32 to the 10 bits of TF32: who asks for float32 gets vectors off in the fourth digit.
+  NVIDIA_TF32_OVERRIDE: '0',
+  // Texts are tokenised on that pool. Its four threads are what computing leaves over on a CPU; here cores have nothing else to do.
+  UV_THREADPOOL_SIZE: String(Math.max(4, cpus)),
+});
+
+/** Before a session is made and before libuv's pool is used: both read it once. What is set already is somebody's choice. */
+function setGpuEnvironment(cpus: number): void {
+  for (const [name, value] of Object.entries(gpuEnvironment(cpus))) process.env[name] ??= value;
+}
+
 async function main(name: string, fallback?: Fallback): Promise<number> {
   const command = COMMANDS[name];
   if (command === undefined) {
@@ -164,7 +169,7 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
   let logs: LogHandle | undefined;
   const die = async (error: unknown): Promise<number> => {
     const failure = failureOf(error, command.failure);
-    await writeLastWords(terminationLog, failure);
+    await writeTerminationMessage(terminationLog, failure);
     if (logs === undefined) process.stderr.write(`${failure.message}\n`);
     else logs.log.fatal({ error, reason: failure.reason }, 'Failed');
     logs?.flush();
@@ -176,7 +181,9 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => void die(error).then((code) => process.exit(code)));
   }
-  const startedThreads = startThreads(command.threads);
+  const cpus = usableCpus();
+  if (process.env['KUBEMBED_DEVICE'] === 'gpu') setGpuEnvironment(cpus);
+  const startedThreads = startThreads(Math.min(command.threads, cpus));
   try {
     const { readRuntimeConfig } = await import('./config.ts');
     const config = readRuntimeConfig(process.env);

@@ -10,7 +10,7 @@ import type { WrittenCorpora } from '../runtime/context.ts';
 import type { LimitOrder } from '../runtime/peer-limit.ts';
 
 const [store = '', model = '', corporaFile = '', threads = '1'] = process.argv.slice(2);
-const opened = await openModel({ store, model, revision: 'main' });
+const opened = await openModel({ store, model, revision: 'main', resolvedRevision: undefined });
 const choices: ModelChoices = { ...opened, pooling: 'mean', precision: 'float32' };
 const corpora = JSON.parse(await readFile(corporaFile, 'utf8')) as WrittenCorpora;
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -58,6 +58,29 @@ export function createApp({ routes, log, before, quiet = [], onFinish, tracer }:
   return app;
 }
 
+/** `/healthz` answers while the process is alive, `/readyz` unless `requireReady` throws why not. */
+export function probeRoutes(requireReady: () => void): Routes {
+  const ok = (response: Response): void => {
+    response.setHeader('content-type', 'text/plain; charset=utf-8');
+    response.end('ok\n');
+  };
+  return {
+    '/healthz': { get: (_request, response) => ok(response) },
+    '/readyz': {
+      get: (_request, response) => {
+        requireReady();
+        ok(response);
+      },
+    },
+  };
+}
+
+/** What a pattern's `*name` matched: an id with a raw slash has several parts, with an escaped one it has one. */
+export function wildcardOf(request: Request, name: string): string {
+  const parts: unknown = request.params[name];
+  return Array.isArray(parts) ? parts.join('/') : String(parts);
+}
+
 function addRoute(app: Express, path: string, handlers: Routes[string]): void {
   const route = app.route(path);
   const methods = Object.keys(handlers).map((method) => method.toUpperCase());

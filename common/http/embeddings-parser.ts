@@ -67,7 +67,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     const reply = await turn;
     if ('packed' in reply) return await unpackRequest(reply.packed);
     const { kind, message, param } = reply.refusal;
-    throw new OpenAIError(kind, message, param === null ? {} : { param });
+    throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
 
   return {

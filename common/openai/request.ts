@@ -57,8 +57,8 @@ export interface EmbeddingRequest {
   /** The field's every shape as a list; a request of one token list is a list of one. */
   readonly inputs: readonly EmbeddingInput[];
   readonly encoding: 'float' | 'base64';
-  readonly dimensions?: number;
-  readonly truncate?: boolean;
+  readonly dimensions: number | undefined;
+  readonly truncate: boolean | undefined;
 }
 
 /** Throws `OpenAIError` for everything that is not a request. */
@@ -76,13 +76,9 @@ export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
     model,
     inputs,
     encoding: encoding_format ?? 'float',
-    ...(isAbsent(dimensions) ? {} : { dimensions }),
-    ...(isAbsent(truncate) ? {} : { truncate }),
+    dimensions: dimensions ?? undefined,
+    truncate: truncate ?? undefined,
   };
-}
-
-function isAbsent(value: unknown): value is null | undefined {
-  return value === null || value === undefined;
 }
 
 type Describe = (value: unknown, message: string) => OpenAIError;

@@ -1,12 +1,14 @@
 // An operator over any KubeClient, with a list and demand that the test writes, and a count of its API calls.
+import { once } from 'node:events';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ModelDemand } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import type { CatalogSource } from '../../operator/catalog/source.ts';
+import type { Clock } from '../../kube/clock.ts';
+import type { CatalogSource } from '../../operator/catalog/plan.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { OperatorConfig } from '../../operator/config.ts';
-import type { DemandSource } from '../../operator/demand/source.ts';
+import type { DemandSource } from '../../operator/autoscaler/demand.ts';
 import { startOperator } from '../../operator/start.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { NO_DEMAND } from './builders.ts';
@@ -80,14 +82,13 @@ export function statedDemand() {
   const listeners = new Set<() => void>();
   let sequence = 0;
   const source: DemandSource = {
-    read: () => [
+    routers: () => [
       { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
     ],
-    subscribe: (urgent) => {
-      listeners.add(urgent);
-      return () => listeners.delete(urgent);
+    onUrgent: (urgent) => void listeners.add(urgent),
+    run: async (signal) => {
+      if (!signal.aborted) await once(signal, 'abort');
     },
-    stop: () => Promise.resolve(),
   };
   return {
     source,
@@ -105,6 +106,7 @@ interface FixtureOptions {
   readonly demand?: DemandSource;
   readonly config?: Partial<OperatorConfig>;
   readonly env?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
 }
 
 export interface OperatorFixture {
@@ -112,9 +114,9 @@ export interface OperatorFixture {
   readonly registry: Registry;
 }
 
-export async function runOperator({ client, catalog, demand, config, env }: FixtureOptions): Promise<OperatorFixture> {
+export function runOperator({ client, catalog, demand, config, env, clock }: FixtureOptions): OperatorFixture {
   const registry = new Registry();
-  const operator = await startOperator({
+  const operator = startOperator({
     client,
     config: {
       ...readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false', ...env }),
@@ -123,6 +125,7 @@ export async function runOperator({ client, catalog, demand, config, env }: Fixt
     log: pino({ level: 'silent' }),
     registry,
     ...(catalog && { catalog }),
+    ...(clock && { clock }),
     demand: demand ?? statedDemand().source,
   });
   return { operator, registry };

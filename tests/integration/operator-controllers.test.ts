@@ -43,7 +43,7 @@ const podsOf = async (name: string) =>
 async function start(list: string, env: Readonly<Record<string, string>> = {}) {
   const demand = statedDemand();
   const catalog = writtenCatalog(list);
-  const { operator } = await runOperator({
+  const { operator } = runOperator({
     client: plane.client(AGENT),
     catalog: catalog.source,
     demand: demand.source,

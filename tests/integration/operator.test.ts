@@ -197,7 +197,7 @@ describe('the admission policy', () => {
 describe('the operator', () => {
   const userAgent = 'operator-under-test';
   const start = async (env: Readonly<Record<string, string>> = {}, agent = userAgent) => {
-    const fixture = await runOperator({ client: plane.client(agent), demand: statedDemand().source, env });
+    const fixture = runOperator({ client: plane.client(agent), demand: statedDemand().source, env });
     running.push(fixture.operator);
     return fixture.operator;
   };

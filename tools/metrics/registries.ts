@@ -4,7 +4,7 @@ import { createRegistry } from '../../common/obs/metrics.ts';
 import { createControllerMetrics } from '../../kube/controller.ts';
 import { createApiCallMetrics, createOperatorMetrics } from '../../operator/metrics.ts';
 import { createRouterMetrics } from '../../router/metrics.ts';
-import { createRuntimeMetrics } from '../../runtime/app-metrics.ts';
+import { createRuntimeMetrics } from '../../runtime/metrics.ts';
 import { createLifecycle } from '../../runtime/lifecycle.ts';
 
 export interface MetricFacts {
@@ -27,7 +27,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
     createOperatorMetrics(registry, {
       leading: () => true,
       models: () => [],
-      desired: () => undefined,
+      replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
     });
