@@ -2,8 +2,9 @@
 import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
-import { EMBEDDING_MODELS, isCommitSha, withDefaults } from '../../api/types.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
+import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
