@@ -5,7 +5,7 @@ import type { WeightFormat } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/types.ts';
 import { describeModel } from '../runtime/model/describe.ts';
-import { ModelError } from '../runtime/model/errors.ts';
+import { ModelError } from '../hub/errors.ts';
 import type { ModelDescription } from '../runtime/model/types.ts';
 import { chooseWeights } from '../runtime/lifecycle-model.ts';
 import { chooseTopology } from '../runtime/engine/topology.ts';

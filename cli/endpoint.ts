@@ -1,6 +1,6 @@
 // The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
 import type { Environment } from '../common/util/env.ts';
-import { suggestion } from '../common/util/suggest.ts';
+import { suggestion } from '../common/util/text.ts';
 import { CommandError, UsageError } from './command.ts';
 
 export interface Endpoint {

@@ -3,20 +3,18 @@ import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
-import type { HubOptions } from '../hub/fetch-types.ts';
+import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
+import type { RetryPolicy } from '../hub/client.ts';
+import { ModelError } from '../hub/errors.ts';
 import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
-import { createHubHttp, DEFAULT_TIMEOUTS, discardBody, readBody, refuseTransient } from '../hub/hub-http.ts';
-import type { HubHttp } from '../hub/hub-http.ts';
-import { retrying } from '../hub/hub-retry.ts';
-import type { RetryContext } from '../hub/hub-retry.ts';
-import { asUnreachable, describeFile, filePath, listRevision, refusal } from '../hub/hub.ts';
-import type { Asked, Listing } from '../hub/hub.ts';
-import { checkModelId, checkRevision, locateStore } from '../hub/store-paths.ts';
+import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
+import type { HubRepository, Listing } from '../hub/listing.ts';
+import { checkModelId, checkRevision, readModelSettings } from '../hub/paths.ts';
+import type { HubSettings, ModelRevision } from '../hub/paths.ts';
 import { listSnapshot, openSnapshot } from '../hub/store.ts';
 import type { TensorEntry, TensorIndex } from '../runtime/graph/types.ts';
 import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/describe.ts';
 import type { JsonFiles } from '../runtime/model/describe.ts';
-import { ModelError } from '../runtime/model/errors.ts';
 import { parseHeader, readHeader } from '../runtime/model/safetensors.ts';
 
 export interface Repository {
@@ -38,20 +36,9 @@ const PLAIN_FILES = [...DESCRIBING_FILES, PROMPTS_FILE];
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
 
 export const storeFolder = (given: string | undefined, env: Environment): string =>
-  given ??
-  locateStore({
-    kubembedStore: env['KUBEMBED_STORE'],
-    hfHubCache: env['HF_HUB_CACHE'],
-    hfHome: env['HF_HOME'],
-    xdgCacheHome: env['XDG_CACHE_HOME'],
-    home: env['HOME'] ?? homedir(),
-  });
+  given ?? readModelSettings(env, env['HOME'] ?? homedir()).store;
 
-export const hubOptions = (env: Environment): HubOptions => ({
-  ...(env['HF_ENDPOINT'] ? { endpoint: env['HF_ENDPOINT'] } : {}),
-  ...(env['HF_TOKEN'] ? { token: env['HF_TOKEN'] } : {}),
-  offline: ['1', 'on', 'yes', 'true'].includes((env['HF_HUB_OFFLINE'] ?? '').toLowerCase()),
-});
+export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homedir()).hub;
 
 type NamedJson = readonly (readonly [string, unknown])[];
 
@@ -70,44 +57,16 @@ const named = (file: string, header: ReadonlyMap<string, TensorEntry>): (readonl
 
 // On the hub.
 
-const JSON_LIMIT = 64 << 20;
 const HEADER_LIMIT = 32 << 20;
 const LENGTH_BYTES = 8;
 
-interface Visit {
-  readonly hub: HubHttp;
-  readonly asked: Asked;
+interface Visit extends HubRepository {
   readonly listing: Listing;
-  readonly retry: RetryContext;
-}
-
-async function readPart({ hub, asked, retry }: Visit, name: string, range?: string): Promise<Buffer | undefined> {
-  const { signal } = retry;
-  const once = async (): Promise<Buffer | undefined> => {
-    const headers = range === undefined ? {} : { headers: { range: `bytes=${range}` } };
-    const response = await hub.send(filePath(asked.modelId, asked.revision, name), { signal, ...headers });
-    refuseTransient(response, Date.now());
-    if (response.status >= 400) {
-      discardBody(response);
-      throw refusal(response, asked, hub);
-    }
-    // The whole file instead of its beginning: that would be the weights.
-    if (range !== undefined && response.status !== 206) {
-      discardBody(response);
-      return undefined;
-    }
-    return await readBody(response, JSON_LIMIT, signal);
-  };
-  try {
-    return await retrying(retry, name, once);
-  } catch (error) {
-    throw asUnreachable(error, asked.modelId, hub);
-  }
 }
 
 async function readJson(visit: Visit, name: string): Promise<NamedJson> {
   if (!visit.listing.names.includes(name)) return [];
-  const bytes = await readPart(visit, name);
+  const bytes = await readRemoteFile(visit, name);
   try {
     return [[name, JSON.parse((bytes ?? Buffer.alloc(0)).toString('utf8')) as unknown]];
   } catch (cause) {
@@ -115,16 +74,16 @@ async function readJson(visit: Visit, name: string): Promise<NamedJson> {
   }
 }
 
-const sizeOf = async ({ hub, asked, listing, retry }: Visit, name: string): Promise<number> =>
-  (listing.known.get(name) ?? (await describeFile(hub, asked, name, retry))).size;
+const sizeOf = async (visit: Visit, name: string): Promise<number> =>
+  (visit.listing.known.get(name) ?? (await describeFile(visit, name))).size;
 
 async function fetchHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
   const size = await sizeOf(visit, name);
-  const prefix = await readPart(visit, name, `0-${LENGTH_BYTES - 1}`);
+  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
   if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) return undefined;
   const length = Number(prefix.readBigUInt64LE(0));
   if (length > HEADER_LIMIT) return undefined;
-  const header = await readPart(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
+  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
   return header && parseHeader(header, name, size);
 }
 
@@ -146,31 +105,34 @@ async function readTensors(visit: Visit): Promise<Map<string, TensorEntry> | und
 }
 
 async function visitRepository(visit: Visit): Promise<Repository> {
-  const { listing, asked } = visit;
+  const { listing, modelId } = visit;
   const json = await describingFiles(async (name) => await readJson(visit, name));
   const files = new Map(listing.names.map((name) => [name, listing.known.get(name)?.size]));
   const weights = [...weightFiles(listing.names, 'safetensors'), ...weightFiles(listing.names, 'onnx')];
   for (const name of weights) files.set(name, await sizeOf(visit, name));
-  const { modelId } = asked;
   return { modelId, source: 'hub', revision: listing.sha, files, json, tensors: await readTensors(visit) };
 }
 
 /** @throws ModelError, GraphError */
-export async function repositoryOnHub(asked: Asked, options: HubOptions, signal: AbortSignal): Promise<Repository> {
-  checkModelId(asked.modelId);
-  checkRevision(asked.revision);
-  const hub = createHubHttp(options);
+export async function repositoryOnHub(
+  wanted: ModelRevision,
+  settings: HubSettings,
+  signal: AbortSignal,
+): Promise<Repository> {
+  checkModelId(wanted.modelId);
+  checkRevision(wanted.revision);
+  const hub = createHubClient(settings);
   const timeouts = { ...DEFAULT_TIMEOUTS, attempts: 2, maxBackoffMs: 2000 };
-  const retry: RetryContext = {
+  const retry: RetryPolicy = {
     timeouts,
     unreachableAttempts: 1,
     signal,
     random: Math.random,
-    onEvent: () => undefined,
+    onRetry: () => undefined,
   };
   try {
-    const listing = await listRevision(hub, asked, retry);
-    return await visitRepository({ hub, asked: { ...asked, revision: listing.sha }, listing, retry });
+    const listing = await listRevision({ ...wanted, hub, retry });
+    return await visitRepository({ ...wanted, revision: listing.sha, hub, retry, listing });
   } finally {
     await hub.close();
   }
@@ -188,11 +150,8 @@ async function readStored(folder: string, name: string): Promise<NamedJson> {
 }
 
 /** Undefined when the store holds no whole snapshot of it. */
-export async function repositoryInStore(
-  store: string,
-  asked: { readonly modelId: string; readonly revision: string },
-): Promise<Repository | undefined> {
-  const snapshot = await openSnapshot(store, asked.modelId, asked.revision);
+export async function repositoryInStore(store: string, wanted: ModelRevision): Promise<Repository | undefined> {
+  const snapshot = await openSnapshot(store, wanted.modelId, wanted.revision);
   if (snapshot === undefined) return undefined;
   const folder = snapshot.snapshotDir;
   const names = await listSnapshot(folder);
@@ -202,7 +161,7 @@ export async function repositoryInStore(
   const headers = weights.map(async (name) => named(name, await readHeader(join(folder, name), name)));
   const tensors = new Map((await Promise.all(headers)).flat());
   return {
-    modelId: asked.modelId,
+    modelId: wanted.modelId,
     source: 'store',
     revision: snapshot.revision,
     files,

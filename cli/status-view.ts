@@ -8,7 +8,7 @@ import { errorText } from '../common/util/text.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import type { ConnectionConfig } from '../kube/config.ts';
-import { ApiError, TransportError } from '../kube/errors.ts';
+import { ApiError, TransportError } from '../kube/client.ts';
 import { createRestClient } from '../kube/rest.ts';
 import type { ModelStatus, StatusDocument } from '../router/status/document.ts';
 import { CommandError } from './command.ts';

@@ -1,11 +1,10 @@
 // What the reflector does after each way a list or watch can end, and the loop that carries it out.
 import { describe, expect, it } from 'vitest';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
+import { ApiError } from './client.ts';
 import type { KubeClient, ListOptions, WatchOptions } from './client.ts';
-import { ApiError } from './errors.ts';
-import { silentLog } from './log.ts';
-import { listAll } from './pager.ts';
-import { INITIAL, runReflector, transition } from './reflector.ts';
+import { silentLog } from './clock.ts';
+import { INITIAL, listAll, runReflector, transition } from './reflector.ts';
 import type { Outcome, State } from './reflector.ts';
 import { CONFIG_MAPS } from './resources.ts';
 import type { KubeList, KubeObject, WatchEvent } from './types.ts';
@@ -81,7 +80,7 @@ describe('transition', () => {
     }
     expect(delays).toEqual([800, 1_600, 3_200, 6_400, 12_800, 25_600, 30_000, 30_000]);
     expect(transition(state, failed, now + 1, 0.5).delayMs).toBe(45_000);
-    expect(transition({ ...state, longestPauseMs: 5000 }, failed, now + 1, 0.5).delayMs).toBe(7500);
+    expect(transition({ ...state, maxPauseMs: 5000 }, failed, now + 1, 0.5).delayMs).toBe(7500);
     expect(transition(state, failed, now + 121_000, 0.5).delayMs).toBe(1_200);
   });
 });

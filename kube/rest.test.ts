@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { TransportError, isConflict, isExpired } from './errors.ts';
+import { isConflict, isExpired, TransportError } from './client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS } from './resources.ts';
 import { createRestClient } from './rest.ts';
 import type { AnsweredCall, RestOptions } from './rest.ts';
@@ -78,18 +78,18 @@ describe('calls', () => {
     const page = await client.list(CONFIG_MAPS, { labelSelector: 'a=b,c', limit: 5, continue: 'c/1' });
     await client.create(CONFIG_MAPS, body);
     await client.replace(CONFIG_MAPS, body);
-    await client.apply(DEPLOYMENTS, body, { fieldManager: 'me', force: true, subresource: 'status', dryRun: true });
-    await client.patch(DEPLOYMENTS, key, { spec: {} }, { subresource: 'scale', fieldManager: 'me' });
-    await client.delete(CONFIG_MAPS, key, { propagation: 'Foreground', uid: 'u' });
+    await client.apply(DEPLOYMENTS, body, { fieldManager: 'me', force: true, subresource: 'status' });
+    await client.patch(DEPLOYMENTS, key, { spec: {} }, { subresource: 'status', fieldManager: 'me' });
+    await client.delete(CONFIG_MAPS, key, { uid: 'u' });
     const wire = JSON.stringify(body);
     expect(seen).toEqual([
       'GET /prefix/apis/apps/v1/namespaces/ns/deployments/a',
       'GET /prefix/api/v1/configmaps?labelSelector=a=b,c&limit=5&continue=c/1',
       `POST /prefix/api/v1/namespaces/ns/configmaps application/json ${wire}`,
       `PUT /prefix/api/v1/namespaces/ns/configmaps/a application/json ${wire}`,
-      `PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me&force=true&dryRun=All application/apply-patch+yaml ${wire}`,
-      'PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/scale?fieldManager=me application/merge-patch+json {"spec":{}}',
-      'DELETE /prefix/api/v1/namespaces/ns/configmaps/a application/json {"propagationPolicy":"Foreground","preconditions":{"uid":"u"}}',
+      `PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me&force=true application/apply-patch+yaml ${wire}`,
+      'PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me application/merge-patch+json {"spec":{}}',
+      'DELETE /prefix/api/v1/namespaces/ns/configmaps/a application/json {"propagationPolicy":"Background","preconditions":{"uid":"u"}}',
     ]);
     expect(page.items).toEqual([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }]);
     expect(Object.isFrozen(page.items[0]?.metadata)).toBe(true);

@@ -7,7 +7,7 @@ import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
-import type { Tracer } from '../common/obs/trace.ts';
+import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
 import { UNKNOWN } from './metrics.ts';

@@ -8,7 +8,7 @@ import { createBodyReader } from '../common/http/body.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { startTracing } from '../common/obs/trace-start.ts';
+import { startTracing } from '../common/obs/tracing.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createDemandBook } from './admission/demand.ts';
 import { createGate, OPEN_GATE } from './admission/gate.ts';

@@ -5,9 +5,9 @@ import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { loadSources } from '../../runtime/engine/graphs.ts';
-import type { ModelChoices } from '../../runtime/engine/graphs.ts';
-import type { ModelSource } from '../../runtime/engine/protocol.ts';
+import { chooseModel } from '../../runtime/engine/load.ts';
+import type { ModelChoices } from '../../runtime/engine/load.ts';
+import type { RunnableModel } from '../../runtime/engine/runner.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import { openModel } from '../../runtime/lifecycle-model.ts';
 import type { CorpusName, WrittenCorpora } from '../runtime/corpora.ts';
@@ -24,7 +24,7 @@ export interface Limit {
 }
 
 interface Shift {
-  readonly source: ModelSource;
+  readonly source: RunnableModel;
   readonly groups: readonly (readonly Int32Array[])[];
 }
 
@@ -64,7 +64,7 @@ async function work(threads: readonly Worker[], ms: number): Promise<ThreadRepor
   return (await Promise.all(reports)).map(([report]) => report);
 }
 
-async function measure(source: ModelSource, texts: readonly Int32Array[], count: number, ms: number): Promise<Limit> {
+async function measure(source: RunnableModel, texts: readonly Int32Array[], count: number, ms: number): Promise<Limit> {
   const groups = spread(equalLengthGroups(texts));
   const threads = Array.from({ length: count }, (_, thread) => {
     const shift: Shift = { source, groups: groups.filter((_group, index) => index % count === thread) };
@@ -104,15 +104,15 @@ async function serve({ source, groups }: Shift): Promise<void> {
 }
 
 async function takeOrders([store = '', model = '', corporaFile = '', threads = '1']: readonly string[]): Promise<void> {
-  const opened = await openModel({ store, model, revision: 'main' });
+  const opened = await openModel({ store, model, revision: 'main', resolvedRevision: undefined });
   const choices: ModelChoices = { ...opened, pooling: 'mean', precision: 'float32' };
   const corpora = JSON.parse(await readFile(corporaFile, 'utf8')) as WrittenCorpora;
   const print = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
   const startedMs = performance.now();
-  const served = await loadSources(choices);
+  const served = await chooseModel(choices);
   await createRunner(served.model, { device: 'cpu', threads: 1 });
   print({ loadSeconds: (performance.now() - startedMs) / 1000 });
-  const { model: source } = await loadSources({ ...choices, layout: 'grouped' });
+  const { model: source } = await chooseModel({ ...choices, layout: 'grouped' });
   for await (const line of createInterface({ input: process.stdin })) {
     const { corpus, seconds } = JSON.parse(line) as LimitOrder;
     const texts = corpora[corpus].ids.map((ids) => Int32Array.from(ids));

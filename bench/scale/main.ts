@@ -245,7 +245,10 @@ const INSIDE = 'BENCH_SCALE_INSIDE';
 const NETWORK = 'ip link set lo up && ip route add local 10.245.0.0/16 dev lo && exec "$@"';
 
 export async function benchScale(options: ScaleOptions, args: readonly string[]): Promise<void> {
-  if (process.env[INSIDE] !== undefined) { await benchInside(options); return; }
+  if (process.env[INSIDE] !== undefined) {
+    await benchInside(options);
+    return;
+  }
   build(ROOT, 'operator', 'router');
   const bench = [process.execPath, join(ROOT, 'bench/main.ts'), 'scale', ...args];
   const inside = ['--net', '--map-root-user', 'sh', '-c', NETWORK, 'sh', ...bench];

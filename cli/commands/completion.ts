@@ -1,5 +1,5 @@
 // `kubembed completion`: a script for bash, zsh or fish, made from the table of commands.
-import { suggestion } from '../../common/util/suggest.ts';
+import { suggestion } from '../../common/util/text.ts';
 import { isGroup, parse, UsageError } from '../command.ts';
 import type { Command, Commands } from '../command.ts';
 

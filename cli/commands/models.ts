@@ -3,11 +3,11 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { Environment } from '../../common/util/env.ts';
-import { suggestion } from '../../common/util/suggest.ts';
-import { checkModel, dropDamaged, listModels } from '../../hub/verify-store.ts';
-import type { FileVerdict } from '../../hub/verify-store.ts';
+import { suggestion } from '../../common/util/text.ts';
+import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
+import type { FileCheck } from '../../hub/verify.ts';
 import { GraphError } from '../../runtime/graph/errors.ts';
-import { isModelError } from '../../runtime/model/errors.ts';
+import { isModelError } from '../../hub/errors.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, UsageError } from '../command.ts';
@@ -134,7 +134,7 @@ async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo
   const asked = { modelId, revision: text('revision') ?? 'main' };
   const hub = hubOptions(io.env);
   const store = storeFolder(text('store'), io.env);
-  if (hub.offline === true || flag('offline')) {
+  if (hub.offline || flag('offline')) {
     const stored = await repositoryInStore(store, asked);
     if (stored !== undefined) return stored;
     throw new CommandError(
@@ -223,14 +223,14 @@ const VERIFY_OPTIONS = {
   json: { type: 'boolean' },
 } as const;
 
-const STATE_STYLES: Readonly<Record<FileVerdict['state'], Style>> = {
+const STATE_STYLES: Readonly<Record<FileCheck['state'], Style>> = {
   intact: 'green',
   unproven: 'yellow',
   damaged: 'red',
   missing: 'red',
 };
 
-const isBad = ({ state }: FileVerdict): boolean => state === 'damaged' || state === 'missing';
+const isBad = ({ state }: FileCheck): boolean => state === 'damaged' || state === 'missing';
 
 const verifyCommand: Command = {
   summary: 'Check the models on disk against their hashes',
@@ -244,7 +244,7 @@ Exit code 1 when something is damaged or missing.`,
     const { positionals, text, flag } = parse(args, VERIFY_OPTIONS);
     const store = storeFolder(text('store'), io.env);
     const paint = painter(io.output.colour);
-    const show = (verdict: FileVerdict): string =>
+    const show = (verdict: FileCheck): string =>
       flag('json')
         ? JSON.stringify(verdict)
         : `${paint(STATE_STYLES[verdict.state], verdict.state.padEnd(8))} ${verdict.modelId}@${verdict.revision.slice(0, 8)} ${verdict.name}`;

@@ -3,8 +3,8 @@ import { performance } from 'node:perf_hooks';
 import express from 'express';
 import type { Express, NextFunction, Request, Response } from 'express';
 import type { Log } from '../obs/log.ts';
-import { parseTraceparent, TRACEPARENT } from '../obs/trace.ts';
-import type { Attributes, Span, Tracer } from '../obs/trace.ts';
+import { parseTraceparent, TRACEPARENT } from '../obs/tracing.ts';
+import type { Attributes, Span, Tracer } from '../obs/tracing.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
 import { exchangeOf, openExchange } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
@@ -56,6 +56,29 @@ export function createApp({ routes, log, before, quiet = [], onFinish, tracer }:
     sendError(response, thrown);
   });
   return app;
+}
+
+/** `/healthz` answers while the process is alive, `/readyz` unless `requireReady` throws why not. */
+export function probeRoutes(requireReady: () => void): Routes {
+  const ok = (response: Response): void => {
+    response.setHeader('content-type', 'text/plain; charset=utf-8');
+    response.end('ok\n');
+  };
+  return {
+    '/healthz': { get: (_request, response) => ok(response) },
+    '/readyz': {
+      get: (_request, response) => {
+        requireReady();
+        ok(response);
+      },
+    },
+  };
+}
+
+/** What a pattern's `*name` matched: an id with a raw slash has several parts, with an escaped one it has one. */
+export function wildcardOf(request: Request, name: string): string {
+  const parts: unknown = request.params[name];
+  return Array.isArray(parts) ? parts.join('/') : String(parts);
 }
 
 function addRoute(app: Express, path: string, handlers: Routes[string]): void {

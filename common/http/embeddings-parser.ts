@@ -6,7 +6,7 @@ import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingRequest } from '../openai/request.ts';
-import { threadUrl } from '../util/thread.ts';
+import { threadUrl } from '../util/package.ts';
 
 export interface EmbeddingsParser {
   /** Rejects with `OpenAIError`. */
@@ -67,7 +67,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     const reply = await turn;
     if ('packed' in reply) return await unpackRequest(reply.packed);
     const { kind, message, param } = reply.refusal;
-    throw new OpenAIError(kind, message, param === null ? {} : { param });
+    throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
 
   return {

@@ -7,7 +7,7 @@ import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
 import { exchangeOf } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
-import { passedOnTrace, TRACEPARENT } from '../../common/obs/trace.ts';
+import { passedOnTrace, TRACEPARENT } from '../../common/obs/tracing.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Gate } from '../admission/gate.ts';

@@ -1,15 +1,14 @@
 // What a cluster would do about the operator's Deployments, and no more: pods that run at once, their EndpointSlices, and the end of both.
 import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { systemClock } from '../../kube/clock.ts';
+import { silentLog, systemClock } from '../../kube/clock.ts';
 import { createController } from '../../kube/controller.ts';
-import { ifPresent } from '../../kube/errors.ts';
 import { createInformer } from '../../kube/informer.ts';
-import { keyOf } from '../../kube/key.ts';
-import { silentLog } from '../../kube/log.ts';
 import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICE_ACCOUNTS, SERVICES } from '../../kube/resources.ts';
 import type { Deployment } from '../../kube/resources.ts';
+import { keyOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
 import { FETCHED_WORDS } from './builders.ts';
 

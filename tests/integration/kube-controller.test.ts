@@ -1,11 +1,10 @@
 // A small controller on a real API server, dead at every cut point between its writes: it always ends in the same state.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { systemClock } from '../../kube/clock.ts';
+import { silentLog, systemClock } from '../../kube/clock.ts';
 import { createController } from '../../kube/controller.ts';
-import { ifPresent } from '../../kube/errors.ts';
+import { ifPresent } from '../../kube/client.ts';
 import { createEventRecorder } from '../../kube/events.ts';
 import { createInformer } from '../../kube/informer.ts';
-import { silentLog } from '../../kube/log.ts';
 import { CONFIG_MAPS, EVENTS } from '../../kube/resources.ts';
 import type { ConfigMap } from '../../kube/resources.ts';
 import type { RestClient } from '../../kube/rest.ts';

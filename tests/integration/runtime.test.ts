@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { euclideanNorm } from '../../common/openai/vector.ts';
+import { euclideanNorm } from '../../common/openai/response.ts';
 import { scrape } from '../helpers/openai-service.ts';
 import {
   TINY_DIMENSIONS,

@@ -1,10 +1,10 @@
 // Every metric of the three processes, as their own registries describe it; nothing is measured here.
 import { Registry } from 'prom-client';
 import { createRegistry } from '../../common/obs/metrics.ts';
-import { createControllerMetrics } from '../../kube/metrics.ts';
+import { createControllerMetrics } from '../../kube/controller.ts';
 import { createApiCallMetrics, createOperatorMetrics } from '../../operator/metrics.ts';
 import { createRouterMetrics } from '../../router/metrics.ts';
-import { createRuntimeMetrics } from '../../runtime/app-metrics.ts';
+import { createRuntimeMetrics } from '../../runtime/metrics.ts';
 import { createLifecycle } from '../../runtime/lifecycle.ts';
 
 export interface MetricFacts {
@@ -27,7 +27,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
     createOperatorMetrics(registry, {
       leading: () => true,
       models: () => [],
-      desired: () => undefined,
+      replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
     });
