@@ -1,9 +1,9 @@
 // The limit line: what bare sessions do on groups of equal length, without HTTP, tokeniser or scheduler.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { loadSources } from '../runtime/engine/graphs.ts';
-import type { ModelChoices } from '../runtime/engine/graphs.ts';
-import type { ModelSource } from '../runtime/engine/protocol.ts';
+import { chooseModel } from '../runtime/engine/load.ts';
+import type { ModelChoices } from '../runtime/engine/load.ts';
+import type { RunnableModel } from '../runtime/engine/runner.ts';
 
 export interface LimitOptions extends ModelChoices {
   /** Token ids of the corpus, special tokens included. */
@@ -20,7 +20,7 @@ export interface Limit {
 }
 
 export interface LimitWorkerData {
-  readonly source: ModelSource;
+  readonly source: RunnableModel;
   readonly groups: readonly (readonly Int32Array[])[];
 }
 
@@ -61,7 +61,7 @@ async function work(workers: readonly Worker[], ms: number): Promise<LimitReport
 }
 
 export async function measureLimit(options: LimitOptions): Promise<Limit> {
-  const { model: source } = await loadSources({ ...options, layout: 'grouped' });
+  const { model: source } = await chooseModel({ ...options, layout: 'grouped' });
   const groups = spread(equalLengthGroups(options.texts, options.runTokens ?? 512));
   const url = new URL('./limit-worker.ts', import.meta.url);
   const workers = Array.from({ length: options.workers }, (_, worker) => {

@@ -12,9 +12,8 @@ import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest } from '../common/openai/request.ts';
 import { embeddingBody } from '../common/openai/response.ts';
-import { isEngineError } from './engine/errors.ts';
-import type { EngineError, EngineErrorCode } from './engine/errors.ts';
-import type { EmbedRequest, EmbedResult, EngineStats, Stage } from './engine/types.ts';
+import { isEngineError } from './engine/contract.ts';
+import type { EmbedRequest, EmbedResult, EngineError, EngineErrorCode, EngineStats, Stage } from './engine/contract.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 

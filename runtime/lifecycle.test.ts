@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../hub/errors.ts';
 import { UnsupportedArchitecture } from './graph/errors.ts';
-import { emptySpans } from './engine/stage-spans.ts';
-import type { EmbedResult, EngineInfo } from './engine/types.ts';
+import { emptySpans } from './engine/requests.ts';
+import type { EmbedResult, EngineInfo } from './engine/contract.ts';
 import { chooseWeights, fetchedFacts } from './lifecycle-model.ts';
 import { checkVector, failureOf, writeTerminationMessage } from './lifecycle.ts';
 

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { OpenAIError } from '../common/openai/errors.ts';
 import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
-import type { Engine } from './engine/types.ts';
+import type { Engine } from './engine/contract.ts';
 
 // ── State ──
 

@@ -2,11 +2,11 @@
 import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
-import { usableCpus } from '../common/util/machine.ts';
+import { usableCpus, usableMemory } from '../common/util/machine.ts';
 import type { WeightSource } from '../hub/download.ts';
 import type { RuntimeConfig } from './config.ts';
-import { startThreads } from './engine/threads.ts';
-import type { StartedThreads } from './engine/threads.ts';
+import { startThreads } from './engine/pool.ts';
+import type { StartedThreads } from './engine/pool.ts';
 import { failureOf, writeTerminationMessage } from './lifecycle.ts';
 import type { ModelDescription } from './model/types.ts';
 
@@ -39,8 +39,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 
 const EVENTS = {
   'worker-died': ['error', 'A compute thread died'],
-  calibrated: ['info', 'Topology measured'],
-  refitted: ['debug', 'Session of the first worker changed'],
+  'session-replaced': ['debug', 'Session of the first compute thread replaced'],
+  'solo-stopped': ['info', 'A lone text is slower on all cores: paused'],
 } as const;
 
 async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
@@ -88,7 +88,8 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         pooling,
         precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
         device,
-        ...(threads === undefined ? {} : { threads }),
+        threads: threads ?? usableCpus(),
+        memoryBytes: usableMemory(),
         maxQueueTokens,
         startedThreads,
         onLoading,
@@ -133,7 +134,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
 
 /** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
 async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {
-  const { fasterPrecision, measurePrecisions } = await import('./engine/precision.ts');
+  const { fasterPrecision, measurePrecisions } = await import('./engine/load.ts');
   const times = await measurePrecisions({ hiddenSize });
   const precision = fasterPrecision(times);
   if (precision !== 'int8') {

@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
-import type { EmbedResult, EngineInput, EngineStats } from './engine/types.ts';
+import type { EmbedResult, EngineInput, EngineStats } from './engine/contract.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
 export interface RuntimeMetrics {
@@ -66,7 +66,12 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
   const tokens = counter('tokens_total', 'Tokens of answered requests, as reported in their usage.', []);
   const truncated = counter('truncated_inputs_total', "Inputs truncated to the model's limit.", []);
   const durations = histogram('request_duration_seconds', 'Duration of embedding requests.', [], DURATION_BUCKETS);
-  const stages = histogram('stage_duration_seconds', 'Duration of embedding requests by stage.', ['stage'], DURATION_BUCKETS);
+  const stages = histogram(
+    'stage_duration_seconds',
+    'Duration of embedding requests by stage.',
+    ['stage'],
+    DURATION_BUCKETS,
+  );
   const sizes = histogram(
     'request_inputs',
     'Inputs per request.',

@@ -7,7 +7,7 @@ import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { startTracing } from '../common/obs/tracing.ts';
 import type { RuntimeConfig } from './config.ts';
-import type { Engine } from './engine/types.ts';
+import type { Engine } from './engine/contract.ts';
 import type { OpenedModel } from './lifecycle-model.ts';
 import { checkVector, createLifecycle } from './lifecycle.ts';
 import type { Serving } from './lifecycle.ts';

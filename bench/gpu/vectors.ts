@@ -2,7 +2,7 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadSources } from '../../runtime/engine/graphs.ts';
+import { chooseModel } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import type { Device } from '../../runtime/engine/session.ts';
 import { describeSnapshot } from '../../runtime/lifecycle-model.ts';
@@ -51,7 +51,7 @@ const companies = (count: number): number[][] => [
 async function deviationOf(
   folder: string,
   device: Device,
-  choices: Pick<Parameters<typeof loadSources>[0], 'pooling' | 'precision' | 'layout'>,
+  choices: Pick<Parameters<typeof chooseModel>[0], 'pooling' | 'precision' | 'layout'>,
 ) {
   const reference = JSON.parse(await readFile(join(folder, 'reference.json'), 'utf8')) as Reference;
   const names = (await readdir(folder)).filter((name) => name.endsWith('.safetensors'));
@@ -61,7 +61,7 @@ async function deviationOf(
     snapshotDir: folder,
     weights: new Map(names.map((name) => [name, join(folder, name)])),
   };
-  const { model } = await loadSources({ files, description: await describeSnapshot(folder), ...choices });
+  const { model } = await chooseModel({ files, description: await describeSnapshot(folder), ...choices });
   const runner = await createRunner(model, { device, threads: 1 });
   const pairs: [Vector, Vector][] = [];
   for (const texts of companies(reference.texts.length)) {

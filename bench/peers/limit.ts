@@ -2,8 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { createRunner } from '../../runtime/engine/runner.ts';
-import { loadSources } from '../../runtime/engine/graphs.ts';
-import type { ModelChoices } from '../../runtime/engine/graphs.ts';
+import { chooseModel } from '../../runtime/engine/load.ts';
+import type { ModelChoices } from '../../runtime/engine/load.ts';
 import { openModel } from '../../runtime/lifecycle-model.ts';
 import { measureLimit } from '../limit.ts';
 import type { WrittenCorpora } from '../runtime/context.ts';
@@ -16,7 +16,7 @@ const corpora = JSON.parse(await readFile(corporaFile, 'utf8')) as WrittenCorpor
 const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
 
 const startedMs = performance.now();
-const sources = await loadSources(choices);
+const sources = await chooseModel(choices);
 await createRunner(sources.model, { device: 'cpu', threads: 1 });
 print({ loadSeconds: (performance.now() - startedMs) / 1000 });
 

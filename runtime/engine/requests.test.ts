@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cutTokenList, distinctInputs, estimateTokens } from './inputs.ts';
+import { distinctInputs, estimateTokens } from './requests.ts';
 
 const inputs = fc.array(fc.oneof(fc.constantFrom('', 'a', '1', '1,2'), fc.array(fc.integer({ min: 0, max: 3 }))));
 
@@ -14,25 +14,6 @@ describe('distinctInputs', () => {
       }),
     );
   });
-});
-
-describe('cutTokenList', () => {
-  const limits = { maxTokens: 4, vocabularySize: 100, finalToken: 9 };
-
-  it.each([
-    [
-      [1, 2, 3],
-      [1, 2, 3],
-    ],
-    [
-      [1, 2, 3, 4, 5, 9],
-      [1, 2, 3, 9],
-    ],
-    [
-      [1, 2, 3, 4, 5],
-      [1, 2, 3, 4],
-    ],
-  ])('%j becomes %j', (ids, cut) => expect([...cutTokenList(ids, limits)]).toEqual(cut));
 });
 
 describe('estimateTokens', () => {

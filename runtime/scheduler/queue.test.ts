@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createReturns } from './returns.ts';
+import { createReturnPredictor } from './queue.ts';
 
-const loop = (returns: ReturnType<typeof createReturns>, rounds: number, backAfterMs: number): number => {
+const loop = (returns: ReturnType<typeof createReturnPredictor>, rounds: number, backAfterMs: number): number => {
   let nowMs = 0;
   for (let round = 0; round < rounds; round++) {
     nowMs += 100;
@@ -15,7 +15,7 @@ const loop = (returns: ReturnType<typeof createReturns>, rounds: number, backAft
 
 describe('returns', () => {
   it('expects clients back that have made it a habit, for as long as the window from the last sign of life', () => {
-    const returns = createReturns(2);
+    const returns = createReturnPredictor(2);
     expect(returns.expectedUntil(0)).toBeUndefined();
     const nowMs = loop(returns, 40, 1);
     expect(returns.expectedUntil(nowMs)).toBeUndefined();
@@ -29,7 +29,7 @@ describe('returns', () => {
   });
 
   it('expects nobody where clients come at any time, and unlearns a habit', () => {
-    const returns = createReturns(2);
+    const returns = createReturnPredictor(2);
     let nowMs = loop(returns, 40, 10);
     returns.answered(nowMs);
     expect(returns.expectedUntil(nowMs)).toBeUndefined();
@@ -46,7 +46,7 @@ describe('returns', () => {
     const events = fc.array(fc.record({ asked: fc.boolean(), afterMs: fc.nat(5) }), { maxLength: 200 });
     fc.assert(
       fc.property(events, (list) => {
-        const returns = createReturns(2);
+        const returns = createReturnPredictor(2);
         let nowMs = 0;
         for (const { asked, afterMs } of list) {
           nowMs += afterMs;

@@ -1,13 +1,13 @@
+// Token embeddings read out of the weight file: the rows asked for, and the vectors that a mapped table would give.
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeModel } from '../model/describe.ts';
-import { loadSources } from './graphs.ts';
-import { createRunner } from './runner.ts';
-import { openWordRows } from './word-rows.ts';
+import { chooseModel } from './load.ts';
+import { createRunner, openEmbeddings } from './runner.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'kubembed-words-'));
+const folder = mkdtempSync(join(tmpdir(), 'kubembed-embeddings-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe('rows', () => {
@@ -16,7 +16,7 @@ describe('rows', () => {
   const table = { path, byteOffset: 4, rows: 3, width: 2 };
 
   it('are those asked for, in that order', () => {
-    const { read } = openWordRows(table);
+    const { read } = openEmbeddings(table);
     expect([...read(Int32Array.of(2, 0))]).toEqual([30, 31, 10, 11]);
     expect([...read(Int32Array.of(1))]).toEqual([20, 21]);
   });
@@ -25,18 +25,20 @@ describe('rows', () => {
     const width = 1 << 18;
     const large = join(folder, 'large');
     writeFileSync(large, new Uint8Array(Float32Array.from({ length: 6 * width }, (_, index) => index).buffer));
-    const { read } = openWordRows({ path: large, byteOffset: 0, rows: 6, width });
-    const firsts = (words: number[]) => {
-      const values = read(Int32Array.from(words));
-      return words.map((_, index) => values[index * width]! / width);
+    const { read } = openEmbeddings({ path: large, byteOffset: 0, rows: 6, width });
+    const firsts = (tokens: number[]) => {
+      const values = read(Int32Array.from(tokens));
+      return tokens.map((_, index) => values[index * width]! / width);
     };
-    for (const words of [[0, 3], [3, 0, 3], [5, 2, 1, 4], [0]]) expect(firsts(words)).toEqual(words);
+    for (const tokens of [[0, 3], [3, 0, 3], [5, 2, 1, 4], [0]]) expect(firsts(tokens)).toEqual(tokens);
   });
 
   it('outside of the table are refused, and so are those that the file has lost', () => {
-    expect(() => openWordRows(table).read(Int32Array.of(3))).toThrow('no word 3 of 3');
-    expect(() => openWordRows(table).read(Int32Array.of(-1))).toThrow('no word -1');
-    expect(() => openWordRows({ ...table, rows: 4 }).read(Int32Array.of(3))).toThrow('ends before the row of word 3');
+    expect(() => openEmbeddings(table).read(Int32Array.of(3))).toThrow('no token 3 of 3');
+    expect(() => openEmbeddings(table).read(Int32Array.of(-1))).toThrow('no token -1');
+    expect(() => openEmbeddings({ ...table, rows: 4 }).read(Int32Array.of(3))).toThrow(
+      'ends before the row of token 3',
+    );
   });
 });
 
@@ -82,7 +84,7 @@ function copyAsFloat32(from: string, to: string): void {
 const FIXTURES = join(import.meta.dirname, '../../tests/fixtures/architectures');
 
 describe.each(readdirSync(FIXTURES))('%s', (name) => {
-  it('gives the same vectors whether it maps the word table or is fed from it', async () => {
+  it('gives the same vectors whether it maps the table of token embeddings or is fed from it', async () => {
     const snapshotDir = join(FIXTURES, name);
     const config = JSON.parse(readFileSync(join(snapshotDir, 'config.json'), 'utf8')) as Record<string, unknown>;
     const { texts } = JSON.parse(readFileSync(join(snapshotDir, 'reference.json'), 'utf8')) as { texts: number[][] };
@@ -90,7 +92,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const copies = mkdtempSync(join(folder, name));
     for (const file of shards) copyAsFloat32(join(snapshotDir, file), join(copies, file));
     const open = async (feedWords: boolean) => {
-      const { model, weightBytes } = await loadSources({
+      const { model, weightBytes } = await chooseModel({
         files: {
           modelId: name,
           revision: 'test',
@@ -102,7 +104,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
         precision: 'float32',
         feedWords,
       });
-      const isFed = model.kind === 'graph' && model.words !== undefined;
+      const isFed = model.kind === 'graph' && model.embeddings !== undefined;
       return { runner: await createRunner(model, { device: 'cpu', threads: 1 }), weightBytes, isFed };
     };
     const [mapped, fed] = [await open(false), await open(true)];

@@ -8,7 +8,7 @@ import { createGraphBuilder } from '../graph/builder.ts';
 import { encodeModel } from '../graph/onnx.ts';
 import type { OnnxModel } from '../graph/onnx.ts';
 import { describeModel } from '../model/describe.ts';
-import { loadSources } from './graphs.ts';
+import { chooseModel } from './load.ts';
 import { createRunner, prepareModel } from './runner.ts';
 import { createSession } from './session.ts';
 
@@ -96,7 +96,7 @@ describe('a prepared model', () => {
   it('gives the very vectors of the graph it came from, also once its files are gone', async () => {
     const bert = fileURLToPath(new URL('../../tests/fixtures/architectures/bert/', import.meta.url));
     const config = JSON.parse(readFileSync(join(bert, 'config.json'), 'utf8')) as Record<string, unknown>;
-    const { model } = await loadSources({
+    const { model } = await chooseModel({
       files: {
         modelId: 'test/bert',
         revision: 'test',

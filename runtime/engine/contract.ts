@@ -1,4 +1,4 @@
-// What the HTTP side asks of the inference side: the Engine interface and the values that cross it. Types only.
+// What the HTTP side asks of the inference side: the Engine interface, the values that cross it, and its errors.
 import type { Priority } from '../../common/http/headers.ts';
 
 /** Text, or token ids that are used as they are (already holding the special tokens the client wants). */
@@ -67,7 +67,7 @@ export interface EngineRun {
   readonly tokens: number;
 }
 
-/** A reading of counters for /metrics and the router's headers. Counters only grow. */
+/** For /metrics and the router's headers. Counters only grow. */
 export interface EngineStats {
   readonly queuedInputs: number;
   readonly queuedTokens: number;
@@ -82,9 +82,9 @@ export interface EngineStats {
 }
 
 /**
- * `embed` rejects with `EngineError` (`runtime/engine/errors.ts`); codes: `queue_full` (429, transient), `too_large`
- * (400, can never fit), `context_length` (400), `token_out_of_range` (400), `empty_input` (400), `aborted`, `worker_failed` (500),
- * `not_finite` (500), `draining` (503).
+ * `embed` rejects with `EngineError`; codes: `queue_full` (429, transient), `too_large` (400, can never fit),
+ * `context_length` (400), `token_out_of_range` (400), `empty_input` (400), `aborted`, `worker_failed` (500), `not_finite` (500),
+ * `draining` (503).
  */
 export interface Engine {
   readonly info: EngineInfo;
@@ -97,4 +97,62 @@ export interface Engine {
    * worker cannot be ended inside of ONNX Runtime.
    */
   close(signal: AbortSignal): Promise<void>;
+}
+
+// The errors: of one request (EngineError), and of a start that cannot succeed (EngineStartError).
+
+export const ENGINE_ERROR_CODES = [
+  'queue_full',
+  'too_large',
+  'context_length',
+  'token_out_of_range',
+  'empty_input',
+  'aborted',
+  'worker_failed',
+  'not_finite',
+  'draining',
+] as const;
+export type EngineErrorCode = (typeof ENGINE_ERROR_CODES)[number];
+
+/** Numbers that a message to the client may name. */
+export interface EngineErrorDetails {
+  /** Position in the request's inputs. */
+  readonly input?: number;
+  readonly tokenId?: number;
+  /** Position of the token in its input. */
+  readonly tokenPosition?: number;
+  readonly vocabularySize?: number;
+  readonly tokens?: number;
+  readonly maxTokens?: number;
+  readonly queuedTokens?: number;
+  readonly maxQueueTokens?: number;
+}
+
+export class EngineError extends Error {
+  override readonly name = 'EngineError';
+  readonly code: EngineErrorCode;
+  readonly details: EngineErrorDetails;
+
+  constructor(code: EngineErrorCode, message: string, details: EngineErrorDetails & ErrorOptions = {}) {
+    const { cause, ...numbers } = details;
+    super(message, cause === undefined ? {} : { cause });
+    this.code = code;
+    this.details = numbers;
+  }
+}
+
+export const isEngineError = (error: unknown, code?: EngineErrorCode): error is EngineError =>
+  error instanceof EngineError && (code === undefined || error.code === code);
+
+/** Reasons are condition reasons of the EmbeddingModel where one exists. */
+export type EngineStartReason = 'InsufficientMemory' | 'DeviceUnavailable' | 'CorruptWeights' | 'TokenizerUnusable';
+
+export class EngineStartError extends Error {
+  override readonly name = 'EngineStartError';
+  readonly reason: EngineStartReason;
+
+  constructor(reason: EngineStartReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
 }
