@@ -33,7 +33,7 @@ function fetchedFacts({ model, children }: Snapshot, spec: ResolvedSpec, pods: P
   if (revision === undefined || embedding === undefined || observedGeneration !== model.metadata.generation)
     return undefined;
   const { dimensions, maxTokens } = embedding;
-  return { revision, dimensions, maxTokens, pooling: undefined, architecture: undefined };
+  return { revision, dimensions, maxTokens, pooling: undefined };
 }
 
 // Ownership and acceptance
