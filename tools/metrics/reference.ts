@@ -20,11 +20,6 @@ The router's label \`model\` is \`namespace/name\` of an EmbeddingModel, or \`un
 A model's series go when the model goes. A runtime serves one model; the scrape configuration gives its series \`namespace\` and \`model\`.
 The operator's \`namespace\` and \`model\` are those of the EmbeddingModel; a scrape that does not honour labels calls the first \`exported_namespace\`.
 No label and no value ever holds input text or a key.
-
-![The dashboard's panels, drawn from what a Prometheus answered during the tests](images/dashboard.svg)
-
-The picture is not Grafana's: \`npm run docs:pictures\` draws it from the panels and queries of the dashboard with what a real Prometheus answers that scrapes router,
-runtime and operator. The tests draw it each time, and hold every panel to having data.
 `;
 
 const HEADINGS: Readonly<Record<ProcessName, string>> = {

@@ -1,5 +1,5 @@
 // A shell script that types the blocks of a page one after the other, as somebody would who reads it, and what came of each. Pure.
-import type { Block } from './blocks.ts';
+import type { Block } from './docs-blocks.ts';
 
 export interface Outcome {
   readonly at: string;

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { blocksOf } from './blocks.ts';
+import { blocksOf } from './docs-blocks.ts';
 import { outcomesIn, scriptOf } from './newcomer.ts';
 
 let folder: string;
