@@ -13,13 +13,7 @@ export const median = (values: readonly number[]): number =>
     )) /
   2;
 
-export interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
-}
-
-export const spreadOf = (values: readonly number[]): Spread => ({
+export const spreadOf = (values: readonly number[]) => ({
   min: Math.min(...values),
   median: median(values),
   max: Math.max(...values),

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { allMetrics } from '../../tools/metrics/registries.ts';
+import { allMetrics } from '../../tools/metrics/reference.ts';
 import { CHART, renderChart } from '../helpers/helm.ts';
 import { startObserved } from '../helpers/observed.ts';
 import type { Observed } from '../helpers/observed.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { documentedValues } from '../chart/readme.ts';
-import { allMetrics } from '../metrics/registries.ts';
+import { allMetrics } from '../metrics/reference.ts';
 import { fieldsOf } from './schema.ts';
 import type { Schema } from './schema.ts';
 
