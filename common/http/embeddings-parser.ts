@@ -6,7 +6,7 @@ import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingRequest } from '../openai/request.ts';
-import { threadUrl } from '../util/package.ts';
+import { threadUrl } from '../util/process.ts';
 
 export interface EmbeddingsParser {
   /** Rejects with `OpenAIError`. */

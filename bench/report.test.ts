@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { insertReport } from './document.ts';
+import { insertReport } from './report.ts';
 
 it('keeps everything around the markers of the section', () => {
   const other = '<!-- bench:scale -->\nkept\n<!-- /bench:scale -->';

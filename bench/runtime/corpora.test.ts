@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mixedLength, seededRandom, sentencesOf, shuffled, windowOf, wordsOf } from './english.ts';
+import { mixedLength, seededRandom, sentencesOf, shuffled, windowOf, wordsOf } from './corpora.ts';
 
 const words = wordsOf('one two three four five six seven eight nine ten '.repeat(40));
 const book = { words, tokens: words.map((word) => word.length - 2) };

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { imageTuning, tuningOf } from './image.ts';
+import { imageTuning, tuningOf } from './peers.ts';
 
 it('takes what tunes Node and glibc from the image, and leaves its folders', () => {
   const dockerfile =

@@ -1,11 +1,11 @@
 // What a person does: writes the list, applies an EmbeddingModel, and asks the router until it answers.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
-import { NAMESPACES, SHA, manifest } from '../../tests/helpers/builders.ts';
+import { manifest, NAMESPACES, SHA } from '../../tests/helpers/builders.ts';
 
 export const NAMESPACE = 'kubembed';
 const USER = { fieldManager: 'kubectl', force: true } as const;
@@ -14,15 +14,15 @@ export const listedModel = (index: number): string => `org/model-${index}`;
 
 export async function makeNamespaces(client: KubeClient, names: readonly string[]): Promise<void> {
   const made = names.map((name): KubeObject => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } }));
-  await Promise.all(made.map(async (namespace) => await client.create(NAMESPACES, namespace)));
+  await Promise.all(made.map((namespace) => client.create(NAMESPACES, namespace)));
 }
 
 /** The first `count` models, each with as many replicas at all times. */
 export async function writeList(client: KubeClient, count: number, replicas: number): Promise<void> {
   const options = `revision=${SHA} minReplicas=${replicas} maxReplicas=${replicas}`;
-  const lines = Array.from({ length: count }, (_, index) => `${listedModel(index)} ${options}`);
+  const lines = Array.from({ length: count }, (_, index) => `${listedModel(index)} ${options}\n`);
   const metadata = { name: 'kubembed-catalog', namespace: NAMESPACE };
-  const data = { 'supported_models.txt': `${lines.join('\n')}\n` };
+  const data = { 'supported_models.txt': lines.join('') };
   const list = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
   await client.apply(CONFIG_MAPS, list, USER);
 }
@@ -38,10 +38,11 @@ export async function applyOwn(client: KubeClient, index: number, replicas: numb
 /** Lets the operator find the router, whose demand it then hears. */
 export async function announceRouter(client: KubeClient, address: string, port: number): Promise<void> {
   const name = 'kubembed-router-internal';
+  const metadata = { name, namespace: NAMESPACE, labels: { 'kubernetes.io/service-name': name } };
   const slice = {
     apiVersion: 'discovery.k8s.io/v1',
     kind: 'EndpointSlice',
-    metadata: { name, namespace: NAMESPACE, labels: { 'kubernetes.io/service-name': name } },
+    metadata,
     addressType: 'IPv4',
     ports: [{ name: 'internal', port }],
     endpoints: [{ addresses: [address], conditions: { ready: true } }],

@@ -1,18 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { median, pairedRatio, rotated, tokensWithin } from './statistics.ts';
-import type { Sample } from './statistics.ts';
 
-const sample = (peer: string, round: number, tokensPerSecond: number): Sample => ({
+const sample = (peer: string, round: number, tokensPerSecond: number) => ({
   peer,
   cell: 'C:8',
   round,
   tokensPerSecond,
-  cpuPerMillion: 300,
-  errors: 0,
-  seconds: 8,
-  foreignCores: 0,
-  clientCores: 0,
-  roundTripNs: 100,
 });
 
 describe('tokens within a window', () => {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { numberOf } from './command-line.ts';
+import { numberOf } from './options.ts';
 
 const seconds = (given?: string) => numberOf({ seconds: given }, 'seconds', { otherwise: 8, atLeast: 0.1 });
 const rounds = (given?: string) => numberOf({ rounds: given }, 'rounds', { otherwise: 3, atLeast: 1, whole: true });
