@@ -49,7 +49,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     const asked = thread();
     return new Promise<ParseReply>((resolve, reject) => {
       const onError = (cause: Error): void => reject(lost(cause));
-      const onExit = (): void => reject(lost(undefined));
+      const onExit = (): void => reject(lost());
       asked.once('error', onError);
       asked.once('exit', onExit);
       asked.once('message', (reply: ParseReply) => {
@@ -81,7 +81,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
   };
 }
 
-const lost = (cause: Error | undefined): OpenAIError =>
+const lost = (cause?: Error): OpenAIError =>
   new OpenAIError('internal_error', 'The request body could not be parsed.', { cause });
 
 // On whichever thread: bytes to JSON, refused before it could become gigabytes, with words that never quote it.
