@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMMANDS } from '../../cli/dispatch.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
-import { packageVersion } from '../../common/util/package.ts';
+import { packageVersion } from '../../common/util/process.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';

@@ -1,4 +1,4 @@
-// What this process may use of the machine: whole CPUs and bytes of memory, as its cgroup and its affinity have it.
+// What a process finds around it: CPUs and memory that it may use, its package's version, the files of its threads.
 import { readFileSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 
@@ -66,4 +66,32 @@ const version2 = (read: ReadText, folder: string): number | undefined => {
 function ratio(quota: string | undefined, period: string | undefined): number | undefined {
   const [time, of] = [Number(quota), Number(period)];
   return time > 0 && of > 0 ? time / of : undefined;
+}
+
+// ── Where things of the package are, in the source and once bundled ──
+
+/** In a bundle, `dist/PROCESS` stands for the project's folder. */
+const PLACES = ['../../package.json', '../../../../package.json'];
+
+export function packageVersion(): string {
+  for (const place of PLACES) {
+    try {
+      const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as Record<
+        string,
+        unknown
+      >;
+      if (name === 'kubembed' && typeof version === 'string') return version;
+    } catch {
+      // Not there: the next place.
+    }
+  }
+  return '0.0.0';
+}
+
+/**
+ * Where a worker thread's file is: `.ts` when run as written, `.js` once bundled (the bundler leaves addresses as they are).
+ * Give it `new URL('./x.ts', import.meta.url)`, so that the bundler and tools which follow imports find the file.
+ */
+export function threadUrl(source: URL, own: string = import.meta.url): URL {
+  return own.endsWith('.ts') ? source : new URL(source.href.replace(/\.ts$/, '.js'));
 }

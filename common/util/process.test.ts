@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { usableCpus, usableMemory } from './machine.ts';
+import { packageVersion, threadUrl, usableCpus, usableMemory } from './process.ts';
 
 const files = (tree: Readonly<Record<string, string>>) => (path: string) => tree[path];
 
@@ -64,4 +64,14 @@ describe('usableCpus', () => {
 it('usableMemory is at most what the machine has', () => {
   expect(usableMemory()).toBeGreaterThan(0);
   expect(usableMemory()).toBeLessThanOrEqual(totalmem());
+});
+
+it('finds a thread beside code that runs as written, and beside compiled code', () => {
+  const source = new URL('file:///app/dist/common/http/x.ts');
+  expect(threadUrl(source, 'file:///app/common/util/process.ts').href).toBe('file:///app/dist/common/http/x.ts');
+  expect(threadUrl(source, 'file:///app/dist/common/util/process.js').href).toBe('file:///app/dist/common/http/x.js');
+});
+
+it('knows the version of the package', () => {
+  expect(packageVersion()).toMatch(/^\d+\.\d+\.\d+/);
 });
