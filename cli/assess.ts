@@ -8,7 +8,7 @@ import { describeModel } from '../runtime/model/describe.ts';
 import { ModelError } from '../hub/errors.ts';
 import type { ModelDescription } from '../runtime/model/types.ts';
 import { chooseWeights } from '../runtime/lifecycle-model.ts';
-import { chooseTopology } from '../runtime/engine/topology.ts';
+import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 import type { Paint } from './terminal.ts';
@@ -121,10 +121,9 @@ export function assess(repository: Repository, choices: Choices): Assessment {
   const description = describeModel(json);
   const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
   const { dimensions, weightBytes } = needsOf(repository, description, format, choices);
-  const memoryWith = (cpus: number): number => {
-    const machine = { cpus, memoryBytes: Infinity, scratchBytes: Infinity };
-    return chooseTopology(machine, { device: choices.device, weightBytes, maxTokens, hiddenSize }).estimatedBytes;
-  };
+  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
+  const memoryWith = (cpus: number): number =>
+    estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
   return {
     model: modelId,
     source: repository.source,
