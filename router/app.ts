@@ -4,13 +4,12 @@ import type { Registry } from 'prom-client';
 import { createApp } from '../common/http/app.ts';
 import type { Handler } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
-import { EMBEDDING_PATHS, embeddingLane } from '../common/http/embedding-lane.ts';
-import type { EmbeddingApp } from '../common/http/embedding-lane.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
-import type { Tracer } from '../common/obs/trace.ts';
+import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
+import { EMBEDDING_PATHS } from '../common/openai/request.ts';
 import { UNKNOWN } from './metrics.ts';
 import { embeddingsRoute } from './routes/embeddings.ts';
 import type { EmbeddingsDeps } from './routes/embeddings.ts';
@@ -46,12 +45,14 @@ export interface PublicDeps extends EmbeddingsDeps {
   readonly status?: StatusSources | undefined;
 }
 
-export const createPublicApp = (deps: PublicDeps): EmbeddingApp => {
+export const createPublicApp = (deps: PublicDeps): Express => {
   const { log, registry, version, gate, status, tracer } = deps;
-  const { handler: embeddings, quick } = embeddingsRoute(deps);
-  const observers = { log, quiet: QUIET, onFinish: observe(deps), tracer };
-  const handler = createApp({
-    ...observers,
+  const embeddings = embeddingsRoute(deps);
+  return createApp({
+    log,
+    quiet: QUIET,
+    onFinish: observe(deps),
+    tracer,
     before: gate.enter,
     routes: {
       '/v1/embeddings': { post: embeddings },
@@ -63,7 +64,6 @@ export const createPublicApp = (deps: PublicDeps): EmbeddingApp => {
       ...(status && statusRoutes({ ...deps, status })),
     },
   });
-  return { handler, quick: embeddingLane(quick, observers) };
 };
 
 export interface InternalDeps {

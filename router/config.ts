@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
-import { readTracing } from '../common/obs/trace-config.ts';
-import type { TracingConfig } from '../common/obs/trace-config.ts';
+import { readTracing } from '../common/obs/tracing.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
 
 const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
 const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);

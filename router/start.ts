@@ -5,10 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { createBodyReader } from '../common/http/body.ts';
-import { createEmbeddingParser } from '../common/http/embedding-parser.ts';
+import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { startTracing } from '../common/obs/trace-start.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createDemandBook } from './admission/demand.ts';
 import { createGate, OPEN_GATE } from './admission/gate.ts';
@@ -156,10 +155,13 @@ const assemble = (options: RouterOptions, registry: Registry) => {
 
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
   const { config, log, registry = createRegistry(), version = 'development' } = options;
-  const tracer = await startTracing(config.tracing, { service: 'kubembed-router', version });
+  // Who does not trace does not load the SDK.
+  const tracer =
+    config.tracing &&
+    (await import('../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-router', version });
   const parts = assemble(options, registry);
   const { stream, pools } = parts;
-  const parser = createEmbeddingParser();
+  const parser = createEmbeddingsParser();
   const bodies = createBodyReader({
     maxBytes: config.maxBodyBytes,
     maxTotalBytes: config.maxBodyBytes * BODIES_AT_ONCE,
@@ -182,7 +184,7 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
   const publicServer = await listen({
     host: config.host,
     port: config.port,
-    ...createPublicApp({
+    handler: createPublicApp({
       ...parts,
       log,
       registry,

@@ -1,7 +1,6 @@
 // Reading a request body: bounded per request and over all requests, JSON in UTF-8 only, never trusted by its headers alone.
 import type { IncomingMessage } from 'node:http';
 import { OpenAIError } from '../openai/errors.ts';
-import type { RequestHead } from './exchange.ts';
 
 export interface BodyLimits {
   /** One body. */
@@ -13,11 +12,6 @@ export interface BodyLimits {
 export interface BodyReader {
   /** Hands the body to `use`; its bytes count as held until that settles. */
   read<T>(request: IncomingMessage, use: (body: Buffer) => T | Promise<T>): Promise<T>;
-  /** For a body that came whole: its bytes count as held until `release`. Throws when it is not welcome. */
-  hold(head: RequestHead, body: Buffer): void;
-  release(body: Buffer): void;
-  /** Bytes held now. */
-  heldBytes(): number;
 }
 
 export function createBodyReader({ maxBytes, maxTotalBytes }: BodyLimits): BodyReader {
@@ -77,14 +71,7 @@ export function createBodyReader({ maxBytes, maxTotalBytes }: BodyLimits): BodyR
     }
   }
 
-  function hold(head: RequestHead, body: Buffer): void {
-    requireJson(head);
-    if (body.byteLength > maxBytes) throw tooLarge();
-    if (held + body.byteLength > maxTotalBytes) throw busy();
-    held += body.byteLength;
-  }
-
-  return { read, hold, release: (body) => void (held -= body.byteLength), heldBytes: () => held };
+  return { read };
 }
 
 const LINGER_MS = 2000;
@@ -109,7 +96,7 @@ function discarded(request: IncomingMessage): Promise<void> {
 const JSON_TYPE = /^application\/(?:[\w.+-]+\+)?json\s*(?:;|$)/i;
 const CHARSET = /;\s*charset\s*=\s*"?([\w-]+)"?/i;
 
-function requireJson(request: RequestHead): void {
+function requireJson(request: IncomingMessage): void {
   const type = request.headers['content-type'] ?? '';
   const charset = CHARSET.exec(type)?.[1] ?? 'utf-8';
   if (!JSON_TYPE.test(type) || !/^(utf-?8|us-ascii)$/i.test(charset)) {

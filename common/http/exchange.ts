@@ -1,51 +1,34 @@
-// One request and its answer as the log and the metrics see it: an id, a clock, and the facts that handlers add.
+// One request and its answer as the log, the metrics and the tracer see it: an id, a clock, and the facts that handlers add.
 import { randomUUID } from 'node:crypto';
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Span } from '../obs/trace.ts';
+import type { Span } from '../obs/tracing.ts';
 import type { OpenAIError } from '../openai/errors.ts';
 import { REQUEST_ID } from './headers.ts';
 
 type Fact = string | number | boolean | undefined;
 
-/** What is known of a request before its body. */
-export interface RequestHead {
-  readonly method?: string | undefined;
-  readonly url?: string | undefined;
-  readonly headers: IncomingHttpHeaders;
-}
-
 export interface Exchange {
   readonly id: string;
+  /** By `performance.now()`. */
   readonly startedAt: number;
-  /** The pattern that matched, a bounded set; unset when none did. */
-  route?: string;
+  /** The pattern that matched, a bounded set; undefined when none did. */
+  route: string | undefined;
   /** Logged as they are: never input text, never keys. */
   readonly facts: Record<string, Fact>;
-  error?: OpenAIError;
-  /** Unset where nothing is traced. */
-  span?: Span;
-  /** Aborted when the client is gone before its answer was written, or by `abort`. Made when first asked for. */
-  readonly gone: AbortSignal;
-  /** Calls this once when `gone` would be aborted, at once if it is; there is one listener at a time. */
-  onGone(listener: (() => void) | undefined): void;
-  abort(reason?: OpenAIError): void;
+  error: OpenAIError | undefined;
+  /** Undefined where nothing is traced. */
+  span: Span | undefined;
+  /** Aborted when the client is gone before its answer was written. */
+  readonly signal: AbortSignal;
 }
 
 export interface FinishedExchange {
   readonly exchange: Exchange;
-  readonly request: RequestHead;
+  readonly request: IncomingMessage;
   /** 499 when the client left first. */
   readonly status: number;
   readonly seconds: number;
-}
-
-const exchanges = new WeakMap<ServerResponse, Exchange>();
-
-export function exchangeOf(response: ServerResponse): Exchange {
-  const exchange = exchanges.get(response);
-  if (exchange === undefined) throw new Error('No exchange was opened for this response');
-  return exchange;
 }
 
 const SANE_ID = /^[\w.:/+=@-]{1,128}$/;
@@ -59,51 +42,32 @@ export function requestId(given: string | readonly string[] | undefined): string
 class OpenExchange implements Exchange {
   readonly id: string;
   readonly startedAt = performance.now();
+  route: string | undefined = undefined;
   readonly facts: Record<string, Fact> = {};
-  route?: string;
-  error?: OpenAIError;
-  span?: Span;
-  #controller: AbortController | undefined;
-  #isGone = false;
-  #reason: OpenAIError | undefined;
-  #listener: (() => void) | undefined;
+  error: OpenAIError | undefined = undefined;
+  span: Span | undefined = undefined;
+  readonly #leaving = new AbortController();
 
   constructor(id: string) {
     this.id = id;
   }
 
-  get gone(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#isGone) this.#controller.abort(this.#reason);
-    return this.#controller.signal;
+  get signal(): AbortSignal {
+    return this.#leaving.signal;
   }
 
-  onGone(listener: (() => void) | undefined): void {
-    this.#listener = listener;
-    if (this.#isGone) listener?.();
-  }
-
-  abort(reason?: OpenAIError): void {
-    if (this.#isGone) return;
-    this.#isGone = true;
-    this.#reason = reason;
-    this.#controller?.abort(reason);
-    this.#listener?.();
+  /** To be called when the connection is lost. */
+  lose(): void {
+    this.#leaving.abort();
   }
 }
 
-export function createExchange(headers: IncomingHttpHeaders): Exchange {
-  return new OpenExchange(requestId(headers[REQUEST_ID]));
-}
+const exchanges = new WeakMap<ServerResponse, Exchange>();
 
-/** Answered, or 499 when the client left first. */
-export function finishedExchange(
-  exchange: Exchange,
-  request: RequestHead,
-  answered: number | undefined,
-): FinishedExchange {
-  const seconds = (performance.now() - exchange.startedAt) / 1000;
-  return { exchange, request, status: answered ?? 499, seconds };
+export function exchangeOf(response: ServerResponse): Exchange {
+  const exchange = exchanges.get(response);
+  if (exchange === undefined) throw new Error('No exchange was opened for this response');
+  return exchange;
 }
 
 export function openExchange(
@@ -111,13 +75,38 @@ export function openExchange(
   response: ServerResponse,
   onFinish: (finished: FinishedExchange) => void,
 ): Exchange {
-  const exchange = createExchange(request.headers);
+  const exchange = new OpenExchange(requestId(request.headers[REQUEST_ID]));
   exchanges.set(response, exchange);
   response.setHeader(REQUEST_ID, exchange.id);
   // `close` comes once, after `finish` or instead of it.
   response.once('close', () => {
-    if (!response.writableFinished) exchange.abort();
-    onFinish(finishedExchange(exchange, request, response.writableFinished ? response.statusCode : undefined));
+    const isAnswered = response.writableFinished;
+    if (!isAnswered) exchange.lose();
+    const seconds = (performance.now() - exchange.startedAt) / 1000;
+    onFinish({ exchange, request, status: isAnswered ? response.statusCode : 499, seconds });
   });
   return exchange;
+}
+
+/** A signal with an end in time. */
+export interface Deadline {
+  readonly signal: AbortSignal;
+  /** To be called when the work is over. */
+  readonly clear: () => void;
+}
+
+/** Aborts with `parent`, or after `ms` with `reason`: `AbortSignal.any` and `.timeout` at a thirtieth of their cost. */
+export function withDeadline(parent: AbortSignal, ms: number, reason: Error): Deadline {
+  const controller = new AbortController();
+  const follow = (): void => controller.abort(parent.reason);
+  const timer = setTimeout(() => controller.abort(reason), ms).unref();
+  if (parent.aborted) follow();
+  else parent.addEventListener('abort', follow, { once: true });
+  return {
+    signal: controller.signal,
+    clear: () => {
+      clearTimeout(timer);
+      parent.removeEventListener('abort', follow);
+    },
+  };
 }

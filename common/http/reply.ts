@@ -1,66 +1,83 @@
-// The answer to one request, whichever lane of the listener it came in by.
+// Answers to a request: JSON, bytes that are ready, and whatever was thrown as the OpenAI error object.
 import type { ServerResponse } from 'node:http';
-import { errorBody } from '../openai/errors.ts';
-import { byteLength } from '../openai/response.ts';
-import { toOpenAIError } from './errors.ts';
+import { OpenAIError, errorBody } from '../openai/errors.ts';
+import type { ErrorKind } from '../openai/errors.ts';
+import { byteLength, joinPieces } from '../openai/response.ts';
 import { exchangeOf } from './exchange.ts';
-import type { Exchange } from './exchange.ts';
-import { writeJsonPieces } from './write.ts';
 
-/** Where a body goes whose end is not known yet. */
-export interface Sink {
-  /** False: wait for `drain`. */
-  write(bytes: Uint8Array): boolean;
-  end(): unknown;
-  destroy(): unknown;
-  on(event: 'drain', listener: () => void): unknown;
-  once(event: 'close', listener: () => void): unknown;
+const JSON_TYPE = 'application/json; charset=utf-8';
+/** Up to this size an answer goes out at once, with its head. */
+const SMALL_BYTES = 65_536;
+
+export function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  const body = Buffer.from(JSON.stringify(value));
+  response.statusCode = status;
+  response.setHeader('content-type', JSON_TYPE);
+  response.setHeader('content-length', body.byteLength);
+  response.end(body);
 }
 
-export interface Reply {
-  readonly exchange: Exchange;
-  readonly headersSent: boolean;
-  setHeader(name: string, value: string | number): void;
-  /** The whole answer. Settles early, without a fault, when the client is gone. */
-  send(status: number, pieces: readonly Uint8Array[]): void | Promise<void>;
-  /** The head of an answer whose body follows. */
-  stream(status: number): Sink;
-  /** Nobody is there to read it, or nothing true can be said any more. */
-  destroy(): void;
-}
-
-export function replyOver(response: ServerResponse): Reply {
-  const exchange = exchangeOf(response);
-  return {
-    exchange,
-    get headersSent() {
-      return response.headersSent;
-    },
-    setHeader: (name, value) => void response.setHeader(name, value),
-    send: (status, pieces) => {
-      response.statusCode = status;
-      if (pieces.length > 1) return writeJsonPieces(response, pieces, exchange.gone);
-      response.setHeader('content-length', byteLength(pieces));
-      response.end(pieces[0]);
-      return undefined;
-    },
-    stream: (status) => {
-      response.statusCode = status;
-      return response;
-    },
-    destroy: () => void response.destroy(),
-  };
-}
-
-/** Whatever was thrown, told to the client; once the head is out only a broken connection can tell. */
-export function failReply(reply: Reply, thrown: unknown): void {
-  const error = toOpenAIError(thrown);
-  reply.exchange.error = error;
-  if (reply.headersSent) {
-    reply.destroy();
+/** JSON unless its type was set. A large body is written at the pace of its reader; ends early, without a fault, when the client is gone. */
+export async function sendBytes(
+  response: ServerResponse,
+  status: number,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
+  const bytes = byteLength(pieces);
+  response.statusCode = status;
+  if (!response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
+  response.setHeader('content-length', bytes);
+  if (bytes <= SMALL_BYTES) {
+    response.end(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, bytes));
     return;
   }
-  for (const [name, value] of Object.entries(error.headers)) reply.setHeader(name, value);
-  reply.setHeader('content-type', 'application/json; charset=utf-8');
-  void reply.send(error.status, [Buffer.from(JSON.stringify(errorBody(error)))]);
+  for (const chunk of joinPieces(pieces)) {
+    if (response.destroyed) return;
+    if (!response.write(chunk)) await drained(response);
+  }
+  response.end();
+}
+
+/** Resolves also when the client is gone. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off('drain', done);
+      response.off('close', done);
+      resolve();
+    };
+    response.on('drain', done);
+    response.on('close', done);
+  });
+}
+
+/** Once the head is out only a broken connection can tell; and whom nobody waits for is told nothing. */
+export function sendError(response: ServerResponse, thrown: unknown): void {
+  const error = toOpenAIError(thrown);
+  exchangeOf(response).error = error;
+  if (response.headersSent || error.kind === 'client_closed_request') {
+    response.destroy();
+    return;
+  }
+  for (const [name, value] of Object.entries(error.headers)) response.setHeader(name, value);
+  sendJson(response, error.status, errorBody(error));
+}
+
+// Express and its router mark the request's own faults (a path that does not decode) with a status.
+const BY_STATUS: Readonly<Record<number, ErrorKind>> = {
+  400: 'invalid_request',
+  404: 'unknown_url',
+  413: 'request_too_large',
+  415: 'unsupported_media_type',
+};
+
+/** A fault of ours keeps its words to the log: messages can hold paths, addresses or input. */
+export function toOpenAIError(thrown: unknown): OpenAIError {
+  if (thrown instanceof OpenAIError) return thrown;
+  const status = typeof thrown === 'object' && thrown !== null && 'status' in thrown ? Number(thrown.status) : 500;
+  const kind = BY_STATUS[status];
+  if (kind !== undefined) return new OpenAIError(kind, 'The request could not be read.', { cause: thrown });
+  return new OpenAIError('internal_error', 'The server had an error while processing your request. Sorry about that!', {
+    cause: thrown,
+  });
 }

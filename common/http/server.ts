@@ -2,12 +2,9 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
-import { performance } from 'node:perf_hooks';
 import { OpenAIError, errorBody } from '../openai/errors.ts';
 import { requestId } from './exchange.ts';
 import { REQUEST_ID } from './headers.ts';
-import { createQuickLane } from './quick-lane.ts';
-import type { QuickLane, QuickService } from './quick-lane.ts';
 
 export interface ServerOptions {
   readonly host: string;
@@ -15,8 +12,6 @@ export interface ServerOptions {
   readonly port: number;
   readonly handler: RequestListener;
   readonly timeouts?: Partial<ServerTimeouts>;
-  /** Takes the plain small POSTs that it says it does before `handler` sees them. */
-  readonly quick?: QuickService;
 }
 
 export interface ServerTimeouts {
@@ -26,9 +21,11 @@ export interface ServerTimeouts {
   readonly requestMs: number;
   /** For an idle connection; must outlast what the peer in front keeps, or its next request meets a closed socket. */
   readonly keepAliveMs: number;
+  /** For a client that was told of its fault to read why and to close; one that does not must not keep the connection. */
+  readonly graceMs: number;
 }
 
-const TIMEOUTS: ServerTimeouts = { headersMs: 15_000, requestMs: 120_000, keepAliveMs: 75_000 };
+const TIMEOUTS: ServerTimeouts = { headersMs: 15_000, requestMs: 120_000, keepAliveMs: 75_000, graceMs: 2000 };
 
 export interface RunningServer {
   readonly host: string;
@@ -42,51 +39,45 @@ export interface RunningServer {
   drain(deadline: AbortSignal): Promise<number>;
 }
 
-export async function startServer({ host, port, handler, timeouts, quick }: ServerOptions): Promise<RunningServer> {
-  const limits = { ...TIMEOUTS, ...timeouts };
-  const { headersMs, requestMs, keepAliveMs } = limits;
-  const sweepMs = Math.min(1000, headersMs);
+export async function startServer({ host, port, handler, timeouts }: ServerOptions): Promise<RunningServer> {
+  const { headersMs, requestMs, keepAliveMs, graceMs } = { ...TIMEOUTS, ...timeouts };
   const responses = new Set<ServerResponse>();
   let draining = false;
   let onIdle: (() => void) | undefined;
 
+  function over(this: ServerResponse): void {
+    responses.delete(this);
+    if (responses.size === 0) onIdle?.();
+  }
   const server = createServer(
     {
       headersTimeout: headersMs,
       requestTimeout: requestMs,
       keepAliveTimeout: keepAliveMs,
-      connectionsCheckingInterval: sweepMs,
+      connectionsCheckingInterval: Math.min(1000, headersMs),
       noDelay: true,
     },
     (request: IncomingMessage, response: ServerResponse) => {
       responses.add(response);
+      response.once('close', over);
       if (draining) response.setHeader('connection', 'close');
-      response.once('close', () => {
-        responses.delete(response);
-        idle();
-      });
       handler(request, response);
     },
   );
-  server.on('clientError', answerBrokenRequest);
-  const inFlight = (): number => responses.size + (lane?.inFlight() ?? 0);
-  const idle = (): void => {
-    if (inFlight() === 0) onIdle?.();
-  };
-  const lane =
-    quick &&
-    putBefore(server, (handOver) =>
-      createQuickLane({
-        ...limits,
-        service: quick,
-        handOver,
-        onLate: (socket) => answerBrokenRequest({ code: LATE }, socket),
-        now: () => performance.now(),
-        isDraining: () => draining,
-        onIdle: idle,
-      }),
-    );
-  const sweeps = lane && setInterval(lane.sweep, sweepMs).unref();
+  const answered = new WeakSet<Socket>();
+  server.on('clientError', (fault: { readonly code?: string | undefined }, socket: Socket) => {
+    // What follows a fault is faulty, too.
+    if (answered.has(socket)) return;
+    answered.add(socket);
+    const isAnswering = [...responses].some((response) => response.socket === socket && response.headersSent);
+    if (fault.code === 'ECONNRESET' || !socket.writable || isAnswering) {
+      socket.destroy();
+      return;
+    }
+    socket.end(faultAnswer(fault.code));
+    const timer = setTimeout(() => socket.destroy(), graceMs).unref();
+    socket.once('close', () => clearTimeout(timer));
+  });
   await listen(server, host, port);
   const address = server.address() as AddressInfo;
 
@@ -94,19 +85,17 @@ export async function startServer({ host, port, handler, timeouts, quick }: Serv
     draining = true;
     for (const response of responses) if (!response.headersSent) response.setHeader('connection', 'close');
     await new Promise<void>((resolve) => {
-      if (inFlight() === 0 || deadline.aborted) {
+      if (responses.size === 0 || deadline.aborted) {
         resolve();
         return;
       }
       onIdle = resolve;
       deadline.addEventListener('abort', () => resolve(), { once: true });
     });
-    const cut = inFlight();
-    clearInterval(sweeps);
+    const cut = responses.size;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     // An open keep-alive connection would hold close() back for ever.
     server.closeAllConnections();
-    lane?.closeAll();
     await closed;
     return cut;
   }
@@ -116,24 +105,9 @@ export async function startServer({ host, port, handler, timeouts, quick }: Serv
     host: address.address,
     port: address.port,
     url: `http://${shown}:${address.port}`,
-    inFlight,
+    inFlight: () => responses.size,
     drain,
   };
-}
-
-/** Connections go to the lane first. The listener that Node's server made for itself gets those that the lane hands over. */
-function putBefore(
-  server: Server,
-  create: (handOver: (socket: Socket, bytes: Buffer) => void) => QuickLane,
-): QuickLane {
-  const own = server.listeners('connection') as ((socket: Socket) => void)[];
-  const lane = create((socket, bytes) => {
-    socket.unshift(bytes);
-    for (const listener of own) listener.call(server, socket);
-  });
-  server.removeAllListeners('connection');
-  server.on('connection', lane.accept);
-  return lane;
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {
@@ -146,20 +120,15 @@ function listen(server: Server, host: string, port: number): Promise<void> {
   });
 }
 
-const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
 const BROKEN: Readonly<Record<string, OpenAIError>> = {
   HPE_HEADER_OVERFLOW: new OpenAIError('headers_too_large', 'The request headers are too large.'),
-  [LATE]: new OpenAIError('request_timeout', 'The request did not arrive in time.'),
+  ERR_HTTP_REQUEST_TIMEOUT: new OpenAIError('request_timeout', 'The request did not arrive in time.'),
 };
 const UNREADABLE = new OpenAIError('invalid_request', 'The request is not valid HTTP.');
 
-/** Node's parser gave up, so there is no response object: the same error object, written by hand. */
-function answerBrokenRequest(fault: { readonly code?: string | undefined }, socket: Socket): void {
-  if (fault.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const error = BROKEN[fault.code ?? ''] ?? UNREADABLE;
+/** Node's parser or its patience gave up, so there is no response object: the same error object, written by hand. */
+function faultAnswer(code = ''): string {
+  const error = BROKEN[code] ?? UNREADABLE;
   const body = JSON.stringify(errorBody(error));
   const head = [
     `HTTP/1.1 ${error.status} ${error.kind}`,
@@ -168,5 +137,5 @@ function answerBrokenRequest(fault: { readonly code?: string | undefined }, sock
     `${REQUEST_ID}: ${requestId(undefined)}`,
     'connection: close',
   ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  return `${head.join('\r\n')}\r\n\r\n${body}`;
 }

@@ -1,7 +1,6 @@
 // The gate: who a request is from, which models they may use, and how much per minute. Open when no keys are configured.
 import { createHash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
-import type { RequestHead } from '../../common/http/exchange.ts';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { ServedModel } from '../routing/table.ts';
 import { mayUse } from './keys.ts';
@@ -20,7 +19,7 @@ export interface Gate {
   /** Nobody is asked for a key. */
   readonly isOpen: boolean;
   /** Before routing: throws a 401 for a path that needs a key. */
-  readonly enter: (request: RequestHead) => void;
+  readonly enter: (request: Pick<IncomingMessage, 'url' | 'headers'>) => void;
   /** These two for the headers of a request that has entered. */
   readonly mayUse: (headers: IncomingHttpHeaders, model: ServedModel) => boolean;
   /** Throws 403 or 429. */

@@ -50,18 +50,20 @@ abstract class Ending implements Cutoff {
 }
 
 class RequestCutoff extends Ending {
-  readonly #exchange: Pick<Exchange, 'onGone'>;
+  readonly #exchange: Pick<Exchange, 'signal'>;
   readonly #now: () => number;
   readonly #endsMs: number;
   readonly #timer: NodeJS.Timeout;
+  readonly #leave = (): void => this.end('aborted');
 
-  constructor(exchange: Pick<Exchange, 'onGone'>, ms: number, now: () => number) {
+  constructor(exchange: Pick<Exchange, 'signal'>, ms: number, now: () => number) {
     super();
     this.#exchange = exchange;
     this.#now = now;
     this.#endsMs = now() + ms;
     this.#timer = setTimeout(() => this.end('deadline'), ms).unref();
-    exchange.onGone(() => this.end('aborted'));
+    if (exchange.signal.aborted) this.end('aborted');
+    else exchange.signal.addEventListener('abort', this.#leave, { once: true });
   }
 
   leftMs(): number {
@@ -70,7 +72,7 @@ class RequestCutoff extends Ending {
 
   clear(): void {
     clearTimeout(this.#timer);
-    this.#exchange.onGone(undefined);
+    this.#exchange.signal.removeEventListener('abort', this.#leave);
   }
 }
 
@@ -97,7 +99,7 @@ class InnerCutoff extends Ending {
   }
 }
 
-export const createCutoff = (exchange: Pick<Exchange, 'onGone'>, ms: number, now: () => number): Cutoff =>
+export const createCutoff = (exchange: Pick<Exchange, 'signal'>, ms: number, now: () => number): Cutoff =>
   new RequestCutoff(exchange, ms, now);
 
 /** Ends with another, or before it by `stop`. */

@@ -1,5 +1,5 @@
 // Delivers one request (or one shard) to an endpoint: admit, pick, attempt, and try elsewhere where that is safe.
-import { DEADLINE_MS, LANE } from '../../common/http/headers.ts';
+import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
 import type { DemandBook } from '../admission/demand.ts';
 import { HoldError } from '../admission/hold.ts';
@@ -96,7 +96,7 @@ export const createDeliver = (deps: DeliverDeps): Deliver => {
       headers: {
         ...job.headers,
         [DEADLINE_MS]: String(Math.ceil(job.cutoff.leftMs())),
-        ...(job.lane === 'bulk' && { [LANE]: job.lane }),
+        ...(job.lane === 'bulk' && { [PRIORITY]: job.lane }),
         ...span?.headers(),
       },
       body: job.body,

@@ -1,5 +1,5 @@
 // One piece of work for an endpoint, and what came of it.
-import type { Span } from '../../common/obs/trace.ts';
+import type { Span } from '../../common/obs/tracing.ts';
 import type { Lane } from '../admission/hold.ts';
 import type { Answer, StreamedAnswer } from '../upstream/attempt.ts';
 import type { Cutoff } from './cutoff.ts';

@@ -1,5 +1,5 @@
 // How much work a request asks for, estimated from the sizes of its inputs.
-import type { EmbeddingInput } from '../../common/openai/input.ts';
+import type { EmbeddingInput } from '../../common/openai/request.ts';
 import { estimateTokens } from '../routing/estimate.ts';
 import type { Estimator } from '../routing/estimate.ts';
 

@@ -1,6 +1,6 @@
 // What a trace tells of a request on its way to endpoints: a span while it is held, one per attempt, one per shard.
 import { MODEL } from '../../common/http/headers.ts';
-import type { Span } from '../../common/obs/trace.ts';
+import type { Span } from '../../common/obs/tracing.ts';
 import type { Shard } from '../routing/split.ts';
 import type { Outcome } from '../upstream/attempt.ts';
 import type { Lease } from '../upstream/fleet.ts';

@@ -1,16 +1,14 @@
 // `POST /v1/embeddings`: body → model → answer, its bytes untouched unless shards had to be merged.
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Request, Response } from 'express';
 import type { Handler } from '../../common/http/app.ts';
 import type { BodyReader } from '../../common/http/body.ts';
-import { INLINE_BYTES } from '../../common/http/embedding-parser.ts';
-import type { EmbeddingParser } from '../../common/http/embedding-parser.ts';
-import type { Exchange, RequestHead } from '../../common/http/exchange.ts';
-import { CACHE, DEADLINE_MS, LANE, MODEL, REQUEST_ID } from '../../common/http/headers.ts';
-import type { QuickCall } from '../../common/http/quick-lane.ts';
-import { failReply, replyOver } from '../../common/http/reply.ts';
-import type { Reply } from '../../common/http/reply.ts';
-import { passedOnTrace, TRACEPARENT } from '../../common/obs/trace.ts';
-import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
+import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
+import { exchangeOf } from '../../common/http/exchange.ts';
+import type { Exchange } from '../../common/http/exchange.ts';
+import { CACHE, MODEL, REQUEST_ID, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
+import { passedOnTrace, TRACEPARENT } from '../../common/obs/tracing.ts';
+import { modelNotFound } from '../../common/openai/errors.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
@@ -32,7 +30,7 @@ export interface EmbeddingsDeps {
   readonly table: () => RouteTable;
   readonly isSynced: () => boolean;
   readonly bodies: BodyReader;
-  readonly parser: EmbeddingParser;
+  readonly parser: EmbeddingsParser;
   readonly memories: ModelMemories;
   readonly obtain: Obtain;
   readonly metrics: RouterMetrics;
@@ -42,21 +40,10 @@ export interface EmbeddingsDeps {
   readonly requestMs: number;
 }
 
-/** The same service for requests of both lanes. */
-export interface EmbeddingsRoute {
-  readonly handler: Handler;
-  readonly quick: (call: QuickCall, reply: Reply) => void;
-}
-
 /** Answers up to this size are gathered whole, so that a runtime dying in the middle of one is no error. */
 const GATHER_BYTES = 4 * 1024 * 1024;
 /** [CLS] and [SEP]: they are in the usage and not in the text. */
 const SPECIAL_TOKENS = 2;
-
-const deadlineOf = (headers: IncomingHttpHeaders, mostMs: number): number => {
-  const given = headers[DEADLINE_MS];
-  return typeof given === 'string' && /^\d{1,9}$/.test(given) ? Math.min(Number(given), mostMs) : mostMs;
-};
 
 const upstreamHeaders = (from: IncomingHttpHeaders, exchange: Exchange, model: ServedModel): Record<string, string> => {
   const headers: Record<string, string> = {
@@ -69,25 +56,22 @@ const upstreamHeaders = (from: IncomingHttpHeaders, exchange: Exchange, model: S
   return headers;
 };
 
-const isClientGone = (error: unknown): error is OpenAIError =>
-  error instanceof OpenAIError && error.kind === 'client_closed_request';
-
 /** A request whose body is there. */
 interface Call {
   readonly headers: IncomingHttpHeaders;
   readonly body: Buffer;
-  readonly reply: Reply;
+  readonly response: Response;
   readonly cutoff: Cutoff;
 }
 
-export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
+export const embeddingsRoute = (deps: EmbeddingsDeps): Handler => {
   const { bodies, parser, memories, metrics, gate, memo, now } = deps;
 
-  const prepare = ({ headers, body, reply, cutoff }: Call, parsed: EmbeddingRequest): Asked => {
+  const prepare = ({ headers, body, response, cutoff }: Call, parsed: EmbeddingRequest): Asked => {
     const model = findModel(deps.table(), parsed.model);
     if (model === undefined) throw modelNotFound(parsed.model);
     const measured = measure(parsed.inputs, memories.of(model.key).estimator, model.embedding?.maxTokens);
-    const { exchange } = reply;
+    const exchange = exchangeOf(response);
     const { facts } = exchange;
     facts['model'] = model.key;
     facts['inputs'] = parsed.inputs.length;
@@ -95,7 +79,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
     const job = {
       key: model.key,
       name: parsed.model,
-      lane: headers[LANE] === 'bulk' ? ('bulk' as const) : ('interactive' as const),
+      lane: priorityOf(headers),
       tokens: measured.total,
       headers: upstreamHeaders(headers, exchange, model),
       body,
@@ -122,66 +106,34 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsRoute => {
   };
 
   const answer = async (call: Call): Promise<void> => {
-    const { headers, body, reply } = call;
-    // The parser moves larger buffers to its thread, and ours is still needed for sending.
-    const parsing = parser.parse(body.byteLength > INLINE_BYTES ? Buffer.from(body) : body);
-    // What is there at once is not awaited, here and in `dispatch/`: it is work per request.
-    const asked = prepare(call, parsing instanceof Promise ? await parsing : parsing);
+    const { headers, body, response } = call;
+    const asked = prepare(call, await parser.parse(body));
     const charge = gate.admit(headers, asked.model, asked.measured.total);
-    for (const [name, value] of charge.headers) reply.setHeader(name, value);
+    for (const [name, value] of charge.headers) response.setHeader(name, value);
     const key = memo.keyFor(headers, asked);
-    const got = key === undefined ? await deps.obtain(asked) : await remembered(key, asked, reply);
-    const passed = got.kind === 'answer' ? readEnd(got) : await streamOn(reply, got);
+    const got = key === undefined ? await deps.obtain(asked) : await remembered(key, asked, response);
+    const passed = got.kind === 'answer' ? readEnd(got) : await streamOn(response, got);
     const promptTokens = got.status === 200 ? record(asked, passed) : 0;
     charge.correct(promptTokens ?? asked.measured.total);
     // Last: once it is out, the request's line is written with what is known of it.
-    if (got.kind === 'answer') await passOn(reply, got);
+    if (got.kind === 'answer') await passOn(response, got);
   };
 
-  const remembered = async (key: string, asked: Asked, reply: Reply): Promise<Obtained> => {
+  const remembered = async (key: string, asked: Asked, response: Response): Promise<Obtained> => {
     const { answer: found, from } = await memo.through(key, asked, deps.obtain);
-    reply.setHeader(CACHE, from);
+    response.setHeader(CACHE, from);
     return found;
   };
 
-  const within = async (head: RequestHead, reply: Reply, work: (cutoff: Cutoff) => Promise<void>): Promise<void> => {
+  return async (request: Request, response: Response) => {
     if (!deps.isSynced()) throw notSynced();
-    const cutoff = createCutoff(reply.exchange, deadlineOf(head.headers, deps.requestMs), now);
+    const { headers } = request;
+    const ms = Math.min(deadlineMsOf(headers) ?? Infinity, deps.requestMs);
+    const cutoff = createCutoff(exchangeOf(response), ms, now);
     try {
-      await work(cutoff);
-    } catch (error) {
-      if (!isClientGone(error)) throw error;
-      // Nobody is there to read it.
-      reply.exchange.error = error;
-      reply.destroy();
+      await bodies.read(request, (body) => answer({ headers, body, response, cutoff }));
     } finally {
       cutoff.clear();
     }
-  };
-
-  const quick = async (call: QuickCall, reply: Reply): Promise<void> => {
-    const { headers, body } = call;
-    let isHeld = false;
-    try {
-      gate.enter(call);
-      bodies.hold(call, body);
-      isHeld = true;
-      await within(call, reply, (cutoff) => answer({ headers, body, reply, cutoff }));
-    } catch (error) {
-      failReply(reply, error);
-    } finally {
-      if (isHeld) bodies.release(body);
-    }
-  };
-
-  return {
-    handler: async (request, response) => {
-      const { headers } = request;
-      const reply = replyOver(response);
-      await within(request, reply, (cutoff) =>
-        bodies.read(request, (body) => answer({ headers, body, reply, cutoff })),
-      );
-    },
-    quick: (call, reply) => void quick(call, reply),
   };
 };

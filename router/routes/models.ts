@@ -1,10 +1,10 @@
 // `GET /v1/models` and `GET /v1/models/{id}`: every name that is served, aliases included.
 import type { Request } from 'express';
 import type { Routes } from '../../common/http/app.ts';
-import { sendJson } from '../../common/http/errors.ts';
+import { sendJson } from '../../common/http/reply.ts';
 import { modelNotFound } from '../../common/openai/errors.ts';
-import { modelList, modelObject } from '../../common/openai/models.ts';
-import type { ModelEntry } from '../../common/openai/models.ts';
+import { modelList, modelObject } from '../../common/openai/response.ts';
+import type { ModelEntry } from '../../common/openai/response.ts';
 import type { Gate } from '../admission/gate.ts';
 import { notSynced } from '../admission/refusals.ts';
 import { findModel } from '../routing/table.ts';

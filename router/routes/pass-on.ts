@@ -1,7 +1,9 @@
 // Passing an endpoint's answer on to the client: the bytes as they are, the headers that concern it, errors made sure of.
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Response } from 'express';
+import { exchangeOf } from '../../common/http/exchange.ts';
 import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
-import type { Reply } from '../../common/http/reply.ts';
+import { sendBytes } from '../../common/http/reply.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, StreamedAnswer } from '../upstream/attempt.ts';
 
@@ -22,22 +24,22 @@ const isErrorBody = (body: Buffer): boolean => {
   }
 };
 
-const keepHeaders = (reply: Reply, headers: IncomingHttpHeaders): void => {
+const keepHeaders = (response: Response, headers: IncomingHttpHeaders): void => {
   for (const name of KEPT) {
     const value = headers[name];
-    if (typeof value === 'string') reply.setHeader(name, value);
+    if (typeof value === 'string') response.setHeader(name, value);
   }
 };
 
 /** Anything that is not the error object did not come from a runtime. */
-const sendRefusal = (reply: Reply, { status, headers, chunks }: Answer): void => {
-  reply.exchange.facts['upstreamStatus'] = status;
+const sendRefusal = async (response: Response, { status, headers, chunks }: Answer): Promise<void> => {
+  exchangeOf(response).facts['upstreamStatus'] = status;
   const body = Buffer.concat(chunks);
   if (!isErrorBody(body)) {
     throw new OpenAIError('bad_gateway', `The model's replica answered ${status} without saying why.`);
   }
-  keepHeaders(reply, headers);
-  void reply.send(status, [body]);
+  keepHeaders(response, headers);
+  await sendBytes(response, status, [body]);
 };
 
 /** The usage may have been cut in two by the last packets. */
@@ -50,18 +52,19 @@ export const readEnd = ({ headers, chunks }: Answer): PassedOn => ({
   truncated: headers[TRUNCATED] !== undefined,
 });
 
-export const passOn = (reply: Reply, answer: Answer): void | Promise<void> => {
+export const passOn = async (response: Response, answer: Answer): Promise<void> => {
   if (answer.status >= 400) {
-    sendRefusal(reply, answer);
-    return undefined;
+    await sendRefusal(response, answer);
+    return;
   }
-  keepHeaders(reply, answer.headers);
-  return reply.send(answer.status, answer.chunks);
+  keepHeaders(response, answer.headers);
+  await sendBytes(response, answer.status, answer.chunks);
 };
 
-export const streamOn = async (reply: Reply, { status, headers, pipe }: StreamedAnswer): Promise<PassedOn> => {
-  keepHeaders(reply, headers);
+export const streamOn = async (response: Response, { status, headers, pipe }: StreamedAnswer): Promise<PassedOn> => {
+  keepHeaders(response, headers);
   const length = headers['content-length'];
-  if (length !== undefined) reply.setHeader('content-length', length);
-  return { last: await pipe(reply.stream(status)), truncated: headers[TRUNCATED] !== undefined };
+  if (length !== undefined) response.setHeader('content-length', length);
+  response.statusCode = status;
+  return { last: await pipe(response), truncated: headers[TRUNCATED] !== undefined };
 };

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Request } from 'express';
 import type { Handler, Routes } from '../../common/http/app.ts';
-import { sendJson } from '../../common/http/errors.ts';
+import { sendJson } from '../../common/http/reply.ts';
 import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Gate } from '../admission/gate.ts';

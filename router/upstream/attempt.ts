@@ -1,10 +1,19 @@
 // One attempt at one endpoint, as a function from a request to a typed outcome. Nothing is thrown: failures are values.
 import type { IncomingHttpHeaders } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Sink } from '../../common/http/reply.ts';
 import { shortLived } from '../../common/util/slab.ts';
 import type { Failure } from '../routing/retry.ts';
 import type { Connection, ConnectionRequest, ResponseHandler } from './connection.ts';
+
+/** Where a body goes whose end is not known yet. */
+export interface Sink {
+  /** False: wait for `drain`. */
+  write(bytes: Uint8Array): boolean;
+  end(): unknown;
+  destroy(): unknown;
+  on(event: 'drain', listener: () => void): unknown;
+  once(event: 'close', listener: () => void): unknown;
+}
 
 export interface AttemptRequest extends ConnectionRequest {
   /** A larger answer is not gathered: it is handed over as a stream, and can then no longer be retried. */

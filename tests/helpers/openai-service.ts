@@ -1,10 +1,10 @@
 // The runtime's real HTTP application on a loopback port, over a fake engine.
-import { createEmbeddingParser } from '../../common/http/embedding-parser.ts';
+import { createEmbeddingsParser } from '../../common/http/embeddings-parser.ts';
 import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
 import { createLog } from '../../common/obs/log.ts';
 import { createRegistry } from '../../common/obs/metrics.ts';
-import { createRuntimeApp } from '../../runtime/app.ts';
+import { createRuntimeApp } from '../../runtime/routes.ts';
 import { createLifecycle } from '../../runtime/lifecycle.ts';
 import type { Lifecycle } from '../../runtime/lifecycle.ts';
 import { createFakeEngine } from './openai-fake-engine.ts';
@@ -33,14 +33,14 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
   const engine = createFakeEngine(options);
   const lifecycle = createLifecycle();
   const lines: Record<string, unknown>[] = [];
-  const parser = createEmbeddingParser();
+  const parser = createEmbeddingsParser();
   const { log } = createLog({
     name: 'runtime',
     level: 'info',
     readable: false,
     destination: { write: (line) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
   });
-  const app = createRuntimeApp({
+  const handler = createRuntimeApp({
     config: {
       model: MODEL,
       device: 'cpu',
@@ -54,7 +54,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     version: '0.0.0',
     startedAt: 1_700_000_000,
   });
-  const server = await startServer({ host: '127.0.0.1', port: 0, ...app });
+  const server = await startServer({ host: '127.0.0.1', port: 0, handler });
   if (options.ready !== false) lifecycle.becomeReady({ engine, revision: REVISION });
   return {
     url: server.url,

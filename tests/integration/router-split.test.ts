@@ -52,8 +52,8 @@ describe('splitting', () => {
     expect(longest(one.stubs) / longest(four.stubs)).toBeGreaterThan(3.5);
     expect(overlap(four.stubs)).toBe(true);
     expect(four.stubs.map(({ seen }) => seen.length)).toEqual([1, 1, 1, 1]);
-    expect(four.stubs[0]!.seen[0]!.headers['x-kubembed-lane']).toBe('bulk');
-    expect(one.stubs[0]!.seen[0]!.headers['x-kubembed-lane']).toBe('bulk');
+    expect(four.stubs[0]!.seen[0]!.headers['x-kubembed-priority']).toBe('bulk');
+    expect(one.stubs[0]!.seen[0]!.headers['x-kubembed-priority']).toBe('bulk');
   });
 
   it('merges base64 as it came', async () => {
@@ -107,7 +107,7 @@ describe('splitting', () => {
     await embed(url, { model: 'org/model', input: ['a', 'b', 'c'] });
     const seen = stubs.flatMap((stub) => stub.seen);
     expect(seen.map(({ inputs }) => inputs.length)).toEqual([3]);
-    expect(seen[0]!.headers['x-kubembed-lane']).toBeUndefined();
+    expect(seen[0]!.headers['x-kubembed-priority']).toBeUndefined();
   });
 
   it('stops all shards when the client leaves', async () => {

@@ -2,7 +2,7 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RESPONSE_SCHEMAS } from '../../common/openai/document.ts';
-import { euclideanNorm, vectorFromBytes } from '../../common/openai/vector.ts';
+import { euclideanNorm, vectorFromBytes } from '../../common/openai/response.ts';
 import { fakeVector } from '../helpers/openai-fake-engine.ts';
 import { MODEL, REVISION, scrape, startService } from '../helpers/openai-service.ts';
 import type { Service } from '../helpers/openai-service.ts';
@@ -354,10 +354,10 @@ describe('what is refused', () => {
   it('takes any alias from a router, and sends back what is meant for another model', async () => {
     const routed = await embed(
       { model: 'text-embedding-3-small' },
-      { 'x-kubembed-model': MODEL, 'x-kubembed-lane': 'bulk' },
+      { 'x-kubembed-model': MODEL, 'x-kubembed-priority': 'bulk' },
     );
     expect([routed.status, routed.body.model]).toEqual([200, MODEL]);
-    expect(service.engine.seen.at(-1)?.lane).toBe('bulk');
+    expect(service.engine.seen.at(-1)?.priority).toBe('bulk');
     expectError(await embed({}, { 'x-kubembed-model': 'other/model' }), { status: 421, code: 'misdirected_request' });
   });
 });

@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import { afterAll, expect, it } from 'vitest';
+import { OpenAIError } from '../openai/errors.ts';
+import { createEmbeddingsParser, requireModestShape } from './embeddings-parser.ts';
+
+const parser = createEmbeddingsParser();
+afterAll(() => parser.close());
+
+const body = (value: unknown) => Buffer.from(JSON.stringify(value));
+const LARGE = 1_100_000;
+
+it('parses small and large texts alike', async () => {
+  for (const size of [10, LARGE]) {
+    const input = ['é'.repeat(size), ''];
+    expect(await parser.parse(body({ model: 'm', input, dimensions: 3 }))).toEqual({
+      model: 'm',
+      inputs: input,
+      encoding: 'float',
+      dimensions: 3,
+    });
+  }
+});
+
+it('brings token lists back from the thread as they were', async () => {
+  const input = Array.from({ length: 1000 }, (_, at) =>
+    Array.from({ length: (at % 700) + 1 }, (__, id) => (id * 7919) % 2 ** 31),
+  );
+  expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+});
+
+it('refuses large faulty bodies as it refuses small ones', async () => {
+  const fault = { kind: 'invalid_request', param: 'input', status: 400 };
+  for (const size of [1, LARGE]) {
+    const parse = async (given: Buffer) => await parser.parse(given);
+    await expect(parse(body({ model: 'm', input: ['a'.repeat(size), 5] }))).rejects.toMatchObject(fault);
+    await expect(parse(Buffer.from(`{"model":"${'a'.repeat(size)}`))).rejects.toBeInstanceOf(OpenAIError);
+  }
+});
+
+it('refuses bodies of many values that are parsed at once', async () => {
+  const bomb = Buffer.from(`{"model":"m","input":[${'[],'.repeat(200_000)}1]}`);
+  await expect((async () => await parser.parse(bomb))()).rejects.toThrow('too many values');
+});
+
+it.each([
+  ['nested arrays', ['[', ']'], 16_000_000],
+  ['empty arrays', ['[],', ''], 10_000_000],
+  ['objects', ['{"a":0},', ''], 3_000_000],
+  ['ids', ['1,', ''], 15_000_000],
+] as const)('refuses %s that need gigabytes, and goes on', async (_name, [open, close], times) => {
+  const bomb = Buffer.from(`{"model":"m","input":[${open.repeat(times)}1${close.repeat(times)}]}`);
+  await expect((async () => await parser.parse(bomb))()).rejects.toMatchObject({ kind: 'invalid_request' });
+  const input = 'a'.repeat(LARGE);
+  expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual([input]);
+});
+
+it('answers many large bodies at once, each with its own', async () => {
+  const inputs = Array.from({ length: 10 }, (_, at) => String(at).repeat(LARGE));
+  const parsed = await Promise.all(inputs.map(async (input) => await parser.parse(body({ model: 'm', input }))));
+  expect(parsed.map(({ inputs: [first] }) => first)).toEqual(inputs);
+});
+
+it('never asks a thread that is about to end for having rested', async () => {
+  const restless = createEmbeddingsParser(1);
+  const input = ['a'.repeat(LARGE)];
+  for (let round = 0; round < 30; round += 1) {
+    expect((await restless.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+    // Mostly the thread is being ended by now, and its end has not been heard of.
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  await restless.close();
+});
+
+interface Counts {
+  parts: number;
+  commas: number;
+}
+
+function count(value: unknown): Counts {
+  if (typeof value !== 'object' || value === null) return { parts: 0, commas: 0 };
+  const children = Object.values(value).map(count);
+  const own = 1 + (Array.isArray(value) ? 0 : children.length);
+  return {
+    parts: children.reduce((sum, { parts }) => sum + parts, own),
+    commas: children.reduce((sum, { commas }) => sum + commas, Math.max(0, children.length - 1)),
+  };
+}
+
+it('counts what is outside of strings, exactly', () => {
+  fc.assert(
+    fc.property(
+      fc.jsonValue({ maxDepth: 4, stringUnit: fc.constantFrom('"', '\\', '[', '{', ':', ',', 'a', 'é') }),
+      (value) => {
+        const { parts, commas } = count(value);
+        const body = Buffer.from(JSON.stringify(value));
+        expect(() => requireModestShape(body, { maxParts: parts, maxValues: commas })).not.toThrow();
+        if (parts > 0) expect(() => requireModestShape(body, { maxParts: parts - 1, maxValues: commas })).toThrow();
+        if (commas > 0) expect(() => requireModestShape(body, { maxParts: parts, maxValues: commas - 1 })).toThrow();
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
+
+it('takes bytes that are not JSON', () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), (bytes) => {
+      expect(() => requireModestShape(Buffer.from(bytes), { maxParts: 1000, maxValues: 1000 })).not.toThrow();
+    }),
+  );
+});

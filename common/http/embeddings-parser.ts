@@ -1,0 +1,231 @@
+// Bytes to an embedding request: small bodies at once, large ones in a thread, one after the other.
+import { isUtf8 } from 'node:buffer';
+import { setImmediate } from 'node:timers/promises';
+import { Worker, parentPort, workerData } from 'node:worker_threads';
+import { OpenAIError } from '../openai/errors.ts';
+import type { ErrorKind } from '../openai/errors.ts';
+import { parseEmbeddingRequest } from '../openai/request.ts';
+import type { EmbeddingRequest } from '../openai/request.ts';
+import { threadUrl } from '../util/process.ts';
+
+export interface EmbeddingsParser {
+  /** Rejects with `OpenAIError`. */
+  parse(body: Buffer): Promise<EmbeddingRequest>;
+  close(): Promise<void>;
+}
+
+/** So much takes 2 ms to parse if it is text and 8 if it is ids; a thread costs as much in hand-over, and 20 MB while it lives. */
+const INLINE_BYTES = 1024 * 1024;
+/** A thread that nobody needed for this long ends, and its memory with it. */
+const IDLE_MS = 30_000;
+
+/** Its thread runs this same file, and knows by this word that it is the one. */
+const THREAD = 'embeddings-parser';
+const FILE = threadUrl(new URL('./embeddings-parser.ts', import.meta.url));
+
+export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
+  let worker: Worker | undefined;
+  let idle: NodeJS.Timeout | undefined;
+  let last: Promise<unknown> = Promise.resolve();
+
+  function thread(): Worker {
+    if (worker !== undefined) return worker;
+    const started = new Worker(FILE, { workerData: THREAD });
+    started.unref();
+    started.once('exit', () => (worker = worker === started ? undefined : worker));
+    // Someone who waits hears of it through `ask`; without a listener it would end the process.
+    started.on('error', () => undefined);
+    return (worker = started);
+  }
+
+  /** Its end takes a moment, in which nobody may find it any more. */
+  function rest(rested: Worker): void {
+    if (worker === rested) worker = undefined;
+    void rested.terminate();
+  }
+
+  function ask(body: Buffer): Promise<ParseReply> {
+    clearTimeout(idle);
+    const asked = thread();
+    return new Promise<ParseReply>((resolve, reject) => {
+      const onError = (cause: Error): void => reject(lost(cause));
+      const onExit = (): void => reject(lost());
+      asked.once('error', onError);
+      asked.once('exit', onExit);
+      asked.once('message', (reply: ParseReply) => {
+        asked.off('error', onError);
+        asked.off('exit', onExit);
+        resolve(reply);
+      });
+      asked.postMessage(body);
+    }).finally(() => {
+      idle = setTimeout(() => rest(asked), idleMs).unref();
+    });
+  }
+
+  async function parseInThread(body: Buffer): Promise<EmbeddingRequest> {
+    const turn = last.then(() => ask(body));
+    last = turn.catch(() => undefined);
+    const reply = await turn;
+    if ('packed' in reply) return await unpackRequest(reply.packed);
+    const { kind, message, param } = reply.refusal;
+    throw new OpenAIError(kind, message, { param: param ?? undefined });
+  }
+
+  return {
+    parse: async (body) => (body.byteLength <= INLINE_BYTES ? parseBody(body) : await parseInThread(body)),
+    close: async () => {
+      clearTimeout(idle);
+      await worker?.terminate();
+    },
+  };
+}
+
+const lost = (cause?: Error): OpenAIError =>
+  new OpenAIError('internal_error', 'The request body could not be parsed.', { cause });
+
+// On whichever thread: bytes to JSON, refused before it could become gigabytes, with words that never quote it.
+
+/** Below it no body can become large in memory. */
+const MODEST_BYTES = 256 * 1024;
+
+/** Throws `OpenAIError`. */
+function parseBody(body: Buffer): EmbeddingRequest {
+  if (body.byteLength > MODEST_BYTES) requireModestShape(body);
+  return parseEmbeddingRequest(decodeJson(body));
+}
+
+/** Throws `OpenAIError`. */
+export function decodeJson(body: Buffer): unknown {
+  if (!isUtf8(body)) throw new OpenAIError('invalid_request', 'The request body is not valid UTF-8.');
+  try {
+    return JSON.parse(body.toString('utf8')) as unknown;
+  } catch (error) {
+    // V8 quotes what it could not parse, and that may be a user's text.
+    const position = error instanceof SyntaxError ? /at position \d+/.exec(error.message)?.[0] : undefined;
+    const where = position === undefined ? '' : ` (${position})`;
+    throw new OpenAIError('invalid_request', `We could not parse the JSON body of your request${where}.`);
+  }
+}
+
+export interface ShapeLimits {
+  /** Arrays, objects and object members. */
+  readonly maxParts: number;
+  /** Values separated by commas: mostly token ids, 8 bytes each and more than one copy. */
+  readonly maxValues: number;
+}
+
+/** 2048 lists, some fields, and room for what clients add; more ids than 2048 inputs of 2048 tokens. */
+const SHAPE_LIMITS: ShapeLimits = { maxParts: 20_000, maxValues: 5_000_000 };
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const OPEN_OBJECT = 0x7b;
+
+/**
+ * Refuses a JSON text beyond the limits, counted on its bytes: millions of empty arrays need gigabytes when parsed. A heap
+ * limit of the thread is no guard: running out of it inside `JSON.parse` ends the whole process.
+ */
+export function requireModestShape(body: Buffer, { maxParts, maxValues }: ShapeLimits = SHAPE_LIMITS): void {
+  let parts = 0;
+  let values = 0;
+  for (let at = 0; at < body.length; at += 1) {
+    const byte = body[at];
+    if (byte === QUOTE) at = endOfString(body, at + 1);
+    else if (byte === COMMA) values += 1;
+    else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT || byte === COLON) parts += 1;
+    if (parts > maxParts || values > maxValues) {
+      throw new OpenAIError('invalid_request', 'The request body holds too many values.', { param: 'input' });
+    }
+  }
+}
+
+/** Where the string's closing quote is, or the end of the body. */
+function endOfString(body: Buffer, from: number): number {
+  for (let at = body.indexOf(QUOTE, from); at !== -1; at = body.indexOf(QUOTE, at + 1)) {
+    let escapes = at;
+    while (escapes > from && body[escapes - 1] === BACKSLASH) escapes -= 1;
+    if ((at - escapes) % 2 === 0) return at;
+  }
+  return body.length;
+}
+
+// Across the thread's border: token ids packed in one buffer, which is moved and not copied.
+
+interface PackedIds {
+  readonly ids: Int32Array<ArrayBuffer>;
+  readonly lengths: Int32Array<ArrayBuffer>;
+}
+
+interface PackedRequest {
+  readonly request: Omit<EmbeddingRequest, 'inputs'>;
+  readonly inputs: readonly string[] | PackedIds;
+}
+
+type ParseReply =
+  | { readonly packed: PackedRequest }
+  | { readonly refusal: { readonly kind: ErrorKind; readonly message: string; readonly param: string | null } };
+
+function packRequest({ inputs, ...request }: EmbeddingRequest): PackedRequest {
+  if (typeof inputs[0] === 'string') return { request, inputs: inputs as readonly string[] };
+  const lists = inputs as readonly (readonly number[])[];
+  const lengths = Int32Array.from(lists, (list) => list.length);
+  const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0));
+  let at = 0;
+  for (const list of lists) {
+    ids.set(list, at);
+    at += list.length;
+  }
+  return { request, inputs: { ids, lengths } };
+}
+
+// Ids turned back into arrays between two turns of the event loop: about a millisecond's worth.
+const IDS_A_TURN = 100_000;
+
+async function unpackRequest({ request, inputs }: PackedRequest): Promise<EmbeddingRequest> {
+  if (!('ids' in inputs)) return { ...request, inputs };
+  const lists: number[][] = [];
+  let at = 0;
+  let since = 0;
+  for (const length of inputs.lengths) {
+    lists.push(toArray(inputs.ids, at, length));
+    at += length;
+    since += length;
+    if (since < IDS_A_TURN) continue;
+    since = 0;
+    await setImmediate();
+  }
+  return { ...request, inputs: lists };
+}
+
+// Several times faster than Array.from, which goes through the iterator.
+function toArray(ids: Int32Array, from: number, length: number): number[] {
+  const list = new Array<number>(length);
+  for (let at = 0; at < length; at += 1) list[at] = ids[from + at] ?? 0;
+  return list;
+}
+
+// In the thread.
+
+function reply(bytes: Uint8Array): ParseReply {
+  try {
+    return { packed: packRequest(parseBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))) };
+  } catch (error) {
+    if (!(error instanceof OpenAIError)) throw error;
+    return { refusal: { kind: error.kind, message: error.message, param: error.param } };
+  }
+}
+
+if (workerData === THREAD) {
+  parentPort?.on('message', (bytes: Uint8Array) => {
+    const answer = reply(bytes);
+    const moved =
+      'packed' in answer && 'ids' in answer.packed.inputs
+        ? [answer.packed.inputs.ids.buffer, answer.packed.inputs.lengths.buffer]
+        : [];
+    parentPort?.postMessage(answer, moved);
+  });
+}

@@ -1,0 +1,192 @@
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createLog } from '../obs/log.ts';
+import { createApp } from './app.ts';
+import { createBodyReader } from './body.ts';
+import { decodeJson } from './embeddings-parser.ts';
+import { exchangeOf } from './exchange.ts';
+import type { FinishedExchange } from './exchange.ts';
+import { sendBytes } from './reply.ts';
+import { startServer } from './server.ts';
+import type { RunningServer, ServerTimeouts } from './server.ts';
+
+let server: RunningServer;
+let finished: FinishedExchange[];
+let left: number;
+let release: () => void;
+
+const boot = async (timeouts: Partial<ServerTimeouts> = {}): Promise<void> => {
+  finished = [];
+  left = 0;
+  const held = new Promise<void>((resolve) => (release = resolve));
+  const { log } = createLog({ name: 'test', level: 'error', readable: false, destination: { write: () => undefined } });
+  const bodies = createBodyReader({ maxBytes: 100_000, maxTotalBytes: 400_000 });
+  const handler = createApp({
+    log,
+    onFinish: (outcome) => finished.push(outcome),
+    routes: {
+      '/echo': {
+        post: async (request, response) => {
+          const value = await bodies.read(request, decodeJson);
+          await sendBytes(response, 200, [Buffer.from(JSON.stringify(value))]);
+        },
+      },
+      '/quiet': { get: (_request, response) => void response.end('ok') },
+      '/held': {
+        get: async (_request, response) => {
+          exchangeOf(response).signal.addEventListener('abort', () => (left += 1));
+          await held;
+          response.end('done');
+        },
+      },
+      '/endless': { get: (_request, response) => void response.write('so far') },
+    },
+  });
+  server = await startServer({ host: '127.0.0.1', port: 0, handler, timeouts });
+};
+
+afterEach(async () => {
+  release();
+  await server.drain(AbortSignal.timeout(100));
+});
+
+const call = (path: string): Promise<Response> => fetch(`${server.url}${path}`);
+
+const POST = 'POST /echo HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n';
+const ask = (value: unknown): string => {
+  const body = JSON.stringify(value);
+  return `${POST}x-request-id: mine\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+};
+const GET = 'GET /quiet HTTP/1.1\r\nhost: a\r\n\r\n';
+
+/** Sends these pieces one after the other; resolves to all that came when the other side closes, or when `until` says so. */
+const talk = async (pieces: readonly string[], until: (text: string) => boolean = () => false): Promise<string> => {
+  const socket = connect(server.port, '127.0.0.1').setNoDelay(true);
+  let text = '';
+  const done = Promise.withResolvers<undefined>();
+  socket.on('data', (chunk) => {
+    text += chunk.toString('latin1');
+    if (until(text)) done.resolve(undefined);
+  });
+  socket.on('error', () => undefined);
+  socket.on('close', () => done.resolve(undefined));
+  for (const piece of pieces) {
+    socket.write(piece);
+    await sleep(20);
+  }
+  await done.promise;
+  socket.destroy();
+  return text;
+};
+
+describe('a connection', () => {
+  it('brings requests in pieces and ahead of time, each answered in its turn', async () => {
+    await boot({ keepAliveMs: 10_000 });
+    const one = ask('one;');
+    const text = await talk(
+      [one.slice(0, -2), one.slice(-2), ask('two;') + ask('three;'), ask('four;') + GET, GET],
+      (all) => /ok.*ok/s.test(all),
+    );
+    expect(text.match(/"\w+;"|ok(?=HTTP|$)/g)).toEqual(['"one;"', '"two;"', '"three;"', '"four;"', 'ok', 'ok']);
+    expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\nx-request-id: mine\r\n/);
+    expect(text).toMatch(/Connection: keep-alive\r\nKeep-Alive: timeout=10\r\n/);
+    expect(finished.slice(0, 4).map(({ status, exchange }) => [status, exchange.id])).toEqual(
+      Array(4).fill([200, 'mine']),
+    );
+  });
+
+  it('may bring hundreds of requests at once', async () => {
+    await boot();
+    const asked = Array.from({ length: 500 }, (_, at) => `number ${at};`);
+    const text = await talk([asked.map(ask).join('')], (all) => all.endsWith(`"${asked.at(-1)}"`));
+    expect(text.match(/number \d+;/g)).toEqual(asked);
+  });
+
+  it.each([
+    ['no byte', []],
+    ['half a head', ['GET / HT']],
+    ['half a POST', [ask('one').slice(0, 40)]],
+    ['half a body', [ask('one').slice(0, -1)]],
+    ['half a chunk', [`${POST}transfer-encoding: chunked\r\n\r\n5\r\n{`]],
+    ['half a second head', [ask('one'), ask('two').slice(0, 40)]],
+    ['half a second body', [ask('one'), ask('two').slice(0, -1)]],
+  ])('that brings %s and then nothing ends with a 408', async (_what, pieces) => {
+    await boot({ headersMs: 300, requestMs: 300 });
+    expect(await talk(pieces)).toMatch(/HTTP\/1\.1 408 [^]*"code":"request_timeout"\}\}$/);
+    await expect.poll(() => server.inFlight()).toBe(0);
+  });
+
+  it('is freed after that, also of a client that never closes', async () => {
+    await boot({ headersMs: 100, requestMs: 100, graceMs: 100 });
+    const sockets = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = sockets();
+    const clients = ['', 'GET / HT', ask('one').slice(0, -1), 'nonsense\r\n\r\n'].map((bytes) => {
+      // A client that hears of the end and keeps its own side open.
+      const client = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+      client.on('error', () => undefined).resume();
+      client.write(bytes);
+      return client;
+    });
+    await expect.poll(sockets).toBeGreaterThanOrEqual(before + 2 * clients.length);
+    await expect.poll(sockets, { timeout: 5000 }).toBe(before + clients.length);
+    await expect.poll(() => server.inFlight()).toBe(0);
+    for (const client of clients) client.destroy();
+  });
+
+  it('that is idle ends without a word', async () => {
+    await boot({ keepAliveMs: 300 });
+    expect(await talk([ask('one')])).toMatch(/^HTTP\/1\.1 200 OK(?!.*HTTP)/s);
+  });
+
+  it('is cut where a fault follows an answer that is under way: words would pass for its body', async () => {
+    await boot();
+    const text = await talk(['GET /endless HTTP/1.1\r\nhost: a\r\n\r\n', 'nonsense\r\n\r\n']);
+    expect(text).toMatch(/so far\r\n$/);
+  });
+
+  it('tells of a client that leaves', async () => {
+    await boot();
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write('GET /held HTTP/1.1\r\nhost: a\r\n\r\n');
+    await expect.poll(() => server.inFlight()).toBe(1);
+    socket.destroy();
+    await expect.poll(() => finished.map(({ status }) => status)).toEqual([499]);
+    expect([left, server.inFlight()]).toEqual([1, 0]);
+  });
+});
+
+describe('the listener', () => {
+  beforeEach(() => boot());
+
+  it('answers what is not HTTP with the error object', async () => {
+    expect(await talk(['nonsense\r\n\r\n'])).toMatch(/^HTTP\/1.1 400 [^]*"type":"invalid_request_error"/);
+  });
+
+  it('answers too many headers with 431', async () => {
+    expect(await talk([`GET / HTTP/1.1\r\nhost: x\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`])).toMatch(
+      /^HTTP\/1.1 431 [^]*headers_too_large/,
+    );
+  });
+
+  it('drains: finishes what runs, refuses to keep connections, then closes', async () => {
+    const answer = call('/held');
+    await expect.poll(() => server.inFlight()).toBe(1);
+    const drained = server.drain(AbortSignal.timeout(5000));
+    const late = await call('/quiet');
+    expect([late.status, late.headers.get('connection')]).toEqual([200, 'close']);
+    release();
+    const finishedAnswer = await answer;
+    expect(finishedAnswer.headers.get('connection')).toBe('close');
+    expect(await finishedAnswer.text()).toBe('done');
+    expect(await drained).toBe(0);
+    await expect(call('/quiet')).rejects.toThrow();
+  });
+
+  it('cuts what hangs when the deadline comes', async () => {
+    const answer = call('/held').catch(() => 'cut');
+    await expect.poll(() => server.inFlight()).toBe(1);
+    expect(await server.drain(AbortSignal.timeout(50))).toBe(1);
+    expect(await answer).toBe('cut');
+  });
+});
