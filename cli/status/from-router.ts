@@ -1,5 +1,5 @@
 // The view of a router: its `status.json`, or where that is switched off its list of models.
-import type { ModelStatus, StatusDocument } from '../../router/status/document.ts';
+import type { ModelStatus, StatusDocument } from '../../api/status-document.ts';
 import { getJson, readModels } from '../endpoint.ts';
 import type { Endpoint, ListedModel } from '../endpoint.ts';
 import type { ModelRow, StatusView } from './view.ts';
@@ -8,7 +8,7 @@ const secondsSince = (timestamp: string | undefined, nowMs: number): number | un
   timestamp === undefined ? undefined : Math.max(0, (nowMs - Date.parse(timestamp)) / 1000);
 
 export const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
-  const { requestsPerSecond, tokensPerSecond, latencyMs, held, inFlight, replicas, createdAt } = model;
+  const { requestsPerSecond, tokensPerSecond, latencyMs, queued, inFlight, replicas, createdAt } = model;
   const ageSeconds = secondsSince(createdAt, nowMs);
   return {
     model: model.model,
@@ -21,7 +21,7 @@ export const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
     wanted: replicas.wanted,
     ...(ageSeconds !== undefined && { ageSeconds }),
     conditions: model.conditions,
-    load: { requestsPerSecond, tokensPerSecond, held, inFlight, ...(latencyMs && { latencyMs }) },
+    load: { requestsPerSecond, tokensPerSecond, held: queued, inFlight, ...(latencyMs && { latencyMs }) },
   };
 };
 
