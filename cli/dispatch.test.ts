@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { CommandError, parse, UsageError } from './command.ts';
 import type { CliIo, Command } from './command.ts';
-import { bashScript, completionsOf, fishScript, zshScript } from './completion-scripts.ts';
-import { dispatch } from './dispatch.ts';
-import { COMMANDS } from './registry.ts';
+import { bashScript, completionsOf, fishScript, zshScript } from './commands/completion.ts';
+import { COMMANDS, dispatch } from './dispatch.ts';
 
 function fakeIo() {
   let out = '';

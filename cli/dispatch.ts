@@ -1,7 +1,23 @@
-// From arguments to a command: names, `--help`, `--version`, and what was meant by a name that is none.
+// Every command by its name, and from arguments to one of them: `--help`, `--version`, and what was meant by a name that is none.
+import { suggestion } from '../common/util/text.ts';
 import { isGroup, UsageError } from './command.ts';
 import type { CliIo, Command, Commands, Group } from './command.ts';
-import { suggestion } from '../common/util/suggest.ts';
+import { benchCommand } from './commands/bench.ts';
+import { completionCommand } from './commands/completion.ts';
+import { embedCommand } from './commands/embed.ts';
+import { modelsGroup } from './commands/models.ts';
+import { startCommand } from './commands/start.ts';
+import { statusCommand } from './commands/status.ts';
+
+export const COMMANDS: Commands = {
+  start: startCommand,
+  status: statusCommand,
+  embed: embedCommand,
+  bench: benchCommand,
+  models: modelsGroup,
+  // It completes itself as well.
+  completion: completionCommand(() => COMMANDS),
+};
 
 const HELP: ReadonlySet<string | undefined> = new Set(['--help', '-h', 'help']);
 

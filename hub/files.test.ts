@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isModelError } from '../runtime/model/errors.ts';
+import { isModelError } from './errors.ts';
 import {
   descriptiveFiles,
   isSelfEvident,

@@ -1,13 +1,23 @@
-// Which files of a repository kubembed needs, and whether a set of files is a usable model. Pure.
-import { ModelError } from '../runtime/model/errors.ts';
+// What a repository holds: which of its files kubembed needs, what proves them, and whether they make a usable model. Pure.
+import { isRecord } from '../common/util/text.ts';
+import { ModelError } from './errors.ts';
+
+/** A file of a commit, with what proves that its bytes are right. */
+export interface RepositoryFile {
+  readonly name: string;
+  readonly size: number;
+  /** 64 hex digits: SHA-256 of the content. 40: git's blob id. Also the name of the blob in the store. */
+  readonly etag: string;
+}
+
+export const isEtag = (etag: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 
 export type WeightFormat = 'safetensors' | 'onnx';
 
+export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
+
 /** Decides from config.json which weights to use, of those offered; may throw a ModelError, before anything big is fetched. */
-export type ChooseWeights = (
-  config: Readonly<Record<string, unknown>>,
-  offered: { readonly safetensors: boolean; readonly onnx: boolean },
-) => WeightFormat;
+export type ChooseWeights = (config: Readonly<Record<string, unknown>>, offered: OfferedWeights) => WeightFormat;
 
 export const SAFETENSORS = 'model.safetensors';
 export const SAFETENSORS_INDEX = 'model.safetensors.index.json';
@@ -44,7 +54,7 @@ const isDescriptive = (name: string): boolean =>
 /** The files besides the weights: configuration, tokenizer, sentence-transformers modules. Always a closed list of names, never a path a hub made up. */
 export const descriptiveFiles = (listing: readonly string[]): string[] => listing.filter(isDescriptive);
 
-export const offeredWeights = (listing: readonly string[]): { safetensors: boolean; onnx: boolean } => ({
+export const offeredWeights = (listing: readonly string[]): OfferedWeights => ({
   safetensors: listing.includes(SAFETENSORS) || listing.includes(SAFETENSORS_INDEX),
   onnx: listing.includes(ONNX_MODEL),
 });
@@ -74,9 +84,9 @@ export const requireUsable = (modelId: string, listing: readonly string[]): void
 
 /** Shards that an index names; empty when the index is not what it should be. */
 export const shardsOf = (index: unknown): string[] => {
-  const map = (index as { weight_map?: unknown } | null)?.weight_map;
-  if (typeof map !== 'object' || map === null) return [];
-  const names = [...new Set(Object.values(map as Record<string, unknown>))];
+  const map = isRecord(index) ? index['weight_map'] : undefined;
+  if (!isRecord(map)) return [];
+  const names = [...new Set(Object.values(map))];
   return names.every((name) => typeof name === 'string' && SHARD.test(name)) ? (names as string[]).sort() : [];
 };
 

@@ -28,7 +28,7 @@ test('a terminal gets one line, redrawn, ended when all is there', () => {
   at(2, 100e6);
   const frames = text().split('\r\u001B[K').slice(1);
   expect(frames.length).toBe(3);
-  expect(frames[1]).toContain('25% of 100.0 MB, 25.0 MB/s, 3 s left');
+  expect(frames[1]).toContain('25% of 100 MB, 25.0 MB/s, 3 s left');
   expect(frames[2]?.endsWith('\n')).toBe(true);
 });
 
@@ -47,7 +47,7 @@ test('bytes of an earlier fetch do not count as speed', () => {
   const { at, text } = collect(false);
   at(0, 50e6);
   at(10, 60e6);
-  expect(text()).toContain('60% of 100.0 MB, 1.0 MB/s');
+  expect(text()).toContain('60% of 100 MB, 1.0 MB/s');
 });
 
 test('as JSON every line parses and names the model', () => {

@@ -1,32 +1,30 @@
 // Shows a fetch to a person: one redrawn line with a bar on a terminal, a plain line every few seconds elsewhere.
-import type { FetchEvent } from './fetch-types.ts';
+import { printBytes } from '../common/util/text.ts';
+import type { FetchEvent } from './fetch.ts';
 
 const BAR_WIDTH = 28;
 const REDRAW_MS = 100;
 const PLAIN_MS = 5_000;
 
-const size = (bytes: number): string =>
-  bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`;
-
 const duration = (seconds: number): string =>
   seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 
-export interface Reading {
+export interface Progress {
   readonly bytes: number;
   readonly total: number;
   readonly bytesPerSecond: number;
 }
 
-export const describeProgress = ({ bytes, total, bytesPerSecond }: Reading): string => {
+export const describeProgress = ({ bytes, total, bytesPerSecond }: Progress): string => {
   const percent = total === 0 ? 100 : Math.floor((bytes / total) * 100);
   const rest = bytesPerSecond > 0 && bytes < total ? `, ${duration((total - bytes) / bytesPerSecond)} left` : '';
-  return `${percent}% of ${size(total)}, ${size(bytesPerSecond)}/s${rest}`;
+  return `${percent}% of ${printBytes(total)}, ${printBytes(bytesPerSecond)}/s${rest}`;
 };
 
-export const drawBar = (reading: Reading): string => {
-  const part = reading.total === 0 ? 1 : Math.min(1, reading.bytes / reading.total);
+export const drawBar = (progress: Progress): string => {
+  const part = progress.total === 0 ? 1 : Math.min(1, progress.bytes / progress.total);
   const full = Math.round(part * BAR_WIDTH);
-  return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${describeProgress(reading)}`;
+  return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${describeProgress(progress)}`;
 };
 
 export interface ProgressTarget {
@@ -78,8 +76,8 @@ export const showProgress = (target: ProgressTarget): ((event: FetchEvent) => vo
     if (!done && now - drawnAt < (target.isTerminal ? REDRAW_MS : PLAIN_MS)) return;
     drawnAt = now;
     const seconds = (now - started.at) / 1000;
-    const reading = { bytes, total, bytesPerSecond: seconds > 0 ? Math.max(0, bytes - started.bytes) / seconds : 0 };
-    if (target.isTerminal) redraw(drawBar(reading), done);
-    else print(describeProgress(reading), { model: target.modelId, bytes, total });
+    const progress = { bytes, total, bytesPerSecond: seconds > 0 ? Math.max(0, bytes - started.bytes) / seconds : 0 };
+    if (target.isTerminal) redraw(drawBar(progress), done);
+    else print(describeProgress(progress), { model: target.modelId, bytes, total });
   };
 };

@@ -1,6 +1,25 @@
-// Reads the model store: which snapshot a revision names, and whether it is whole. Never writes.
-import { readdir, readFile, realpath, stat } from 'node:fs/promises';
+// The model store, laid out like the Hugging Face cache: which snapshots are whole, and how one is written so that a kill at any
+// point leaves nothing half-visible: blobs, then the snapshot by one rename, then the ref.
+import { randomUUID } from 'node:crypto';
+import {
+  constants,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  readFile,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import path from 'node:path';
+import { isCommitSha, isRecord, printBytes } from '../common/util/text.ts';
+import { ModelError } from './errors.ts';
 import {
   ONNX_MODEL,
   REQUIRED_FILES,
@@ -11,10 +30,24 @@ import {
   shardsOf,
   weightFiles,
 } from './files.ts';
-import type { ChooseWeights, WeightFormat } from './files.ts';
-import { checkRevision, isCommitSha, storePaths } from './store-paths.ts';
-import type { StorePaths } from './store-paths.ts';
-import type { ModelFiles } from '../runtime/model/types.ts';
+import type { ChooseWeights, RepositoryFile, WeightFormat } from './files.ts';
+import { checkRevision, storePaths } from './paths.ts';
+import type { ModelRevision, StorePaths } from './paths.ts';
+
+/** A complete snapshot in the store. Every path is real (symlinks resolved where ONNX Runtime needs it). */
+export interface ModelFiles {
+  readonly modelId: string;
+  /** Commit sha of the snapshot. */
+  readonly revision: string;
+  /** `…/models--org--name/snapshots/<sha>`. */
+  readonly snapshotDir: string;
+  /** Real paths of the weight files by their name in the repository, e.g. `model.safetensors` or its shards. */
+  readonly weights: ReadonlyMap<string, string>;
+  /** Real path of `onnx/model.onnx`, when the repository's own graph is to be used. */
+  readonly onnxModel?: string | undefined;
+}
+
+// ── Reading ──
 
 export interface StoredSnapshot {
   readonly files: ModelFiles;
@@ -25,12 +58,10 @@ export interface StoredSnapshot {
 const readText = async (file: string): Promise<string | undefined> =>
   await readFile(file, 'utf8').catch(() => undefined);
 
-const readJson = async (file: string): Promise<Record<string, unknown> | undefined> => {
-  const text = await readText(file);
-  if (text === undefined) return undefined;
+const readJson = async (file: string): Promise<Readonly<Record<string, unknown>> | undefined> => {
   try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined;
+    const value: unknown = JSON.parse((await readText(file)) ?? '');
+    return isRecord(value) ? value : undefined;
   } catch {
     return undefined;
   }
@@ -76,21 +107,20 @@ const wholeWeights = async (
   return whole ? await realPaths(folder, shards) : undefined;
 };
 
-const isKnown = async (paths: StorePaths, sha: string, names: readonly string[]): Promise<boolean> => {
-  if (isSelfEvident(names)) return true;
-  const own = await stat(path.join(paths.complete, sha)).catch(() => undefined);
-  if (own !== undefined) return true;
-  const absent = await stat(path.join(paths.noExist, sha, 'modules.json')).catch(() => undefined);
-  return absent !== undefined;
-};
+const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined;
+
+const isKnown = async (paths: StorePaths, sha: string, names: readonly string[]): Promise<boolean> =>
+  isSelfEvident(names) ||
+  (await exists(path.join(paths.complete, sha))) ||
+  (await exists(path.join(paths.noExist, sha, 'modules.json')));
 
 /** The snapshot of one commit, when everything needed to compute is there. What `choose` throws comes out. */
 export const inspectSnapshot = async (
   paths: StorePaths,
-  snapshot: { readonly modelId: string; readonly sha: string },
+  { modelId, revision }: ModelRevision,
   choose: ChooseWeights = preferSafetensors,
 ): Promise<StoredSnapshot | undefined> => {
-  const folder = path.join(paths.snapshots, snapshot.sha);
+  const folder = path.join(paths.snapshots, revision);
   const names = await listSnapshot(folder);
   if (!REQUIRED_FILES.every((name) => names.includes(name))) return undefined;
   const config = await readJson(path.join(folder, 'config.json'));
@@ -100,16 +130,15 @@ export const inspectSnapshot = async (
   if (format === undefined || !offered[format]) return undefined;
   const found = await wholeWeights(folder, names, format);
   if (found === undefined) return undefined;
-  const onnxModel = found.get(ONNX_MODEL);
   return {
     files: {
-      modelId: snapshot.modelId,
-      revision: snapshot.sha,
+      modelId,
+      revision,
       snapshotDir: folder,
       weights: format === 'safetensors' ? found : new Map<string, string>(),
-      ...(onnxModel === undefined ? {} : { onnxModel }),
+      onnxModel: found.get(ONNX_MODEL),
     },
-    known: await isKnown(paths, snapshot.sha, names),
+    known: await isKnown(paths, revision, names),
   };
 };
 
@@ -123,5 +152,190 @@ export const openSnapshot = async (
   const paths = storePaths(store, modelId);
   const sha = await resolveStoredRevision(paths, revision);
   if (sha === undefined) return undefined;
-  return (await inspectSnapshot(paths, { modelId, sha }, choose))?.files;
+  return (await inspectSnapshot(paths, { modelId, revision: sha }, choose))?.files;
 };
+
+// ── Writing ──
+
+const REASON_BY_CODE = {
+  ENOSPC: 'InsufficientDisk',
+  EDQUOT: 'InsufficientDisk',
+  EROFS: 'StoreNotWritable',
+  EACCES: 'StoreNotWritable',
+  EPERM: 'StoreNotWritable',
+  ENOTDIR: 'StoreNotWritable',
+} as const;
+
+/** A file system's refusal as the error a person can act on; anything else unchanged. */
+export const explainDisk = (error: unknown, store: string): unknown => {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (error instanceof ModelError || code === undefined || !(code in REASON_BY_CODE)) return error;
+  const reason = REASON_BY_CODE[code as keyof typeof REASON_BY_CODE];
+  const advice = reason === 'InsufficientDisk' ? 'free space there or use a larger volume' : 'make it writable';
+  return new ModelError(reason, `model store ${store}: ${message}; ${advice}`, { cause: error });
+};
+
+const PARTIAL_SUFFIX = '.kubembed-part';
+
+export const blobPath = (paths: StorePaths, etag: string): string => path.join(paths.blobs, etag);
+/** Not Python's `.incomplete`: its client may be writing that one at this moment. */
+export const partialPath = (paths: StorePaths, etag: string): string =>
+  path.join(paths.blobs, `${etag}${PARTIAL_SUFFIX}`);
+
+const sizeOf = async (file: string): Promise<number> => (await stat(file).catch(() => undefined))?.size ?? 0;
+
+export const hasBlob = async (paths: StorePaths, file: RepositoryFile): Promise<boolean> =>
+  (await stat(blobPath(paths, file.etag)).catch(() => undefined))?.size === file.size;
+
+/** The folders of a model; also clears away what a crashed fetcher left, so call it under the lock. */
+export const prepareStore = async (paths: StorePaths): Promise<void> => {
+  for (const folder of [paths.blobs, paths.snapshots, paths.refs, paths.complete]) {
+    await mkdir(folder, { recursive: true });
+  }
+  for (const name of await readdir(paths.complete)) {
+    if (name.startsWith('tmp-')) await rm(path.join(paths.complete, name), { recursive: true, force: true });
+  }
+};
+
+const COPY_SUFFIX = `.copy${PARTIAL_SUFFIX}`;
+
+/**
+ * Moves partial files to new inodes. A fetcher that slept while it lost the lock may wake with one open, and after our
+ * rename its writes would land in a published blob.
+ */
+export const isolatePartials = async (paths: StorePaths): Promise<void> => {
+  const names = (await readdir(paths.blobs)).filter((name) => name.endsWith(PARTIAL_SUFFIX));
+  for (const name of names) {
+    const file = path.join(paths.blobs, name);
+    const copy = path.join(paths.blobs, name.replace(PARTIAL_SUFFIX, COPY_SUFFIX));
+    try {
+      if (name.endsWith(COPY_SUFFIX)) throw new Error('left by a crash');
+      await copyFile(file, copy, constants.COPYFILE_FICLONE);
+      await rename(copy, file);
+    } catch {
+      // No space for a second copy: better fetched again than shared.
+      await rm(copy, { force: true });
+      await rm(file, { force: true });
+    }
+  }
+};
+
+/** Drops what fetches of other commits left unfinished. */
+export const clearPartials = async (paths: StorePaths): Promise<void> => {
+  for (const name of await readdir(paths.blobs)) {
+    if (name.endsWith(PARTIAL_SUFFIX)) await rm(path.join(paths.blobs, name), { force: true });
+  }
+};
+
+const MARGIN_BYTES = 16 << 20;
+
+export interface SpaceNeed {
+  readonly store: string;
+  readonly modelId: string;
+  readonly bytes: number;
+}
+
+/** Throws before a download that cannot fit. */
+export const requireSpace = (need: SpaceNeed, freeBytes: number): void => {
+  if (need.bytes === 0 || need.bytes + MARGIN_BYTES <= freeBytes) return;
+  throw new ModelError(
+    'InsufficientDisk',
+    `${need.modelId} needs ${printBytes(need.bytes + MARGIN_BYTES)} more in the model store ${need.store}, which has ${printBytes(freeBytes)} free; free space there or use a larger volume`,
+  );
+};
+
+export const freeBytes = async (folder: string): Promise<number> => {
+  const info = await statfs(folder);
+  return info.bavail * info.bsize;
+};
+
+/** Bytes still to be downloaded, partial files taken into account. */
+export const missingBytes = async (paths: StorePaths, files: readonly RepositoryFile[]): Promise<number> => {
+  const sizes = await Promise.all(
+    files.map(async (file) => {
+      if (await hasBlob(paths, file)) return 0;
+      return Math.max(0, file.size - (await sizeOf(partialPath(paths, file.etag))));
+    }),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
+};
+
+export const scratchFolder = async (paths: StorePaths): Promise<string> => {
+  const folder = path.join(paths.complete, `tmp-${randomUUID()}`);
+  await mkdir(folder, { recursive: true });
+  return folder;
+};
+
+const NO_SYMLINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EINVAL']);
+
+const linkOrCopy = async (blob: string, target: string): Promise<void> => {
+  try {
+    await link(blob, target);
+  } catch {
+    await copyFile(blob, target);
+  }
+};
+
+/** ONNX Runtime finds a graph's `.onnx_data` only beside the graph's real file, so those are no symlinks. */
+const mustBeReal = (name: string): boolean => name.startsWith('onnx/');
+
+const place = async (blob: string, target: string, pointer: string): Promise<void> => {
+  await mkdir(path.dirname(target), { recursive: true });
+  if (pointer === '') {
+    await linkOrCopy(blob, target);
+    return;
+  }
+  try {
+    await symlink(pointer, target);
+  } catch (error) {
+    if (!NO_SYMLINKS.has((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    await linkOrCopy(blob, target);
+  }
+};
+
+/** Keeps what another tool already had in the snapshot. */
+const carryOver = async (from: string, into: string): Promise<void> => {
+  for (const name of await listSnapshot(from)) {
+    const target = path.join(into, name);
+    await mkdir(path.dirname(target), { recursive: true });
+    // The links built so far lead nowhere until the folder is in place, hence lstat.
+    if ((await lstat(target).catch(() => undefined)) === undefined) await linkOrCopy(path.join(from, name), target);
+  }
+};
+
+/** Makes the snapshot visible: it is built aside and renamed into place. */
+export const publishSnapshot = async (
+  paths: StorePaths,
+  sha: string,
+  files: readonly RepositoryFile[],
+): Promise<void> => {
+  const scratch = await scratchFolder(paths);
+  const built = path.join(scratch, 'new');
+  const final = path.join(paths.snapshots, sha);
+  await mkdir(built);
+  for (const { name, etag } of files) {
+    const up = '../'.repeat(2 + name.split('/').length - 1);
+    await place(blobPath(paths, etag), path.join(built, name), mustBeReal(name) ? '' : `${up}blobs/${etag}`);
+  }
+  if (await exists(final)) {
+    // An incomplete snapshot of another tool. Between the two renames there is none, which is safe: it is fetched again.
+    await carryOver(final, built);
+    await rename(final, path.join(scratch, 'old'));
+  }
+  await rename(built, final);
+  await rm(scratch, { recursive: true, force: true });
+};
+
+const writeAtomically = async (file: string, text: string): Promise<void> => {
+  await mkdir(path.dirname(file), { recursive: true });
+  const temporary = `${file}.${randomUUID()}`;
+  await writeFile(temporary, text);
+  await rename(temporary, file);
+};
+
+/** Notes that nothing of this snapshot is missing, and what proves its files. */
+export const markComplete = async (paths: StorePaths, sha: string, files: readonly RepositoryFile[]): Promise<void> =>
+  await writeAtomically(path.join(paths.complete, sha), `${JSON.stringify({ files }, undefined, 1)}\n`);
+
+export const writeRef = async (paths: StorePaths, revision: string, sha: string): Promise<void> =>
+  await writeAtomically(path.join(paths.refs, ...revision.split('/')), sha);

@@ -1,29 +1,88 @@
-// Proof that bytes are the file they claim to be: SHA-256, or git's blob id for small files.
-import { createHash } from 'node:crypto';
-import type { Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+// Checks a whole model store against the hashes that its own layout records: bit rot, hollow files, broken links.
+import { lstat, readFile, readdir, readlink, realpath, rm, stat } from 'node:fs/promises';
+import path from 'node:path';
+import { z } from 'zod';
+import { isIntact } from './download.ts';
+import type { Proof } from './download.ts';
+import { isEtag } from './files.ts';
+import type { RepositoryFile } from './files.ts';
+import { storePaths } from './paths.ts';
+import type { StorePaths } from './paths.ts';
 
-export interface Expected {
-  readonly size: number;
-  /** 64 hex digits: SHA-256 of the content. 40: git's blob id. */
-  readonly etag: string;
+export type FileState = 'intact' | 'damaged' | 'missing' | 'unproven';
+
+export interface FileCheck {
+  readonly modelId: string;
+  readonly revision: string;
+  readonly name: string;
+  readonly state: FileState;
+  /** The content's place on disk, when there is one. */
+  readonly file: string | undefined;
 }
 
-/** A hash that will equal `etag` once fed the whole content. */
-export const startHash = (expected: Expected): Hash =>
-  expected.etag.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${expected.size}\0`);
+const recordSchema = z.object({
+  files: z.array(z.object({ name: z.string(), size: z.number(), etag: z.string().refine(isEtag) })),
+});
 
-export const feedFile = async (hash: Hash, file: string): Promise<number> => {
-  let bytes = 0;
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    bytes += chunk.length;
+const readRecord = async (paths: StorePaths, sha: string): Promise<ReadonlyMap<string, RepositoryFile>> => {
+  try {
+    const { files } = recordSchema.parse(JSON.parse(await readFile(path.join(paths.complete, sha), 'utf8')));
+    return new Map(files.map((file) => [file.name, file]));
+  } catch {
+    return new Map();
   }
-  return bytes;
 };
 
-export const isIntact = async (file: string, expected: Expected): Promise<boolean> => {
-  const hash = startHash(expected);
-  const bytes = await feedFile(hash, file);
-  return bytes === expected.size && hash.digest('hex') === expected.etag;
+const foldersIn = async (folder: string): Promise<string[]> => await readdir(folder).catch(() => []);
+
+/** Every model that a store holds something of. */
+export const listModels = async (store: string): Promise<string[]> =>
+  (await foldersIn(store))
+    .filter((name) => name.startsWith('models--'))
+    .map((name) => name.slice('models--'.length).replace('--', '/'))
+    .sort();
+
+/** What the content must be: as recorded, else as the blob that the symlink names. */
+const proofOf = async (link: string, recorded: RepositoryFile | undefined): Promise<Proof | undefined> => {
+  if (recorded !== undefined) return recorded;
+  const info = await lstat(link);
+  const etag = info.isSymbolicLink() ? path.basename(await readlink(link)) : '';
+  return isEtag(etag) ? { etag, size: (await stat(link)).size } : undefined;
+};
+
+const checkFile = async (
+  link: string,
+  recorded: RepositoryFile | undefined,
+): Promise<Pick<FileCheck, 'state' | 'file'>> => {
+  const file = await realpath(link).catch(() => undefined);
+  if (file === undefined) return { state: 'missing', file };
+  const proof = await proofOf(link, recorded);
+  if (proof === undefined) return { state: 'unproven', file };
+  return { state: (await isIntact(file, proof)) ? 'intact' : 'damaged', file };
+};
+
+const entriesOf = async (folder: string): Promise<string[]> => {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'))
+    .sort();
+};
+
+/** Reads every file of every snapshot of a model. */
+export async function* checkModel(store: string, modelId: string): AsyncGenerator<FileCheck> {
+  const paths = storePaths(store, modelId);
+  for (const revision of await foldersIn(paths.snapshots)) {
+    const folder = path.join(paths.snapshots, revision);
+    const recorded = await readRecord(paths, revision);
+    const names = new Set([...recorded.keys(), ...(await entriesOf(folder))]);
+    for (const name of names) {
+      yield { modelId, revision, name, ...(await checkFile(path.join(folder, name), recorded.get(name))) };
+    }
+  }
+}
+
+/** Removes a damaged file, so that the next fetch brings it anew, and it alone. */
+export const dropDamaged = async ({ state, file }: FileCheck): Promise<void> => {
+  if (state === 'damaged' && file !== undefined) await rm(file, { force: true });
 };

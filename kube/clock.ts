@@ -1,4 +1,4 @@
-// Time as a parameter: what every part of this framework gets instead of Date.now and setTimeout.
+// What every part of this framework gets from outside: time, randomness and a logger, so that tests can play them.
 
 export interface Clock {
   /** Milliseconds since the epoch. */
@@ -31,4 +31,24 @@ export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<vo
     const cancel = clock.setTimeout(done, ms);
     signal.addEventListener('abort', done, { once: true });
   });
+}
+
+export type LogMethod = (fields: object, message: string) => void;
+
+/** As pino's, so that a pino logger fits as it is. */
+export interface Log {
+  readonly debug: LogMethod;
+  readonly info: LogMethod;
+  readonly warn: LogMethod;
+  readonly error: LogMethod;
+}
+
+const ignore: LogMethod = () => undefined;
+export const silentLog: Log = { debug: ignore, info: ignore, warn: ignore, error: ignore };
+
+export interface Environment {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Log;
 }

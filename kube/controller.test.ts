@@ -1,15 +1,14 @@
 // The controller's loop: retries, deadlines, caches, priorities, and its end.
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
-import { TerminalError, createController } from './controller.ts';
+import { createController, createControllerMetrics } from './controller.ts';
 import type { ControllerOptions, Reconcile } from './controller.ts';
-import { ApiError } from './errors.ts';
+import { ApiError } from './client.ts';
 import { createInformer } from './informer.ts';
-import { silentLog } from './log.ts';
-import { createControllerMetrics } from './metrics.ts';
+import { silentLog } from './clock.ts';
 import { CONFIG_MAPS } from './resources.ts';
 
 const key = (name: string) => ({ namespace: 'ns', name });
@@ -45,7 +44,6 @@ describe('controller', () => {
       [0, 50, 150, 1_150, 1_200],
     ],
     ['obeys Retry-After', [busy], [0, 3_000]],
-    ['does not retry what is terminal', [new TerminalError('bad spec')], [0]],
   ])('%s', async (_, ends, expected) => {
     const { clock, controller, stop, runs } = scripted(...ends);
     const done = controller.run(stop.signal);

@@ -1,20 +1,13 @@
 // Controller: workers that bring one object at a time to its desired state, again and again, whatever is thrown at them.
-import { ApiError } from './errors.ts';
+import { Counter, Gauge, Histogram } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { ApiError } from './client.ts';
+import type { Environment, Log } from './clock.ts';
 import type { Informer } from './informer.ts';
-import { formatKey, keyOf, parseKey } from './key.ts';
-import type { Log } from './log.ts';
-import type { ControllerMetrics, RunOutcome } from './metrics.ts';
-import { createRateLimiter } from './ratelimiter.ts';
-import type { RateLimiter } from './ratelimiter.ts';
-import type { Environment } from './reflector.ts';
+import { formatKey, keyOf, parseKey } from './types.ts';
 import type { KubeObject, ObjectKey } from './types.ts';
-import { createWorkQueue } from './workqueue.ts';
-import type { Priority } from './workqueue.ts';
-
-/** A failure that trying again can't cure; the next change of the object is the next try. */
-export class TerminalError extends Error {
-  override readonly name = 'TerminalError';
-}
+import { createRateLimiter, createWorkQueue } from './workqueue.ts';
+import type { Priority, WorkQueueMetrics } from './workqueue.ts';
 
 export interface RunContext {
   /** Aborts at the run's deadline and when the controller stops. */
@@ -35,10 +28,7 @@ export interface ControllerOptions {
   readonly workers?: number;
   /** Of one run. */
   readonly deadlineMs?: number;
-  /** How long to wait for the caches at the start. */
-  readonly syncTimeoutMs?: number;
   readonly metrics?: ControllerMetrics;
-  readonly rateLimiter?: RateLimiter;
 }
 
 export interface Controller {
@@ -51,16 +41,17 @@ export interface Controller {
 }
 
 const DEADLINE_MS = 60_000;
+/** How long to wait for the caches at the start. */
 const SYNC_TIMEOUT_MS = 120_000;
 
 export function createController(options: ControllerOptions, environment: Environment): Controller {
-  const { name, reconcile, workers = 1, deadlineMs = DEADLINE_MS, syncTimeoutMs = SYNC_TIMEOUT_MS } = options;
+  const { name, reconcile, workers = 1, deadlineMs = DEADLINE_MS, metrics } = options;
   const { clock, log } = environment;
-  const queue = createWorkQueue(clock, options.metrics?.queue(name));
-  const limiter = options.rateLimiter ?? createRateLimiter(clock);
+  const queue = createWorkQueue(clock, metrics?.queue(name));
+  const limiter = createRateLimiter(clock);
   const informers: Pick<Informer, 'whenSynced'>[] = [];
   let runs = 0;
-  options.metrics?.observe(name, { depth: () => queue.depth, inProgress: queue.inProgress, now: () => clock.now() });
+  metrics?.observe(name, { depth: () => queue.depth, inProgress: queue.inProgress, now: () => clock.now() });
 
   async function work(stop: AbortSignal): Promise<void> {
     for (let key = await queue.take(); key !== undefined; key = await queue.take()) {
@@ -77,8 +68,8 @@ export function createController(options: ControllerOptions, environment: Enviro
     const fields = { controller: name, key, run: runs };
     const started = clock.now();
     const settled = await attempt(key, stop, withFields(log, fields));
-    const outcome = stop.aborted ? 'aborted' : after(key, settled, fields);
-    options.metrics?.reconciled(name, outcome, (clock.now() - started) / 1000);
+    const result = stop.aborted ? 'aborted' : after(key, settled, fields);
+    metrics?.reconciled(name, result, (clock.now() - started) / 1000);
   }
 
   async function attempt(key: string, stop: AbortSignal, runLog: Log): Promise<Settled> {
@@ -97,7 +88,7 @@ export function createController(options: ControllerOptions, environment: Enviro
     }
   }
 
-  function after(key: string, settled: Settled, fields: object): RunOutcome {
+  function after(key: string, settled: Settled, fields: object): RunResult {
     if ('result' in settled) {
       limiter.forget(key);
       const { requeueAfterMs } = settled.result;
@@ -106,13 +97,8 @@ export function createController(options: ControllerOptions, environment: Enviro
       return 'requeue_after';
     }
     const { error } = settled;
-    if (error instanceof TerminalError) {
-      limiter.forget(key);
-      log.error({ ...fields, error }, 'Reconcile failed for good');
-      return 'terminal';
-    }
     const delayMs = retryDelay(error, limiter.when(key));
-    options.metrics?.retried(name);
+    metrics?.retried(name);
     log.warn({ ...fields, error, delayMs, retries: limiter.retries(key) }, 'Reconcile failed');
     queue.addAfter(key, delayMs);
     return 'error';
@@ -121,8 +107,8 @@ export function createController(options: ControllerOptions, environment: Enviro
   async function waitForCaches(stop: AbortSignal): Promise<void> {
     const late = new AbortController();
     const cancel = clock.setTimeout(
-      () => late.abort(new Error(`The caches of ${name} did not fill within ${syncTimeoutMs} ms`)),
-      syncTimeoutMs,
+      () => late.abort(new Error(`The caches of ${name} did not fill within ${SYNC_TIMEOUT_MS} ms`)),
+      SYNC_TIMEOUT_MS,
     );
     try {
       const signal = AbortSignal.any([stop, late.signal]);
@@ -172,4 +158,94 @@ function withFields(log: Log, fields: object): Log {
     (more, message) =>
       log[level]({ ...fields, ...more }, message);
   return { debug: add('debug'), info: add('info'), warn: add('warn'), error: add('error') };
+}
+
+// Metrics of queues and controllers, under the names that dashboards for client-go and controller-runtime know
+
+type RunResult = 'success' | 'requeue_after' | 'error' | 'aborted';
+
+/** What is read when metrics are scraped. */
+export interface QueueState {
+  readonly depth: () => number;
+  readonly inProgress: () => readonly number[];
+  readonly now: () => number;
+}
+
+export interface ControllerMetrics {
+  queue(name: string): WorkQueueMetrics;
+  observe(name: string, state: QueueState): void;
+  retried(name: string): void;
+  reconciled(name: string, result: RunResult, seconds: number): void;
+}
+
+const DECADES = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10];
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+export function createControllerMetrics(registry: Registry): ControllerMetrics {
+  const base = { registers: [registry] };
+  const queued = { ...base, labelNames: ['name'] };
+  const adds = new Counter({ ...queued, name: 'workqueue_adds_total', help: 'Keys added to the queue.' });
+  const retries = new Counter({
+    ...queued,
+    name: 'workqueue_retries_total',
+    help: 'Keys added again after a failure.',
+  });
+  const waited = new Histogram({
+    ...queued,
+    name: 'workqueue_queue_duration_seconds',
+    help: 'How long keys waited before work began.',
+    buckets: DECADES,
+  });
+  const worked = new Histogram({
+    ...queued,
+    name: 'workqueue_work_duration_seconds',
+    help: 'How long work on a key took.',
+    buckets: DECADES,
+  });
+  const runs = new Counter({
+    ...base,
+    labelNames: ['controller', 'result'],
+    name: 'controller_reconcile_total',
+    help: 'Runs of the reconciler by result.',
+  });
+  const times = new Histogram({
+    ...base,
+    labelNames: ['controller'],
+    name: 'controller_reconcile_time_seconds',
+    help: 'How long runs of the reconciler took.',
+    buckets: SECONDS,
+  });
+  const states = new Map<string, QueueState>();
+  const gauge = (name: string, help: string, read: (state: QueueState) => number): void => {
+    new Gauge({
+      ...queued,
+      name,
+      help,
+      collect() {
+        for (const [queue, state] of states) this.set({ name: queue }, read(state));
+      },
+    });
+  };
+  const running = ({ inProgress, now }: QueueState): readonly number[] =>
+    inProgress().map((started) => (now() - started) / 1000);
+  gauge('workqueue_depth', 'Keys that wait.', ({ depth }) => depth());
+  gauge('workqueue_unfinished_work_seconds', 'Age of all work in progress, summed.', (state) =>
+    running(state).reduce((sum, seconds) => sum + seconds, 0),
+  );
+  gauge('workqueue_longest_running_processor_seconds', 'Age of the oldest work in progress.', (state) =>
+    Math.max(0, ...running(state)),
+  );
+  return {
+    queue: (name) => ({
+      added: () => adds.inc({ name }),
+      taken: (seconds) => waited.observe({ name }, seconds),
+      finished: (seconds) => worked.observe({ name }, seconds),
+    }),
+    observe: (name, state) => void states.set(name, state),
+    retried: (name) => retries.inc({ name }),
+    reconciled(controller, result, seconds) {
+      runs.inc({ controller, result });
+      times.observe({ controller }, seconds);
+    },
+  };
 }

@@ -1,10 +1,12 @@
 // EventRecorder: tells people about an object through Events, without ever delaying or failing the caller.
+import { rfc3339 } from '../common/util/text.ts';
+import { fullBucket, reserve } from '../common/util/token-bucket.ts';
+import type { Bucket } from '../common/util/token-bucket.ts';
+import { ifPresent } from './client.ts';
 import type { KubeClient } from './client.ts';
-import { ifPresent } from './errors.ts';
-import { createCorrelator, remember } from './event-correlator.ts';
-import { DEFAULT_NAMESPACE } from './key.ts';
-import type { Environment } from './reflector.ts';
+import type { Environment } from './clock.ts';
 import { EVENTS } from './resources.ts';
+import { DEFAULT_NAMESPACE } from './types.ts';
 import type { KubeObject } from './types.ts';
 
 export interface EventContent {
@@ -49,7 +51,7 @@ export function createEventRecorder(options: RecorderOptions, { clock, log }: En
 
   async function write(identity: string, object: KubeObject, content: EventContent, at: number): Promise<void> {
     const namespace = object.metadata.namespace ?? DEFAULT_NAMESPACE;
-    const now = time(at);
+    const now = rfc3339(at);
     const before = written.get(identity);
     if (before) {
       const count = before.count + 1;
@@ -99,8 +101,6 @@ export function createEventRecorder(options: RecorderOptions, { clock, log }: En
   };
 }
 
-const time = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
-
 function reference({ apiVersion, kind, metadata }: KubeObject): Record<string, string> {
   const { namespace, name, uid, resourceVersion } = metadata;
   return Object.fromEntries(
@@ -108,4 +108,63 @@ function reference({ apiVersion, kind, metadata }: KubeObject): Record<string, s
       ([, value]) => value !== undefined,
     ),
   ) as Record<string, string>;
+}
+
+// Which events to write: the same one is counted, many similar ones become one, and a flood is cut off
+
+interface Occurrence {
+  /** The object concerned: its uid, or whatever names it alone. */
+  readonly object: string;
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+}
+
+interface Correlation {
+  /** Occurrences with the same identity belong into one Event object. */
+  readonly identity: string;
+  readonly message: string;
+}
+
+/** client-go's numbers. */
+const SIMILAR_LIMIT = 10;
+const SIMILAR_WINDOW_MS = 600_000;
+const SPAM = { burst: 25, perMs: 1 / 300_000 };
+/** Objects and groups that are remembered. */
+const MAX_REMEMBERED = 4096;
+
+interface Group {
+  readonly lastAt: number;
+  readonly messages: ReadonlySet<string>;
+}
+
+/** Undefined: drop it. */
+type Correlator = (occurrence: Occurrence, now: number) => Correlation | undefined;
+
+export function createCorrelator(): Correlator {
+  const groups = new Map<string, Group>();
+  const buckets = new Map<string, Bucket>();
+  return ({ object, type, reason, message }, now) => {
+    const bucket = buckets.get(object) ?? fullBucket(SPAM, now);
+    const { bucket: charged, delayMs } = reserve(SPAM, bucket, now);
+    if (delayMs > 0) return undefined;
+    remember(buckets, object, charged);
+
+    const similar = JSON.stringify([object, type, reason]);
+    const known = groups.get(similar);
+    const fresh = known && now - known.lastAt <= SIMILAR_WINDOW_MS ? known.messages : new Set<string>();
+    const messages = fresh.size > SIMILAR_LIMIT ? fresh : new Set([...fresh, message]);
+    remember(groups, similar, { lastAt: now, messages });
+    return messages.size > SIMILAR_LIMIT
+      ? { identity: similar, message: `(combined from similar events): ${message}` }
+      : { identity: JSON.stringify([object, type, reason, message]), message };
+  };
+}
+
+/** The longest untouched goes first. */
+function remember<T>(memory: Map<string, T>, key: string, value: T): void {
+  memory.delete(key);
+  memory.set(key, value);
+  const [oldest] = memory.keys();
+  if (memory.size > MAX_REMEMBERED && oldest !== undefined) memory.delete(oldest);
 }

@@ -1,11 +1,10 @@
 // Informer: a local, indexed copy of a list on the server, and the news of every change to it.
-import type { KubeClient } from './client.ts';
-import { formatKey, keyOf, typeName } from './key.ts';
+import type { KubeClient, Selection } from './client.ts';
+import type { Environment } from './clock.ts';
 import { runReflector } from './reflector.ts';
-import type { Environment, Selection, Sink } from './reflector.ts';
-import { ObjectStore } from './store.ts';
-import type { Indexers, ReadStore } from './store.ts';
-import type { KubeObject, ResourceType } from './types.ts';
+import type { Sink } from './reflector.ts';
+import { deepFreeze, formatKey, keyOf, typeName } from './types.ts';
+import type { KubeObject, ObjectKey, ResourceType } from './types.ts';
 
 /** `old` is undefined for a new object, `next` for one that is gone; a resync passes the same object twice. */
 export type ChangeHandler<T extends KubeObject> = (old: T | undefined, next: T | undefined) => void;
@@ -27,9 +26,17 @@ export interface InformerOptions<T extends KubeObject> extends Selection {
   readonly indexers?: Indexers<T>;
   /** Every so often all objects are delivered again, from the cache: no API call. Off when omitted. */
   readonly resyncMs?: number;
+  /** Between two attempts to reach the server, before jitter; default: half a minute. */
+  readonly maxPauseMs?: number | undefined;
   /** Drops what nobody reads before an object is cached, to save memory. */
   readonly transform?: (object: T) => T;
 }
+
+/** For `transform`: `managedFields` is often half of an object, and nobody here reads who owns which field. */
+export const withoutManagedFields = <T extends KubeObject>(object: T): T => ({
+  ...object,
+  metadata: { ...object.metadata, managedFields: undefined },
+});
 
 export function createInformer<T extends KubeObject>(
   client: KubeClient,
@@ -37,7 +44,7 @@ export function createInformer<T extends KubeObject>(
   environment: Environment,
   options: InformerOptions<T> = {},
 ): Informer<T> {
-  const { indexers, resyncMs, transform = (object: T) => object, ...selection } = options;
+  const { indexers, resyncMs, maxPauseMs, transform = (object: T) => object, ...selection } = options;
   const store = new ObjectStore<T>(indexers);
   const handlers = new Set<ChangeHandler<T>>();
   const synced = Promise.withResolvers<undefined>();
@@ -105,7 +112,7 @@ export function createInformer<T extends KubeObject>(
     },
     run(signal) {
       startResync(signal);
-      return runReflector({ client, type, selection }, sink, environment, signal);
+      return runReflector({ client, type, selection, maxPauseMs }, sink, environment, signal);
     },
   };
 }
@@ -119,5 +126,85 @@ async function unlessAborted(promise: Promise<unknown>, signal: AbortSignal): Pr
     await Promise.race([promise, aborted.promise]);
   } finally {
     signal.removeEventListener('abort', abort);
+  }
+}
+
+/** Names under which an object can be found again; by index name. */
+export type Indexers<T> = Readonly<Record<string, (object: T) => readonly string[]>>;
+
+export interface ReadStore<T extends KubeObject> {
+  get(key: ObjectKey): T | undefined;
+  list(): readonly T[];
+  byIndex(index: string, value: string): readonly T[];
+  readonly size: number;
+}
+
+export class ObjectStore<T extends KubeObject> implements ReadStore<T> {
+  private readonly objects = new Map<string, T>();
+  private readonly indexers: Indexers<T>;
+  private readonly indices = new Map<string, Map<string, Set<string>>>();
+
+  constructor(indexers: Indexers<T> = {}) {
+    this.indexers = indexers;
+    for (const index of Object.keys(indexers)) this.indices.set(index, new Map());
+  }
+
+  get size(): number {
+    return this.objects.size;
+  }
+
+  get(key: ObjectKey): T | undefined {
+    return this.objects.get(formatKey(key));
+  }
+
+  list(): readonly T[] {
+    return [...this.objects.values()];
+  }
+
+  byIndex(index: string, value: string): readonly T[] {
+    const entries = this.indices.get(index);
+    if (!entries) throw new RangeError(`No index named ${index}`);
+    return [...(entries.get(value) ?? [])].flatMap((key) => this.objects.get(key) ?? []);
+  }
+
+  /** Returns what was there before. */
+  set(object: T): T | undefined {
+    const key = formatKey(keyOf(object));
+    const old = this.objects.get(key);
+    if (old) this.unindex(key, old);
+    this.objects.set(key, deepFreeze(object));
+    for (const [entries, values] of this.entriesOf(object)) {
+      for (const value of values) {
+        const keys = entries.get(value);
+        if (keys) keys.add(key);
+        else entries.set(value, new Set([key]));
+      }
+    }
+    return old;
+  }
+
+  delete(key: ObjectKey): T | undefined {
+    const name = formatKey(key);
+    const old = this.objects.get(name);
+    if (old) this.unindex(name, old);
+    this.objects.delete(name);
+    return old;
+  }
+
+  private unindex(key: string, object: T): void {
+    for (const [entries, values] of this.entriesOf(object)) {
+      for (const value of values) {
+        const keys = entries.get(value);
+        keys?.delete(key);
+        if (keys?.size === 0) entries.delete(value);
+      }
+    }
+  }
+
+  private *entriesOf(object: T): Generator<[Map<string, Set<string>>, readonly string[]]> {
+    for (const [index, indexer] of Object.entries(this.indexers)) {
+      const entries = this.indices.get(index);
+      if (entries) yield [entries, indexer(object)];
+    }
   }
 }

@@ -1,16 +1,17 @@
 // Reflector: keeps a sink equal to a list on the server — list, watch, and what to do after every way these can end.
-import { NO_FAILURES, backOff } from './backoff.ts';
-import type { BackoffPolicy, BackoffState } from './backoff.ts';
-import type { KubeClient, WatchOptions } from './client.ts';
+import { backoffMs } from '../common/util/backoff.ts';
+import { ApiError, isExpired } from './client.ts';
+import type { KubeClient, ListOptions, Selection, WatchOptions } from './client.ts';
 import { sleep } from './clock.ts';
-import type { Clock } from './clock.ts';
-import { ApiError, isExpired } from './errors.ts';
-import { typeName } from './key.ts';
-import type { Log } from './log.ts';
-import { listAll } from './pager.ts';
-import type { KubeObject, ResourceType, WatchEvent } from './types.ts';
+import type { Environment } from './clock.ts';
+import { typeName } from './types.ts';
+import type { KubeList, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
-const BACKOFF: BackoffPolicy = { initialMs: 800, maxMs: 30_000, resetAfterMs: 120_000, jitter: 1 };
+const PAGE_SIZE = 500;
+const FIRST_PAUSE_MS = 800;
+const MAX_PAUSE_MS = 30_000;
+/** A failure that comes this long after the last one counts as the first. */
+const FORGET_FAILURES_MS = 120_000;
 /** A clean close without a single event, sooner than this, is a failure: some proxies do nothing but that. */
 const SHORT_WATCH_MS = 1_000;
 /** The server closes a watch in time; one that is open this much longer is half-open and will never speak again. */
@@ -18,10 +19,11 @@ const SILENCE_GRACE_MS = 5_000;
 /** Watches in a row that brought nothing before the resourceVersion itself is doubted. */
 const FRUITLESS_WATCHES = 3;
 
-export interface Selection {
-  readonly namespace?: string;
-  readonly labelSelector?: string;
-  readonly fieldSelector?: string;
+export interface ReflectedList<T extends KubeObject> {
+  readonly client: KubeClient;
+  readonly type: ResourceType<T>;
+  readonly selection: Selection;
+  readonly maxPauseMs?: number | undefined;
 }
 
 export interface Sink<T extends KubeObject> {
@@ -30,32 +32,26 @@ export interface Sink<T extends KubeObject> {
   apply(event: Exclude<WatchEvent<T>, { readonly type: 'BOOKMARK' }>): void;
 }
 
-export interface Environment {
-  readonly clock: Clock;
-  /** In [0, 1). */
-  readonly random: () => number;
-  readonly log: Log;
-  /** Between two attempts, before jitter; default: half a minute. */
-  readonly longestPauseMs?: number;
-}
-
 export interface State {
   /** Where to watch from; undefined: list first. */
   readonly resourceVersion: string | undefined;
-  readonly backoff: BackoffState;
+  readonly failures: number;
+  readonly lastFailureAt: number;
   readonly fruitless: number;
-  readonly longestPauseMs: number;
+  /** Between two attempts, before jitter. */
+  readonly maxPauseMs: number;
 }
 
 export const INITIAL: State = {
   resourceVersion: undefined,
-  backoff: NO_FAILURES,
+  failures: 0,
+  lastFailureAt: 0,
   fruitless: 0,
-  longestPauseMs: BACKOFF.maxMs,
+  maxPauseMs: MAX_PAUSE_MS,
 };
 
 /** How one list or watch ended. */
-export type Outcome =
+export type Ending =
   | { readonly kind: 'listed'; readonly resourceVersion: string }
   | { readonly kind: 'listFailed'; readonly error: unknown }
   | { readonly kind: 'watchClosed'; readonly resourceVersion: string; readonly events: number; readonly ms: number }
@@ -71,21 +67,21 @@ export interface Transition {
   readonly delayMs: number;
 }
 
-/** What follows from an outcome; pure. */
-export function transition(state: State, outcome: Outcome, now: number, random: number): Transition {
+/** What follows from an ending; pure. */
+export function transition(state: State, ending: Ending, now: number, random: number): Transition {
   const delayed = (next: State, error: unknown): Transition => delay(next, error, now, random);
-  switch (outcome.kind) {
+  switch (ending.kind) {
     case 'listed':
-      return { state: { ...state, resourceVersion: outcome.resourceVersion, fruitless: 0 }, delayMs: 0 };
+      return { state: { ...state, resourceVersion: ending.resourceVersion, fruitless: 0 }, delayMs: 0 };
     case 'listFailed':
-      return delayed({ ...state, resourceVersion: undefined }, outcome.error);
+      return delayed({ ...state, resourceVersion: undefined }, ending.error);
     case 'watchClosed': {
-      const { resourceVersion, events, ms } = outcome;
+      const { resourceVersion, events, ms } = ending;
       if (events > 0 || ms >= SHORT_WATCH_MS) return { state: { ...state, resourceVersion, fruitless: 0 }, delayMs: 0 };
       return delayed(afterFruitless(state, resourceVersion), undefined);
     }
     case 'watchFailed': {
-      const { resourceVersion, events, error } = outcome;
+      const { resourceVersion, events, error } = ending;
       if (mustRelist(error)) return delayed({ ...state, resourceVersion: undefined }, error);
       const next = events > 0 ? { ...state, resourceVersion, fruitless: 0 } : afterFruitless(state, resourceVersion);
       return delayed(next, error);
@@ -105,15 +101,40 @@ const mustRelist = (error: unknown): boolean =>
   isExpired(error) || (error instanceof ApiError && error.status < 500 && error.status !== 429);
 
 function delay(state: State, error: unknown, now: number, random: number): Transition {
-  const policy = { ...BACKOFF, maxMs: state.longestPauseMs };
-  const { state: backoff, delayMs } = backOff(policy, state.backoff, now, random);
+  const failures = (now - state.lastFailureAt > FORGET_FAILURES_MS ? 0 : state.failures) + 1;
+  const baseMs = backoffMs({ initialMs: FIRST_PAUSE_MS, maxMs: state.maxPauseMs }, failures);
+  const pauseMs = Math.round(baseMs * (1 + random));
   const retryAfterMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
-  return { state: { ...state, backoff }, delayMs: Math.max(delayMs, retryAfterMs) };
+  // The pause itself is no healthy time.
+  return { state: { ...state, failures, lastFailureAt: now + pauseMs }, delayMs: Math.max(pauseMs, retryAfterMs) };
+}
+
+/** The whole list under the resourceVersion of its first page, which is a sound place to watch from. */
+export async function listAll<T extends KubeObject>(
+  client: Pick<KubeClient, 'list'>,
+  type: ResourceType<T>,
+  options: ListOptions = {},
+): Promise<KubeList<T>> {
+  const limit = options.limit ?? PAGE_SIZE;
+  const first = await client.list(type, { ...options, limit });
+  const items = [...first.items];
+  const { resourceVersion } = first.metadata;
+  for (let token = first.metadata.continue; token;) {
+    try {
+      const page = await client.list(type, { ...options, limit, continue: token });
+      items.push(...page.items);
+      token = page.metadata.continue;
+    } catch (error) {
+      if (!isExpired(error)) throw error;
+      return await client.list(type, { ...options, limit: 0 });
+    }
+  }
+  return { metadata: { resourceVersion }, items };
 }
 
 /** Runs until the signal aborts; never rejects. */
 export async function runReflector<T extends KubeObject>(
-  source: { readonly client: KubeClient; readonly type: ResourceType<T>; readonly selection: Selection },
+  source: ReflectedList<T>,
   sink: Sink<T>,
   environment: Environment,
   signal: AbortSignal,
@@ -121,7 +142,7 @@ export async function runReflector<T extends KubeObject>(
   const { clock, random, log } = environment;
   const resource = typeName(source.type);
 
-  async function list(): Promise<Outcome> {
+  async function list(): Promise<Ending> {
     try {
       const { metadata, items } = await listAll(source.client, source.type, { ...source.selection, signal });
       sink.replace(items);
@@ -131,7 +152,7 @@ export async function runReflector<T extends KubeObject>(
     }
   }
 
-  async function watch(from: string): Promise<Outcome> {
+  async function watch(from: string): Promise<Ending> {
     let resourceVersion = from;
     let events = 0;
     const started = clock.now();
@@ -163,14 +184,14 @@ export async function runReflector<T extends KubeObject>(
   }
 
   const stopped = (): boolean => signal.aborted;
-  let state = { ...INITIAL, longestPauseMs: environment.longestPauseMs ?? INITIAL.longestPauseMs };
+  let state = { ...INITIAL, maxPauseMs: source.maxPauseMs ?? MAX_PAUSE_MS };
   while (!stopped()) {
-    const outcome = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
-    const step = transition(state, outcome, clock.now(), random());
+    const ending = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
+    const step = transition(state, ending, clock.now(), random());
     state = step.state;
     if (step.delayMs === 0 || stopped()) continue;
-    const error = 'error' in outcome ? outcome.error : undefined;
-    log.warn({ resource, outcome: outcome.kind, error, delayMs: step.delayMs }, 'List or watch failed');
+    const error = 'error' in ending ? ending.error : undefined;
+    log.warn({ resource, ending: ending.kind, error, delayMs: step.delayMs }, 'List or watch failed');
     await sleep(clock, step.delayMs, signal);
   }
 }

@@ -3,9 +3,10 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
-import { TransportError, isConflict, isExpired } from './errors.ts';
+import { isConflict, isExpired, TransportError } from './client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS } from './resources.ts';
 import { createRestClient } from './rest.ts';
 import type { AnsweredCall, RestOptions } from './rest.ts';
@@ -78,18 +79,18 @@ describe('calls', () => {
     const page = await client.list(CONFIG_MAPS, { labelSelector: 'a=b,c', limit: 5, continue: 'c/1' });
     await client.create(CONFIG_MAPS, body);
     await client.replace(CONFIG_MAPS, body);
-    await client.apply(DEPLOYMENTS, body, { fieldManager: 'me', force: true, subresource: 'status', dryRun: true });
-    await client.patch(DEPLOYMENTS, key, { spec: {} }, { subresource: 'scale', fieldManager: 'me' });
-    await client.delete(CONFIG_MAPS, key, { propagation: 'Foreground', uid: 'u' });
+    await client.apply(DEPLOYMENTS, body, { fieldManager: 'me', force: true, subresource: 'status' });
+    await client.patch(DEPLOYMENTS, key, { spec: {} }, { subresource: 'status', fieldManager: 'me' });
+    await client.delete(CONFIG_MAPS, key, { uid: 'u' });
     const wire = JSON.stringify(body);
     expect(seen).toEqual([
       'GET /prefix/apis/apps/v1/namespaces/ns/deployments/a',
       'GET /prefix/api/v1/configmaps?labelSelector=a=b,c&limit=5&continue=c/1',
       `POST /prefix/api/v1/namespaces/ns/configmaps application/json ${wire}`,
       `PUT /prefix/api/v1/namespaces/ns/configmaps/a application/json ${wire}`,
-      `PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me&force=true&dryRun=All application/apply-patch+yaml ${wire}`,
-      'PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/scale?fieldManager=me application/merge-patch+json {"spec":{}}',
-      'DELETE /prefix/api/v1/namespaces/ns/configmaps/a application/json {"propagationPolicy":"Foreground","preconditions":{"uid":"u"}}',
+      `PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me&force=true application/apply-patch+yaml ${wire}`,
+      'PATCH /prefix/apis/apps/v1/namespaces/ns/deployments/a/status?fieldManager=me application/merge-patch+json {"spec":{}}',
+      'DELETE /prefix/api/v1/namespaces/ns/configmaps/a application/json {"propagationPolicy":"Background","preconditions":{"uid":"u"}}',
     ]);
     expect(page.items).toEqual([{ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'x' } }]);
     expect(Object.isFrozen(page.items[0]?.metadata)).toBe(true);
@@ -202,15 +203,14 @@ describe('watch', () => {
       (_, response) => answer(response, 410, status(410, 'Expired')),
       (_, response) => answer(response, 200, line('a') + gone),
       (request, response) => {
-        response.writeHead(200).write(line('a') + '{"type"');
-        setTimeout(() => request.socket.destroy(), 20);
+        response.writeHead(200).write(line('a') + '{"type"', () => request.socket.destroy());
       },
       (_, response) => answer(response, 200, line('a') + '{"type"'),
-      () => undefined,
+      () => clock.tick(30_000),
     ];
-    const { client } = await setUp((request, response, text) => handlers.shift()!(request, response, text), {
-      timeoutMs: 1_000,
-    });
+    const clock = new FakeClock();
+    const handler: Handler = (request, response, text) => handlers.shift()!(request, response, text);
+    const { client } = await setUp(handler, { clock });
     const watch = async () => await collect(client.watch(CONFIG_MAPS, { ...options, signal: controller().signal }));
     await expect(watch()).rejects.toSatisfy(isExpired);
     await expect(watch()).rejects.toSatisfy(isExpired);
@@ -223,11 +223,20 @@ describe('watch', () => {
   });
 
   it('outlives the deadline of calls, and ends with the reason of an abort', async () => {
-    const { client } = await setUp((_, response) => response.writeHead(200).write(line('a')), { timeoutMs: 400 });
+    const clock = new FakeClock();
+    let write: (text: string) => unknown = () => undefined;
+    const handler: Handler = (_, response) => {
+      write = response.writeHead(200).write.bind(response);
+      write(line('a'));
+    };
+    const { client } = await setUp(handler, { clock });
     const stop = controller();
-    const watching = collect(client.watch(CONFIG_MAPS, { ...options, signal: stop.signal }));
-    const ended = expect(watching).rejects.toThrow('enough');
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    const events = client.watch(CONFIG_MAPS, { ...options, signal: stop.signal })[Symbol.asyncIterator]();
+    expect(await events.next()).toMatchObject({ value: { object: { metadata: { name: 'a' } } } });
+    clock.tick(60_000);
+    write(line('b'));
+    expect(await events.next()).toMatchObject({ value: { object: { metadata: { name: 'b' } } } });
+    const ended = expect(events.next()).rejects.toThrow('enough');
     stop.abort(new Error('enough'));
     await ended;
   });

@@ -2,17 +2,12 @@
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
 import { jsonLines } from '../common/util/lines.ts';
+import { ApiError, TransportError } from './client.ts';
 import type { CallOptions, KubeClient, ListOptions, WatchOptions } from './client.ts';
 import { sleep } from './clock.ts';
 import type { Clock } from './clock.ts';
 import type { ConnectionConfig } from './config.ts';
-import { createDeadline } from './deadline.ts';
-import { ApiError, TransportError } from './errors.ts';
-import { deepFreeze } from './freeze.ts';
-import { apiVersionOf, targetKey } from './key.ts';
-import { queryString, resourcePath } from './paths.ts';
-import type { Query, Target } from './paths.ts';
-import { errorFromAnswer, errorFromStatus } from './status.ts';
+import { apiVersionOf, deepFreeze, targetKey, typeName } from './types.ts';
 import type { KubeList, KubeObject, ObjectKey, ObjectMeta, ResourceType, WatchEvent } from './types.ts';
 
 /** For metrics: `kube/` names none for calls, its users do. */
@@ -109,14 +104,14 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
   }
 
   async function request<T>(call: Call, { signal: outer, timeoutMs = defaultTimeoutMs }: CallOptions = {}): Promise<T> {
-    const deadline = createDeadline(clock, timeoutMs, outer);
+    const deadline = startDeadline(clock, timeoutMs, outer);
     try {
       return deepFreeze((await persist(call, deadline.signal, clock.now() + timeoutMs)) as T);
     } catch (error) {
       outer?.throwIfAborted();
       throw asFailure(error, `${call.method} ${call.path}`, deadline.passed());
     } finally {
-      deadline.release();
+      deadline.cancel();
     }
   }
 
@@ -134,14 +129,8 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
   }
 
   async function list<T extends KubeObject>(type: ResourceType<T>, given: ListOptions = {}): Promise<KubeList<T>> {
-    const { namespace, labelSelector, fieldSelector, limit, continue: token, resourceVersion } = given;
-    const query = {
-      labelSelector,
-      fieldSelector,
-      limit: limit === 0 ? undefined : limit,
-      continue: token,
-      resourceVersion,
-    };
+    const { namespace, labelSelector, fieldSelector, limit, continue: token } = given;
+    const query = { labelSelector, fieldSelector, limit: limit === 0 ? undefined : limit, continue: token };
     const path = resourcePath(type, { namespace });
     const page = await request<KubeList<T>>({ method: 'GET', path, query }, given);
     // The server leaves these out of the items of a list.
@@ -156,10 +145,10 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
     const { namespace, signal: outer, ...selection } = given;
     const path = resourcePath(type, { namespace });
     const call: Call = { method: 'GET', path, query: { ...selection, watch: true, allowWatchBookmarks: true } };
-    const opening = createDeadline(clock, defaultTimeoutMs, outer);
+    const opening = startDeadline(clock, defaultTimeoutMs, outer);
     try {
       const answer = await send(watches, call, opening.signal);
-      opening.opened();
+      opening.cancel();
       if (answer.statusCode >= 300) {
         throw errorFromAnswer(answer.statusCode, await answer.body.text(), headerOf(answer, 'retry-after'));
       }
@@ -168,50 +157,45 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
       outer.throwIfAborted();
       throw asFailure(error, `watch ${path}`, opening.passed());
     } finally {
-      opening.release();
+      opening.cancel();
     }
   }
 
-  const write = async <T>(call: Call, given?: CallOptions): Promise<T> => await request<T>(call, given);
-  const pathOf = (type: ResourceType, metadata: ObjectMeta, subresource?: string): string =>
-    resourcePath(type, { ...targetKey(type, metadata), subresource });
+  const pathOf = (type: ResourceType, { namespace, name }: ObjectKey, subresource?: string): string =>
+    resourcePath(type, { namespace, name, subresource });
 
   return {
     list,
     watch,
-    get: async (type, key, given) => await request({ method: 'GET', path: resourcePath(type, target(key)) }, given),
+    get: async (type, key, given) => await request({ method: 'GET', path: pathOf(type, key) }, given),
     create: async (type, object, given) => {
       const { namespace } = targetKey(type, object.metadata);
-      return await write({ method: 'POST', path: resourcePath(type, { namespace }), body: object }, given);
+      return await request({ method: 'POST', path: resourcePath(type, { namespace }), body: object }, given);
     },
-    replace: async (type, object, given) =>
-      await write({ method: 'PUT', path: pathOf(type, object.metadata), body: object }, given),
-    apply: async (type, object, { fieldManager, force, subresource, dryRun, ...given }) => {
-      const query = { fieldManager, force, dryRun: dryRun === true ? 'All' : undefined };
-      const path = pathOf(type, object.metadata as ObjectMeta, subresource);
-      return await write({ method: 'PATCH', path, query, body: object, contentType: APPLY_PATCH }, given);
+    replace: async (type, object, given) => {
+      const path = pathOf(type, targetKey(type, object.metadata));
+      return await request({ method: 'PUT', path, body: object }, given);
     },
-    patch: async (type, key, patch, { subresource, fieldManager, ...given } = {}) => {
-      const path = resourcePath(type, { ...target(key), subresource });
-      return await write(
-        { method: 'PATCH', path, query: { fieldManager }, body: patch, contentType: MERGE_PATCH },
-        given,
-      );
+    apply: async (type, object, { fieldManager, force, subresource, ...given }) => {
+      const path = pathOf(type, targetKey(type, object.metadata as ObjectMeta), subresource);
+      const query = { fieldManager, force };
+      return await request({ method: 'PATCH', path, query, body: object, contentType: APPLY_PATCH }, given);
     },
-    delete: async (type, key, { propagation, uid, ...given } = {}) => {
-      const body = {
-        ...(propagation ? { propagationPolicy: propagation } : {}),
-        ...(uid === undefined ? {} : { preconditions: { uid } }),
-      };
-      await write({ method: 'DELETE', path: resourcePath(type, target(key)), body }, given);
+    patch: async (type, key, patch, { fieldManager, subresource, ...given } = {}) => {
+      const path = pathOf(type, key, subresource);
+      const query = { fieldManager };
+      return await request({ method: 'PATCH', path, query, body: patch, contentType: MERGE_PATCH }, given);
+    },
+    delete: async (type, key, { uid, ...given } = {}) => {
+      // JSON leaves out what is undefined.
+      const body = { propagationPolicy: 'Background', preconditions: uid === undefined ? undefined : { uid } };
+      await request({ method: 'DELETE', path: pathOf(type, key), body }, given);
     },
     close: async () => {
       await Promise.all([calls.destroy(), watches.destroy()]);
     },
   };
 }
-
-const target = ({ namespace, name }: ObjectKey): Target => ({ namespace, name });
 
 const headerOf = ({ headers }: Dispatcher.ResponseData, name: string): string | undefined => {
   const value = headers[name];
@@ -240,4 +224,100 @@ function watchEvent<T extends KubeObject>(line: unknown): WatchEvent<T> {
   const event = line as WatchEvent<T> | { readonly type: 'ERROR'; readonly object: object };
   if (event.type === 'ERROR') throw errorFromStatus(event.object);
   return deepFreeze(event);
+}
+
+// Deadlines
+
+interface Deadline {
+  /** Aborts when time is up or the caller's signal does. */
+  readonly signal: AbortSignal;
+  readonly passed: () => boolean;
+  /** Time no longer counts; the caller's signal still does. */
+  readonly cancel: () => void;
+}
+
+function startDeadline(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined): Deadline {
+  const late = new AbortController();
+  const cancel = clock.setTimeout(() => late.abort(new Error('Deadline passed')), timeoutMs);
+  const signal = outer ? AbortSignal.any([outer, late.signal]) : late.signal;
+  return { signal, passed: () => late.signal.aborted, cancel };
+}
+
+// Where objects live
+
+type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+interface Target {
+  readonly namespace?: string | undefined;
+  readonly name?: string | undefined;
+  readonly subresource?: string | undefined;
+}
+
+function resourcePath(type: ResourceType, { namespace, name, subresource }: Target): string {
+  if (!type.namespaced && namespace) throw new RangeError(`${typeName(type)} is not namespaced`);
+  const root = type.group === '' ? ['api', type.version] : ['apis', type.group, type.version];
+  const scope = namespace ? ['namespaces', namespace] : [];
+  const parts = [
+    ...root,
+    ...scope,
+    type.plural,
+    ...(name === undefined ? [] : [name]),
+    ...(subresource ? [subresource] : []),
+  ];
+  return `/${parts.map(encodeURIComponent).join('/')}`;
+}
+
+/** With its question mark; empty when nothing is asked. */
+function queryString(query: Query): string {
+  const pairs = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${name}=${encodeURIComponent(value)}`],
+  );
+  return pairs.length > 0 ? `?${pairs.join('&')}` : '';
+}
+
+// What a server answered, as an ApiError: Status objects, plain text from proxies, and Retry-After
+
+interface Status {
+  readonly code?: number;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly details?: { readonly retryAfterSeconds?: number };
+}
+
+/** For answers that are not a Status: those of load balancers and of servers that are going down. */
+const REASONS: Readonly<Record<number, string>> = {
+  400: 'BadRequest',
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  404: 'NotFound',
+  409: 'Conflict',
+  410: 'Gone',
+  422: 'Invalid',
+  429: 'TooManyRequests',
+  503: 'ServiceUnavailable',
+  504: 'Timeout',
+};
+
+function parseStatus(body: string): Status {
+  try {
+    const parsed = JSON.parse(body) as unknown;
+    return typeof parsed === 'object' && parsed !== null ? parsed : {};
+  } catch {
+    return { message: body.slice(0, 500) };
+  }
+}
+
+/** `retryAfter` is the header: seconds; its date form is not used by API servers. */
+function errorFromAnswer(code: number, body: string, retryAfter: string | undefined): ApiError {
+  return errorFromStatus(parseStatus(body), code, Number.parseInt(retryAfter ?? '', 10));
+}
+
+function errorFromStatus(status: Status, code = status.code ?? 500, retryAfterSeconds = NaN): ApiError {
+  const seconds = Number.isNaN(retryAfterSeconds) ? status.details?.retryAfterSeconds : retryAfterSeconds;
+  return new ApiError({
+    status: code,
+    reason: status.reason ?? REASONS[code] ?? 'Unknown',
+    message: status.message !== undefined && status.message !== '' ? status.message : `The server answered ${code}`,
+    retryAfterMs: seconds === undefined || seconds <= 0 ? undefined : seconds * 1000,
+  });
 }

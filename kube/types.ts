@@ -1,4 +1,4 @@
-// The Kubernetes object model this program relies on: metadata, resource types, list and watch shapes. Types only, no I/O.
+// The Kubernetes object model this program relies on: metadata, resource types, list and watch shapes, and how objects are named.
 
 /** `metadata.ownerReferences[]`. */
 export interface OwnerReference {
@@ -60,3 +60,40 @@ export interface KubeList<T extends KubeObject> {
 export type WatchEvent<T extends KubeObject> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
   | { readonly type: 'BOOKMARK'; readonly object: { readonly metadata: { readonly resourceVersion: string } } };
+
+/** Where a namespaced object without `metadata.namespace` goes. */
+export const DEFAULT_NAMESPACE = 'default';
+
+export const keyOf = (object: Pick<KubeObject, 'metadata'>): ObjectKey => ({
+  namespace: object.metadata.namespace ?? '',
+  name: object.metadata.name,
+});
+
+/** `namespace/name`, or `name` for a cluster-scoped object; as client-go's MetaNamespaceKeyFunc. */
+export const formatKey = ({ namespace, name }: ObjectKey): string => (namespace ? `${namespace}/${name}` : name);
+
+export function parseKey(key: string): ObjectKey {
+  const slash = key.indexOf('/');
+  return { namespace: key.slice(0, Math.max(slash, 0)), name: key.slice(slash + 1) };
+}
+
+/** The key under which an object of this type is written: scope decides, not the caller's metadata. */
+export function targetKey(
+  type: ResourceType,
+  metadata: { readonly name: string; readonly namespace?: string },
+): ObjectKey {
+  return { namespace: type.namespaced ? (metadata.namespace ?? DEFAULT_NAMESPACE) : '', name: metadata.name };
+}
+
+/** `plural.group`, as in CRD names and RBAC messages. */
+export const typeName = ({ group, plural }: ResourceType): string => (group ? `${plural}.${group}` : plural);
+
+export const apiVersionOf = ({ group, version }: ResourceType): string => (group ? `${group}/${version}` : version);
+
+/** So that an object that many readers share can't be changed by one of them. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  Object.freeze(value);
+  for (const child of Object.values(value)) deepFreeze(child);
+  return value;
+}

@@ -1,4 +1,6 @@
 // WorkQueue: keys that await work. A key waits at most once, is worked on by one worker at a time, and none is lost.
+import { backoffMs } from '../common/util/backoff.ts';
+import { fullBucket, reserve } from '../common/util/token-bucket.ts';
 import type { Clock } from './clock.ts';
 
 /** What just changed goes before what is only looked at again. */
@@ -140,5 +142,34 @@ export function createWorkQueue(clock: Clock, metrics: WorkQueueMetrics = IGNORE
       return queues.live.size + queues.resync.size;
     },
     inProgress: () => [...processing.values()],
+  };
+}
+
+// When to try a key again: exponential per key, and one bucket for all so that many failing keys do not add up to a storm
+
+const KEY_BACKOFF = { initialMs: 50, maxMs: 300_000 };
+const ALL_KEYS = { perMs: 10 / 1000, burst: 100 };
+
+export interface RateLimiter {
+  /** Counts a failure of this key and says how many milliseconds to wait. */
+  when(key: string): number;
+  forget(key: string): void;
+  /** Failures since the key was last forgotten. */
+  retries(key: string): number;
+}
+
+export function createRateLimiter(clock: Pick<Clock, 'now'>): RateLimiter {
+  const failures = new Map<string, number>();
+  let bucket = fullBucket(ALL_KEYS, clock.now());
+  return {
+    when(key) {
+      const count = (failures.get(key) ?? 0) + 1;
+      failures.set(key, count);
+      const reservation = reserve(ALL_KEYS, bucket, clock.now());
+      bucket = reservation.bucket;
+      return Math.max(backoffMs(KEY_BACKOFF, count), reservation.delayMs);
+    },
+    forget: (key) => void failures.delete(key),
+    retries: (key) => failures.get(key) ?? 0,
   };
 }

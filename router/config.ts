@@ -2,8 +2,8 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
-import { readTracing } from '../common/obs/trace-config.ts';
-import type { TracingConfig } from '../common/obs/trace-config.ts';
+import { readTracing } from '../common/obs/tracing.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import type { KeyPlace } from './auth/api-keys.ts';

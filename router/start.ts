@@ -8,7 +8,6 @@ import { createBodyReader } from '../common/http/body.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { startTracing } from '../common/obs/trace-start.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createInternalApp, createPublicApp } from './app.ts';
 import { followKeys } from './auth/api-keys.ts';
@@ -87,7 +86,10 @@ const start = async (
 ): Promise<RunningRouter> => {
   const { config, client, log, registry = createRegistry(), version = 'development', clock = SYSTEM_CLOCK } = options;
   const { now, random } = clock;
-  const tracer = await startTracing(config.tracing, { service: 'kubembed-router', version });
+  // Who does not trace does not load the SDK.
+  const tracer =
+    config.tracing &&
+    (await import('../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-router', version });
   stops.push(() => tracer?.close());
   let draining = false;
   const isDraining = (): boolean => draining;

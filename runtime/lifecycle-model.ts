@@ -3,13 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { RuntimeConfig } from './config.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './model/describe.ts';
-import { ModelError } from './model/errors.ts';
+import { ModelError } from '../hub/errors.ts';
 import { preferSafetensors } from '../hub/files.ts';
 import type { ChooseWeights } from '../hub/files.ts';
 import { GraphError } from './graph/errors.ts';
 import { findArchitecture } from './graph/registry.ts';
 import { openSnapshot } from '../hub/store.ts';
-import type { ModelDescription, ModelFiles } from './model/types.ts';
+import type { ModelFiles } from '../hub/store.ts';
+import type { ModelDescription } from './model/types.ts';
 
 /** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
 export const chooseWeights: ChooseWeights = (config, offered) => {
@@ -30,9 +31,9 @@ export interface OpenedModel {
 
 /** Rejects with `ModelError` when the store has no such snapshot; never touches the network. */
 export async function openModel(
-  config: Pick<RuntimeConfig, 'model' | 'revision' | 'pinnedRevision' | 'store'>,
+  config: Pick<RuntimeConfig, 'model' | 'revision' | 'resolvedRevision' | 'store'>,
 ): Promise<OpenedModel> {
-  const revision = config.pinnedRevision ?? config.revision;
+  const revision = config.resolvedRevision ?? config.revision;
   const files = await openSnapshot(config.store, config.model, revision, chooseWeights);
   if (files === undefined) {
     throw new ModelError(

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ensureInstalled } from './setup.mjs';
+import { ensureInstalled } from '../cli/setup.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 

@@ -1,11 +1,12 @@
 // `kubembed bench`: loads a live endpoint with a closed loop and reports tokens/s and latency percentiles.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { quantile } from '../../common/util/stats.ts';
+import { errorText } from '../../common/util/text.ts';
 import { isAborted, parse } from '../command.ts';
 import type { CliIo, Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
-import { summarize } from '../statistics.ts';
-import type { LoadResult, LoadSummary } from '../statistics.ts';
-import { whileWaiting } from '../waiting.ts';
+import { CLEAR_LINE, whileWaiting } from '../terminal.ts';
 
 const WORDS =
   'the operator watches each model and keeps as many pods as demand asks for while the router sends every request to one that is ready and nothing is lost when a node goes away'.split(
@@ -25,18 +26,28 @@ interface Load {
   readonly words: number;
 }
 
+interface LoadResult {
+  readonly seconds: number;
+  readonly latenciesMs: readonly number[];
+  readonly tokens: number;
+  readonly errors: Readonly<Record<string, number>>;
+}
+
 const BAR = 30;
+/** A refusal answers at once: without a pause the loop would be an attack. */
+const PAUSE_AFTER_ERROR_MS = 100;
 
 async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
   const started = io.now();
-  const ends = started + load.seconds * 1000;
+  const elapsedMs = (): number => io.now() - started;
+  const isOver = (): boolean => elapsedMs() >= load.seconds * 1000 || isAborted(io);
   const latenciesMs: number[] = [];
   const errors: Record<string, number> = {};
   let tokens = 0;
   let next = 0;
 
   const client = async (): Promise<void> => {
-    while (io.now() < ends && !isAborted(io)) {
+    while (!isOver()) {
       const input = Array.from({ length: load.inputs }, () => textOf(next++, load.words));
       const sent = io.now();
       try {
@@ -44,33 +55,42 @@ async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
         latenciesMs.push(io.now() - sent);
       } catch (error) {
         if (isAborted(io)) return;
-        const message = error instanceof Error ? error.message : String(error);
+        const message = errorText(error);
         errors[message] = (errors[message] ?? 0) + 1;
-        // A refusal answers at once: without a pause this loop would be an attack.
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        await sleep(PAUSE_AFTER_ERROR_MS);
       }
     }
   };
-  const bar = setInterval(() => {
-    const part = Math.min(1, (io.now() - started) / (load.seconds * 1000));
-    const full = Math.round(part * BAR);
-    const rate = tokens / Math.max(0.001, (io.now() - started) / 1000);
-    io.writeError(`\r\u001B[K[${'█'.repeat(full)}${'░'.repeat(BAR - full)}] ${rate.toFixed(0)} tokens/s`);
-  }, 200);
-  if (!io.isTerminal) clearInterval(bar);
+  const draw = (): void => {
+    const full = Math.round(Math.min(1, elapsedMs() / (load.seconds * 1000)) * BAR);
+    const rate = (1000 * tokens) / Math.max(1, elapsedMs());
+    io.writeError(`${CLEAR_LINE}[${'█'.repeat(full)}${'░'.repeat(BAR - full)}] ${rate.toFixed(0)} tokens/s`);
+  };
+  const drawing = io.isTerminal ? setInterval(draw, 200) : undefined;
   await Promise.all(Array.from({ length: load.concurrency }, client));
-  clearInterval(bar);
-  if (io.isTerminal) io.writeError('\r\u001B[K');
-  const seconds = (io.now() - started) / 1000;
-  return { seconds, latenciesMs, tokens, inputs: latenciesMs.length * load.inputs, errors };
+  clearInterval(drawing);
+  if (io.isTerminal) io.writeError(CLEAR_LINE);
+  return { seconds: elapsedMs() / 1000, latenciesMs, tokens, errors };
 }
 
-function report(summary: LoadSummary): string {
-  const { latencyMs } = summary;
+function summarize({ seconds, latenciesMs, tokens, errors }: LoadResult, inputs: number) {
+  const at = (share: number): number => quantile(latenciesMs, share) ?? Number.NaN;
+  return {
+    requests: latenciesMs.length,
+    requestsPerSecond: latenciesMs.length / seconds,
+    inputsPerSecond: (latenciesMs.length * inputs) / seconds,
+    tokensPerSecond: tokens / seconds,
+    latencyMs: { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) },
+    errors,
+  };
+}
+
+function report(summary: ReturnType<typeof summarize>): string {
+  const latencies = Object.entries(summary.latencyMs).map(([name, ms]) => `${name} ${ms.toFixed(1)}`);
   const lines = [
     `requests     ${summary.requests} (${summary.requestsPerSecond.toFixed(1)}/s, ${summary.inputsPerSecond.toFixed(1)} inputs/s)`,
     `tokens/s     ${summary.tokensPerSecond.toFixed(0)}`,
-    `latency ms   p50 ${latencyMs.p50.toFixed(1)}   p90 ${latencyMs.p90.toFixed(1)}   p99 ${latencyMs.p99.toFixed(1)}   max ${latencyMs.max.toFixed(1)}`,
+    `latency ms   ${latencies.join('   ')}`,
     ...Object.entries(summary.errors).map(([message, times]) => `errors       ${times} × ${message}`),
   ];
   return `${lines.join('\n')}\n`;
@@ -106,7 +126,7 @@ A closed loop: each of the concurrent clients sends its next request when it has
     };
     // The first request may wake the model: it is no part of the measurement.
     await whileWaiting(embed(endpoint, { model, input: ['warm up'], signal: io.signal }), io);
-    const summary = summarize(await runLoad(load, io));
+    const summary = summarize(await runLoad(load, io), load.inputs);
     io.write(flag('json') ? `${JSON.stringify({ model, ...summary })}\n` : report(summary));
     return summary.requests > 0 && Object.keys(summary.errors).length === 0 ? 0 : 1;
   },

@@ -2,7 +2,7 @@
 import { CommandError, parse } from '../command.ts';
 import type { Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
-import { whileWaiting } from '../waiting.ts';
+import { whileWaiting } from '../terminal.ts';
 
 /** Inputs a request: large enough to fill batches, small enough to show progress of a long stream. */
 const CHUNK = 256;
@@ -36,11 +36,10 @@ or with --json an object {"text", "embedding"}.`,
     const { positionals, text, flag, count } = parse(args, OPTIONS);
     const endpoint = endpointFrom(text, io.env);
     const model = await chooseModel(endpoint, text('model'), io.signal);
-    const dimensions = text('dimensions') === undefined ? {} : { dimensions: count('dimensions', 1) };
+    const dimensions = text('dimensions') === undefined ? undefined : count('dimensions', 1);
     let seen = 0;
     for await (const input of chunks(positionals.length > 0 ? positionals : io.lines())) {
-      const asked = { model, input, ...dimensions, signal: io.signal };
-      const { vectors } = await whileWaiting(embed(endpoint, asked), io);
+      const { vectors } = await whileWaiting(embed(endpoint, { model, input, dimensions, signal: io.signal }), io);
       for (const [index, vector] of vectors.entries()) {
         const numbers = [...vector];
         io.write(

@@ -1,22 +1,73 @@
-// `kubembed models`: the list of supported models, what one would take to serve, and the store they lie in.
-import { writeFile } from 'node:fs/promises';
+// `kubembed models`: the list of supported models as a file, what a model would take to serve, and the store they lie in.
+import { readFile, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
-import { parse, UsageError } from '../command.ts';
-import type { CliIo, Command, Group } from '../command.ts';
-import { FILE_OPTION, listFile, readList, withModel, withoutModel } from '../models/list-file.ts';
-import { checkCommand } from './models-check.ts';
-import { verifyCommand } from './models-verify.ts';
+import type { Environment } from '../../common/util/env.ts';
+import { suggestion } from '../../common/util/text.ts';
+import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
+import type { FileCheck } from '../../hub/verify.ts';
+import { GraphError } from '../../runtime/graph/errors.ts';
+import { isModelError } from '../../hub/errors.ts';
+import { assess, report } from '../assess.ts';
+import type { Choices } from '../assess.ts';
+import { CommandError, parse, UsageError } from '../command.ts';
+import type { CliIo, Command, Group, Parsed } from '../command.ts';
+import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
+import type { Repository } from '../repository.ts';
+import { painter } from '../terminal.ts';
+import type { Style } from '../terminal.ts';
 
-const OPTIONS = { ...FILE_OPTION, json: { type: 'boolean' } } as const;
+// The list: read, and edited so that comments, order and options of other lines stay.
+
+const FILE_OPTION = { file: { type: 'string', short: 'f' } } as const;
+
+const listFile = (text: (option: string) => string | undefined, env: Environment): string =>
+  text('file') ?? env['KUBEMBED_SUPPORTED_MODELS'] ?? 'supported_models.txt';
+
+async function readList(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    throw new CommandError(`${file} cannot be read; name the list with --file.`, undefined, { cause });
+  }
+}
+
+/** The list with one more line; an id that is there already changes nothing. */
+export function withModel(text: string, line: string): string {
+  const catalog = parseCatalog(line);
+  const [fault] = catalog.faults;
+  const [entry] = catalog.entries;
+  if (fault?.message.startsWith('spec.model:') === true)
+    throw new UsageError(
+      `"${line.split(/\s/, 1)[0] ?? ''}" is no Hugging Face id: those are "name" or "organisation/name".`,
+    );
+  if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
+  if (parseCatalog(text).models.has(entry.spec.model)) return text;
+  const end = text === '' || text.endsWith('\n') ? '' : '\n';
+  return `${text}${end}${line}\n`;
+}
+
+/** The list without every line of this model. */
+export function withoutModel(text: string, model: string): string {
+  const { entries, models } = parseCatalog(text);
+  const gone = new Set(entries.filter(({ spec }) => spec.model === model).map(({ line }) => line));
+  if (gone.size === 0) throw new CommandError(`${model} is not in the list.${suggestion(model, [...models])}`);
+  return text
+    .split('\n')
+    .filter((_, index) => !gone.has(index + 1))
+    .join('\n');
+}
+
+const LIST_OPTIONS = { ...FILE_OPTION, json: { type: 'boolean' } } as const;
 
 const listCommand: Command = {
   summary: 'List the supported models',
   usage: `kubembed models list [--file supported_models.txt] [--json]
 
 Prints the ids; lines that are wrong go to standard error, and make the exit code 1.`,
-  options: OPTIONS,
+  options: LIST_OPTIONS,
   async run(args, io) {
-    const { text, flag } = parse(args, OPTIONS);
+    const { text, flag } = parse(args, LIST_OPTIONS);
     const file = listFile(text, io.env);
     const { entries, faults } = parseCatalog(await readList(file));
     const ids = entries.map(({ spec }) => spec.model);
@@ -29,7 +80,7 @@ Prints the ids; lines that are wrong go to standard error, and make the exit cod
 type Edit = (list: string, words: readonly string[]) => string;
 
 async function editList(args: readonly string[], io: CliIo, edit: Edit): Promise<number> {
-  const { positionals, text, flag } = parse(args, OPTIONS);
+  const { positionals, text, flag } = parse(args, LIST_OPTIONS);
   if (positionals.length === 0) throw new UsageError('Give a Hugging Face id.');
   const file = listFile(text, io.env);
   const before = await readList(file);
@@ -47,7 +98,7 @@ const addCommand: Command = {
   usage: `kubembed models add ID [OPTION=VALUE …] [--file supported_models.txt] [--json]
 
 Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=cls alias=text-embedding-3-small". A running local mode follows at once.`,
-  options: OPTIONS,
+  options: LIST_OPTIONS,
   run: async (args, io) => await editList(args, io, (list, words) => withModel(list, words.join(' '))),
 };
 
@@ -56,8 +107,166 @@ const removeCommand: Command = {
   usage: `kubembed models remove ID … [--file supported_models.txt] [--json]
 
 Takes their lines away; everything else in the file stays as it is.`,
-  options: OPTIONS,
+  options: LIST_OPTIONS,
   run: async (args, io) => await editList(args, io, (list, ids) => ids.reduce(withoutModel, list)),
+};
+
+// Can it be served? Answered without fetching its weights.
+
+const DEVICES = ['cpu', 'gpu'] as const;
+const PRECISIONS = ['float32', 'float16', 'int8'] as const;
+const POOLINGS = ['mean', 'cls'] as const;
+
+const CHECK_OPTIONS = {
+  ...FILE_OPTION,
+  revision: { type: 'string' },
+  device: { type: 'string' },
+  precision: { type: 'string' },
+  pooling: { type: 'string' },
+  cpus: { type: 'string' },
+  store: { type: 'string' },
+  offline: { type: 'boolean' },
+  json: { type: 'boolean' },
+} as const;
+
+/** The hub knows best what would be fetched; the store serves where there is none. */
+async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
+  const asked = { modelId, revision: text('revision') ?? 'main' };
+  const hub = hubOptions(io.env);
+  const store = storeFolder(text('store'), io.env);
+  if (hub.offline || flag('offline')) {
+    const stored = await repositoryInStore(store, asked);
+    if (stored !== undefined) return stored;
+    throw new CommandError(
+      `${modelId} is not in the store ${store}, and the hub is not to be asked.`,
+      'HubUnreachable',
+    );
+  }
+  try {
+    return await repositoryOnHub(asked, hub, io.signal);
+  } catch (error) {
+    if (!isModelError(error, 'HubUnreachable')) throw error;
+    const stored = await repositoryInStore(store, asked);
+    if (stored === undefined) throw error;
+    return stored;
+  }
+}
+
+function choicesOf({ choice, count }: Parsed): Choices {
+  const device = choice('device', DEVICES) ?? 'cpu';
+  return {
+    device,
+    precision: choice('precision', PRECISIONS) ?? (device === 'gpu' ? 'float16' : 'float32'),
+    pooling: choice('pooling', POOLINGS) ?? 'mean',
+    cpus: count('cpus', availableParallelism()),
+  };
+}
+
+/** Why it cannot be served, with the reason that its condition would have. */
+function asRefusal(error: unknown): { readonly reason: string; readonly message: string } | undefined {
+  if (isModelError(error) || error instanceof CommandError) {
+    return { reason: error.reason ?? 'Unknown', message: error.message };
+  }
+  return error instanceof GraphError ? { reason: error.code, message: error.message } : undefined;
+}
+
+async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolean> {
+  const isJson = parsed.flag('json');
+  const paint = painter(io.output.colour);
+  const choices = choicesOf(parsed);
+  const file = listFile(parsed.text, io.env);
+  try {
+    const assessment = assess(await findRepository(modelId, parsed, io), choices);
+    const listed = parseCatalog(await readList(file).catch(() => '')).models.has(modelId);
+    const answer = { servable: true, ...assessment, listed };
+    io.write(isJson ? `${JSON.stringify(answer)}\n` : report(assessment, { file, listed }, paint));
+    return true;
+  } catch (error) {
+    const refusal = asRefusal(error);
+    if (refusal === undefined) throw error;
+    io.write(
+      isJson
+        ? `${JSON.stringify({ servable: false, model: modelId, ...refusal })}\n`
+        : `${paint('red', '✘')} ${paint('bold', modelId)} cannot be served: ${paint('red', refusal.reason)}\n\n  ${refusal.message}\n`,
+    );
+    return false;
+  }
+}
+
+const checkCommand: Command = {
+  summary: 'Tell whether a model can be served, and what it takes',
+  usage: `kubembed models check ID … [--revision REV] [--device cpu|gpu] [--precision float32|float16|int8]
+                      [--pooling mean|cls] [--cpus N] [--store DIR] [--offline]
+                      [--file supported_models.txt] [--json]
+
+Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
+(HF_ENDPOINT, HF_TOKEN), else from the store. Exit code 1 when one of the models cannot be served.`,
+  options: CHECK_OPTIONS,
+  choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLINGS },
+  async run(args, io) {
+    const parsed = parse(args, CHECK_OPTIONS);
+    if (parsed.positionals.length === 0) throw new UsageError('models check: give a Hugging Face id.');
+    let servable = true;
+    for (const [at, modelId] of parsed.positionals.entries()) {
+      if (at > 0 && !parsed.flag('json')) io.write('\n');
+      servable = (await check(modelId, parsed, io)) && servable;
+    }
+    return servable ? 0 : 1;
+  },
+};
+
+// Is what lies in the store what the hub gave?
+
+const VERIFY_OPTIONS = {
+  store: { type: 'string' },
+  repair: { type: 'boolean' },
+  json: { type: 'boolean' },
+} as const;
+
+const STATE_STYLES: Readonly<Record<FileCheck['state'], Style>> = {
+  intact: 'green',
+  unproven: 'yellow',
+  damaged: 'red',
+  missing: 'red',
+};
+
+const isBad = ({ state }: FileCheck): boolean => state === 'damaged' || state === 'missing';
+
+const verifyCommand: Command = {
+  summary: 'Check the models on disk against their hashes',
+  usage: `kubembed models verify [ID …] [--store DIR] [--repair] [--json]
+
+Reads every file of the store (all models, unless named) and compares it with the hash that the hub gave.
+With --repair damaged files are dropped, so that the next fetch brings them anew.
+Exit code 1 when something is damaged or missing.`,
+  options: VERIFY_OPTIONS,
+  async run(args, io) {
+    const { positionals, text, flag } = parse(args, VERIFY_OPTIONS);
+    const store = storeFolder(text('store'), io.env);
+    const paint = painter(io.output.colour);
+    const show = (verdict: FileCheck): string =>
+      flag('json')
+        ? JSON.stringify(verdict)
+        : `${paint(STATE_STYLES[verdict.state], verdict.state.padEnd(8))} ${verdict.modelId}@${verdict.revision.slice(0, 8)} ${verdict.name}`;
+    let seen = 0;
+    let bad = 0;
+    for (const modelId of positionals.length > 0 ? positionals : await listModels(store)) {
+      for await (const verdict of checkModel(store, modelId)) {
+        io.signal.throwIfAborted();
+        seen += 1;
+        bad += isBad(verdict) ? 1 : 0;
+        io.write(`${show(verdict)}\n`);
+        if (flag('repair')) await dropDamaged(verdict);
+      }
+    }
+    if (seen === 0) {
+      io.writeError(`Nothing of ${positionals.join(', ') || 'any model'} is in ${store}.\n`);
+      return positionals.length > 0 ? 1 : 0;
+    }
+    const next = flag('repair') ? 'Dropped; the next fetch brings them anew.' : 'Run again with --repair.';
+    if (bad > 0) io.writeError(`${bad} of the files in ${store} are damaged or missing. ${next}\n`);
+    return bad > 0 ? 1 : 0;
+  },
 };
 
 export const modelsGroup: Group = {

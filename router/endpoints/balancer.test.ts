@@ -181,7 +181,7 @@ describe('the balancer', () => {
     const { balancer, endpoints, closed, reserve } = setUp();
     balancer.update([A]);
     const [old] = endpoints;
-    balancer.signal(old!, 'unreachable');
+    old!.signal('unreachable');
     const { promise, resolve } = Promise.withResolvers<Outcome>();
     const running = balancer.run(reserve(), () => attemptWith(promise));
     balancer.update([B]);

@@ -6,7 +6,7 @@ import { median } from '../../common/util/stats.ts';
 import type { RouteEndpoint } from '../routing/table.ts';
 import type { Attempt, EndpointClient, Failure, Outcome } from './client.ts';
 import { afterSignal, HEALTHY, isHealthy } from './health.ts';
-import type { Health, Signal } from './health.ts';
+import type { Signal, WatchedEndpoint } from './health.ts';
 
 // The cap: how many requests of a priority an endpoint may have in flight. Grows while answers come soon, shrinks when they do not.
 
@@ -144,24 +144,18 @@ export const choose = <C extends Candidate>(candidates: readonly C[], options: C
 
 // The balancer
 
-export interface Endpoint {
+export interface Endpoint extends WatchedEndpoint {
   readonly id: string;
   readonly origin: string;
   readonly client: EndpointClient;
-  /** Whose it is. */
-  readonly balancer: Balancer;
-  health: Health;
   outstandingTokens: number;
   /** Priorities are capped apart, so that bulk work never takes the places of interactive requests. */
   readonly loads: Readonly<Record<Priority, { inFlight: number; limit: number }>>;
   /** When it became usable, for slow start. */
   sinceMs: number;
-  /** When it last gave a sign of life. */
-  aliveMs: number;
   pace: Pace | undefined;
   /** Tokens per second, as it says itself; 0 until it did. */
   capacity: number;
-  /** Attempts, and when they began. */
   readonly running: Map<Attempt, number>;
 }
 
@@ -202,11 +196,8 @@ export interface Balancer {
    * streamed or cut. Rejects with what `start` throws.
    */
   readonly run: (reservation: Reservation, start: () => Attempt) => Promise<Outcome>;
-  readonly signal: (endpoint: Endpoint, signal: Signal) => void;
   readonly healthy: () => number;
   readonly inFlight: () => number;
-  /** It is in the table, and no other there is healthy. */
-  readonly isLast: (endpoint: Endpoint) => boolean;
   /** Median of the tokens per second that endpoints say they can do; undefined before one said so. */
   readonly capacity: () => number | undefined;
 }
@@ -261,20 +252,42 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   /** Those of the table. */
   const current = new Map<string, Endpoint>();
 
-  const fresh = ({ id, origin }: RouteEndpoint): Endpoint => ({
-    id,
-    origin,
-    client: options.connect(origin),
-    balancer: self,
-    health: HEALTHY,
-    outstandingTokens: 0,
-    loads: { interactive: { inFlight: 0, limit: FIRST_LIMIT }, bulk: { inFlight: 0, limit: FIRST_LIMIT } },
-    sinceMs: now(),
-    aliveMs: now(),
-    pace: undefined,
-    capacity: 0,
-    running: new Map(),
-  });
+  const signal = (endpoint: Endpoint, given: Signal): void => {
+    const wasHealthy = isHealthy(endpoint.health);
+    endpoint.health = afterSignal(endpoint.health, given, now());
+    const isNow = isHealthy(endpoint.health);
+    if (wasHealthy === isNow) return;
+    if (!isNow) {
+      options.onEject(endpoint);
+      return;
+    }
+    // Back from an ejection it is eased in like a new one.
+    endpoint.sinceMs = now();
+    options.onFree();
+  };
+
+  const isLast = (endpoint: Endpoint): boolean =>
+    current.get(endpoint.id) === endpoint &&
+    ![...current.values()].some((one) => one !== endpoint && isHealthy(one.health));
+
+  const fresh = ({ id, origin }: RouteEndpoint): Endpoint => {
+    const endpoint: Endpoint = {
+      id,
+      origin,
+      client: options.connect(origin),
+      health: HEALTHY,
+      outstandingTokens: 0,
+      loads: { interactive: { inFlight: 0, limit: FIRST_LIMIT }, bulk: { inFlight: 0, limit: FIRST_LIMIT } },
+      sinceMs: now(),
+      aliveMs: now(),
+      pace: undefined,
+      capacity: 0,
+      running: new Map(),
+      signal: (given) => signal(endpoint, given),
+      isLast: () => isLast(endpoint),
+    };
+    return endpoint;
+  };
 
   const closeIfDone = (endpoint: Endpoint): void => {
     if (current.get(endpoint.id) === endpoint || isBusy(endpoint)) return;
@@ -327,20 +340,6 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     return { endpoint, priority, tokens, tokensAhead: endpoint.outstandingTokens };
   };
 
-  const signal: Balancer['signal'] = (endpoint, given) => {
-    const wasHealthy = isHealthy(endpoint.health);
-    endpoint.health = afterSignal(endpoint.health, given, now());
-    const isNow = isHealthy(endpoint.health);
-    if (wasHealthy === isNow) return;
-    if (!isNow) {
-      options.onEject(endpoint);
-      return;
-    }
-    // Back from an ejection it is eased in like a new one.
-    endpoint.sinceMs = now();
-    options.onFree();
-  };
-
   const run: Balancer['run'] = async (reservation, start) => {
     const { endpoint, priority, tokens } = reservation;
     const startedMs = now();
@@ -370,17 +369,12 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     }
   };
 
-  const self: Balancer = {
+  return {
     update,
     reserve,
     run,
-    signal,
     healthy: () => [...current.values()].filter(({ health }) => isHealthy(health)).length,
     inFlight: () => [...current.values()].reduce((sum, { running }) => sum + running.size, 0),
-    isLast: (endpoint) =>
-      current.get(endpoint.id) === endpoint &&
-      ![...current.values()].some((one) => one !== endpoint && isHealthy(one.health)),
     capacity: () => median([...current.values()].map(({ capacity }) => capacity).filter((one) => one > 0)),
   };
-  return self;
 };

@@ -178,7 +178,7 @@ describe('the health checker', () => {
     serve(A);
     const [state] = endpoints;
     for (let round = 0; round < 8; round += 1) {
-      balancer.signal(state!, 'unreachable');
+      state!.signal('unreachable');
       await vi.advanceTimersByTimeAsync(1500);
     }
     const fromMs = Date.now();
@@ -191,7 +191,7 @@ describe('the health checker', () => {
     answering.add(B.origin);
     const [state] = endpoints;
     for (let round = 0; round < 8; round += 1) {
-      balancer.signal(state!, 'unreachable');
+      state!.signal('unreachable');
       await vi.advanceTimersByTimeAsync(40_000);
     }
     const fromMs = Date.now();
@@ -214,7 +214,7 @@ describe('the health checker', () => {
   it('tells whoever waits when an endpoint is back', async () => {
     serve(A);
     const [state] = endpoints;
-    balancer.signal(state!, 'unreachable');
+    state!.signal('unreachable');
     answering.add(A.origin);
     const before = freed;
     await vi.advanceTimersByTimeAsync(2000);

@@ -1,5 +1,5 @@
 // Health of endpoints: passive ejection as a pure state machine, and the health checker that probes the ejected and the silent.
-import type { Endpoint } from './balancer.ts';
+import type { Attempt, EndpointClient } from './client.ts';
 
 export type Health =
   | { readonly state: 'healthy'; readonly failures: number; readonly rounds: number }
@@ -81,6 +81,19 @@ export const isHealthy = (health: Health): boolean => health.state === 'healthy'
 
 // The health checker
 
+/** What it wants of an endpoint. */
+export interface WatchedEndpoint {
+  readonly client: Pick<EndpointClient, 'probe'>;
+  health: Health;
+  /** When it last gave a sign of life. */
+  aliveMs: number;
+  /** Attempts, and when they began. */
+  readonly running: ReadonlyMap<Attempt, number>;
+  readonly signal: (signal: Signal) => void;
+  /** It is in the routing table, and no other of its model there is healthy. */
+  readonly isLast: () => boolean;
+}
+
 const TICK_MS = 200;
 /** Work that got no sign of life for this long makes the endpoint suspect. A runtime's main thread is never busy for so long. */
 const SILENT_MS = 1000;
@@ -88,42 +101,42 @@ const PROBE_MS = 1000;
 /** One lost probe may be bad luck. */
 const MAX_LOST_PROBES = 2;
 
-const oldestStart = ({ running }: Endpoint): number => Math.min(...running.values());
+const oldestStart = ({ running }: WatchedEndpoint): number => Math.min(...running.values());
 
-const isSilent = (endpoint: Endpoint, nowMs: number): boolean =>
+const isSilent = (endpoint: WatchedEndpoint, nowMs: number): boolean =>
   endpoint.running.size > 0 && nowMs - Math.max(endpoint.aliveMs, oldestStart(endpoint)) > SILENT_MS;
 
 export interface HealthCheckerOptions {
   /** Those of the routing table, and others while something runs on them; read anew at each look. */
-  readonly endpoints: Iterable<Endpoint>;
+  readonly endpoints: Iterable<WatchedEndpoint>;
   readonly now: () => number;
 }
 
 /** Returns the function that ends it. */
 export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): (() => void) => {
-  const busy = new Set<Endpoint>();
+  const busy = new Set<WatchedEndpoint>();
 
-  const recover = async (endpoint: Endpoint): Promise<void> => {
+  const recover = async (endpoint: WatchedEndpoint): Promise<void> => {
     endpoint.health = startProbe(endpoint.health);
     const ok = await endpoint.client.probe('/readyz', PROBE_MS);
     if (ok) endpoint.aliveMs = now();
-    endpoint.balancer.signal(endpoint, ok ? 'ok' : 'unreachable');
+    endpoint.signal(ok ? 'ok' : 'unreachable');
   };
 
-  const suspect = async (endpoint: Endpoint): Promise<void> => {
+  const suspect = async (endpoint: WatchedEndpoint): Promise<void> => {
     for (let lost = 0; lost < MAX_LOST_PROBES; lost += 1) {
       if (await endpoint.client.probe('/healthz', PROBE_MS)) {
         endpoint.aliveMs = now();
         return;
       }
     }
-    endpoint.balancer.signal(endpoint, 'unreachable');
+    endpoint.signal('unreachable');
     // Nobody else could take its work, and it may only be slow.
-    if (endpoint.balancer.isLast(endpoint)) return;
+    if (endpoint.isLast()) return;
     for (const attempt of [...endpoint.running.keys()]) attempt.abort('stalled');
   };
 
-  const once = (endpoint: Endpoint, check: (endpoint: Endpoint) => Promise<void>): void => {
+  const once = (endpoint: WatchedEndpoint, check: (endpoint: WatchedEndpoint) => Promise<void>): void => {
     busy.add(endpoint);
     void check(endpoint).finally(() => busy.delete(endpoint));
   };
@@ -132,7 +145,7 @@ export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): ((
     for (const endpoint of endpoints) {
       if (busy.has(endpoint)) continue;
       const isDown = !isHealthy(endpoint.health);
-      const isLast = endpoint.balancer.isLast(endpoint);
+      const isLast = endpoint.isLast();
       if (isSilent(endpoint, now()) && !(isDown && isLast)) once(endpoint, suspect);
       else if (isDown && probeDue(endpoint.health, now(), isLast)) once(endpoint, recover);
     }

@@ -1,6 +1,6 @@
 // What this router keeps of each model between requests, as one object that the routing table makes, updates and forgets.
 import { OpenAIError } from '../../common/openai/errors.ts';
-import type { EmbeddingInput } from '../../common/openai/input.ts';
+import type { EmbeddingInput } from '../../common/openai/request.ts';
 import { createBalancer } from '../endpoints/balancer.ts';
 import type { Balancer, Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { EndpointClient } from '../endpoints/client.ts';

@@ -6,7 +6,7 @@ import { exchangeOf, withDeadline } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
 import { sendBytes } from '../../common/http/reply.ts';
-import { passedOnTrace } from '../../common/obs/trace.ts';
+import { passedOnTrace } from '../../common/obs/tracing.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';

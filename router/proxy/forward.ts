@@ -2,7 +2,7 @@
 import type { Cause } from '../../api/conditions.ts';
 import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
 import type { Priority } from '../../common/http/headers.ts';
-import type { Span } from '../../common/obs/trace.ts';
+import type { Span } from '../../common/obs/tracing.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Endpoint, Reservation } from '../endpoints/balancer.ts';

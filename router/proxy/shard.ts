@@ -2,7 +2,7 @@
 // as functions of values: vectors are neither parsed nor printed again.
 import { setImmediate } from 'node:timers/promises';
 import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
-import type { Span } from '../../common/obs/trace.ts';
+import type { Span } from '../../common/obs/tracing.ts';
 import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';

@@ -1,5 +1,5 @@
 // How many workers with how many threads, within the CPUs and the memory there are. Pure.
-import { EngineStartError } from './errors.ts';
+import { EngineStartError } from './contract.ts';
 import type { Device } from './session.ts';
 
 export interface Machine {
@@ -21,8 +21,8 @@ export interface ModelNeeds {
 export interface Topology {
   readonly workers: number;
   readonly threadsPerWorker: number;
-  /** Threads that the first worker gets while texts come one at a time; undefined where that changes nothing. */
-  readonly wideThreads?: number;
+  /** Intra-op threads of the first worker's session while texts come one at a time; undefined where that changes nothing. */
+  readonly soloThreads: number | undefined;
   /** Whether the sessions map one prepared copy of the weights. */
   readonly shared: boolean;
   readonly estimatedBytes: number;
@@ -46,7 +46,7 @@ const WORTH_SHARING_BYTES = 256 * MB;
 /** One run is computed while the next one is prepared. */
 const GPU_WORKERS = 2;
 /** Short texts gain nothing from more. */
-const MOST_WIDE_THREADS = 8;
+const MAX_SOLO_THREADS = 8;
 
 /**
  * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels, unless all
@@ -73,9 +73,9 @@ function estimate(needs: ModelNeeds, scratchBytes: number, workers: number): Est
 }
 
 /**
- * One thread a worker: several narrow sessions do 3–9 % more than one wide one, and keep what they do when a neighbour takes
- * a core. A text that is alone takes half the time on a wide one, which the first worker has while texts come one at a
- * time. Too little memory costs workers, whose threads the remaining ones get.
+ * One thread a worker: several sessions of one thread do 3–9 % more than one session of several, and keep what they do when
+ * a neighbour takes a core. A text that is alone takes half the time on all cores, which the first worker has while texts
+ * come one at a time (`solo.ts`). Too little memory costs workers, whose threads the remaining ones get.
  */
 export function chooseTopology({ cpus, memoryBytes, scratchBytes }: Machine, needs: ModelNeeds): Topology {
   const of = (workers: number) => estimate(needs, scratchBytes, workers);
@@ -84,9 +84,9 @@ export function chooseTopology({ cpus, memoryBytes, scratchBytes }: Machine, nee
     const threadsPerWorker = needs.device === 'gpu' ? 1 : Math.floor(cpus / workers);
     const estimated = of(workers);
     if (estimated.estimatedBytes > memoryBytes) continue;
-    const wideThreads = Math.min(cpus, MOST_WIDE_THREADS);
-    const mayWiden = needs.device === 'cpu' && workers > 1 && wideThreads > threadsPerWorker;
-    return { workers, threadsPerWorker, ...estimated, ...(mayWiden && { wideThreads }) };
+    const allThreads = Math.min(cpus, MAX_SOLO_THREADS);
+    const maySolo = needs.device === 'cpu' && workers > 1 && allThreads > threadsPerWorker;
+    return { workers, threadsPerWorker, soloThreads: maySolo ? allThreads : undefined, ...estimated };
   }
   const megabytes = (bytes: number): string => `${Math.ceil(bytes / MB)} MB`;
   const least = megabytes(of(1).estimatedBytes);

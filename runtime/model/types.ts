@@ -1,17 +1,4 @@
-// A model as it lies on disk and what its own files say of it. Types only.
-
-/** A complete snapshot in the store. Every path is real (symlinks resolved where ONNX Runtime needs it). */
-export interface ModelFiles {
-  readonly modelId: string;
-  /** Commit sha of the snapshot. */
-  readonly revision: string;
-  /** `…/models--org--name/snapshots/<sha>`. */
-  readonly snapshotDir: string;
-  /** Real paths of the weight files by their name in the repository, e.g. `model.safetensors` or its shards. */
-  readonly weights: ReadonlyMap<string, string>;
-  /** Real path of `onnx/model.onnx`, when the repository's own graph is to be used. */
-  readonly onnxModel?: string;
-}
+// What a model's own files say of it. Types only.
 
 export type PoolingMode = 'mean' | 'cls';
 

@@ -1,9 +1,7 @@
 // A process that writes while it leads: `node control-plane-elector-child.ts KUBECONFIG IDENTITY`. Tests pause, stop and kill it.
-import { sleep, systemClock } from '../../kube/clock.ts';
+import { silentLog, sleep, systemClock } from '../../kube/clock.ts';
 import { loadConnection } from '../../kube/config.ts';
-import { guardWrites } from '../../kube/guard.ts';
-import { createElector } from '../../kube/lease.ts';
-import { silentLog } from '../../kube/log.ts';
+import { createElector, guardWrites } from '../../kube/leaderelection.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import { createRestClient } from '../../kube/rest.ts';
 

@@ -1,9 +1,8 @@
 // The life of several models on a real API server as their users drive it, and what there is at each stage of it.
 import { isDeepStrictEqual } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { systemClock } from '../../kube/clock.ts';
-import { keyOf } from '../../kube/key.ts';
-import { silentLog } from '../../kube/log.ts';
+import { silentLog, systemClock } from '../../kube/clock.ts';
+import { keyOf } from '../../kube/types.ts';
 import { CONFIG_MAPS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
@@ -11,8 +10,8 @@ import { findCondition } from '../../api/conditions.ts';
 import { ANNOTATION_HASH, FETCH_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { createCaches } from '../../operator/reconcile/caches.ts';
-import type { Caches } from '../../operator/reconcile/caches.ts';
+import { createCaches } from '../../operator/model/caches.ts';
+import type { Caches } from '../../operator/model/caches.ts';
 import { FETCHED_WORDS, NAMESPACES, manifest } from './builders.ts';
 import type { ControlPlane } from './control-plane.ts';
 
@@ -154,6 +153,8 @@ const FULL: EmbeddingModelSpec = {
 };
 const MODES = ['Background', 'Foreground', 'Orphan'] as const;
 type Mode = (typeof MODES)[number];
+const deleteModel = async (plane: ControlPlane, namespace: string, name: string, mode: Mode): Promise<unknown> =>
+  await plane.kubectl(['delete', `em/${name}`, '-n', namespace, `--cascade=${mode.toLowerCase()}`, '--wait=false']);
 /** As the list would call it: when its owner's is gone, the list's own takes the name and what is left. */
 const nameIn = (mode: Mode): string => `org--${mode.toLowerCase()}`;
 const LISTED = ['org/full', ...MODES.map((mode) => `org/${mode.toLowerCase()}`)].join('\n');
@@ -178,13 +179,7 @@ const STAGES: readonly Stage[] = [
   },
   {
     name: 'scaled through /scale',
-    act: async (namespace, plane) =>
-      await plane.admin.patch(
-        EMBEDDING_MODELS,
-        { namespace, name: 'full' },
-        { spec: { replicas: 2 } },
-        { subresource: 'scale' },
-      ),
+    act: async (namespace, plane) => await plane.kubectl(['scale', 'em/full', '-n', namespace, '--replicas=2']),
   },
   {
     name: 'changed: spec of the full model, options and a line of the list',
@@ -199,17 +194,14 @@ const STAGES: readonly Stage[] = [
     act: async (namespace, plane) =>
       await Promise.all(
         MODES.map(async (mode) => {
-          await plane.admin.delete(EMBEDDING_MODELS, { namespace, name: nameIn(mode) }, { propagation: mode });
+          await deleteModel(plane, namespace, nameIn(mode), mode);
         }),
       ),
   },
   {
     name: 'all gone: taken off the list, and the full model deleted',
     act: async (namespace, plane) =>
-      await Promise.all([
-        list(plane, namespace, '\n'),
-        plane.admin.delete(EMBEDDING_MODELS, { namespace, name: 'full' }, { propagation: 'Foreground' }),
-      ]),
+      await Promise.all([list(plane, namespace, '\n'), deleteModel(plane, namespace, 'full', 'Foreground')]),
   },
 ];
 

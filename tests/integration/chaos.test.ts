@@ -103,10 +103,10 @@ beforeAll(async () => {
     PATH: process.env['PATH'],
     HOME: dir,
     HF_ENDPOINT: hub.endpoint,
+    KUBEMBED_STORE: join(dir, 'store'),
   });
   local = await startLocal({
     config,
-    modelStore: join(dir, 'store'),
     log: pino({ level: 'silent' }),
     through: outage.through,
   });

@@ -118,7 +118,7 @@ describe('a terminal', () => {
       return screen.shown();
     };
     await kubembed('embed', '-m', 'tiny/one', 'abc');
-    expect(await shownWith({})).toContain('\u001B[32mready\u001B[0m');
+    expect(await shownWith({})).toContain('\u001B[32mready\u001B[39m');
     expect(await shownWith({ NO_COLOR: '1' })).toMatch(/^tiny\/one +ready /m);
   });
 

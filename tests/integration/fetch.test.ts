@@ -4,10 +4,10 @@ import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { isModelError } from '../../runtime/model/errors.ts';
-import type { ModelError } from '../../runtime/model/errors.ts';
-import { ensureSnapshot } from '../../hub/fetch.ts';
-import type { EnsureOptions, FetchEvent } from '../../hub/fetch-types.ts';
+import { isModelError } from '../../hub/errors.ts';
+import type { ModelError } from '../../hub/errors.ts';
+import { fetchSnapshot } from '../../hub/fetch.ts';
+import type { FetchOptions, FetchEvent } from '../../hub/fetch.ts';
 import { openSnapshot } from '../../hub/store.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { Content, HubServer } from '../helpers/hub-server.ts';
@@ -44,7 +44,7 @@ let hub: HubServer;
 let store: string;
 let events: FetchEvent[];
 
-const options = (more: Partial<EnsureOptions> = {}): EnsureOptions => ({
+const options = (more: Partial<FetchOptions> = {}): FetchOptions => ({
   modelId: MODEL,
   store,
   endpoint: hub.endpoint,
@@ -53,8 +53,8 @@ const options = (more: Partial<EnsureOptions> = {}): EnsureOptions => ({
   ...more,
 });
 
-const failure = async (more: Partial<EnsureOptions> = {}): Promise<ModelError> => {
-  const error: unknown = await ensureSnapshot(options(more)).then(
+const failure = async (more: Partial<FetchOptions> = {}): Promise<ModelError> => {
+  const error: unknown = await fetchSnapshot(options(more)).then(
     () => new Error('it succeeded'),
     (reason: unknown) => reason,
   );
@@ -63,8 +63,8 @@ const failure = async (more: Partial<EnsureOptions> = {}): Promise<ModelError> =
 };
 
 /** SHA-256 of what a runtime would load. */
-const weightsServed = async (more: Partial<EnsureOptions> = {}): Promise<string> => {
-  const files = await ensureSnapshot(options(more));
+const weightsServed = async (more: Partial<FetchOptions> = {}): Promise<string> => {
+  const files = await fetchSnapshot(options(more));
   return sha256(await readFile(files.weights.get('model.safetensors') ?? ''));
 };
 
@@ -83,7 +83,7 @@ afterEach(async () => {
 describe('a good fetch', () => {
   test('fetches the files needed and no other copy of the weights', async () => {
     const sha = hub.commit(MODEL, repository());
-    const files = await ensureSnapshot(options());
+    const files = await fetchSnapshot(options());
     expect(files.revision).toBe(sha);
     const names = await readdir(files.snapshotDir, { recursive: true });
     expect(names.filter((name) => name.includes('.')).sort()).toEqual([
@@ -103,15 +103,15 @@ describe('a good fetch', () => {
 
   test('the second time asks the hub nothing', async () => {
     hub.commit(MODEL, repository());
-    const first = await ensureSnapshot(options());
+    const first = await fetchSnapshot(options());
     hub.requests.length = 0;
-    expect(await ensureSnapshot(options())).toEqual(first);
+    expect(await fetchSnapshot(options())).toEqual(first);
     expect(hub.requests).toEqual([]);
   });
 
   test('reports progress up to the last byte', async () => {
     hub.commit(MODEL, repository());
-    await ensureSnapshot(options());
+    await fetchSnapshot(options());
     const last = events.findLast((event) => event.kind === 'progress');
     expect(last?.bytes).toBe(last?.total);
     expect(last?.total).toBeGreaterThan(WEIGHTS.length);
@@ -119,10 +119,10 @@ describe('a good fetch', () => {
 
   test('a moved main is not followed once it was resolved; a pinned commit wins over both', async () => {
     const old = hub.commit(MODEL, repository());
-    await ensureSnapshot(options());
+    await fetchSnapshot(options());
     const moved = hub.commit(MODEL, repository(randomBytes(1000)));
-    expect((await ensureSnapshot(options())).revision).toBe(old);
-    expect((await ensureSnapshot(options({ pinnedRevision: moved }))).revision).toBe(moved);
+    expect((await fetchSnapshot(options())).revision).toBe(old);
+    expect((await fetchSnapshot(options({ resolvedRevision: moved }))).revision).toBe(moved);
     expect((await openSnapshot(store, MODEL, 'main'))?.revision).toBe(old);
   });
 
@@ -152,12 +152,12 @@ describe('a good fetch', () => {
       [shards[0]!]: randomBytes(2000),
       [shards[1]!]: randomBytes(3000),
     });
-    expect([...(await ensureSnapshot(options())).weights.keys()]).toEqual(shards);
+    expect([...(await fetchSnapshot(options())).weights.keys()]).toEqual(shards);
   });
 
   test("the repository's own graph only where it is chosen, with its data beside it", async () => {
     hub.commit(MODEL, { ...repository(), 'onnx/model.onnx_data': Buffer.from('data') });
-    const files = await ensureSnapshot(options({ chooseWeights: () => 'onnx' }));
+    const files = await fetchSnapshot(options({ chooseWeights: () => 'onnx' }));
     expect(files.weights.size).toBe(0);
     expect(path.dirname(files.onnxModel ?? '')).toBe(path.join(files.snapshotDir, 'onnx'));
     expect(await readdir(path.dirname(files.onnxModel ?? ''))).toEqual(['model.onnx', 'model.onnx_data']);
@@ -166,7 +166,7 @@ describe('a good fetch', () => {
 
   test('what chooseWeights refuses is refused before any weight is fetched', async () => {
     hub.commit(MODEL, repository());
-    const refused = ensureSnapshot(
+    const refused = fetchSnapshot(
       options({
         chooseWeights: () => {
           throw new Error('no builder for it');

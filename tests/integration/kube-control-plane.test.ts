@@ -1,6 +1,6 @@
 // The control plane with its controllers: what tests that need pods and garbage collection may count on.
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { isNotFound } from '../../kube/errors.ts';
+import { isNotFound } from '../../kube/client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES } from '../../kube/resources.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
@@ -43,7 +43,7 @@ it('runs a Deployment: pods, endpoints, and garbage collection of what it owns',
     kind: 'ConfigMap',
     metadata: { ...owned, ownerReferences: [owner] },
   });
-  await plane.admin.delete(DEPLOYMENTS, metadata, { propagation: 'Foreground' });
+  await plane.kubectl(['delete', 'deployment/d', '-n', metadata.namespace, '--cascade=foreground', '--wait=false']);
   const left = async () =>
     await plane.admin.get(CONFIG_MAPS, owned).then(
       () => 'there',

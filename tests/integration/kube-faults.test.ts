@@ -1,11 +1,10 @@
 // Informers and writes against a real API server behind a network that fails in every way it can.
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { systemClock } from '../../kube/clock.ts';
+import { silentLog, systemClock } from '../../kube/clock.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { createInformer } from '../../kube/informer.ts';
 import type { Informer } from '../../kube/informer.ts';
-import { silentLog } from '../../kube/log.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import type { ConfigMap } from '../../kube/resources.ts';
 import type { RestClient } from '../../kube/rest.ts';

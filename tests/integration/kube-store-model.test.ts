@@ -1,12 +1,12 @@
 // The in-memory store as a model of the API server: the same random writes to both must end in the same objects and the same refusals.
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ApiError } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { ApiError } from '../../kube/errors.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
-import { createStoreClient } from '../../local/store/client.ts';
-import { ApiStore } from '../../local/store/store.ts';
+import { createStoreClient } from '../../local/apiserver/client.ts';
+import { ApiStore } from '../../local/apiserver/store.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 

@@ -70,15 +70,14 @@ it('tokens, keys and texts stay where they belong', async () => {
       PATH: process.env['PATH'],
       HOME: folder,
       HF_ENDPOINT: hub.endpoint,
+      KUBEMBED_STORE: join(folder, 'store'),
       HF_TOKEN: PLANTED['token of the environment'],
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       OTEL_BSP_SCHEDULE_DELAY: '50',
     },
   );
-  const modelStore = join(folder, 'store');
   const running = await startLocal({
     config,
-    modelStore,
     log: createLog({
       name: 'local',
       level: 'trace',
@@ -151,7 +150,7 @@ it('tokens, keys and texts stay where they belong', async () => {
     (spans) => spans >= 10,
   );
 
-  const serving = await processesWith(`KUBEMBED_STORE=${modelStore}`);
+  const serving = await processesWith(`KUBEMBED_STORE=${config.modelStore}`);
   expect(serving.length).toBeGreaterThanOrEqual(2);
   const places = [
     { name: 'log of operator and router', text: log },
@@ -159,7 +158,7 @@ it('tokens, keys and texts stay where they belong', async () => {
     ...(await objectPlaces(client, NAMESPACE)),
     ...(await processPlaces(serving)),
     ...(await filePlaces(join(folder, 'data'))),
-    ...(await filePlaces(modelStore)),
+    ...(await filePlaces(config.modelStore)),
     ...(await pagePlaces(
       ['/metrics', '/status.json', '/', '/v1/models', '/openapi.json', '/nowhere'].map((path) => url + path),
     )),

@@ -6,7 +6,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readRouterConfig } from '../../router/config.ts';
 import type { StatusDocument } from '../../api/status-document.ts';
-import { locateStore } from '../../hub/store-paths.ts';
+import { readModelSettings } from '../../hub/paths.ts';
 import { openPage, startBrowser } from '../helpers/browser.ts';
 import { runCli } from '../helpers/cli.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
@@ -217,14 +217,7 @@ const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 
 if (process.env['UPDATE_IMAGES'] === '1') {
   it('is pictured', async () => {
-    const { KUBEMBED_STORE, HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
-    const folder = locateStore({
-      kubembedStore: KUBEMBED_STORE,
-      hfHubCache: HF_HUB_CACHE,
-      hfHome: HF_HOME,
-      xdgCacheHome: XDG_CACHE_HOME,
-      home: homedir(),
-    });
+    const { store: folder } = readModelSettings(process.env, homedir());
     const real = await startLocalProcess({
       supportedModels: `${MINILM} alias=text-embedding-3-small\nintfloat/e5-small-v2\nthenlper/gte-base\n`,
       env: { HF_HUB_CACHE: folder, KUBEMBED_LOG_LEVEL: 'warn' },

@@ -1,6 +1,6 @@
 // Traces over real sockets: what the runtime and the router tell a collector, and what they hand on.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { parseTraceparent } from '../../common/obs/trace.ts';
+import { parseTraceparent } from '../../common/obs/tracing.ts';
 import { startCollector } from '../helpers/otlp-collector.ts';
 import type { CollectedSpan, Collector } from '../helpers/otlp-collector.ts';
 import { createTinyStore, startRuntime, TINY_DIMENSIONS, TINY_MODEL } from '../helpers/runtime-process.ts';

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { readHeader } from '../runtime/model/safetensors.ts';
+import { assess } from './assess.ts';
+import type { Choices } from './assess.ts';
+import type { Repository } from './repository.ts';
+
+const BERT = new URL('../tests/fixtures/architectures/bert/', import.meta.url);
+const config = JSON.parse(readFileSync(new URL('config.json', BERT), 'utf8')) as Record<string, unknown>;
+const tensors = await readHeader(new URL('model.safetensors', BERT).pathname, 'model.safetensors');
+const choices: Choices = { device: 'cpu', precision: 'float32', pooling: 'mean', cpus: 4 };
+
+const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string, unknown>> = {}): Repository => ({
+  modelId: 'org/tiny',
+  source: 'hub',
+  revision: 'a'.repeat(40),
+  files: new Map([
+    ['config.json', 700],
+    ['tokenizer.json', 3000],
+    ['model.safetensors', 100_000],
+  ]),
+  json: new Map(Object.entries({ 'config.json': config, 'modules.json': [], ...json })),
+  tensors,
+  ...more,
+});
+
+describe('assess', () => {
+  it('tells what serving takes', () => {
+    const found = assess(repository(), choices);
+    expect(found).toMatchObject({
+      architecture: 'BertModel',
+      dimensions: 32,
+      weights: { format: 'safetensors', bytes: 100_000, dtypes: ['F32'] },
+      warnings: [],
+    });
+    expect(found.memory.bytes).toBeGreaterThan(found.memory.minBytes);
+    expect(found.weights.parameters).toBe(
+      [...tensors.values()]
+        .filter(({ dtype }) => dtype === 'F32')
+        .reduce((sum, { byteLength }) => sum + byteLength / 4, 0),
+    );
+  });
+
+  it('needs less memory at a lower precision, and estimates without headers', () => {
+    const at = (precision: Choices['precision']): number =>
+      assess(repository({ tensors: undefined }), { ...choices, precision }).memory.minBytes;
+    expect(at('float16')).toBeLessThan(at('float32'));
+    expect(assess(repository({ tensors: undefined }), choices).warnings.join()).toContain('estimates');
+  });
+
+  it('warns of another pooling, of prompts, and of a model that is no sentence-transformer', () => {
+    const pooled = (mode: string) =>
+      assess(
+        repository(
+          {},
+          {
+            'modules.json': [{ path: '1_Pooling', type: 'sentence_transformers.models.Pooling' }],
+            '1_Pooling/config.json': { pooling_mode: mode },
+            'config_sentence_transformers.json': { prompts: { query: 'query: ', document: '' } },
+          },
+        ),
+        choices,
+      );
+    expect(pooled('cls').warnings.join()).toMatch(/declares cls pooling.*pooling=cls.*query: "query: "/s);
+    expect(pooled('lasttoken').warnings.join()).toContain('does not compute it');
+    expect(assess({ ...repository(), json: new Map([['config.json', config]]) }, choices).warnings.join()).toContain(
+      'says nothing of sentence-transformers',
+    );
+  });
+
+  it.each([
+    [
+      'an unknown architecture',
+      { json: new Map([['config.json', { ...config, architectures: ['T5'], model_type: 't5' }]]) },
+      /not supported/,
+    ],
+    ['a missing tokenizer', { files: new Map([['config.json', 1]]) }, /no tokenizer\.json/],
+    [
+      'no weights',
+      {
+        files: new Map([
+          ['config.json', 1],
+          ['tokenizer.json', 1],
+        ]),
+      },
+      /neither model\.safetensors/,
+    ],
+    ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],
+  ] as const)('refuses %s', (_, more, message) => {
+    expect(() => assess(repository(more as Partial<Repository>), choices)).toThrow(message);
+  });
+});

@@ -1,0 +1,192 @@
+// Whether kubembed can serve a repository, what that takes, what a person should know of it, and how that reads. Pure.
+import { isRecord, printBytes } from '../common/util/text.ts';
+import { offeredWeights, requireUsable, weightFiles } from '../hub/files.ts';
+import type { WeightFormat } from '../hub/files.ts';
+import { buildGraph } from '../runtime/graph/build.ts';
+import type { GraphPrecision, TensorIndex } from '../runtime/graph/types.ts';
+import { describeModel } from '../runtime/model/describe.ts';
+import { ModelError } from '../hub/errors.ts';
+import type { ModelDescription } from '../runtime/model/types.ts';
+import { chooseWeights } from '../runtime/lifecycle-model.ts';
+import { chooseTopology } from '../runtime/engine/topology.ts';
+import { PROMPTS_FILE } from './repository.ts';
+import type { Repository } from './repository.ts';
+import type { Paint } from './terminal.ts';
+
+export interface Choices {
+  readonly device: 'cpu' | 'gpu';
+  readonly precision: GraphPrecision;
+  readonly pooling: 'mean' | 'cls';
+  readonly cpus: number;
+}
+
+export interface Assessment {
+  readonly model: string;
+  readonly source: Repository['source'];
+  readonly revision: string;
+  readonly architecture: string;
+  readonly modelType: string;
+  readonly dimensions: number;
+  readonly maxTokens: number;
+  readonly pooling: { readonly used: string; readonly declared: string | undefined };
+  readonly weights: {
+    readonly format: WeightFormat;
+    readonly bytes: number;
+    readonly dtypes?: readonly string[];
+    readonly parameters?: number;
+  };
+  readonly memory: {
+    readonly device: string;
+    readonly precision: string;
+    /** With one CPU: what the limit must be at least. */
+    readonly minBytes: number;
+    readonly cpus: number;
+    /** With all of `cpus`. */
+    readonly bytes: number;
+  };
+  readonly warnings: readonly string[];
+}
+
+const tensorFacts = (tensors: TensorIndex) => {
+  const entries = [...tensors.values()].filter(({ dtype }) => dtype.includes('F'));
+  return {
+    dtypes: [...new Set(entries.map(({ dtype }) => dtype))].sort(),
+    parameters: entries.reduce((sum, { shape }) => sum + shape.reduce((product, dim) => product * dim, 1), 0),
+  };
+};
+
+const BYTES: Readonly<Record<GraphPrecision, number>> = { float32: 4, float16: 2, int8: 1 };
+
+interface Needs {
+  readonly dimensions: number;
+  readonly weightBytes: number;
+}
+
+/** The graph is built as it would be for serving: a tensor that is missing is found here, not after the download. */
+function needsOf(repository: Repository, description: ModelDescription, format: WeightFormat, choices: Choices): Needs {
+  const { tensors } = repository;
+  if (format === 'safetensors' && tensors !== undefined) {
+    const { pooling, precision, device } = choices;
+    return buildGraph(description, tensors, { pooling, layout: 'flexible', precision, feedWords: device === 'cpu' });
+  }
+  const { denseLayers = [], hiddenSize } = description;
+  const bytes = weightBytesOf(repository, format);
+  // Without headers the stored type is unknown: float32, as most are.
+  const weightBytes = format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
+  return { dimensions: denseLayers.at(-1)?.outFeatures ?? hiddenSize, weightBytes };
+}
+
+const weightBytesOf = ({ files }: Repository, format: WeightFormat): number =>
+  weightFiles([...files.keys()], format).reduce((sum, name) => sum + (files.get(name) ?? 0), 0);
+
+const promptsOf = ({ json }: Repository): readonly string[] => {
+  const config = json.get(PROMPTS_FILE);
+  const prompts = isRecord(config) ? config['prompts'] : undefined;
+  if (!isRecord(prompts)) return [];
+  return Object.entries(prompts).flatMap(([name, text]) =>
+    typeof text === 'string' && text !== '' ? [`${name}: ${JSON.stringify(text)}`] : [],
+  );
+};
+
+const poolingAdvice = (declared: string | undefined, used: string): readonly string[] => {
+  if (declared === undefined || declared === used) return [];
+  const known = declared === 'mean' || declared === 'cls';
+  const advice = known ? `ask for it with pooling=${declared}` : 'kubembed does not compute it';
+  return [`The repository declares ${declared} pooling, and vectors would be pooled by ${used}: ${advice}.`];
+};
+
+function warningsOf(repository: Repository, description: ModelDescription, choices: Choices): readonly string[] {
+  const prompts = promptsOf(repository);
+  const hasHeaders = repository.tensors !== undefined || !offeredWeights([...repository.files.keys()]).safetensors;
+  return [
+    ...poolingAdvice(description.declaredPooling, choices.pooling),
+    ...(repository.json.has('modules.json')
+      ? []
+      : ['The repository says nothing of sentence-transformers: it may not have been trained for embeddings.']),
+    ...(prompts.length === 0
+      ? []
+      : [`Its authors put a prompt before texts (${prompts.join('; ')}); clients must send it as part of the input.`]),
+    ...(hasHeaders ? [] : ['The headers of the weights could not be read: sizes are estimates.']),
+  ];
+}
+
+/** @throws ModelError, GraphError: why it cannot be served */
+export function assess(repository: Repository, choices: Choices): Assessment {
+  const { modelId, json, files, tensors } = repository;
+  const names = [...files.keys()];
+  requireUsable(modelId, names);
+  const config = json.get('config.json');
+  if (!isRecord(config)) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
+  const format = chooseWeights(config, offeredWeights(names));
+  const description = describeModel(json);
+  const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
+  const { dimensions, weightBytes } = needsOf(repository, description, format, choices);
+  const memoryWith = (cpus: number): number => {
+    const machine = { cpus, memoryBytes: Infinity, scratchBytes: Infinity };
+    return chooseTopology(machine, { device: choices.device, weightBytes, maxTokens, hiddenSize }).estimatedBytes;
+  };
+  return {
+    model: modelId,
+    source: repository.source,
+    revision: repository.revision,
+    architecture,
+    modelType,
+    dimensions,
+    maxTokens,
+    pooling: { used: choices.pooling, declared: declaredPooling },
+    weights: {
+      format,
+      bytes: weightBytesOf(repository, format),
+      ...(format === 'safetensors' && tensors !== undefined && tensorFacts(tensors)),
+    },
+    memory: {
+      device: choices.device,
+      precision: choices.precision,
+      minBytes: memoryWith(1),
+      cpus: choices.cpus,
+      bytes: memoryWith(choices.cpus),
+    },
+    warnings: warningsOf(repository, description, choices),
+  };
+}
+
+// In words.
+
+const millions = (parameters: number): string =>
+  parameters >= 1e9 ? `${(parameters / 1e9).toFixed(1)} billion` : `${(parameters / 1e6).toFixed(1)} million`;
+
+function weightsLine({ format, bytes, dtypes, parameters }: Assessment['weights']): string {
+  const types = dtypes === undefined ? '' : `, ${dtypes.join(' and ')}`;
+  const size = parameters === undefined ? '' : `, ${millions(parameters)} parameters`;
+  return `${printBytes(bytes)} ${format}${types}${size}`;
+}
+
+function memoryLine({ device, precision, minBytes, cpus, bytes }: Assessment['memory']): string {
+  const more = cpus > 1 ? `, ${printBytes(bytes)} to use ${cpus} CPUs` : '';
+  return `about ${printBytes(minBytes)}${more} (${device}, ${precision})`;
+}
+
+export interface Listing {
+  readonly file: string;
+  readonly listed: boolean;
+}
+
+export function report(assessment: Assessment, { file, listed }: Listing, paint: Paint): string {
+  const { model, pooling } = assessment;
+  const declared = pooling.declared === undefined ? 'the repository declares none' : `declared: ${pooling.declared}`;
+  const facts = [
+    ['architecture', `${assessment.architecture} (${assessment.modelType})`],
+    ['dimensions', String(assessment.dimensions)],
+    ['max tokens', String(assessment.maxTokens)],
+    ['pooling', `${pooling.used} (${declared})`],
+    ['weights', weightsLine(assessment.weights)],
+    ['memory', memoryLine(assessment.memory)],
+    ['revision', `${assessment.revision.slice(0, 12)} (${assessment.source})`],
+    ['listed', listed ? `yes, in ${file}` : `no; add it with: kubembed models add ${model}`],
+  ] as const;
+  return [
+    `${paint('green', '✔')} ${paint('bold', model)} can be served\n\n`,
+    ...facts.map(([name, text]) => `  ${paint('dim', name.padEnd(14))}${text}\n`),
+    ...assessment.warnings.map((warning) => `\n${paint('yellow', '!')} ${warning}\n`),
+  ].join('');
+}
