@@ -1,4 +1,4 @@
-// Scale from zero over real sockets: held requests, one wake-up, bounds, reasons, and clients that leave.
+// Scale from zero over real sockets: queued requests, one wake-up, bounds, reasons, and clients that leave.
 import { Agent, request } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemandSnapshot } from '../../api/demand.ts';
@@ -75,7 +75,7 @@ describe('a cold model', () => {
   });
 
   it('with room for a hundred answers a hundred and refuses the rest at once', async () => {
-    const url = await boot({ KUBEMBED_HOLD_MAX_REQUESTS: '100' });
+    const url = await boot({ KUBEMBED_QUEUE_MAX_REQUESTS: '100' });
     const all = Array.from({ length: 1000 }, () => post(url, JSON.stringify(ask)));
     let refused = 0;
     for (const one of all) void one.then(({ status }) => (refused += Number(status === 429)));
@@ -102,7 +102,7 @@ describe('a cold model', () => {
   });
 
   it('counts what waits in bytes too', async () => {
-    const url = await boot({ KUBEMBED_HOLD_MAX_BYTES: '300000' });
+    const url = await boot({ KUBEMBED_QUEUE_MAX_BYTES: '300000' });
     const input = 'x'.repeat(100_000);
     const replies = Array.from({ length: 5 }, () => embed(url, { ...ask, input }));
     await eventually(async () => (await demand()).heldRequests === 2);
@@ -112,7 +112,7 @@ describe('a cold model', () => {
   });
 
   it('still wakes when every client has left, and frees their places', async () => {
-    const url = await boot({ KUBEMBED_HOLD_MAX_REQUESTS: '5' });
+    const url = await boot({ KUBEMBED_QUEUE_MAX_REQUESTS: '5' });
     const leaving = new AbortController();
     const replies = Array.from({ length: 5 }, () => embed(url, ask, { signal: leaving.signal }));
     await eventually(async () => (await demand()).heldRequests === 5);
@@ -127,7 +127,7 @@ describe('a cold model', () => {
   });
 
   it('that takes too long is a 503 with the condition in words', async () => {
-    const url = await boot({ KUBEMBED_HOLD_SECONDS: '1' });
+    const url = await boot({ KUBEMBED_QUEUE_SECONDS: '1' });
     const starting = {
       type: 'Available',
       status: 'False',
