@@ -52,19 +52,23 @@ export function createHabit(): Habit {
 // is compared with those just before it, so that both saw the same neighbours.
 
 /** Texts from one power of two to the next are compared with each other: what sharing a run costs goes by its size. */
-interface LengthClass {
+class LengthClass {
   /** Milliseconds per token of the last runs on all cores, the latest last. */
-  readonly recent: number[];
+  readonly recent: number[] = [];
   /** Runs on all cores since the last comparison. */
-  soloRuns: number;
+  soloRuns = 0;
   comparedMs: number;
   /** The text that runs now is to be compared. */
-  comparing: boolean;
+  comparing = false;
   /** How much speaks for all cores being slower, from 0 to `ENOUGH_EVIDENCE`. */
-  evidence: number;
+  evidence = 0;
   /** Stops that nothing has made up for. */
-  stops: number;
-  stoppedUntilMs: number;
+  stops = 0;
+  stoppedUntilMs = -Infinity;
+
+  constructor(nowMs: number) {
+    this.comparedMs = nowMs;
+  }
 }
 
 /** Enough for a median that one disturbance does not move. */
@@ -104,15 +108,7 @@ export function createComparison(): Comparison {
     const key = Math.floor(Math.log2(tokens));
     const known = classes.get(key);
     if (known) return known;
-    const made = {
-      recent: [],
-      soloRuns: 0,
-      comparedMs: nowMs,
-      comparing: false,
-      evidence: 0,
-      stops: 0,
-      stoppedUntilMs: -Infinity,
-    };
+    const made = new LengthClass(nowMs);
     classes.set(key, made);
     return made;
   };
