@@ -1,6 +1,6 @@
 // The `kubembed` command: wires streams and signals, turns errors into words and exit codes.
 import { createInterface } from 'node:readline';
-import { packageVersion } from '../common/util/package.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { CommandError, UsageError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { COMMANDS, dispatch } from './dispatch.ts';

@@ -2,7 +2,7 @@
 import { standingOf } from '../api/conditions.ts';
 import type { ModelState } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { errorText } from '../common/util/text.ts';
 import { systemClock } from '../kube/clock.ts';
@@ -115,7 +115,7 @@ const rowOfResource = (resource: EmbeddingModel, nowMs: number): ModelRow => {
   return {
     model: spec.model,
     resource: modelKey(resource),
-    device: spec.device ?? 'cpu',
+    device: withDefaults(spec).device,
     ...standingOf(resource, ready),
     ready,
     wanted: Math.max(ready, spec.replicas ?? status?.replicas ?? 0),

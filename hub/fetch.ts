@@ -9,7 +9,8 @@ import { ModelError, isModelError } from './errors.ts';
 import { preferSafetensors } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { acquireLock, isAlive, readIdentity } from './lock.ts';
-import { checkRevision, isCommitSha, storePaths } from './paths.ts';
+import { isCommitSha } from '../common/util/text.ts';
+import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
 import {
   blobPath,

@@ -71,10 +71,11 @@ export function readLocalConfig(
   } catch (error) {
     throw new ConfigError(errorText(error));
   }
+  const set = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
   const choose = (option: keyof typeof OPTIONS, variables: readonly string[], fallback: string): string => {
     const given = values[option];
     if (typeof given === 'string') return given;
-    return variables.map((name) => env[name]).find((value) => value !== undefined && value !== '') ?? fallback;
+    return variables.map(set).find((value) => value !== undefined) ?? fallback;
   };
   const { store: modelStore, hub } = readModelSettings(env, homedir());
   return {
@@ -84,7 +85,7 @@ export function readLocalConfig(
     modelsDir: resolve(choose('models', ['KUBEMBED_MODELS'], 'models')),
     dataDir: resolve(choose('data', ['KUBEMBED_DATA'], '.kubembed')),
     help: values.help === true,
-    logLevel: readLogLevel(env['KUBEMBED_LOG_LEVEL'] ?? 'warn'),
+    logLevel: readLogLevel(set('KUBEMBED_LOG_LEVEL') ?? 'warn'),
     modelStore,
     hub,
     environment: Object.fromEntries(

@@ -2,7 +2,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Deployment, Pod, Service } from '../kube/resources.ts';
-import { deploymentStatus, desiredSlices, planPods } from './controllers.ts';
+import { silentLog } from '../kube/clock.ts';
+import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES } from '../kube/resources.ts';
+import { FakeClock } from '../tests/helpers/fake-clock.ts';
+import { createStoreClient } from './apiserver/client.ts';
+import { ApiStore } from './apiserver/store.ts';
+import { deploymentStatus, desiredSlices, planPods, runControllers } from './controllers.ts';
 
 const HASH = 'pod-template-hash';
 
@@ -140,5 +145,96 @@ describe('desiredSlices', () => {
     expect(desiredSlices(service('s', { app: 'x' }), pods)).toEqual([]);
     expect(desiredSlices(service('t'), [podAt('c', { port: '1' })])).toEqual([]);
     expect(desiredSlices(service('s', { app: 'y' }), [podAt('c', { port: '1' })])).toEqual([]);
+  });
+});
+
+describe('runControllers', () => {
+  const labels = { app: 'm' };
+  const metadata = { name: 'm', namespace: 'ns' };
+  const written: Deployment = {
+    apiVersion: 'apps/v1',
+    kind: 'Deployment',
+    metadata,
+    spec: {
+      replicas: 2,
+      selector: { matchLabels: labels },
+      template: { metadata: { labels }, spec: { containers: [{ name: 'c', image: 'one' }] } },
+    },
+  };
+
+  async function setUp() {
+    const clock = new FakeClock();
+    let count = 0;
+    const client = createStoreClient(new ApiStore({ clock, newUid: () => String((count += 1)) }));
+    /** Pods are ready at once, on ports of their own, and gone when deleted. */
+    const kubelet = {
+      async reconcile(key: { namespace: string; name: string }) {
+        const found = await client.get(PODS, key).catch(() => undefined);
+        if (found?.metadata.deletionTimestamp !== undefined)
+          await client.patch(PODS, key, { metadata: { finalizers: null } });
+        else if (found !== undefined && found.status === undefined) {
+          const annotations = { 'local.kubembed.dev/port': String((count += 1)) };
+          await client.patch(PODS, key, { metadata: { annotations } });
+          const status = { conditions: [{ type: 'Ready', status: 'True' }] };
+          await client.patch(PODS, key, { status }, { subresource: 'status' });
+        }
+      },
+    };
+    const stop = new AbortController();
+    const environment = { clock, random: () => 0, log: silentLog };
+    const done = runControllers({ client, kubelet, suffix: () => `s${(count += 1)}` }, environment, stop.signal);
+    await client.create(DEPLOYMENTS, written);
+    await client.create(SERVICES, {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata,
+      spec: { selector: labels, ports: [{ name: 'http', port: 80 }] },
+    });
+    await clock.advance(1000);
+    const all = async () => ({
+      pods: (await client.list(PODS)).items,
+      slices: (await client.list(ENDPOINT_SLICES)).items,
+    });
+    const end = async () => {
+      stop.abort();
+      await done;
+    };
+    return { clock, client, all, end };
+  }
+
+  it('makes pods of a Deployment and a slice for each, and reports them', async () => {
+    const { client, all, end } = await setUp();
+    const { pods, slices } = await all();
+    expect(pods).toHaveLength(2);
+    expect(slices.map(({ endpoints }) => endpoints?.[0]?.conditions?.ready)).toEqual([true, true]);
+    expect((await client.get(DEPLOYMENTS, metadata)).status).toMatchObject({ replicas: 2, readyReplicas: 2 });
+    await end();
+  });
+
+  it('rolls to another template, scales down, and leaves nothing behind', async () => {
+    const { clock, client, all, end } = await setUp();
+    const { template } = written.spec;
+    const other = { ...template, spec: { containers: [{ name: 'c', image: 'two' }] } };
+    await client.patch(DEPLOYMENTS, metadata, { spec: { template: other, replicas: 1 } });
+    await clock.advance(1000);
+    const { pods, slices } = await all();
+    expect(pods.map(({ spec }) => spec.containers[0]?.image)).toEqual(['two']);
+    expect(slices.map((slice) => slice.metadata.name)).toEqual(pods.map((one) => `m-${one.metadata.name}`));
+    await client.delete(DEPLOYMENTS, metadata);
+    await clock.advance(1000);
+    expect(await all()).toEqual({ pods: [], slices: [] });
+    await end();
+  });
+
+  it('puts a slice back that somebody deleted, and takes them all away with their Service', async () => {
+    const { clock, client, all, end } = await setUp();
+    const [slice] = (await all()).slices;
+    await client.delete(ENDPOINT_SLICES, { namespace: 'ns', name: slice?.metadata.name ?? '' });
+    await clock.advance(1000);
+    expect((await all()).slices).toHaveLength(2);
+    await client.delete(SERVICES, metadata);
+    await clock.advance(1000);
+    expect((await all()).slices).toEqual([]);
+    await end();
   });
 });

@@ -10,7 +10,7 @@ import type { EmbeddingModel } from '../api/types.ts';
 import { MODEL_IMMUTABLE } from '../api/validation.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { isTracingVariable } from '../common/obs/tracing.ts';
-import { packageVersion } from '../common/util/package.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { isNotFound } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';

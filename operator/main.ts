@@ -2,7 +2,7 @@
 import { startServer } from '../common/http/server.ts';
 import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { packageVersion } from '../common/util/package.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import { createRestClient } from '../kube/rest.ts';

@@ -1,30 +1,18 @@
 // The manager: of several processes one leads, and runs what only one may: both controllers, the autoscaler and its demand streams.
-import type { KubeClient } from '../kube/client.ts';
+import type { Environment } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Elector } from '../kube/leaderelection.ts';
-import type { ControllerMetrics } from '../kube/controller.ts';
-import type { Environment } from '../kube/clock.ts';
 import type { Autoscaler } from './autoscaler/autoscaler.ts';
 import { createCatalogController } from './catalog/controller.ts';
-import type { CatalogSource } from './catalog/plan.ts';
-import type { ManifestConfig } from './config.ts';
-import type { AcceptanceTracker } from './model/acceptance.ts';
-import type { Caches } from './model/caches.ts';
+import type { CatalogControllerDeps } from './catalog/controller.ts';
 import { createModelController } from './model/controller.ts';
+import type { ModelControllerDeps } from './model/controller.ts';
 import { createMutationCache } from './model/mutation-cache.ts';
 
-export interface ManagerDeps {
-  /** Writes for as long as this process leads. */
-  readonly client: KubeClient;
+export interface ManagerDeps extends Omit<ModelControllerDeps & CatalogControllerDeps, 'written' | 'clock'> {
   readonly elector: Elector;
-  readonly caches: Caches;
-  readonly catalog: CatalogSource;
-  readonly acceptance: AcceptanceTracker;
   readonly autoscaler: Autoscaler;
   readonly events: EventRecorder;
-  readonly metrics: ControllerMetrics;
-  readonly config: ManifestConfig;
-  readonly workers: number;
 }
 
 export interface Manager {
@@ -45,10 +33,10 @@ export const noElection: Elector = {
 
 export function createManager(deps: ManagerDeps, environment: Environment): Manager {
   const { elector, caches, acceptance, autoscaler, events } = deps;
-  const { clock } = environment;
   let active = false;
 
   async function reconcileUntil(signal: AbortSignal): Promise<void> {
+    const { clock } = environment;
     const written = createMutationCache(clock);
     const shared = { ...deps, written, clock };
     const controllers = [createModelController(shared, environment), createCatalogController(shared, environment)];

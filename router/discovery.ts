@@ -1,9 +1,8 @@
 // Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { createInformer } from '../kube/informer.ts';
+import { createInformer, withoutManagedFields } from '../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../kube/resources.ts';
-import type { KubeObject } from '../kube/types.ts';
 import type { Log } from '../common/obs/log.ts';
 import { LABEL_MODEL } from '../api/names.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
@@ -35,11 +34,6 @@ const MAX_PAUSE_MS = 5000;
 const LEAST_PAUSE_MS = 5;
 /** Of the event loop's time, at most a tenth goes into building tables, however many changes come. */
 const PAUSE_PER_BUILD = 10;
-
-/** Only its bulk matters: nobody here reads who owns which field. */
-const withoutManagedFields = <T extends KubeObject>(object: T): T => {
-  return { ...object, metadata: { ...object.metadata, managedFields: undefined } };
-};
 
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   const { client, namespace, log, random, now, onTable } = options;

@@ -8,7 +8,6 @@ import { createBodyReader } from '../common/http/body.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { startTracing } from '../common/obs/tracing.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createDemandBook } from './admission/demand.ts';
 import { createGate, OPEN_GATE } from './admission/gate.ts';
@@ -156,7 +155,10 @@ const assemble = (options: RouterOptions, registry: Registry) => {
 
 export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
   const { config, log, registry = createRegistry(), version = 'development' } = options;
-  const tracer = await startTracing(config.tracing, { service: 'kubembed-router', version });
+  // Who does not trace does not load the SDK.
+  const tracer =
+    config.tracing &&
+    (await import('../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-router', version });
   const parts = assemble(options, registry);
   const { stream, pools } = parts;
   const parser = createEmbeddingsParser();

@@ -130,7 +130,7 @@ function record({ facts }: Exchange, { inputs, encoding }: EmbeddingRequest, res
     inputs: inputs.length,
     encoding,
     tokens: result.promptTokens,
-    ...(result.truncatedInputs === 0 ? {} : { truncated: result.truncatedInputs }),
+    truncated: result.truncatedInputs === 0 ? undefined : result.truncatedInputs,
     queueMs: round(queueMs),
     tokenizeMs: round(tokenizeMs),
     inferMs: round(inferMs),

@@ -2,7 +2,7 @@
 import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
-import { usableCpus, usableMemory } from '../common/util/machine.ts';
+import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/download.ts';
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/pool.ts';
@@ -103,12 +103,11 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
+  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
     openLog(),
     import('../common/obs/log.ts'),
     import('./serve.ts'),
     import('../common/obs/metrics.ts'),
-    import('../common/util/package.ts'),
   ]);
   switchLevelOnSignal(process, log, config.logLevel);
   const deps = {

@@ -5,7 +5,6 @@ import type { Registry } from 'prom-client';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
-import { startTracing } from '../common/obs/tracing.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { Engine } from './engine/contract.ts';
 import type { OpenedModel } from './lifecycle-model.ts';
@@ -30,7 +29,13 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
   const { config, log } = deps;
   const lifecycle = createLifecycle();
   const parser = createEmbeddingsParser();
-  const tracer = await startTracing(config.tracing, { service: 'kubembed-runtime', version: deps.version });
+  // Who does not trace does not load the SDK.
+  const tracer =
+    config.tracing &&
+    (await import('../common/obs/tracer.ts')).createTracer(config.tracing, {
+      service: 'kubembed-runtime',
+      version: deps.version,
+    });
   const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
   const server = await startServer({ host: config.host, port: config.port, handler });

@@ -29,7 +29,7 @@ async function run(name: string, script: string): Promise<Outcome> {
 const waiting = Object.entries(CHECKS);
 const outcomes: Outcome[] = [];
 
-async function lane(): Promise<void> {
+async function worker(): Promise<void> {
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
     const outcome = await run(...next);
     outcomes.push(outcome);
@@ -38,5 +38,5 @@ async function lane(): Promise<void> {
   }
 }
 
-await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, lane));
+await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
 process.exitCode = outcomes.every((outcome) => outcome.code === 0) ? 0 : 1;

@@ -120,15 +120,15 @@ function requestLine({ exchange, request, status, seconds }: FinishedExchange): 
   const traceId = span?.traceId ?? parseTraceparent(request.headers[TRACEPARENT])?.traceId;
   return {
     requestId: exchange.id,
-    ...(traceId === undefined ? {} : { traceId }),
+    traceId,
     method: request.method,
     // Without the query: some clients put keys there.
     path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
     status,
     durationMs: Math.round(seconds * 10_000) / 10,
     ...exchange.facts,
-    ...(error === undefined ? {} : { reason: error.kind }),
-    ...(error?.cause === undefined ? {} : { error: error.cause }),
+    reason: error?.kind,
+    error: error?.cause,
   };
 }
 
@@ -173,5 +173,5 @@ function endRequestSpan(span: Span, { exchange, request, status }: FinishedExcha
   if (route !== undefined) span.rename(`${request.method ?? 'GET'} ${route}`);
   span.set({ 'http.response.status_code': status, 'http.route': route, ...genAi(exchange) });
   const failed = status >= 500 || status === 499;
-  span.end({ endMs: performance.now(), ...(failed && { error: error?.kind ?? String(status) }) });
+  span.end({ endMs: performance.now(), error: failed ? (error?.kind ?? String(status)) : undefined });
 }

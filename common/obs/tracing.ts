@@ -93,7 +93,7 @@ function endpointOf(env: Environment): string | undefined {
   return shared ? `${shared.replace(/\/$/, '')}/v1/traces` : undefined;
 }
 
-/** Undefined: no traces, and none of their cost. Throws `ConfigError`. */
+/** Undefined: no traces, and none of their cost; else `tracer.ts` is imported, which nobody does before. Throws `ConfigError`. */
 export function readTracing(env: Environment): TracingConfig | undefined {
   const url = endpointOf(env);
   if (url === undefined || env['OTEL_SDK_DISABLED']?.toLowerCase() === 'true') return undefined;
@@ -118,14 +118,4 @@ function numberOf(env: Environment, name: string, { fallback, min, max }: Range)
   const value = given === '' ? fallback : Number(given);
   if (!(value >= min && value <= max)) throw new ConfigError(`${name}: expected a number from ${min} to ${max}`);
   return value;
-}
-
-/** Where it was asked for; elsewhere not even the SDK is read. */
-export async function startTracing(
-  config: TracingConfig | undefined,
-  traced: { readonly service: string; readonly version: string },
-): Promise<Tracer | undefined> {
-  if (config === undefined) return undefined;
-  const { createTracer } = await import('./tracer.ts');
-  return createTracer(config, traced);
 }

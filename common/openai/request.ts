@@ -1,5 +1,6 @@
 // The request of `POST /v1/embeddings`: one zod schema that validates it and, through its JSON Schema, documents it.
 import * as z from 'zod';
+import { isRecord } from '../util/text.ts';
 import { OpenAIError, clip } from './errors.ts';
 
 /** Where it is taken; some clients leave the version out. */
@@ -63,14 +64,11 @@ export interface EmbeddingRequest {
 
 /** Throws `OpenAIError` for everything that is not a request. */
 export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
-  if (typeof body !== 'object' || body === null || Array.isArray(body)) {
-    throw new OpenAIError(
-      'invalid_request',
-      `The request body must be a JSON object, but it is ${describeType(body)}.`,
-    );
+  if (!isRecord(body)) {
+    throw invalid(`The request body must be a JSON object, but it is ${describeType(body)}.`);
   }
   const result = embeddingRequest.safeParse(body);
-  if (!result.success) throw toError(result.error.issues, body as Readonly<Record<string, unknown>>);
+  if (!result.success) throw toError(result.error.issues, body);
   const { model, input: inputs, encoding_format, dimensions, truncate } = result.data;
   return {
     model,
@@ -83,56 +81,39 @@ export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
 
 type Describe = (value: unknown, message: string) => OpenAIError;
 
+const invalid = (message: string, param?: string): OpenAIError =>
+  new OpenAIError('invalid_request', message, { param });
+
 const typed =
   (param: string, expected: string): Describe =>
   (value) =>
-    new OpenAIError(
-      'invalid_request',
-      `Invalid type for '${param}': expected ${expected}, but got ${describeType(value)} instead.`,
-      {
-        param,
-      },
-    );
+    invalid(`Invalid type for '${param}': expected ${expected}, but got ${describeType(value)} instead.`, param);
 
 // In the order in which a client should learn of them.
 const FIELDS: Readonly<Record<string, Describe>> = {
   model: (value) =>
     value === undefined
-      ? new OpenAIError('invalid_request', 'You must provide a model parameter.', { param: 'model' })
+      ? invalid('You must provide a model parameter.', 'model')
       : typed('model', 'a string')(value, ''),
-  input: (value, message) =>
-    new OpenAIError('invalid_request', value === undefined ? "Missing required parameter: 'input'." : message, {
-      param: 'input',
-    }),
+  input: (value, message) => invalid(value === undefined ? "Missing required parameter: 'input'." : message, 'input'),
   encoding_format: (value) =>
-    new OpenAIError(
-      'invalid_request',
-      `Invalid value for 'encoding_format' = ${clip(plain(value))}. Supported values: ['float', 'base64'].`,
-    ),
+    invalid(`Invalid value for 'encoding_format' = ${clip(plain(value))}. Supported values: ['float', 'base64'].`),
   dimensions: (value) =>
     typeof value === 'number' && Number.isInteger(value)
-      ? new OpenAIError(
-          'invalid_request',
-          `Invalid 'dimensions': ${value} is less than the minimum of 1 or not a safe integer.`,
-          {
-            param: 'dimensions',
-          },
-        )
+      ? invalid(`Invalid 'dimensions': ${value} is less than the minimum of 1 or not a safe integer.`, 'dimensions')
       : typed('dimensions', 'an integer')(value, ''),
   user: typed('user', 'a string'),
   truncate: typed('truncate', 'a boolean'),
 };
 
-function plain(value: unknown): string {
-  return typeof value === 'string' ? value : describeType(value);
-}
+const plain = (value: unknown): string => (typeof value === 'string' ? value : describeType(value));
 
 function toError(issues: readonly z.core.$ZodIssue[], body: Readonly<Record<string, unknown>>): OpenAIError {
   for (const [field, describe] of Object.entries(FIELDS)) {
     const issue = issues.find(({ path }) => path[0] === field);
     if (issue !== undefined) return describe(body[field], issue.message);
   }
-  return new OpenAIError('invalid_request', 'The request body is not a valid embedding request.');
+  return invalid('The request body is not a valid embedding request.');
 }
 
 // The `input` field: what the document says of it, and the same rules as one flat loop, because an array may hold millions of ids.

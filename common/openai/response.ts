@@ -33,21 +33,11 @@ export function* joinPieces(pieces: readonly Uint8Array[], size = 65_536): Gener
     held.push(piece);
     bytes += piece.byteLength;
     if (bytes < size) continue;
-    yield held.length === 1 ? piece : concatenate(held, bytes);
+    yield held.length === 1 ? piece : Buffer.concat(held, bytes);
     held = [];
     bytes = 0;
   }
-  if (bytes > 0) yield concatenate(held, bytes);
-}
-
-function concatenate(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.byteLength;
-  }
-  return whole;
+  if (bytes > 0) yield Buffer.concat(held, bytes);
 }
 
 // Vectors as they cross the wire in base64: little-endian float32.

@@ -23,6 +23,11 @@ export const rfc3339 = (epochMs: number): string => new Date(epochMs).toISOStrin
 /** RFC 3339 in microseconds, as Kubernetes writes `metav1.MicroTime`. */
 export const rfc3339Micro = (epochMs: number): string => new Date(epochMs).toISOString().replace('Z', '000Z');
 
+const COMMIT_SHA = /^[0-9a-f]{40}$/;
+
+/** A full commit sha names the same bytes for ever: it needs no resolving. */
+export const isCommitSha = (revision: string): boolean => COMMIT_SHA.test(revision);
+
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 // The nearest known word, if it is near.

@@ -8,7 +8,7 @@ import { desiredChildren } from './children.ts';
 import type { ChildrenInput } from './children.ts';
 import { needsApply } from './manifest.ts';
 
-const FETCHED = { revision: SHA, dimensions: 384, maxTokens: 256, pooling: 'mean', architecture: 'BertModel' };
+const FETCHED = { revision: SHA, dimensions: 384, maxTokens: 256, pooling: 'mean' };
 
 const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<ChildrenInput> = {}) => {
   const model = embeddingModel('minilm', { spec });

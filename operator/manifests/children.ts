@@ -58,7 +58,6 @@ export interface FetchedFacts {
   readonly maxTokens: number;
   /** Pooling that the repository declares. */
   readonly pooling: string | undefined;
-  readonly architecture: string | undefined;
 }
 
 export interface ChildrenInput {

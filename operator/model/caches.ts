@@ -3,7 +3,7 @@ import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { createInformer } from '../../kube/informer.ts';
+import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
 import type { Informer, InformerOptions } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { PODS } from '../../kube/resources.ts';
@@ -29,14 +29,6 @@ export const BY_CLAIM = 'claim';
 
 const RESYNC_MS = 600_000;
 const OURS = { labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}` };
-
-/** `managedFields` is often half of an object, and nobody here reads it. */
-function withoutManagedFields<T extends KubeObject>(object: T): T {
-  const metadata: object = Object.fromEntries(
-    Object.entries(object.metadata).filter(([field]) => field !== 'managedFields'),
-  );
-  return { ...object, metadata };
-}
 
 const modelOfPod = ({ metadata }: Pod): readonly string[] => {
   const model = metadata.labels?.[LABEL_MODEL];

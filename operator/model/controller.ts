@@ -134,8 +134,7 @@ async function writeStatus(
 ): Promise<void> {
   const { name, namespace, uid } = model.metadata;
   // With the uid, the status of a model that is gone never lands on its successor.
-  const metadata = { name, namespace, ...(uid !== undefined && { uid }) };
-  const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata, status };
+  const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata: { name, namespace, uid }, status };
   const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
   const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
   await ifPresent(written.write(caches.models.store, keyOf(model), send));

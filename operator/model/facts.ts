@@ -2,8 +2,9 @@
 import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
-import { EMBEDDING_MODELS, isCommitSha, withDefaults } from '../../api/types.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
+import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
@@ -32,7 +33,7 @@ function fetchedFacts({ model, children }: Snapshot, spec: ResolvedSpec, pods: P
   if (revision === undefined || embedding === undefined || observedGeneration !== model.metadata.generation)
     return undefined;
   const { dimensions, maxTokens } = embedding;
-  return { revision, dimensions, maxTokens, pooling: undefined, architecture: undefined };
+  return { revision, dimensions, maxTokens, pooling: undefined };
 }
 
 // Ownership and acceptance

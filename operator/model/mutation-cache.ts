@@ -81,8 +81,6 @@ export async function remove(
   { client, written }: RemoveDeps,
   signal: AbortSignal,
 ): Promise<void> {
-  const { uid } = object.metadata;
-  const options = { signal, ...(uid !== undefined && { uid }) };
-  await ifPresent(client.delete(type, keyOf(object), options));
+  await ifPresent(client.delete(type, keyOf(object), { signal, uid: object.metadata.uid }));
   written.forget(type.kind, keyOf(object));
 }

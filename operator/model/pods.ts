@@ -28,9 +28,9 @@ function terminationMessage(text: string | undefined): Readonly<Record<string, u
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 
 export function parseFetched(message: string | undefined): FetchedFacts | undefined {
-  const { revision, dimensions, maxTokens, pooling, architecture } = terminationMessage(message);
+  const { revision, dimensions, maxTokens, pooling } = terminationMessage(message);
   if (typeof revision !== 'string' || typeof dimensions !== 'number' || typeof maxTokens !== 'number') return undefined;
-  return { revision, dimensions, maxTokens, pooling: textOf(pooling), architecture: textOf(architecture) };
+  return { revision, dimensions, maxTokens, pooling: textOf(pooling) };
 }
 
 function parseFailure(text: string | undefined): Failure | undefined {

@@ -3,8 +3,8 @@
 import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
 import { podSelector, selectorString } from '../../api/names.ts';
-import { isCommitSha } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
+import { isCommitSha } from '../../common/util/text.ts';
 import type { Deployment } from '../../kube/resources.ts';
 import { withoutUndefined } from '../manifests/manifest.ts';
 import type { Facts } from './facts.ts';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import { backoffMs } from '../../common/util/backoff.ts';
-import { threadUrl } from '../../common/util/package.ts';
+import { threadUrl } from '../../common/util/process.ts';
 import { EngineError, EngineStartError } from './contract.ts';
 import type { FirstMessage, RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './worker.ts';
 

@@ -3,9 +3,15 @@ import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { vectorToBytes } from '../../common/openai/response.ts';
 import { EngineError } from '../../runtime/engine/contract.ts';
-import type { EngineErrorCode } from '../../runtime/engine/contract.ts';
+import type {
+  EngineErrorCode,
+  EmbedRequest,
+  EmbedResult,
+  Engine,
+  EngineInput,
+  EngineStats,
+} from '../../runtime/engine/contract.ts';
 import { emptySpans } from '../../runtime/engine/requests.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineStats } from '../../runtime/engine/contract.ts';
 
 export interface FakeEngineOptions {
   readonly dimensions?: number;

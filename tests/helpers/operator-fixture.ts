@@ -81,10 +81,14 @@ export function statedDemand() {
   const models: Record<string, ModelDemand> = {};
   const listeners = new Set<() => void>();
   let sequence = 0;
+  let looks = 0;
   const source: DemandSource = {
-    routers: () => [
-      { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
-    ],
+    routers: () => {
+      looks += 1;
+      return [
+        { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
+      ];
+    },
     onUrgent: (urgent) => void listeners.add(urgent),
     run: async (signal) => {
       if (!signal.aborted) await once(signal, 'abort');
@@ -92,6 +96,8 @@ export function statedDemand() {
   };
   return {
     source,
+    /** How often the operator has asked. */
+    looks: () => looks,
     state: (key: string, demand: Partial<ModelDemand>) => {
       sequence += 1;
       models[key] = { ...NO_DEMAND, ...models[key], ...demand };
