@@ -62,6 +62,7 @@ async function start(over: Partial<EngineOptions> = {}): Promise<Engine> {
     device: 'cpu',
     threads: 2,
     memoryBytes: 8e9,
+    maxQueueTokens: 2_000_000,
     ...over,
   });
   open.push(engine);

@@ -19,12 +19,11 @@ export type EngineEvent =
   { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number } | SoloEvent;
 
 export interface EngineOptions extends ModelOptions {
-  /** Tokens that may wait; default two million. */
-  readonly maxQueueTokens?: number;
+  /** Tokens that may wait. */
+  readonly maxQueueTokens: number;
   readonly onEvent?: (event: EngineEvent) => void;
 }
 
-const DEFAULT_QUEUE_TOKENS = 2_000_000;
 /** Texts tokenised before the workers get the first sequences of a request. */
 const CHUNK = 32;
 
@@ -51,7 +50,7 @@ function schedulerFor(
   return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
     workers: loaded.topology.workers,
-    maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
+    maxQueueTokens,
     smallRequestInputs: 8,
     bulkShare: 0.25,
     takesSolo: solo.takes,
@@ -90,7 +89,7 @@ const shuttingDown = (): EngineError => new EngineError('draining', 'The runtime
 
 /** Rejects with EngineStartError. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { onEvent = () => undefined, maxQueueTokens = DEFAULT_QUEUE_TOKENS } = options;
+  const { onEvent = () => undefined, maxQueueTokens } = options;
   const loaded = await loadModel(options);
   const { pool, tokenizer } = loaded;
   const info = infoOf(options, loaded);

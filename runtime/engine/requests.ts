@@ -13,12 +13,6 @@ import type { Tokens } from './tokenizer.ts';
 
 // Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
 
-export interface DistinctInputs {
-  readonly inputs: readonly EngineInput[];
-  /** For each input of the request, its place among the distinct ones. */
-  readonly places: readonly number[];
-}
-
 /** FNV-1a over the ids: a text key for each list would hold the event loop for tens of milliseconds. */
 function hashOf(ids: readonly number[]): number {
   let hash = 0x811c9dc5;
@@ -29,7 +23,8 @@ function hashOf(ids: readonly number[]): number {
 const sameIds = (a: EngineInput | undefined, b: readonly number[]): boolean =>
   typeof a === 'object' && a.length === b.length && a.every((id, index) => id === b[index]);
 
-export function distinctInputs(inputs: readonly EngineInput[]): DistinctInputs {
+/** `places`: for each input of the request, its place among the distinct ones. */
+export function distinctInputs(inputs: readonly EngineInput[]) {
   const distinct: EngineInput[] = [];
   const texts = new Map<string, number>();
   const lists = new Map<number, number[]>();
