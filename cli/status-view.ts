@@ -1,6 +1,6 @@
 // How the models stand, one row for each, whatever told it: a router's `status.json` or list of models, or a cluster's API server.
 import { standingOf } from '../api/conditions.ts';
-import type { ModelState } from '../api/conditions.ts';
+import type { Condition, ModelState } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
@@ -15,13 +15,6 @@ import { CommandError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { getJson, readModels } from './endpoint.ts';
 import type { Endpoint, ListedModel } from './endpoint.ts';
-
-interface ConditionLine {
-  readonly type: string;
-  readonly status: string;
-  readonly reason: string;
-  readonly message: string;
-}
 
 export interface Load {
   readonly requestsPerSecond: number;
@@ -42,7 +35,7 @@ export interface ModelRow {
   readonly ready: number;
   readonly wanted: number | undefined;
   readonly ageSeconds: number | undefined;
-  readonly conditions: readonly ConditionLine[];
+  readonly conditions: readonly Pick<Condition, 'type' | 'status' | 'reason' | 'message'>[];
   /** Known to a router that serves `status.json`. */
   readonly load: Load | undefined;
 }

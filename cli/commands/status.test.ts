@@ -3,7 +3,7 @@ import { painter } from '../terminal.ts';
 import { renderModel, renderTable } from './status.ts';
 import type { ModelRow } from '../status-view.ts';
 
-const condition = { type: 'Ready', status: 'True', reason: 'Ready', message: 'Requests are answered.' };
+const condition = { type: 'Ready', status: 'True', reason: 'Ready', message: 'Requests are answered.' } as const;
 const row: ModelRow = {
   model: 'org/one',
   resource: 'default/one',
