@@ -10,7 +10,7 @@ import { loadConnection } from '../kube/config.ts';
 import type { ConnectionConfig } from '../kube/config.ts';
 import { ApiError, TransportError } from '../kube/client.ts';
 import { createRestClient } from '../kube/rest.ts';
-import type { ModelStatus, StatusDocument } from '../router/status/document.ts';
+import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
 import { CommandError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { getJson, readModels } from './endpoint.ts';
@@ -20,7 +20,7 @@ export interface Load {
   readonly requestsPerSecond: number;
   readonly tokensPerSecond: number;
   readonly latencyMs: { readonly p50: number; readonly p95: number } | undefined;
-  readonly held: number;
+  readonly queued: number;
   readonly inFlight: number;
 }
 
@@ -60,7 +60,7 @@ const secondsSince = (timestamp: string | undefined, nowMs: number): number | un
   timestamp === undefined ? undefined : Math.max(0, (nowMs - Date.parse(timestamp)) / 1000);
 
 const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
-  const { requestsPerSecond, tokensPerSecond, latencyMs, held, inFlight, replicas, createdAt } = model;
+  const { requestsPerSecond, tokensPerSecond, latencyMs, queued, inFlight, replicas, createdAt } = model;
   return {
     model: model.model,
     resource: `${model.namespace}/${model.name}`,
@@ -72,7 +72,7 @@ const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
     wanted: replicas.wanted,
     ageSeconds: secondsSince(createdAt, nowMs),
     conditions: model.conditions,
-    load: { requestsPerSecond, tokensPerSecond, held, inFlight, latencyMs },
+    load: { requestsPerSecond, tokensPerSecond, queued, inFlight, latencyMs },
   };
 };
 

@@ -43,7 +43,7 @@ describe('status', () => {
       requestsPerSecond: 3.25,
       tokensPerSecond: 120,
       latencyMs: { p50: 4, p95: 1500 },
-      held: 0,
+      queued: 0,
       inFlight: 1,
     };
     const view = { source: 's', kind: 'router' as const, models: [{ ...row, load }] };

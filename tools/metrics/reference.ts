@@ -20,11 +20,8 @@ interface MetricFacts {
 
 type ProcessName = 'router' | 'runtime' | 'operator' | 'every process';
 
-const NONE: ReadonlyMap<string, number> = new Map();
-
 const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry: Registry) => void>> = {
-  router: (registry) =>
-    createRouterMetrics(registry, { held: () => NONE, inFlight: () => NONE, endpoints: () => [], synced: () => true }),
+  router: (registry) => createRouterMetrics(registry, new Map()),
   runtime: (registry) => createRuntimeMetrics(registry, createLifecycle(), { model: '', device: '' }),
   operator: (registry) => {
     createOperatorMetrics(registry, {
