@@ -7,12 +7,7 @@ import type { Bom } from './sbom.ts';
 import { secretsIn } from './secrets.ts';
 
 export interface ImageConfig {
-  readonly config: {
-    readonly User?: string;
-    readonly Env?: readonly string[];
-    readonly Entrypoint?: readonly string[];
-  };
-  readonly history?: readonly { readonly created_by?: string }[];
+  readonly config: { readonly User?: string };
 }
 
 export interface ImageFile {
