@@ -15,6 +15,10 @@ const ARROWS = {
   cli: ['api', 'common', 'hub', 'kube', 'runtime/(graph|model)'],
 };
 
+/** What decides in the operator, beside the shells that read and write for it. */
+const OPERATOR_CORE =
+  '^operator/(manifests/|(model/(acceptance|facts|plan|pods|status)|catalog/plan|autoscaler/decide)\\.ts$)';
+
 const arrow = ([wing, targets]) => ({
   name: `${wing}-arrows`,
   severity: 'error',
@@ -49,10 +53,21 @@ module.exports = {
       severity: 'error',
       comment: 'decisions are functions of values',
       from: {
-        path: '^(api|operator/(catalog|desired|plan)|router/routing|runtime/(scheduler|graph)|common/openai)/',
+        path: ['^(api|router/routing|runtime/(scheduler|graph)|common/openai)/', OPERATOR_CORE],
         pathNot: TESTS,
       },
       to: { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|util|buffer)$' },
+    },
+    {
+      name: 'operator-core',
+      severity: 'error',
+      comment: 'what decides calls nothing that reads or writes',
+      from: { path: OPERATOR_CORE, pathNot: TESTS },
+      to: {
+        path: '^(operator|kube)/',
+        pathNot: [OPERATOR_CORE, '^kube/(types|resources)\\.ts$'],
+        dependencyTypesNot: ['type-only'],
+      },
     },
     owner('client-node-owner', '@kubernetes/client-node', '^kube/config\\.ts$'),
     owner('opentelemetry-owner', '@opentelemetry/[^/]+', '^common/obs/tracer\\.ts$'),

@@ -1,4 +1,4 @@
-// Reads a list of supported models: one Hugging Face id a line, `#` comments, optional `key=value` options after the id.
+// The grammar of the catalog, supported_models.txt: one Hugging Face id a line, `#` comments, optional `key=value` options after the id.
 import { specFaults } from './validation.ts';
 import type { EmbeddingModelSpec } from './types.ts';
 

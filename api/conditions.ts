@@ -63,7 +63,7 @@ export const REASONS = {
   ),
   NotFetched: normal('The weights are fetched when the first request comes.'),
   Fetching: normal('The weights are being fetched.'),
-  RepositoryNotFound: lasting('The hub knows no such repository, or shows it to nobody without a token.'),
+  RepositoryNotFound: lasting('The hub has no such repository, or shows it only with a token.'),
   RevisionNotFound: lasting('The repository has no such branch, tag or commit.'),
   GatedRepository: lasting('The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.'),
   HubUnreachable: lasting('The hub could not be reached.'),
@@ -75,19 +75,19 @@ export const REASONS = {
 
   // Of Available: the pods themselves.
   Available: normal('At least one replica serves.'),
-  ScaledToZero: normal('Asleep for want of demand; the next request wakes it.'),
+  ScaledToZero: normal('Scaled to zero for lack of demand; the next request wakes the model.'),
   // Somebody wanted it so: no event, and no request changes it.
-  Stopped: { ...normal('spec.replicas is 0: nothing is served until it is raised or removed.'), blocking: true },
+  Stopped: { ...normal('spec.replicas is 0; nothing is served until it is raised or removed.'), blocking: true },
   Starting: normal('Replicas are starting.'),
   InsufficientMemory: lasting('The memory limit is too small for this model.'),
   DeviceUnavailable: lasting('The device that spec.device asks for cannot be used in the pod.'),
   TokenizerUnusable: lasting('The tokenizer that the repository ships cannot be used.'),
-  VectorCheckFailed: lasting('The probe text gave no finite unit vector of the right size.'),
+  VectorCheckFailed: lasting('A probe text did not give a finite unit vector of the right size.'),
   OutOfMemory: lasting('A container was killed at its memory limit; raise resources.limits.memory.'),
   StorageLimitExceeded: lasting(
     'The pod was evicted for writing more than it may; raise spec.cache.emptyDir.sizeLimit.',
   ),
-  CrashLooping: lasting('The runtime starts and ends again and again.'),
+  CrashLooping: lasting('The runtime keeps exiting.'),
   // Read from pods that are there, and gone with them: not lasting.
   ImagePullBackOff: blocking('The runtime image cannot be pulled.'),
   ContainerConfigError: blocking('A Secret or ConfigMap that the pod names does not exist.'),
@@ -107,7 +107,7 @@ export const REASONS = {
 
   // Of Progressing and Ready.
   Progressing: normal('A rollout or a change of scale is under way.'),
-  Stable: normal('What is wanted is what runs.'),
+  Stable: normal('The desired replicas are running.'),
   Ready: { ...normal('Requests are answered.'), event: 'Normal' },
 } satisfies Readonly<Record<string, ReasonInfo>>;
 

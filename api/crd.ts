@@ -17,7 +17,7 @@ function withRules(): Schema {
     return [name, rules.length > 0 ? { ...schema, 'x-kubernetes-validations': rules } : schema] as const;
   });
   return {
-    description: 'What is wanted.',
+    description: 'Desired state.',
     type: 'object',
     required: SPEC_REQUIRED,
     properties: Object.fromEntries(properties),
@@ -35,24 +35,24 @@ const CONDITION: Schema = {
     type: text(`One of ${CONDITION_TYPES.join(', ')}.`),
     status: { description: 'True, False or Unknown.', type: 'string', enum: ['True', 'False', 'Unknown'] },
     observedGeneration: {
-      description: 'Generation of the spec this was judged from.',
+      description: 'Generation of the spec that this condition describes.',
       type: 'integer',
       format: 'int64',
     },
     lastTransitionTime: { description: 'When the status last changed.', type: 'string', format: 'date-time' },
-    reason: { description: 'Why, as one word for programs.', type: 'string', minLength: 1, maxLength: 1024 },
-    message: { description: 'Why, for people.', type: 'string', maxLength: 32_768 },
+    reason: { description: 'Reason in one word, for programs.', type: 'string', minLength: 1, maxLength: 1024 },
+    message: { description: 'Explanation for people.', type: 'string', maxLength: 32_768 },
   },
 };
 
 const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = {
   observedGeneration: {
-    description: 'Generation of the spec that this status speaks of.',
+    description: 'Generation of the spec that this status describes.',
     type: 'integer',
     format: 'int64',
   },
   conditions: {
-    description: 'Accepted, Fetched, Available, Progressing and Ready, each with a reason a person can act on.',
+    description: 'Accepted, Fetched, Available, Progressing and Ready, each with a reason that can be acted on.',
     type: 'array',
     'x-kubernetes-list-type': 'map',
     'x-kubernetes-list-map-keys': ['type'],
@@ -63,17 +63,17 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
   selector: text('Label selector of the pods, for the scale subresource.'),
   revision: text('Commit whose weights every replica serves.'),
   embedding: {
-    description: 'What the vectors are.',
+    description: 'Properties of the vectors.',
     type: 'object',
     required: ['dimensions', 'maxTokens', 'pooling', 'precision'],
     properties: {
-      dimensions: count('Numbers in a vector.'),
+      dimensions: count('Length of a vector.'),
       maxTokens: count('Longest input in tokens, special tokens included.'),
       pooling: text('Pooling in use.'),
       precision: text('Precision in use.'),
     },
   },
-  scalingDecision: text('Why kubembed last chose its number of replicas.'),
+  scalingDecision: text('Why kubembed last changed the number of replicas.'),
 };
 
 const column = (name: string, jsonPath: string, rest: object = {}): object => ({
@@ -134,7 +134,7 @@ export const crd = (): object => ({
               kind: text('EmbeddingModel.'),
               metadata: { type: 'object' },
               spec: withRules(),
-              status: { description: 'What is.', type: 'object', properties: STATUS_PROPERTIES },
+              status: { description: 'Observed state.', type: 'object', properties: STATUS_PROPERTIES },
             },
           },
         },

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { childName, pinKey, resourceNameOf } from './names.ts';
+import { childName, revisionKey, resourceNameOf } from './names.ts';
 
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const DNS_1035 = /^[a-z]([-a-z0-9]*[a-z0-9])?$/;
@@ -51,7 +51,7 @@ test('child names are Service names, and apart for different models', () => {
   );
 });
 
-test('pin keys are valid ConfigMap keys for any branch name', () => {
-  expect(pinKey('refs/pr/1')).toMatch(/^sha-[0-9a-f]{16}$/);
-  expect(pinKey('main')).not.toBe(pinKey('dev'));
+test('revision keys are valid ConfigMap keys for any branch name', () => {
+  expect(revisionKey('refs/pr/1')).toMatch(/^sha-[0-9a-f]{16}$/);
+  expect(revisionKey('main')).not.toBe(revisionKey('dev'));
 });

@@ -6,7 +6,7 @@ import type { OwnerReference } from '../kube/types.ts';
 
 /** On every child, pod and EndpointSlice: the name of the EmbeddingModel (in the same namespace). */
 export const LABEL_MODEL = 'kubembed.dev/model';
-/** On EmbeddingModels made from a list of supported models: the name of the list. */
+/** On EmbeddingModels made from a catalog: its name. */
 export const LABEL_CATALOG = 'kubembed.dev/catalog';
 export const LABEL_MANAGED_BY = 'app.kubernetes.io/managed-by';
 export const LABEL_COMPONENT = 'app.kubernetes.io/component';
@@ -51,14 +51,14 @@ export function childName(modelName: string): string {
   return withHash(name.replaceAll('.', '-'), modelName, LABEL_MAX);
 }
 
-export const pinConfigMapName = (modelName: string): string => `${childName(modelName)}-revision`;
+export const revisionConfigMapName = (modelName: string): string => `${childName(modelName)}-revision`;
 export const cacheClaimName = (modelName: string): string => `${childName(modelName)}-cache`;
 
 /**
- * Key in the pin ConfigMap for what `spec.revision` resolved to. It differs per requested revision, so that a changed
+ * Key in the revision ConfigMap for what `spec.revision` resolved to. It differs per requested revision, so that a changed
  * spec never reads the commit of the old one.
  */
-export const pinKey = (requestedRevision: string): string => `sha-${shortHash(requestedRevision, 16)}`;
+export const revisionKey = (requestedRevision: string): string => `sha-${shortHash(requestedRevision, 16)}`;
 
 /** Labels that select the pods of an EmbeddingModel. Immutable in a Deployment: never add to them. */
 export const podSelector = (modelName: string): Readonly<Record<string, string>> => ({ [LABEL_MODEL]: modelName });

@@ -58,18 +58,18 @@ const objectName = (description: string): Schema => ({
 });
 
 const SCALING: Schema = {
-  description: 'How kubembed scales this model by demand. Without effect while spec.replicas is set.',
+  description: 'How kubembed scales this model by demand. Ignored while spec.replicas is set.',
   type: 'object',
   properties: {
     minReplicas: {
-      description: 'Fewest replicas; 0 (the default) lets the model sleep when idle.',
+      description: 'Minimum number of replicas; 0 (the default) lets the model sleep when idle.',
       type: 'integer',
       format: 'int32',
       minimum: 0,
       maximum: 1000,
     },
     maxReplicas: {
-      description: 'Most replicas. Default: 1, or minReplicas where that is more.',
+      description: 'Maximum number of replicas. Default: 1, or minReplicas where that is more.',
       type: 'integer',
       format: 'int32',
       minimum: 1,
@@ -92,13 +92,13 @@ const SCALING: Schema = {
 };
 
 const CACHE: Schema = {
-  description: 'Where the weights lie. Exactly one of emptyDir, existingClaim and claim; emptyDir when omitted.',
+  description: 'Where the weights are kept. Exactly one of emptyDir, existingClaim and claim; emptyDir when omitted.',
   type: 'object',
   properties: {
     emptyDir: {
-      description: 'On the node, fetched anew by every pod.',
+      description: 'On the node; every pod downloads the weights.',
       type: 'object',
-      properties: { sizeLimit: { ...QUANTITY, description: 'Most bytes the weights may take, such as 2Gi.' } },
+      properties: { sizeLimit: { ...QUANTITY, description: 'Maximum size of the weights, such as 2Gi.' } },
     },
     existingClaim: objectName('Name of a PersistentVolumeClaim in the same namespace, shared by all replicas.'),
     claim: {
@@ -144,7 +144,7 @@ const TOLERATIONS: Schema = {
 /** One schema per field of the spec: a field in the types without one here (or the reverse) does not compile. */
 export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>> = {
   model: {
-    description: 'Hugging Face id, org/name or name. It must be in the list of supported models. Immutable.',
+    description: 'Hugging Face id, org/name or name. It must be in the catalog (supported_models.txt). Immutable.',
     type: 'string',
     minLength: 1,
     maxLength: 193,
@@ -196,7 +196,7 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
   scaling: SCALING,
   cache: CACHE,
   tokenSecretRef: {
-    description: 'Secret with a Hugging Face token. The fetching init container alone sees it.',
+    description: 'Secret with a Hugging Face token. Only the fetching init container sees it.',
     type: 'object',
     required: ['name'],
     properties: {
@@ -215,8 +215,8 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
       "Requests and limits of the serving container, over the device's defaults. The cpu limit sets the threads.",
     type: 'object',
     properties: {
-      requests: quantities('Least resources, by name.'),
-      limits: quantities('Most resources, by name.'),
+      requests: quantities('Minimum resources, by name.'),
+      limits: quantities('Maximum resources, by name.'),
     },
   },
   nodeSelector: strings('Labels a node must have.'),

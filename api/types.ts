@@ -150,8 +150,3 @@ export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
     cache: spec.cache ?? { emptyDir: {} },
   };
 }
-
-const COMMIT_SHA = /^[0-9a-f]{40}$/;
-
-/** A full commit sha names the same bytes for ever: it needs no resolving. */
-export const isCommitSha = (revision: string): boolean => COMMIT_SHA.test(revision);

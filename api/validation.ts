@@ -1,7 +1,6 @@
 // Validation of EmbeddingModels: the rules between fields, each once for the API server and once for files that no server has
 // checked (local YAML), and the interpreter of the CRD's schema for those files.
-import { isRecord } from '../common/util/text.ts';
-import { suggestion } from '../common/util/suggest.ts';
+import { isRecord, suggestion } from '../common/util/text.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';

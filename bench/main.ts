@@ -1,33 +1,31 @@
 // `npm run bench -- <what>`: finds the bench that was asked for.
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { USAGE } from './runtime/options.ts';
-import { benchRuntime, setUp } from './runtime/main.ts';
+import { errorText } from '../common/util/text.ts';
+import { readRouterOptions, readScaleOptions, USAGE } from './options.ts';
 
-const script = (name: string) => (args: readonly string[]) => {
-  const file = fileURLToPath(new URL(name, import.meta.url));
-  process.exitCode = spawnSync(process.execPath, [file, ...args], { stdio: 'inherit' }).status ?? 1;
-};
+type Bench = (args: readonly string[]) => Promise<void>;
 
-const BENCHES: Readonly<Record<string, (args: readonly string[]) => void | Promise<void>>> = {
-  runtime: benchRuntime,
-  limit: (args) => benchRuntime(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
-  gpu: script('./gpu.ts'),
-  router: script('./router.ts'),
-  scale: script('./scale.ts'),
-  setup: setUp,
+const GPU_PEERS = 'gpu,gpu-float32,torch-gpu,torch-gpu-256';
+
+/** Each loads what it needs and no more. */
+const BENCHES: Readonly<Record<string, Bench>> = {
+  runtime: async (args) => await (await import('./runtime/main.ts')).benchRuntime(args),
+  limit: async (args) => await BENCHES['runtime']!(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
+  gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
+  router: async (args) => await (await import('./router/main.ts')).benchRouter(readRouterOptions(args)),
+  scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),
+  setup: async () => await (await import('./runtime/main.ts')).setUp(),
 };
 
 const [what = '', ...args] = process.argv.slice(2);
-const bench = BENCHES[what];
+const bench = Object.hasOwn(BENCHES, what) ? BENCHES[what] : undefined;
 if (bench === undefined) {
-  process.stderr.write(`usage: npm run bench -- ${Object.keys(BENCHES).join(' | ')} [options]\n\n${USAGE}\n`);
+  process.stderr.write(`${USAGE}\n`);
   process.exitCode = 2;
 } else {
   try {
     await bench(args);
   } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`${errorText(error)}\n`);
     process.exitCode = 1;
   }
 }

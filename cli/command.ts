@@ -1,7 +1,7 @@
 // What a command is, and what it may touch: streams, environment and arguments come in; an exit code goes out.
 import type { ParseArgsConfig } from 'node:util';
 import { parseArgs } from 'node:util';
-import { suggestion } from '../common/util/suggest.ts';
+import { suggestion } from '../common/util/text.ts';
 
 export interface CliIo {
   readonly write: (text: string) => void;

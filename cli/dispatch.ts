@@ -1,5 +1,5 @@
 // Every command by its name, and from arguments to one of them: `--help`, `--version`, and what was meant by a name that is none.
-import { suggestion } from '../common/util/suggest.ts';
+import { suggestion } from '../common/util/text.ts';
 import { isGroup, UsageError } from './command.ts';
 import type { CliIo, Command, Commands, Group } from './command.ts';
 import { benchCommand } from './commands/bench.ts';

@@ -1,6 +1,6 @@
 // The `kubembed` command: wires streams and signals, turns errors into words and exit codes.
 import { createInterface } from 'node:readline';
-import { packageVersion } from '../common/util/version.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { CommandError, UsageError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { COMMANDS, dispatch } from './dispatch.ts';
@@ -36,9 +36,8 @@ const argv = process.argv.slice(2);
 function tell(error: UsageError | CommandError): void {
   const reason = error instanceof CommandError ? error.reason : undefined;
   if (argv.includes('--json')) {
-    io.writeError(
-      `${JSON.stringify({ error: { message: error.message, ...(reason !== undefined && { reason }) } })}\n`,
-    );
+    io.writeError(`${JSON.stringify({ error: { message: error.message, reason } })}
+`);
     return;
   }
   const [command] = argv;

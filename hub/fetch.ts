@@ -9,7 +9,8 @@ import { ModelError, isModelError } from './errors.ts';
 import { preferSafetensors } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { acquireLock, isAlive, readIdentity } from './lock.ts';
-import { checkRevision, isCommitSha, storePaths } from './paths.ts';
+import { isCommitSha } from '../common/util/text.ts';
+import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
 import {
   blobPath,
@@ -50,7 +51,7 @@ export interface FetchOptions extends HubOptions {
   /** Branch, tag or commit; default `main`. */
   readonly revision?: string;
   /** Commit sha recorded earlier; wins over `revision`. */
-  readonly pinnedRevision?: string | undefined;
+  readonly resolvedRevision?: string | undefined;
   /** Root of the store: the folder that holds `models--org--name`. */
   readonly store: string;
   /** Which weights to use; default: safetensors, else the repository's own graph. */
@@ -278,7 +279,7 @@ const fetchWanted = async (fetch: Fetch): Promise<ModelFiles> => {
 export const fetchSnapshot = async (options: FetchOptions): Promise<ModelFiles> => {
   const { modelId, store, chooseWeights = preferSafetensors, onEvent = () => undefined } = options;
   const paths = storePaths(store, modelId);
-  const revision = options.pinnedRevision ?? options.revision ?? 'main';
+  const revision = options.resolvedRevision ?? options.revision ?? 'main';
   checkRevision(revision);
   const signal = options.signal ?? new AbortController().signal;
   try {

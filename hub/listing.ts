@@ -6,7 +6,7 @@ import { ModelError } from './errors.ts';
 import type { ModelErrorReason } from './errors.ts';
 import { isEtag } from './files.ts';
 import type { RepositoryFile } from './files.ts';
-import { isCommitSha } from './paths.ts';
+import { isCommitSha } from '../common/util/text.ts';
 import type { ModelRevision } from './paths.ts';
 
 export interface HubRepository extends ModelRevision {

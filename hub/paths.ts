@@ -70,8 +70,6 @@ export function checkRevision(revision: string): void {
   if (!sound) throw new ModelError('RevisionNotFound', `"${revision}" is no name of a branch, tag or commit`);
 }
 
-export const isCommitSha = (revision: string): boolean => /^[0-9a-f]{40}$/.test(revision);
-
 // ── The store's folders, laid out like the Hugging Face cache ──
 
 export interface StorePaths {

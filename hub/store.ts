@@ -18,7 +18,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import path from 'node:path';
-import { isRecord, printBytes } from '../common/util/text.ts';
+import { isCommitSha, isRecord, printBytes } from '../common/util/text.ts';
 import { ModelError } from './errors.ts';
 import {
   ONNX_MODEL,
@@ -31,7 +31,7 @@ import {
   weightFiles,
 } from './files.ts';
 import type { ChooseWeights, RepositoryFile, WeightFormat } from './files.ts';
-import { checkRevision, isCommitSha, storePaths } from './paths.ts';
+import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
 
 /** A complete snapshot in the store. Every path is real (symlinks resolved where ONNX Runtime needs it). */

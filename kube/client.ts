@@ -42,7 +42,7 @@ export interface ApplyOptions extends PatchOptions {
 
 export interface DeleteOptions extends CallOptions {
   /** The delete fails with a conflict unless the object still has this uid. */
-  readonly uid?: string;
+  readonly uid?: string | undefined;
 }
 
 /** What is applied need not be whole: server-side apply owns the fields that are present and no others. */

@@ -1,8 +1,8 @@
 // The controller's loop: retries, deadlines, caches, priorities, and its end.
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import { createController, createControllerMetrics } from './controller.ts';
 import type { ControllerOptions, Reconcile } from './controller.ts';

@@ -68,8 +68,8 @@ export function createController(options: ControllerOptions, environment: Enviro
     const fields = { controller: name, key, run: runs };
     const started = clock.now();
     const settled = await attempt(key, stop, withFields(log, fields));
-    const outcome = stop.aborted ? 'aborted' : after(key, settled, fields);
-    metrics?.reconciled(name, outcome, (clock.now() - started) / 1000);
+    const result = stop.aborted ? 'aborted' : after(key, settled, fields);
+    metrics?.reconciled(name, result, (clock.now() - started) / 1000);
   }
 
   async function attempt(key: string, stop: AbortSignal, runLog: Log): Promise<Settled> {
@@ -88,7 +88,7 @@ export function createController(options: ControllerOptions, environment: Enviro
     }
   }
 
-  function after(key: string, settled: Settled, fields: object): RunOutcome {
+  function after(key: string, settled: Settled, fields: object): RunResult {
     if ('result' in settled) {
       limiter.forget(key);
       const { requeueAfterMs } = settled.result;
@@ -162,7 +162,7 @@ function withFields(log: Log, fields: object): Log {
 
 // Metrics of queues and controllers, under the names that dashboards for client-go and controller-runtime know
 
-type RunOutcome = 'success' | 'requeue_after' | 'error' | 'aborted';
+type RunResult = 'success' | 'requeue_after' | 'error' | 'aborted';
 
 /** What is read when metrics are scraped. */
 export interface QueueState {
@@ -175,7 +175,7 @@ export interface ControllerMetrics {
   queue(name: string): WorkQueueMetrics;
   observe(name: string, state: QueueState): void;
   retried(name: string): void;
-  reconciled(name: string, outcome: RunOutcome, seconds: number): void;
+  reconciled(name: string, result: RunResult, seconds: number): void;
 }
 
 const DECADES = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1, 10];

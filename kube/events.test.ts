@@ -1,7 +1,7 @@
 // Events: counted, combined, cut off, and never in the way of the caller.
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import { createCorrelator, createEventRecorder } from './events.ts';
 import { silentLog } from './clock.ts';

@@ -1,8 +1,8 @@
 // The informer against the in-memory API store: news, indices, resync, and equality whatever the connection does.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient, WatchOptions } from './client.ts';
 import { createInformer } from './informer.ts';

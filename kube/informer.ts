@@ -32,6 +32,12 @@ export interface InformerOptions<T extends KubeObject> extends Selection {
   readonly transform?: (object: T) => T;
 }
 
+/** For `transform`: `managedFields` is often half of an object, and nobody here reads who owns which field. */
+export const withoutManagedFields = <T extends KubeObject>(object: T): T => ({
+  ...object,
+  metadata: { ...object.metadata, managedFields: undefined },
+});
+
 export function createInformer<T extends KubeObject>(
   client: KubeClient,
   type: ResourceType<T>,

@@ -1,8 +1,8 @@
 // Leader election: the rules as functions, and electors that share an in-memory API server under pauses and cuts.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient } from './client.ts';
 import { createElector, guardWrites, heldBy, mayHold, observe } from './leaderelection.ts';

@@ -5,7 +5,7 @@ import { ApiError } from './client.ts';
 import type { KubeClient, ListOptions, WatchOptions } from './client.ts';
 import { silentLog } from './clock.ts';
 import { INITIAL, listAll, runReflector, transition } from './reflector.ts';
-import type { Outcome, State } from './reflector.ts';
+import type { Ending, State } from './reflector.ts';
 import { CONFIG_MAPS } from './resources.ts';
 import type { KubeList, KubeObject, WatchEvent } from './types.ts';
 
@@ -21,54 +21,54 @@ const object = (name: string, resourceVersion: string): KubeObject => ({
 
 describe('transition', () => {
   const watching: State = { ...INITIAL, resourceVersion: '5' };
-  const cases: Record<string, { state?: State; outcome: Outcome; to: string | undefined; delayMs: number }> = {
-    'watches from what it listed': { outcome: { kind: 'listed', resourceVersion: '9' }, to: '9', delayMs: 0 },
-    'lists again, later': { outcome: { kind: 'listFailed', error: reset }, to: undefined, delayMs: 800 },
-    'obeys Retry-After': { outcome: { kind: 'listFailed', error: busy }, to: undefined, delayMs: 7_000 },
+  const cases: Record<string, { state?: State; ending: Ending; to: string | undefined; delayMs: number }> = {
+    'watches from what it listed': { ending: { kind: 'listed', resourceVersion: '9' }, to: '9', delayMs: 0 },
+    'lists again, later': { ending: { kind: 'listFailed', error: reset }, to: undefined, delayMs: 800 },
+    'obeys Retry-After': { ending: { kind: 'listFailed', error: busy }, to: undefined, delayMs: 7_000 },
     'follows on when the server ends a watch': {
-      outcome: { kind: 'watchClosed', resourceVersion: '9', events: 0, ms: 300_000 },
+      ending: { kind: 'watchClosed', resourceVersion: '9', events: 0, ms: 300_000 },
       to: '9',
       delayMs: 0,
     },
     'takes a close at once for a failure': {
-      outcome: { kind: 'watchClosed', resourceVersion: '5', events: 0, ms: 10 },
+      ending: { kind: 'watchClosed', resourceVersion: '5', events: 0, ms: 10 },
       to: '5',
       delayMs: 800,
     },
     'takes a quick close after events as normal': {
-      outcome: { kind: 'watchClosed', resourceVersion: '6', events: 1, ms: 10 },
+      ending: { kind: 'watchClosed', resourceVersion: '6', events: 1, ms: 10 },
       to: '6',
       delayMs: 0,
     },
     'resumes after a cut': {
-      outcome: { kind: 'watchFailed', resourceVersion: '7', events: 2, error: reset },
+      ending: { kind: 'watchFailed', resourceVersion: '7', events: 2, error: reset },
       to: '7',
       delayMs: 800,
     },
     'relists after 410': {
-      outcome: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: gone },
+      ending: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: gone },
       to: undefined,
       delayMs: 800,
     },
     'relists after a refusal': {
-      outcome: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: forbidden },
+      ending: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: forbidden },
       to: undefined,
       delayMs: 800,
     },
     'doubts its version after three fruitless watches': {
       state: { ...watching, fruitless: 2 },
-      outcome: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: reset },
+      ending: { kind: 'watchFailed', resourceVersion: '5', events: 0, error: reset },
       to: undefined,
       delayMs: 800,
     },
   };
-  it.each(Object.entries(cases))('%s', (_, { state = watching, outcome, to, delayMs }) => {
-    const step = transition(state, outcome, 1_000, 0);
+  it.each(Object.entries(cases))('%s', (_, { state = watching, ending, to, delayMs }) => {
+    const step = transition(state, ending, 1_000, 0);
     expect([step.state.resourceVersion, step.delayMs]).toEqual([to, delayMs]);
   });
 
   it('doubles the delay up to 30 s with jitter, and forgets after two quiet minutes', () => {
-    const failed: Outcome = { kind: 'listFailed', error: reset };
+    const failed: Ending = { kind: 'listFailed', error: reset };
     const delays: number[] = [];
     let state = INITIAL;
     let now = 0;

@@ -19,7 +19,7 @@ const SILENCE_GRACE_MS = 5_000;
 /** Watches in a row that brought nothing before the resourceVersion itself is doubted. */
 const FRUITLESS_WATCHES = 3;
 
-export interface ReflectorSource<T extends KubeObject> {
+export interface ReflectedList<T extends KubeObject> {
   readonly client: KubeClient;
   readonly type: ResourceType<T>;
   readonly selection: Selection;
@@ -51,7 +51,7 @@ export const INITIAL: State = {
 };
 
 /** How one list or watch ended. */
-export type Outcome =
+export type Ending =
   | { readonly kind: 'listed'; readonly resourceVersion: string }
   | { readonly kind: 'listFailed'; readonly error: unknown }
   | { readonly kind: 'watchClosed'; readonly resourceVersion: string; readonly events: number; readonly ms: number }
@@ -67,21 +67,21 @@ export interface Transition {
   readonly delayMs: number;
 }
 
-/** What follows from an outcome; pure. */
-export function transition(state: State, outcome: Outcome, now: number, random: number): Transition {
+/** What follows from an ending; pure. */
+export function transition(state: State, ending: Ending, now: number, random: number): Transition {
   const delayed = (next: State, error: unknown): Transition => delay(next, error, now, random);
-  switch (outcome.kind) {
+  switch (ending.kind) {
     case 'listed':
-      return { state: { ...state, resourceVersion: outcome.resourceVersion, fruitless: 0 }, delayMs: 0 };
+      return { state: { ...state, resourceVersion: ending.resourceVersion, fruitless: 0 }, delayMs: 0 };
     case 'listFailed':
-      return delayed({ ...state, resourceVersion: undefined }, outcome.error);
+      return delayed({ ...state, resourceVersion: undefined }, ending.error);
     case 'watchClosed': {
-      const { resourceVersion, events, ms } = outcome;
+      const { resourceVersion, events, ms } = ending;
       if (events > 0 || ms >= SHORT_WATCH_MS) return { state: { ...state, resourceVersion, fruitless: 0 }, delayMs: 0 };
       return delayed(afterFruitless(state, resourceVersion), undefined);
     }
     case 'watchFailed': {
-      const { resourceVersion, events, error } = outcome;
+      const { resourceVersion, events, error } = ending;
       if (mustRelist(error)) return delayed({ ...state, resourceVersion: undefined }, error);
       const next = events > 0 ? { ...state, resourceVersion, fruitless: 0 } : afterFruitless(state, resourceVersion);
       return delayed(next, error);
@@ -134,7 +134,7 @@ export async function listAll<T extends KubeObject>(
 
 /** Runs until the signal aborts; never rejects. */
 export async function runReflector<T extends KubeObject>(
-  source: ReflectorSource<T>,
+  source: ReflectedList<T>,
   sink: Sink<T>,
   environment: Environment,
   signal: AbortSignal,
@@ -142,7 +142,7 @@ export async function runReflector<T extends KubeObject>(
   const { clock, random, log } = environment;
   const resource = typeName(source.type);
 
-  async function list(): Promise<Outcome> {
+  async function list(): Promise<Ending> {
     try {
       const { metadata, items } = await listAll(source.client, source.type, { ...source.selection, signal });
       sink.replace(items);
@@ -152,7 +152,7 @@ export async function runReflector<T extends KubeObject>(
     }
   }
 
-  async function watch(from: string): Promise<Outcome> {
+  async function watch(from: string): Promise<Ending> {
     let resourceVersion = from;
     let events = 0;
     const started = clock.now();
@@ -186,12 +186,12 @@ export async function runReflector<T extends KubeObject>(
   const stopped = (): boolean => signal.aborted;
   let state = { ...INITIAL, maxPauseMs: source.maxPauseMs ?? MAX_PAUSE_MS };
   while (!stopped()) {
-    const outcome = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
-    const step = transition(state, outcome, clock.now(), random());
+    const ending = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
+    const step = transition(state, ending, clock.now(), random());
     state = step.state;
     if (step.delayMs === 0 || stopped()) continue;
-    const error = 'error' in outcome ? outcome.error : undefined;
-    log.warn({ resource, outcome: outcome.kind, error, delayMs: step.delayMs }, 'List or watch failed');
+    const error = 'error' in ending ? ending.error : undefined;
+    log.warn({ resource, ending: ending.kind, error, delayMs: step.delayMs }, 'List or watch failed');
     await sleep(clock, step.delayMs, signal);
   }
 }

@@ -49,7 +49,6 @@ export interface HttpProbe {
   readonly periodSeconds?: number;
   readonly timeoutSeconds?: number;
   readonly failureThreshold?: number;
-  readonly initialDelaySeconds?: number;
 }
 
 export interface Container {

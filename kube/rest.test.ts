@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import { systemClock } from './clock.ts';
 import type { Clock } from './clock.ts';
 import { isConflict, isExpired, TransportError } from './client.ts';
@@ -202,15 +203,14 @@ describe('watch', () => {
       (_, response) => answer(response, 410, status(410, 'Expired')),
       (_, response) => answer(response, 200, line('a') + gone),
       (request, response) => {
-        response.writeHead(200).write(line('a') + '{"type"');
-        setTimeout(() => request.socket.destroy(), 20);
+        response.writeHead(200).write(line('a') + '{"type"', () => request.socket.destroy());
       },
       (_, response) => answer(response, 200, line('a') + '{"type"'),
-      () => undefined,
+      () => clock.tick(30_000),
     ];
-    const { client } = await setUp((request, response, text) => handlers.shift()!(request, response, text), {
-      timeoutMs: 1_000,
-    });
+    const clock = new FakeClock();
+    const handler: Handler = (request, response, text) => handlers.shift()!(request, response, text);
+    const { client } = await setUp(handler, { clock });
     const watch = async () => await collect(client.watch(CONFIG_MAPS, { ...options, signal: controller().signal }));
     await expect(watch()).rejects.toSatisfy(isExpired);
     await expect(watch()).rejects.toSatisfy(isExpired);
@@ -223,11 +223,20 @@ describe('watch', () => {
   });
 
   it('outlives the deadline of calls, and ends with the reason of an abort', async () => {
-    const { client } = await setUp((_, response) => response.writeHead(200).write(line('a')), { timeoutMs: 400 });
+    const clock = new FakeClock();
+    let write: (text: string) => unknown = () => undefined;
+    const handler: Handler = (_, response) => {
+      write = response.writeHead(200).write.bind(response);
+      write(line('a'));
+    };
+    const { client } = await setUp(handler, { clock });
     const stop = controller();
-    const watching = collect(client.watch(CONFIG_MAPS, { ...options, signal: stop.signal }));
-    const ended = expect(watching).rejects.toThrow('enough');
-    await new Promise((resolve) => setTimeout(resolve, 600));
+    const events = client.watch(CONFIG_MAPS, { ...options, signal: stop.signal })[Symbol.asyncIterator]();
+    expect(await events.next()).toMatchObject({ value: { object: { metadata: { name: 'a' } } } });
+    clock.tick(60_000);
+    write(line('b'));
+    expect(await events.next()).toMatchObject({ value: { object: { metadata: { name: 'b' } } } });
+    const ended = expect(events.next()).rejects.toThrow('enough');
     stop.abort(new Error('enough'));
     await ended;
   });

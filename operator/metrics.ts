@@ -1,17 +1,26 @@
-// The operator's metrics. Gauges are read from caches at the scrape, so that a model's series go away with the model.
+// The operator's HTTP side: probes, and its metrics. Gauges are read from caches at the scrape, so that a model's series go away
+// with the model.
+import type { Express } from 'express';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
-import type { AnsweredCall } from '../kube/rest.ts';
+import type { Catalog } from '../api/catalog.ts';
 import { CONDITION_TYPES } from '../api/conditions.ts';
+import { modelKey } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
-import type { RouterReading } from './demand/source.ts';
+import { createApp, probeRoutes } from '../common/http/app.ts';
+import type { Log } from '../common/obs/log.ts';
+import { metricsHandler } from '../common/obs/metrics.ts';
+import { OpenAIError } from '../common/openai/errors.ts';
+import type { AnsweredCall } from '../kube/rest.ts';
+import type { RouterState } from './autoscaler/demand.ts';
 
 export interface OperatorState {
   readonly leading: () => boolean;
   readonly models: () => readonly EmbeddingModel[];
-  readonly desired: (model: EmbeddingModel) => number | undefined;
-  readonly routers: () => readonly RouterReading[];
-  readonly catalog: () => { readonly entries: number; readonly faults: number } | undefined;
+  /** Asked for, by the model's key. */
+  readonly replicas: (key: string) => number | undefined;
+  readonly routers: () => readonly RouterState[];
+  readonly catalog: () => Catalog | undefined;
 }
 
 export interface OperatorMetrics {
@@ -54,7 +63,7 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
       },
     });
   };
-  perModel('kubembed_model_replicas_desired', 'Replicas asked for.', state.desired);
+  perModel('kubembed_model_replicas_desired', 'Replicas asked for.', (model) => state.replicas(modelKey(model)));
   perModel('kubembed_model_replicas_ready', 'Replicas that serve.', ({ status }) => status?.readyReplicas ?? 0);
   new Gauge({
     name: 'kubembed_model_condition',
@@ -70,8 +79,16 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     },
   });
   single('kubembed_operator_leader', '1 in the process that reconciles.', () => (state.leading() ? 1 : 0));
-  single('kubembed_catalog_models', 'Models in the list of supported models.', () => state.catalog()?.entries);
-  single('kubembed_catalog_invalid_lines', 'Lines of the list that could not be read.', () => state.catalog()?.faults);
+  single(
+    'kubembed_catalog_models',
+    'Models in the catalog (supported_models.txt).',
+    () => state.catalog()?.entries.length,
+  );
+  single(
+    'kubembed_catalog_invalid_lines',
+    'Lines of the catalog that could not be read.',
+    () => state.catalog()?.faults.length,
+  );
   single('kubembed_operator_routers', 'Routers known to exist.', () => state.routers().length);
   single(
     'kubembed_operator_routers_unreachable',
@@ -111,3 +128,26 @@ export function createApiCallMetrics(registry: Registry): (call: AnsweredCall) =
     seconds.observe({ method }, took);
   };
 }
+
+// The application
+
+const METRICS = '/metrics';
+
+export interface OperatorAppDeps {
+  readonly isReady: () => boolean;
+  readonly registry: Registry;
+  readonly log: Log;
+}
+
+export const createOperatorApp = ({ isReady, registry, log }: OperatorAppDeps): Express =>
+  createApp({
+    log,
+    quiet: ['/healthz', '/readyz', METRICS],
+    routes: {
+      ...probeRoutes(() => {
+        if (!isReady())
+          throw new OpenAIError('service_unavailable', 'The caches are not filled yet.', { retryAfterMs: 1000 });
+      }),
+      [METRICS]: { get: metricsHandler(registry) },
+    },
+  });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { fetching, manifest, pod, serving } from '../tests/helpers/builders.ts';
+import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import {
   countingClient,
   NAMESPACE,
@@ -12,25 +12,28 @@ import {
 import type { Write } from '../tests/helpers/operator-fixture.ts';
 import { ifPresent } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { systemClock } from '../kube/clock.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICE_ACCOUNTS, SERVICES } from '../kube/resources.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../kube/types.ts';
-import { createStoreClient } from '../local/store/client.ts';
-import { ApiStore } from '../local/store/store.ts';
+import { createStoreClient } from '../local/apiserver/client.ts';
+import { ApiStore } from '../local/apiserver/store.ts';
 import { findCondition } from '../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import type { RunningOperator } from './start.ts';
 
+let clock: FakeClock;
 const running: RunningOperator[] = [];
+beforeEach(() => {
+  clock = new FakeClock();
+});
 afterEach(async () => {
   await Promise.all(running.splice(0).map(async (operator) => await operator.stop()));
 });
 
-const newStore = (): KubeClient => createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
+const newStore = (): KubeClient => createStoreClient(new ApiStore({ clock, newUid: randomUUID }));
 
 async function start(options: Parameters<typeof runOperator>[0]) {
-  const fixture = await runOperator(options);
+  const fixture = runOperator({ ...options, clock });
   running.push(fixture.operator);
   return fixture;
 }
@@ -45,11 +48,24 @@ const names = async (client: KubeClient, type: ResourceType) =>
   (await client.list(type)).items.map(({ metadata }) => metadata.name).sort();
 const readyReason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;
 
+/** Until it is so, while time goes on. */
+const until = async <T>(check: () => T | Promise<T>): Promise<T> =>
+  await vi.waitFor(
+    async () => {
+      await clock.advance(100);
+      return await check();
+    },
+    { timeout: 10_000, interval: 1 },
+  );
+
+/** Long enough for everything that happens by itself: waits before retries, decisions, and a look at every object again. */
+const A_WHILE_MS = 660_000;
+
 /** Until nothing was written for a while. */
-async function quiet(writes: readonly Write[], forMs = 150): Promise<void> {
+async function quiet(writes: readonly Write[]): Promise<void> {
   for (let before = -1; before !== writes.length;) {
     before = writes.length;
-    await sleep(forMs);
+    await clock.advance(A_WHILE_MS);
   }
 }
 
@@ -88,10 +104,10 @@ describe('catalog to children', () => {
     const { client, writes } = countingClient(behind);
     const catalog = writtenCatalog('');
     const { operator } = await start({ client, catalog: catalog.source });
-    await vi.waitFor(() => expect(operator.leading()).toBe(true));
+    await until(() => expect(operator.leading()).toBe(true));
     await store.create(EMBEDDING_MODELS, manifest('org--a', { model: 'org/a' }, NAMESPACE));
     catalog.write('org/a\norg/b\n');
-    await vi.waitFor(async () => expect(await find(store, EMBEDDING_MODELS, 'org--b')).toBeDefined());
+    await until(async () => expect(await find(store, EMBEDDING_MODELS, 'org--b')).toBeDefined());
     await quiet(writes);
     expect((await find(store, EMBEDDING_MODELS, 'org--a'))?.metadata.labels).toBeUndefined();
   });
@@ -100,7 +116,7 @@ describe('catalog to children', () => {
     const { client, writes } = countingClient(newStore());
     const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');
     const { operator, registry } = await start({ client, catalog: catalog.source });
-    await vi.waitFor(async () => {
+    await until(async () => {
       expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
       expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('ScaledToZero');
     });
@@ -112,7 +128,7 @@ describe('catalog to children', () => {
     const before = writes.length;
     // Two models, each: itself, three children, one status.
     expect(before).toBe(10);
-    await sleep(2500);
+    await clock.advance(A_WHILE_MS);
     expect(writes.slice(before)).toEqual([]);
     const page = await registry.metrics();
     expect(page).toContain('kubembed_catalog_models 2');
@@ -124,12 +140,12 @@ describe('catalog to children', () => {
     const client = newStore();
     const catalog = writtenCatalog('org/a\norg/b');
     const { registry } = await start({ client, catalog: catalog.source });
-    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
     await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/mine' }, 'default'));
     catalog.write('org/b');
-    await vi.waitFor(async () => expect(await names(client, EMBEDDING_MODELS)).toEqual(['mine', 'org--b']));
-    await vi.waitFor(async () => expect(await registry.metrics()).not.toContain('org--a'));
-    const mine = await vi.waitFor(async () => {
+    await until(async () => expect(await names(client, EMBEDDING_MODELS)).toEqual(['mine', 'org--b']));
+    await until(async () => expect(await registry.metrics()).not.toContain('org--a'));
+    const mine = await until(async () => {
       const found = await find(client, EMBEDDING_MODELS, 'mine', 'default');
       expect(readyReason(found)).toBe('NotInSupportedModels');
       return found;
@@ -140,16 +156,16 @@ describe('catalog to children', () => {
     });
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
     catalog.write('org/b\norg/mine');
-    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b']));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b']));
   });
 
   test("somebody's own resource for a listed model takes the catalog's place", async () => {
     const client = newStore();
     const catalog = writtenCatalog('org/a');
     await start({ client, catalog: catalog.source });
-    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', aliases: ['fast'] }, 'default'));
-    await vi.waitFor(async () => {
+    await until(async () => {
       expect(await names(client, EMBEDDING_MODELS)).toEqual(['own']);
       expect(await find(client, DEPLOYMENTS, 'em-own', 'default')).toBeDefined();
     });
@@ -159,14 +175,14 @@ describe('catalog to children', () => {
     const client = newStore();
     await start({ client, catalog: writtenCatalog('org/a\norg/b').source });
     await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', aliases: ['fast'] }, 'default'));
-    await sleep(1100);
+    await clock.advance(1100);
     await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', aliases: ['fast'] }, 'default'));
-    await vi.waitFor(async () => {
+    await until(async () => {
       expect(readyReason(await find(client, EMBEDDING_MODELS, 'one', 'default'))).toBe('ScaledToZero');
       expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('AliasConflict');
     });
     await client.delete(EMBEDDING_MODELS, { namespace: 'default', name: 'one' });
-    await vi.waitFor(async () =>
+    await until(async () =>
       expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('ScaledToZero'),
     );
   });
@@ -179,7 +195,7 @@ describe('a restart', () => {
     const shared = { aliases: ['shared'] };
     await store.create(EMBEDDING_MODELS, manifest('a-refused', { model: 'org/unlisted', ...shared }, 'default'));
     await store.create(EMBEDDING_MODELS, manifest('b-serving', { model: 'org/a', ...shared }, 'default'));
-    await vi.waitFor(async () => {
+    await until(async () => {
       const refused = await find(store, EMBEDDING_MODELS, 'a-refused', 'default');
       const serving = await find(store, EMBEDDING_MODELS, 'b-serving', 'default');
       expect([readyReason(refused), readyReason(serving)]).toEqual(['NotInSupportedModels', 'ScaledToZero']);
@@ -188,10 +204,10 @@ describe('a restart', () => {
     const { client, writes } = countingClient(store);
     const catalog = writtenCatalog(undefined);
     const { operator } = await start({ client, catalog: catalog.source });
-    await vi.waitFor(() => expect(operator.leading()).toBe(true));
-    await quiet(writes, 300);
+    await until(() => expect(operator.leading()).toBe(true));
+    await quiet(writes);
     catalog.write('org/a');
-    await quiet(writes, 300);
+    await quiet(writes);
     expect(writes).toEqual([]);
   });
 });
@@ -201,12 +217,12 @@ describe('scaling', () => {
     const { client, writes } = countingClient(newStore());
     const demand = statedDemand();
     await start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
-    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
-    await sleep(1200);
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await clock.advance(1200);
     for (let held = 1; held <= 50; held++)
       demand.state('kubembed/org--a', { offeredRequests: held, heldRequests: held, activations: held });
-    await vi.waitFor(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
-    await quiet(writes, 1200);
+    await until(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
+    await quiet(writes);
     expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(2);
     const model = await find(client, EMBEDDING_MODELS, 'org--a');
     expect(model?.status?.scalingDecision).toBe('a request found no replica');
@@ -217,9 +233,7 @@ describe('scaling', () => {
   });
 
   test('a pod that does not start is explained by its events, which are read for it alone', async () => {
-    // A minute behind: what is made now has been there for long.
-    const clock = { ...systemClock, now: () => Date.now() - 60_000 };
-    const store = createStoreClient(new ApiStore({ clock, newUid: randomUUID }));
+    const store = newStore();
     const asked: (string | undefined)[] = [];
     const client: KubeClient = {
       ...store,
@@ -246,7 +260,8 @@ describe('scaling', () => {
       message: 'path "/nowhere" does not exist',
     });
     await client.patch(PODS, { namespace, name }, { status }, { subresource: 'status' });
-    await vi.waitFor(async () => {
+    await clock.advance(60_000);
+    await until(async () => {
       const { status: told } = (await find(client, EMBEDDING_MODELS, 'own', 'default'))!;
       expect(findCondition(told?.conditions, 'Ready')).toMatchObject({
         reason: 'VolumeUnavailable',
@@ -262,12 +277,12 @@ describe('scaling', () => {
     const spec = { model: 'org/a', replicas: 1, scaling: { maxReplicas: 3 } };
     await client.create(EMBEDDING_MODELS, manifest('own', spec, 'default'));
     const key = { namespace: 'default', name: 'em-own' };
-    await vi.waitFor(async () => expect((await find(client, DEPLOYMENTS, 'em-own', 'default'))?.spec.replicas).toBe(1));
+    await until(async () => expect((await find(client, DEPLOYMENTS, 'em-own', 'default'))?.spec.replicas).toBe(1));
     await client.patch(DEPLOYMENTS, key, {
       metadata: { labels: { team: 'search', 'kubembed.dev/model': 'wrong' }, annotations: { note: 'kept' } },
       spec: { replicas: 7, paused: true, template: { spec: { enableServiceLinks: true } } },
     });
-    await vi.waitFor(async () => {
+    await until(async () => {
       const repaired = (await find(client, DEPLOYMENTS, 'em-own', 'default'))!;
       expect(repaired.spec.replicas).toBe(1);
       expect(repaired.spec.template.spec['enableServiceLinks']).toBe(false);
@@ -276,7 +291,7 @@ describe('scaling', () => {
       expect(repaired.spec['paused']).toBe(true);
     });
     await client.delete(SERVICES, key);
-    await vi.waitFor(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
+    await until(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
   });
 });
 
@@ -284,14 +299,14 @@ describe('pods and other hands', () => {
   test('what the fetch found out goes to status and pin', async () => {
     const client = newStore();
     await start({ client, catalog: writtenCatalog('org/a').source });
-    await vi.waitFor(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     const words = { revision: 'c'.repeat(40), dimensions: 384, maxTokens: 256, pooling: 'mean' };
     const made = pod('p', { status: serving({}, words) });
     const labels = { 'kubembed.dev/model': 'org--a' };
     const key = { namespace: NAMESPACE, name: 'p' };
     await client.create(PODS, { ...made, metadata: { ...key, labels } });
     await client.patch(PODS, key, { status: made.status }, { subresource: 'status' });
-    await vi.waitFor(async () => {
+    await until(async () => {
       const model = await find(client, EMBEDDING_MODELS, 'org--a');
       expect(model?.status).toMatchObject({ revision: words.revision, embedding: { dimensions: 384 } });
       const pin = await find(client, CONFIG_MAPS, 'em-org--a-revision');
@@ -309,9 +324,7 @@ describe('pods and other hands', () => {
     };
     await client.create(SERVICES, foreign);
     await start({ client, catalog: writtenCatalog('org/a').source });
-    await vi.waitFor(async () =>
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'),
-    );
+    await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'));
     expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
     expect(await names(client, DEPLOYMENTS)).toEqual([]);
   });
@@ -322,17 +335,17 @@ describe('pods and other hands', () => {
       const { client, writes } = countingClient(newStore());
       await start({ client, catalog: writtenCatalog('org/a').source });
       await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'default'));
-      await vi.waitFor(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
+      await until(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
       await quiet(writes);
       const key = { namespace: 'default', name: 'own' };
       await deleteAs(propagation, client, key);
-      await vi.waitFor(async () => expect(await find(client, EMBEDDING_MODELS, 'own', 'default')).toBeUndefined());
+      await until(async () => expect(await find(client, EMBEDDING_MODELS, 'own', 'default')).toBeUndefined());
       await quiet(writes);
       const left = await find(client, DEPLOYMENTS, 'em-own', 'default');
       expect(left === undefined).toBe(propagation !== 'Orphan');
       if (propagation !== 'Orphan') return;
       await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'default'));
-      await vi.waitFor(async () => {
+      await until(async () => {
         const [deployment, model] = [
           await find(client, DEPLOYMENTS, 'em-own', 'default'),
           await find(client, EMBEDDING_MODELS, 'own', 'default'),
@@ -367,7 +380,7 @@ test('an operator killed between any two of its writes is followed by one that e
   const catalog = 'org/a\norg/b';
   const clean = countingClient(newStore());
   const first = await start({ client: clean.client, catalog: writtenCatalog(catalog).source });
-  await vi.waitFor(() => expect(clean.writes).toHaveLength(10));
+  await until(() => expect(clean.writes).toHaveLength(10));
   await quiet(clean.writes);
   await first.operator.stop();
   const wanted = await outcome(clean.client);
@@ -378,12 +391,12 @@ test('an operator killed between any two of its writes is followed by one that e
       left -= 1;
       if (left < 0) throw new Error('The process is dead');
     });
-    const { operator } = await runOperator({ client: dying.client, catalog: writtenCatalog(catalog).source });
-    await vi.waitFor(() => expect(left).toBeLessThan(0));
+    const { operator } = runOperator({ client: dying.client, catalog: writtenCatalog(catalog).source });
+    await until(() => expect(left).toBeLessThan(0));
     await operator.stop();
     const heir = countingClient(store);
-    const second = await runOperator({ client: heir.client, catalog: writtenCatalog(catalog).source });
-    await vi.waitFor(async () => expect(await outcome(store)).toBe(wanted));
+    const second = runOperator({ client: heir.client, catalog: writtenCatalog(catalog).source });
+    await until(async () => expect(await outcome(store)).toBe(wanted));
     await second.operator.stop();
   }
 });

@@ -1,22 +1,27 @@
-// startOperator: wires caches, acceptance, controllers, autoscaler and leader election into one running operator.
+// startOperator: wires caches, acceptance, autoscaler and manager into one running operator.
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
+import { MANAGED_BY, childName } from '../api/names.ts';
 import { systemClock } from '../kube/clock.ts';
 import type { Clock, Environment } from '../kube/clock.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { createControllerMetrics } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
 import { createElector, guardWrites } from '../kube/leaderelection.ts';
-import type { Elector } from '../kube/leaderelection.ts';
-import { createControllerMetrics } from '../kube/controller.ts';
-import { MANAGED_BY } from '../api/names.ts';
-import type { CatalogSource } from './catalog/source.ts';
+import { parseKey } from '../kube/types.ts';
+import { createAutoscaler } from './autoscaler/autoscaler.ts';
+import type { ObservedScale } from './autoscaler/autoscaler.ts';
+import { createDemandStreams } from './autoscaler/demand.ts';
+import type { DemandSource } from './autoscaler/demand.ts';
+import { createConfigMapCatalog } from './catalog/controller.ts';
+import type { WatchedCatalog } from './catalog/controller.ts';
+import type { CatalogSource } from './catalog/plan.ts';
 import type { OperatorConfig } from './config.ts';
-import type { DemandSource } from './demand/source.ts';
-import { createDemandStreams } from './demand/streams.ts';
-import { createLeadership } from './leadership.ts';
-import { createAcceptance } from './reconcile/acceptance.ts';
-import { createCaches } from './reconcile/caches.ts';
-import { createConfigMapCatalog } from './reconcile/catalog-configmap.ts';
+import { createManager, noElection } from './manager.ts';
+import { createOperatorMetrics } from './metrics.ts';
+import { trackAcceptance } from './model/acceptance.ts';
+import { createCaches } from './model/caches.ts';
+import type { Caches } from './model/caches.ts';
 
 export interface OperatorOptions {
   readonly client: KubeClient;
@@ -26,7 +31,7 @@ export interface OperatorOptions {
   /** Where metrics are registered; a fresh one when absent. */
   readonly registry?: Registry;
   readonly clock?: Clock;
-  /** The list of supported models; the ConfigMap that `config.catalog` names when absent. */
+  /** The ConfigMap that `config.catalog` names when absent. */
   readonly catalog?: CatalogSource;
   /** Demand of the routers; streams from the EndpointSlices of `config.router.service` when absent. */
   readonly demand?: DemandSource;
@@ -43,71 +48,87 @@ export interface RunningOperator {
   readonly stop: () => Promise<void>;
 }
 
-/** Stands in for the elector where there is nobody to compete with. */
-const alone: Elector = {
-  isLeader: () => true,
-  run: async (lead, signal) => {
-    await lead(signal);
-    return 'stopped';
-  },
-};
+function catalogOf({ client, config, catalog }: OperatorOptions, environment: Environment): WatchedCatalog {
+  // Whoever gives one takes care of it.
+  if (catalog !== undefined) return { ...catalog, hasSynced: () => true, run: () => Promise.resolve() };
+  const { namespace, watchNamespace = namespace } = config;
+  const { configMap: name, key } = config.catalog;
+  return createConfigMapCatalog(client, { namespace, name, key, modelsNamespace: watchNamespace }, environment);
+}
 
-export const startOperator = (options: OperatorOptions): Promise<RunningOperator> => {
+/** Scale of a model's Deployment, by the model's key, as cached. */
+const observedScale =
+  ({ children }: Caches) =>
+  (key: string): ObservedScale => {
+    const { namespace, name } = parseKey(key);
+    const deployment = children.deployment.store.get({ namespace, name: childName(name) });
+    const replicas = deployment?.spec.replicas;
+    return { replicas, starting: (replicas ?? 0) > 0 && (deployment?.status?.readyReplicas ?? 0) === 0 };
+  };
+
+export function startOperator(options: OperatorOptions): RunningOperator {
   const { client, config, log, registry = new Registry(), clock = systemClock } = options;
-  const { namespace, leaderElection } = config;
+  const { namespace, router, scaler, leaderElection, workers } = config;
   const environment: Environment = { clock, random: () => Math.random(), log };
-  const stopping = new AbortController();
-  const { signal } = stopping;
 
   const caches = createCaches(client, config.watchNamespace, environment);
-  const configMap = createConfigMapCatalog(
-    client,
-    {
-      namespace,
-      name: config.catalog.configMap,
-      key: config.catalog.key,
-      modelsNamespace: config.watchNamespace ?? namespace,
-    },
-    environment,
-  );
-  const ownCatalog = options.catalog === undefined;
-  const catalog = options.catalog ?? configMap.source;
-  const acceptance = createAcceptance(caches.models, catalog);
-  const watching = [caches.run(signal), ...(ownCatalog ? [configMap.run(signal)] : [])];
-
+  const catalog = catalogOf(options, environment);
+  const acceptance = trackAcceptance(caches.models, catalog);
+  const demand =
+    options.demand ??
+    createDemandStreams(
+      { client, namespace, service: router.service, portName: router.portName, staleMs: scaler.staleMs },
+      environment,
+    );
+  const observed = observedScale(caches);
+  const autoscaler = createAutoscaler({
+    clock,
+    demand,
+    models: () =>
+      caches.models.store.list().filter((model) => model.spec.replicas === undefined && acceptance.isAccepted(model)),
+    observed,
+    drainBacklogMs: scaler.drainBacklogMs,
+    scaleDownMs: scaler.scaleDownMs,
+  });
   const elector = leaderElection.enabled
     ? createElector(
         { client, namespace, name: leaderElection.leaseName, identity: leaderElection.identity },
         environment,
       )
-    : alone;
+    : noElection;
   const writer = leaderElection.enabled ? guardWrites(client, () => elector.isLeader()) : client;
-  const { staleMs } = config.scaler;
-  const leadership = createLeadership(
+  const recorder = { client: writer, component: MANAGED_BY, instance: leaderElection.identity };
+  const manager = createManager(
     {
       client: writer,
-      config,
+      elector,
       caches,
       catalog,
       acceptance,
-      registry,
-      events: createEventRecorder(
-        { client: writer, component: MANAGED_BY, instance: leaderElection.identity },
-        environment,
-      ),
+      autoscaler,
+      events: createEventRecorder(recorder, environment),
       metrics: createControllerMetrics(registry),
-      openDemand: () =>
-        options.demand ??
-        createDemandStreams(
-          { client, namespace, service: config.router.service, portName: config.router.portName, staleMs },
-          environment,
-        ),
+      config: config.manifests,
+      workers,
     },
     environment,
   );
+  const metrics = createOperatorMetrics(registry, {
+    leading: manager.leading,
+    models: () => caches.models.store.list(),
+    replicas: (key) => observed(key).replicas,
+    routers: demand.routers,
+    catalog: () => acceptance.catalog()?.catalog,
+  });
+  autoscaler.onChange(({ key, from, to, reason }) => {
+    metrics.decided(from, to);
+    if (from !== to) log.info({ model: key, from, to, reason }, 'Scaling');
+  });
 
-  const running = elector.run(async (leading) => await leadership.lead(leading), signal);
-  const ended = running.finally(() => stopping.abort());
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const watching = [caches.run(signal), catalog.run(signal)];
+  const ended = manager.run(signal).finally(() => stopping.abort());
   // Whoever waits for it hears of a failure; nobody has to.
   ended.catch((error: unknown) => log.error({ error }, 'The operator ended'));
 
@@ -117,10 +138,10 @@ export const startOperator = (options: OperatorOptions): Promise<RunningOperator
     acceptance.stop();
   };
   let stopped: Promise<void> | undefined;
-  return Promise.resolve({
-    ready: () => caches.hasSynced() && (!ownCatalog || configMap.hasSynced()),
-    leading: () => leadership.active() && elector.isLeader(),
+  return {
+    ready: () => caches.hasSynced() && catalog.hasSynced(),
+    leading: manager.leading,
     ended,
     stop: async () => await (stopped ??= stop()),
-  });
-};
+  };
+}

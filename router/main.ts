@@ -1,8 +1,7 @@
 // The router process: finds the API server, serves until it is asked to stop, drains.
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import { createLog } from '../common/obs/log.ts';
+import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import { packageVersion } from '../common/util/version.ts';
+import { packageVersion } from '../common/util/process.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import { createRestClient } from '../kube/rest.ts';

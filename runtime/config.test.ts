@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ConfigError, readRuntimeConfig } from './config.ts';
+import { ConfigError } from '../common/util/env.ts';
+import { readRuntimeConfig } from './config.ts';
 
 const MODEL = { KUBEMBED_MODEL: 'org/model' };
 
@@ -44,7 +45,7 @@ describe('readRuntimeConfig', () => {
   });
 
   it('takes an empty value for none, as pod templates write it', () => {
-    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_PINNED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_RESOLVED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
       readRuntimeConfig(MODEL),
     );
   });

@@ -3,11 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../hub/errors.ts';
-import { emptySpans } from './engine/stage-spans.ts';
-import type { EmbedResult, EngineInfo } from './engine/types.ts';
-import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
+import { emptySpans } from './engine/requests.ts';
+import type { EmbedResult, EngineInfo } from './engine/contract.ts';
 import { chooseWeights, fetchedFacts } from './model/snapshot.ts';
-import { checkVector } from './lifecycle-probe.ts';
+import { checkVector, failureOf, writeTerminationMessage } from './lifecycle.ts';
 
 const INFO: EngineInfo = {
   dimensions: 2,
@@ -64,8 +63,8 @@ describe('checkVector', () => {
   });
 });
 
-describe('last words', () => {
-  it('carry the condition reason that an error has', () => {
+describe('the termination message', () => {
+  it('carries the condition reason that an error has', () => {
     expect(failureOf(new ModelError('GatedRepository', 'm'), 'X')).toEqual({ reason: 'GatedRepository', message: 'm' });
     expect(failureOf(new ModelError('UnsupportedArchitecture', 'm'), 'X').reason).toBe('UnsupportedArchitecture');
     expect(failureOf(Object.assign(new Error('m'), { code: 'EADDRINUSE' }), 'CrashLooping').reason).toBe(
@@ -74,14 +73,14 @@ describe('last words', () => {
     expect(failureOf('text', 'CrashLooping')).toEqual({ reason: 'CrashLooping', message: 'text' });
   });
 
-  it('fit into what Kubernetes keeps, and never fail', async () => {
-    const path = join(await mkdtemp(join(tmpdir(), 'kubembed-')), 'words');
-    await writeLastWords(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
+  it('fits into what Kubernetes keeps, and never fails', async () => {
+    const path = join(await mkdtemp(join(tmpdir(), 'kubembed-')), 'message');
+    await writeTerminationMessage(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
     expect((await readFile(path)).byteLength).toBeLessThan(4096);
-    await expect(writeLastWords(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();
+    await expect(writeTerminationMessage(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();
   });
 
-  it('tell the dimensions after the last dense layer', () => {
+  it('tells the dimensions after the last dense layer', () => {
     const files = { modelId: 'm', revision: 'r', snapshotDir: '', weights: new Map<string, string>() };
     const description = {
       architecture: 'A',

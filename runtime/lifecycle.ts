@@ -1,6 +1,10 @@
-// Where the process stands between start and end, and what it serves: the one state that the routes read.
+// The life of the process: its state, which the routes read; the probe that makes it ready; the message it leaves when it ends.
+import { writeFile } from 'node:fs/promises';
 import { OpenAIError } from '../common/openai/errors.ts';
-import type { Engine } from './engine/types.ts';
+import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
+import type { Engine } from './engine/contract.ts';
+
+// ── State ──
 
 export interface Serving {
   readonly engine: Engine;
@@ -11,15 +15,15 @@ export interface Serving {
 export type Phase = 'starting' | 'ready' | 'draining';
 
 export interface Lifecycle {
-  phase(): Phase;
+  readonly phase: () => Phase;
   /** What is served now, draining included; undefined before. */
-  serving(): Serving | undefined;
+  readonly serving: () => Serving | undefined;
   /** What is served, or the 503 that says why nothing is. */
-  requireServing(): Serving;
-  becomeReady(serving: Serving): void;
+  readonly requireServing: () => Serving;
+  readonly becomeReady: (serving: Serving) => void;
   /** Called when it becomes ready. */
-  onReady(listener: (serving: Serving) => void): void;
-  startDraining(): void;
+  readonly onReady: (listener: (serving: Serving) => void) => void;
+  readonly startDraining: () => void;
 }
 
 export function createLifecycle(): Lifecycle {
@@ -45,7 +49,73 @@ export function createLifecycle(): Lifecycle {
   };
 }
 
-export function unavailable(phase: Phase): OpenAIError {
+function unavailable(phase: Phase): OpenAIError {
   const why = phase === 'draining' ? 'This replica is shutting down.' : 'The model is still loading.';
   return new OpenAIError('service_unavailable', why, { retryAfterMs: 1000 });
+}
+
+// ── Readiness: one text must come back as a finite unit vector of the right size ──
+
+const PROBE_TEXT = 'The quick brown fox jumps over the lazy dog.';
+
+/** Half precision rounds each number to 3 digits; the sum is far better than that. */
+const NORM_TOLERANCE = { float32: 1e-4, float16: 5e-3, int8: 1e-4 } as const;
+
+export class VectorCheckFailed extends Error {
+  override readonly name = 'VectorCheckFailed';
+  readonly reason = 'VectorCheckFailed';
+}
+
+/** Rejects with `VectorCheckFailed`. */
+export async function checkVector({ embed, info }: Pick<Engine, 'embed' | 'info'>, signal: AbortSignal): Promise<void> {
+  const request = {
+    inputs: [PROBE_TEXT],
+    encoding: 'base64',
+    overlongInput: 'truncate',
+    priority: 'interactive',
+    signal,
+  } as const;
+  const { vectors } = await embed(request).catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new VectorCheckFailed(`The probe text could not be embedded: ${why}`, { cause });
+  });
+  const [value] = vectors;
+  if (value === undefined || vectors.length !== 1) throw new VectorCheckFailed('The probe text gave no vector.');
+  const text = JSON.parse(Buffer.from(value).toString()) as string;
+  const vector = vectorFromBytes(Buffer.from(text, 'base64'));
+  if (vector.length !== info.dimensions) {
+    throw new VectorCheckFailed(`The probe vector has ${vector.length} numbers instead of ${info.dimensions}.`);
+  }
+  const norm = euclideanNorm(vector);
+  if (!Number.isFinite(norm)) throw new VectorCheckFailed('The probe vector holds numbers that are not finite.');
+  if (Math.abs(norm - 1) > NORM_TOLERANCE[info.precision]) {
+    throw new VectorCheckFailed(`The probe vector has length ${norm.toPrecision(6)} instead of 1.`);
+  }
+}
+
+// ── The termination message: what the operator learns of a command, and why it failed ──
+
+export interface Failure {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** Kubernetes reads no more than 4096 bytes. */
+const MAX_MESSAGE = 2000;
+
+/** Our errors carry a condition reason, as `reason` or as `code`; anything else is told as it is. */
+export function failureOf(error: unknown, otherwise: string): Failure {
+  const { reason, code, message } =
+    error instanceof Error ? (error as Error & { reason?: unknown; code?: unknown }) : { message: String(error) };
+  const named = [reason, code].find((name) => typeof name === 'string' && /^(?:[A-Z][a-z]+)+$/.test(name));
+  return { reason: typeof named === 'string' ? named : otherwise, message: message.slice(0, MAX_MESSAGE) };
+}
+
+const KUBERNETES_FILE = '/dev/termination-log';
+
+/** Best effort: outside of a container Kubernetes' file does not exist, and is not made. */
+export async function writeTerminationMessage(path: string, message: object): Promise<void> {
+  await writeFile(path, JSON.stringify(message), { flag: path === KUBERNETES_FILE ? 'r+' : 'w' }).catch(
+    () => undefined,
+  );
 }

@@ -1,17 +1,14 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
-import { availableParallelism } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
-import { readCgroupLimits, readTextFile, usableCpus } from '../common/util/cgroup.ts';
-import { switchLevelOnSignal } from '../common/obs/level.ts';
-import type { RuntimeConfig } from './config.ts';
-import { gpuEnvironment } from './gpu-environment.ts';
-import { startThreads } from './engine/threads.ts';
-import type { StartedThreads } from './engine/threads.ts';
+import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/download.ts';
+import type { RuntimeConfig } from './config.ts';
+import { startThreads } from './engine/pool.ts';
+import type { StartedThreads } from './engine/pool.ts';
+import { failureOf, writeTerminationMessage } from './lifecycle.ts';
 import type { ModelDescription } from './model/description.ts';
-import { failureOf, writeLastWords } from './lifecycle-last-words.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
@@ -30,29 +27,20 @@ interface Command {
   readonly run: (context: Context) => Promise<void>;
   /** Reason of a failure that has none of its own. */
   readonly failure: string;
-  /** Compute threads that are started at once. */
+  /** Compute threads that are started at once, as far as there are CPUs. */
   readonly threads: number;
-}
-
-const CPUS = usableCpus(readCgroupLimits(readTextFile), availableParallelism());
-
-/** The first threads start while this one loads, the others while the first read the weights. */
-const EARLY_THREADS = Math.min(2, CPUS);
-
-// What is set already is somebody's choice.
-if (process.env['KUBEMBED_DEVICE'] === 'gpu') {
-  for (const [name, value] of Object.entries(gpuEnvironment(CPUS))) process.env[name] ??= value;
 }
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   fetch: { run: runFetch, failure: 'FetchFailed', threads: 0 },
-  serve: { run: runServe, failure: 'CrashLooping', threads: EARLY_THREADS },
+  // The first threads start while this one loads, the others while the first read the weights.
+  serve: { run: runServe, failure: 'CrashLooping', threads: 2 },
 };
 
 const EVENTS = {
   'worker-died': ['error', 'A compute thread died'],
-  calibrated: ['info', 'Topology measured'],
-  refitted: ['debug', 'Session of the first worker changed'],
+  'session-replaced': ['debug', 'Session of the first compute thread replaced'],
+  'solo-stopped': ['info', 'Lone texts are slower on all cores: on one worker for a while'],
 } as const;
 
 async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
@@ -67,12 +55,12 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     now: () => performance.now(),
     modelId: config.model,
   });
-  const { model: modelId, revision, pinnedRevision, store, hub } = config;
+  const { model: modelId, revision, resolvedRevision, store, hub } = config;
   const files = await fetchSnapshot({
     ...hub,
     modelId,
     revision,
-    pinnedRevision,
+    resolvedRevision,
     store,
     chooseWeights,
     fallback: await fallback?.(),
@@ -80,7 +68,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     signal,
   });
   const description = await describeSnapshot(files.snapshotDir);
-  await writeLastWords(config.terminationLog, fetchedFacts({ files, description }));
+  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
 async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {
@@ -100,7 +88,8 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         pooling,
         precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
         device,
-        ...(threads === undefined ? {} : { threads }),
+        threads: threads ?? usableCpus(),
+        memoryBytes: usableMemory(),
         maxQueueTokens,
         startedThreads,
         onLoading,
@@ -114,11 +103,11 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { serve }, { createRegistry }, { packageVersion }] = await Promise.all([
+  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
     openLog(),
-    import('./lifecycle-serve.ts'),
+    import('../common/obs/log.ts'),
+    import('./serve.ts'),
     import('../common/obs/metrics.ts'),
-    import('../common/util/version.ts'),
   ]);
   switchLevelOnSignal(process, log, config.logLevel);
   const deps = {
@@ -127,8 +116,8 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
     registry: createRegistry(),
     version: packageVersion(),
     startedAt: Math.floor(Date.now() / 1000),
-    openModel: () => opening,
-    createEngine: () => creating,
+    opening,
+    creating,
   };
   try {
     await serve(deps, stop);
@@ -144,7 +133,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
 
 /** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
 async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {
-  const { fasterPrecision, measurePrecisions } = await import('./engine/precision.ts');
+  const { fasterPrecision, measurePrecisions } = await import('./engine/load.ts');
   const times = await measurePrecisions({ hiddenSize });
   const precision = fasterPrecision(times);
   if (precision !== 'int8') {
@@ -152,6 +141,21 @@ async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['
     log.warn({ asked: 'int8', precision, ...times }, 'This CPU is not faster in int8: serving float32');
   }
   return precision;
+}
+
+/** What libraries read from the environment and a GPU needs otherwise than by default. */
+export const gpuEnvironment = (cpus: number): Readonly<Record<string, string>> => ({
+  // On Hopper and newer ONNX Runtime prefers cuDNN's attention, which is compiled anew for each shape: 0.4 s for a run of 5 ms.
+  ORT_ENABLE_CUDNN_FLASH_ATTENTION: '0',
+  // Else cuBLAS rounds float32 to the 10 bits of TF32: who asks for float32 gets vectors off in the fourth digit.
+  NVIDIA_TF32_OVERRIDE: '0',
+  // Texts are tokenised on that pool. Its four threads are what computing leaves over on a CPU; here cores have nothing else to do.
+  UV_THREADPOOL_SIZE: String(Math.max(4, cpus)),
+});
+
+/** Before a session is made and before libuv's pool is used: both read it once. What is set already is somebody's choice. */
+function setGpuEnvironment(cpus: number): void {
+  for (const [name, value] of Object.entries(gpuEnvironment(cpus))) process.env[name] ??= value;
 }
 
 async function main(name: string, fallback?: Fallback): Promise<number> {
@@ -164,7 +168,7 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
   let logs: LogHandle | undefined;
   const die = async (error: unknown): Promise<number> => {
     const failure = failureOf(error, command.failure);
-    await writeLastWords(terminationLog, failure);
+    await writeTerminationMessage(terminationLog, failure);
     if (logs === undefined) process.stderr.write(`${failure.message}\n`);
     else logs.log.fatal({ error, reason: failure.reason }, 'Failed');
     logs?.flush();
@@ -176,7 +180,9 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
     process.on(event, (error: unknown) => void die(error).then((code) => process.exit(code)));
   }
-  const startedThreads = startThreads(command.threads);
+  const cpus = usableCpus();
+  if (process.env['KUBEMBED_DEVICE'] === 'gpu') setGpuEnvironment(cpus);
+  const startedThreads = startThreads(Math.min(command.threads, cpus));
   try {
     const { readRuntimeConfig } = await import('./config.ts');
     const config = readRuntimeConfig(process.env);

@@ -1,27 +1,120 @@
-// The limit line in a process of its own: takes orders as JSON lines, answers with what bare sessions reached.
+// The limit line: what bare sessions do on groups of texts of equal length, without HTTP, tokeniser or scheduler. A process of its own,
+// with a thread for each session: takes orders as JSON lines, answers with what the sessions reached.
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
+
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { chooseModel } from '../../runtime/engine/load.ts';
+import type { ModelChoices } from '../../runtime/engine/load.ts';
+import type { RunnableModel } from '../../runtime/engine/runner.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
-import { loadSources } from '../../runtime/engine/graphs.ts';
-import type { ModelChoices } from '../../runtime/engine/graphs.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
-import { measureLimit } from '../limit.ts';
-import type { WrittenCorpora } from '../runtime/context.ts';
-import type { LimitOrder } from '../runtime/peer-limit.ts';
+import type { CorpusName, WrittenCorpora } from '../runtime/corpora.ts';
 
-const [store = '', model = '', corporaFile = '', threads = '1'] = process.argv.slice(2);
-const opened = await openModel({ store, model, revision: 'main' });
-const choices: ModelChoices = { ...opened, pooling: 'mean', precision: 'float32' };
-const corpora = JSON.parse(await readFile(corporaFile, 'utf8')) as WrittenCorpora;
-const print = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
-
-const startedMs = performance.now();
-const sources = await loadSources(choices);
-await createRunner(sources.model, { device: 'cpu', threads: 1 });
-print({ loadSeconds: (performance.now() - startedMs) / 1000 });
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const { corpus, seconds } = JSON.parse(line) as LimitOrder;
-  const texts = corpora[corpus].ids.map((ids) => Int32Array.from(ids));
-  print(await measureLimit({ ...choices, texts, workers: Number(threads), seconds }));
+/** From the bench. */
+export interface LimitOrder {
+  readonly corpus: CorpusName;
+  readonly seconds: number;
 }
+
+export interface Limit {
+  readonly tokensPerSecond: number;
+  readonly cpuSecondsPerMillionTokens: number;
+}
+
+interface Shift {
+  readonly source: RunnableModel;
+  readonly groups: readonly (readonly Int32Array[])[];
+}
+
+/** From a thread, which was told until which moment of the shared clock to run. */
+interface ThreadReport {
+  readonly tokens: number;
+  readonly ms: number;
+}
+
+/** Tokens of one run, at most. */
+const RUN_TOKENS = 512;
+const WARM_UP_MS = 700;
+
+function equalLengthGroups(texts: readonly Int32Array[]): Int32Array[][] {
+  return [...Map.groupBy(texts, ({ length }) => length)].flatMap(([length, same]) => {
+    const size = Math.max(1, Math.floor(RUN_TOKENS / length));
+    return Array.from({ length: Math.ceil(same.length / size) }, (_, group) =>
+      same.slice(group * size, (group + 1) * size),
+    );
+  });
+}
+
+/** Order without pattern and without chance: every thread and every second sees all lengths. */
+const spread = <T>(items: readonly T[]): T[] => {
+  const step = [7919, 7907, 7901].find((prime) => items.length % prime !== 0) ?? 1;
+  return items.map((_, index) => items[(index * step) % items.length]!);
+};
+
+async function work(threads: readonly Worker[], ms: number): Promise<ThreadReport[]> {
+  const untilMs = Date.now() + ms;
+  const reports = threads.map(async (thread) => (await once(thread, 'message')) as [ThreadReport]);
+  for (const thread of threads) thread.postMessage(untilMs);
+  return (await Promise.all(reports)).map(([report]) => report);
+}
+
+async function measure(source: RunnableModel, texts: readonly Int32Array[], count: number, ms: number): Promise<Limit> {
+  const groups = spread(equalLengthGroups(texts));
+  const threads = Array.from({ length: count }, (_, thread) => {
+    const shift: Shift = { source, groups: groups.filter((_group, index) => index % count === thread) };
+    return new Worker(new URL(import.meta.url), { workerData: shift });
+  });
+  try {
+    await Promise.all(threads.map((thread) => once(thread, 'message')));
+    await work(threads, WARM_UP_MS);
+    const before = process.cpuUsage();
+    const reports = await work(threads, ms);
+    const { user, system } = process.cpuUsage(before);
+    return {
+      tokensPerSecond: reports.reduce((sum, report) => sum + (1000 * report.tokens) / report.ms, 0),
+      cpuSecondsPerMillionTokens: (user + system) / reports.reduce((sum, { tokens }) => sum + tokens, 0),
+    };
+  } finally {
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+}
+
+/** One thread: runs its groups over and over until told to stop. */
+async function serve({ source, groups }: Shift): Promise<void> {
+  const runner = await createRunner(source, { device: 'cpu', threads: 1 });
+  let next = 0;
+  const run = async (untilMs: number): Promise<void> => {
+    const started = performance.now();
+    let tokens = 0;
+    while (Date.now() < untilMs) {
+      const group = groups[next++ % groups.length] ?? [];
+      await runner.run(group);
+      tokens += group.reduce((sum, { length }) => sum + length, 0);
+    }
+    parentPort?.postMessage({ tokens, ms: performance.now() - started } satisfies ThreadReport);
+  };
+  parentPort?.on('message', (untilMs: number) => void run(untilMs));
+  parentPort?.postMessage('ready');
+}
+
+async function takeOrders([store = '', model = '', corporaFile = '', threads = '1']: readonly string[]): Promise<void> {
+  const opened = await openModel({ store, model, revision: 'main', resolvedRevision: undefined });
+  const choices: ModelChoices = { ...opened, pooling: 'mean', precision: 'float32' };
+  const corpora = JSON.parse(await readFile(corporaFile, 'utf8')) as WrittenCorpora;
+  const print = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
+  const startedMs = performance.now();
+  const served = await chooseModel(choices);
+  await createRunner(served.model, { device: 'cpu', threads: 1 });
+  print({ loadSeconds: (performance.now() - startedMs) / 1000 });
+  const { model: source } = await chooseModel({ ...choices, layout: 'flexible' });
+  for await (const line of createInterface({ input: process.stdin })) {
+    const { corpus, seconds } = JSON.parse(line) as LimitOrder;
+    const texts = corpora[corpus].ids.map((ids) => Int32Array.from(ids));
+    print(await measure(source, texts, Number(threads), seconds * 1000));
+  }
+}
+
+if (!isMainThread) await serve(workerData as Shift);
+else await takeOrders(process.argv.slice(2));

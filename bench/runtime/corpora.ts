@@ -1,12 +1,65 @@
-// The corpora of the runtime bench: requests of real English text with their true token counts.
-import { readFile } from 'node:fs/promises';
+// The corpora of the runtime bench: requests of real English text with their true token counts, cut with fixed seeds, so that everyone gets the same.
+import { readFile, writeFile } from 'node:fs/promises';
 import { brotliDecompressSync } from 'node:zlib';
 import type { Tokenizer } from '../../runtime/engine/tokenizer.ts';
-import { mixedLength, seededRandom, sentencesOf, shuffled, windowOf, wordsOf } from './english.ts';
-import type { Book } from './english.ts';
 
-export const CORPUS_NAMES = ['A', 'B', 'C', 'C32', 'D'] as const;
-export type CorpusName = (typeof CORPUS_NAMES)[number];
+/** mulberry32: a small generator whose whole state is its seed. */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export interface Book {
+  readonly words: readonly string[];
+  /** Tokens of each word on its own, without special tokens. */
+  readonly tokens: readonly number[];
+}
+
+export const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
+
+export const sentencesOf = (text: string): string[] =>
+  text
+    .split('\n')
+    .flatMap((paragraph) => paragraph.split(/(?<=[.!?]["'”’]?)\s+(?=[A-Z"'“‘])/))
+    .filter((sentence) => sentence !== '');
+
+/**
+ * Consecutive words of that many tokens, or as near below as words allow. WordPiece splits at white space first, so a
+ * window has the tokens of its words.
+ */
+export function windowOf({ words, tokens }: Book, wanted: number, random: () => number): string {
+  const start = Math.floor(random() * (words.length - wanted));
+  let end = start;
+  for (let sum = 0; end < words.length; end++) {
+    sum += tokens[end]!;
+    if (sum > wanted && end > start) break;
+  }
+  return words.slice(start, end).join(' ');
+}
+
+/** Box–Muller; `1 - random()` keeps the logarithm finite. */
+export const normal = (random: () => number): number =>
+  Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
+
+/** A length from the log-normal distribution with median 45 and σ 0.9, from 5 to 256. */
+export const mixedLength = (random: () => number): number =>
+  Math.min(256, Math.max(5, Math.round(45 * Math.exp(0.9 * normal(random)))));
+
+export function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const order = [...items];
+  for (let last = order.length - 1; last > 0; last--) {
+    const other = Math.floor(random() * (last + 1));
+    [order[last], order[other]] = [order[other]!, order[last]!];
+  }
+  return order;
+}
+
+export type CorpusName = 'A' | 'B' | 'C' | 'C32' | 'D';
 
 export interface BenchText {
   readonly text: string;
@@ -77,4 +130,21 @@ export async function buildCorpora(tokenizer: Tokenizer): Promise<Corpora> {
     C32: { texts: c, requests: inRequestsOf(c, C32_INPUTS) },
     D: { texts: d, requests: inRequestsOf(d, D_COUNT) },
   };
+}
+
+// For other processes.
+
+export interface WrittenCorpus {
+  readonly requests: readonly { readonly inputs: readonly string[]; readonly tokens: number }[];
+  readonly ids: readonly (readonly number[])[];
+}
+
+export type WrittenCorpora = Readonly<Record<CorpusName, WrittenCorpus>>;
+
+export async function writeCorpora(corpora: Corpora, file: string): Promise<void> {
+  const written = Object.entries(corpora).map(([name, { requests, texts }]) => [
+    name,
+    { requests, ids: texts.map(({ ids }) => [...ids]) } satisfies WrittenCorpus,
+  ]);
+  await writeFile(file, JSON.stringify(Object.fromEntries(written)));
 }

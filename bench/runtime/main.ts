@@ -2,56 +2,35 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { MINILM, minilm, testStore } from '../../tests/helpers/minilm.ts';
-import { bundle } from '../../tools/build/bundle.ts';
-import { publish } from '../document.ts';
-import { writeCorpora } from './context.ts';
-import { buildCorpora } from './corpora.ts';
-import { circumstances, hasVnni } from './machine.ts';
-import { readOptions } from './options.ts';
-import type { Options } from './options.ts';
-import { PEERS } from './peers.ts';
+import { circumstances, hasVnni, ROOT, versions } from '../machine.ts';
+import { readRuntimeOptions } from '../options.ts';
+import type { RuntimeOptions } from '../options.ts';
+import { exitOnSignals } from '../process.ts';
+import { publish } from '../report.ts';
+import { buildCorpora, writeCorpora } from './corpora.ts';
+import { build, checkoutPeer, PEERS, setUpVenv, VENV_PYTHON } from './peers.ts';
 import { renderReport } from './report.ts';
 import { runSession } from './session.ts';
-import { setUpVenv } from './venv.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const REPORTS = join(ROOT, 'reports');
 const MAX_TOKENS = 256;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-function choosePeers({ peers: asked }: Options) {
+function choosePeers({ peers: asked, checkouts }: RuntimeOptions, python: string) {
   const unknown = asked?.filter((name) => !PEERS.some((peer) => peer.name === name)) ?? [];
   if (unknown.length > 0) {
     throw new RangeError(`no peer ${unknown.join(', ')}; there are ${PEERS.map(({ name }) => name).join(', ')}`);
   }
-  const wanted = PEERS.filter(({ name, onRequest }) => asked?.includes(name) ?? onRequest !== true);
-  const notAsked = PEERS.filter((peer) => !wanted.includes(peer)).map(({ name }) => ({
-    name,
-    reason: 'not asked for',
-  }));
-  const missing = wanted.flatMap(({ name, missing: why }) => {
-    const reason = why();
-    return reason === undefined ? [] : [{ name, reason }];
+  const known = PEERS.map((peer) => {
+    const isWanted = asked?.includes(peer.name) ?? peer.onRequest !== true;
+    return { peer, reason: isWanted ? peer.missing(python) : 'not asked for' };
   });
-  return {
-    peers: wanted.filter(({ name }) => !missing.some((one) => one.name === name)),
-    notRun: [...missing, ...notAsked],
-  };
-}
-
-/** As the images' builds do it. */
-export async function build(): Promise<void> {
-  say('Building …');
-  await bundle(ROOT, ['runtime']);
-}
-
-/** The measured processes are ended by the exit of this one; a signal alone would leave them running. */
-function exitOnSignals(): void {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+  const peers = known.flatMap(({ peer, reason }) => (reason === undefined ? [peer] : []));
+  const notRun = known.flatMap(({ peer: { name }, reason }) => (reason === undefined ? [] : [{ name, reason }]));
+  return { peers: [...peers, ...checkouts.map(checkoutPeer)], notRun };
 }
 
 export async function setUp(): Promise<void> {
@@ -59,47 +38,45 @@ export async function setUp(): Promise<void> {
 }
 
 export async function benchRuntime(args: readonly string[]): Promise<void> {
-  const options = readOptions(args);
+  const options = readRuntimeOptions(args);
   exitOnSignals();
-  const { peers, notRun } = choosePeers(options);
+  const { python = VENV_PYTHON, threads = availableParallelism(), checkouts, timing } = options;
+  const { peers, notRun } = choosePeers(options, python);
   for (const { name, reason } of notRun) say(`not run: ${name}: ${reason}`);
-  const threads = options.threads ?? availableParallelism();
-  if (peers.some(({ name }) => name.startsWith('kubembed'))) await build();
+  for (const path of [ROOT, ...checkouts.map((one) => one.path)]) build(path, 'runtime');
   const { snapshotDir } = await minilm();
   say('Cutting the corpora …');
   const corpora = await buildCorpora(await loadTokenizer({ folder: snapshotDir, maxTokens: MAX_TOKENS }));
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
   await mkdir(REPORTS, { recursive: true });
-  const stamp = new Date().toISOString().replaceAll(/[:.]/g, '-');
-  const raw = join(REPORTS, `bench-runtime-${stamp}.json`);
-  const save = (content: object): Promise<void> => writeFile(raw, `${JSON.stringify(content, undefined, 1)}\n`);
+  const raw = `bench-runtime-${new Date().toISOString().replaceAll(/[:.]/g, '-')}.json`;
+  const save = (content: object): Promise<void> =>
+    writeFile(join(REPORTS, raw), `${JSON.stringify(content, undefined, 1)}\n`);
   try {
     const corporaFile = join(folder, 'corpora.json');
     await writeCorpora(corpora, corporaFile);
     say('Starting …');
-    const context = { modelId: MINILM, store: testStore, snapshotDir, corpora, corporaFile, threads };
+    const context = { modelId: MINILM, store: testStore, snapshotDir, corpora, corporaFile, threads, python };
     const results = await runSession(peers, context, {
       ...options,
       say,
       logFile: (peer) => join(REPORTS, `bench-runtime-${peer}.log`),
       keep: (samples) => save({ options, samples }),
     });
+    const { seconds, warmUpSeconds, repeats } = timing;
+    const windows = `windows of ${seconds} s after ${warmUpSeconds} s, ${repeats} rounds`;
     const report = {
       ...results,
       cells: options.cells,
       hasVnni: hasVnni(),
       peers: peers.filter(({ name }) => results.startUps[name] !== undefined),
+      checkouts: checkouts.map(({ name }) => name),
       notRun: [...results.failed, ...notRun],
-      circumstances: [
-        ...circumstances(threads),
-        `windows of ${options.timing.seconds} s after ${options.timing.warmUpSeconds} s, ${options.timing.repeats} rounds`,
-      ],
+      circumstances: circumstances(`of which ${threads} compute`, ...versions(), windows),
     };
     await save({ options, ...report });
-    const markdown = renderReport(report);
-    process.stdout.write(`${markdown}\n`);
-    if (options.write) await publish(markdown, 'bench:runtime');
-    say(`Raw numbers: reports/bench-runtime-${stamp}.json`);
+    await publish(renderReport(report), 'bench:runtime', options.write);
+    say(`Raw numbers: reports/${raw}`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,136 +1,188 @@
-// Everyone who can be measured, in the order of the tables.
-import { fileURLToPath } from 'node:url';
+// Everyone who can be measured, in the order of the tables: kubembed itself, other checkouts of it, and what people would use instead.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { commitOf, ROOT } from '../machine.ts';
+import type { Checkout } from '../options.ts';
 import type { Cell } from './cells.ts';
-import type { BenchContext } from './context.ts';
-import { imageTuning } from './image.ts';
-import { startLibrary } from './peer-library.ts';
-import { startLimit } from './peer-limit.ts';
-import { startServer } from './peer-server.ts';
-import type { ServerKind } from './peer-server.ts';
-import type { Peer } from './peer.ts';
-import { missingOnnx, missingVenv, onnxFolder, peerScript, venvPython } from './venv.ts';
+import { library, limit, server } from './peer.ts';
+import type { BenchContext, ServerKind, Start } from './peer.ts';
 
-/** As in the images; from source it would strip types at each start. */
-const RUNTIME = fileURLToPath(new URL('../../dist/runtime/main.js', import.meta.url));
-const TRANSFORMERS_JS = fileURLToPath(new URL('../peers/transformersjs.ts', import.meta.url));
+export interface Peer {
+  readonly name: string;
+  readonly title: string;
+  /** Why it cannot run on this machine; undefined when it can. */
+  readonly missing: (python: string) => string | undefined;
+  /** Measured only when asked for by name. */
+  readonly onRequest?: boolean;
+  /** Cells it takes part in; the reasons for leaving out others are in docs/performance.md. */
+  readonly takes: (cell: Cell) => boolean;
+  readonly start: Start;
+}
+
+// kubembed: as in its images, for what is measured runs as what is shipped.
+
+/** What tunes Node and glibc; folders are the bench's own. */
+const TUNING = /^(?:NODE_(?!COMPILE_CACHE$)|MALLOC_|GLIBC_)/;
+const SETTING = /([A-Z_]+)=(?:"([^"]*)"|(\S+))/g;
+
+export const tuningOf = (dockerfile: string): Record<string, string> =>
+  Object.fromEntries(
+    dockerfile
+      .split('\n')
+      .filter((line) => line.startsWith('ENV '))
+      .flatMap((line) => [...line.matchAll(SETTING)])
+      .map(([, name = '', quoted, plain = '']) => [name, quoted ?? plain] as const)
+      .filter(([name]) => TUNING.test(name)),
+  );
+
+/** The environment that an image gives its process. */
+export const imageTuning = (dockerfile: 'Dockerfile.runtime' | 'Dockerfile.runtime-gpu', checkout = ROOT) =>
+  tuningOf(readFileSync(join(checkout, dockerfile), 'utf8'));
+
+interface RuntimeChoices {
+  readonly precision: 'float32' | 'float16' | 'int8';
+  readonly device: 'cpu' | 'gpu';
+  /** Where the sources are. */
+  readonly checkout: string;
+}
+
+const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
+  const { precision = 'float32', device = 'cpu', checkout = ROOT } = choices;
+  return {
+    command: ({ modelId, store, threads }, port) => ({
+      file: process.execPath,
+      args: [join(checkout, 'dist/runtime/main.js'), 'serve'],
+      env: {
+        ...imageTuning(device === 'gpu' ? 'Dockerfile.runtime-gpu' : 'Dockerfile.runtime', checkout),
+        KUBEMBED_MODEL: modelId,
+        KUBEMBED_STORE: store,
+        KUBEMBED_HOST: '127.0.0.1',
+        KUBEMBED_PORT: String(port),
+        KUBEMBED_DEVICE: device,
+        KUBEMBED_PRECISION: precision,
+        KUBEMBED_TERMINATION_LOG: '/dev/null',
+        ...(device === 'cpu' && { KUBEMBED_THREADS: String(threads) }),
+      },
+    }),
+  };
+};
+
+/** Bundles processes of a checkout as the builds of its images do; from source they would strip types at each start. */
+export function build(checkout: string, ...processes: readonly string[]): void {
+  process.stderr.write(`Building ${processes.join(' and ')} in ${checkout} …\n`);
+  run(process.execPath, ['--disable-warning=ExperimentalWarning', 'tools/build/bundle.ts', ...processes], checkout);
+}
+
+function run(file: string, args: readonly string[], cwd: string): void {
+  const { status, error } = spawnSync(file, args, { stdio: 'inherit', cwd });
+  if (error !== undefined || status !== 0) {
+    throw new Error(`${file} ${args.join(' ')}: ${error?.message ?? `exit code ${status}`}`);
+  }
+}
+
+// The Python peers' own environment: an ignored folder, made on request from pinned requirements.
+
+const VENV = join(ROOT, '.venv-bench');
+const PEERS_FOLDER = join(ROOT, 'bench', 'peers');
+export const VENV_PYTHON = join(VENV, 'bin', 'python');
+/** The plain ONNX export, for the peers that run ONNX files. */
+const ONNX_FOLDER = join(VENV, 'models', 'minilm');
+
+const HINT = 'npm run bench -- setup';
+const missingPython = (python: string): string | undefined =>
+  existsSync(python) ? undefined : `no Python environment (${HINT})`;
+const missingOnnx = (): string | undefined =>
+  // Written last, so that an interrupted set-up does not look like a finished one.
+  existsSync(join(ONNX_FOLDER, 'model.onnx')) ? undefined : `no ONNX export (${HINT})`;
+
+/** A few gigabytes: PyPI's PyTorch for Linux brings the CUDA libraries along. */
+export function setUpVenv(snapshotDir: string): void {
+  if (!existsSync(VENV_PYTHON)) run('python3', ['-m', 'venv', VENV], ROOT);
+  run(VENV_PYTHON, ['-m', 'pip', 'install', '--requirement', join(PEERS_FOLDER, 'requirements.txt')], ROOT);
+  rmSync(ONNX_FOLDER, { recursive: true, force: true });
+  run(VENV_PYTHON, [join(PEERS_FOLDER, 'export_onnx.py'), snapshotDir, ONNX_FOLDER], ROOT);
+}
+
+// What people would use instead.
+
 const OFFLINE = { HF_HUB_OFFLINE: '1' } as const;
 
-const available = (): undefined => undefined;
-/** With 64 requests of 32 inputs in the queue the slower peers would take minutes for each window. */
-const notTheLongestQueue = ({ corpus, concurrency }: Cell): boolean => corpus !== 'C32' || concurrency <= 8;
-
-const kubembed = (precision: 'float32' | 'int8'): ServerKind => ({
-  path: '/v1/embeddings',
-  awake: { health: '/healthz', metrics: '/metrics' },
-  command: ({ modelId, store, threads }, port) => ({
-    file: process.execPath,
-    args: [RUNTIME, 'serve'],
-    env: {
-      ...imageTuning('Dockerfile.runtime'),
-      KUBEMBED_MODEL: modelId,
-      KUBEMBED_STORE: store,
-      KUBEMBED_HOST: '127.0.0.1',
-      KUBEMBED_PORT: String(port),
-      KUBEMBED_THREADS: String(threads),
-      KUBEMBED_PRECISION: precision,
-      KUBEMBED_TERMINATION_LOG: '/dev/null',
-    },
-  }),
-});
-
 const torchService: ServerKind = {
-  path: '/v1/embeddings',
   // One padded batch of 2,048 would need tens of gigabytes.
-  mostInputs: 32,
-  command: ({ snapshotDir }, port) => ({
-    file: venvPython,
-    args: [peerScript('torch_service.py'), snapshotDir, String(port)],
+  maxInputs: 32,
+  command: ({ snapshotDir, python }, port) => ({
+    file: python,
+    args: [join(PEERS_FOLDER, 'torch_service.py'), snapshotDir, String(port)],
     env: OFFLINE,
   }),
 };
 
-const infinityArguments = ({ modelId }: BenchContext, port: number, folder: string): string[] => [
-  ...['v2', '--model-id', folder, '--served-model-name', modelId, '--url-prefix', '/v1'],
-  ...['--host', '127.0.0.1', '--port', String(port), '--device', 'cpu', '--dtype', 'float32'],
-  // A cache of answers would be measured instead of the model.
-  ...['--no-bettertransformer', '--no-vector-disk-cache', '--log-level', 'warning'],
-];
-
-const infinity: ServerKind = {
-  path: '/v1/embeddings',
-  command: (context, port) => ({
-    file: venvPython,
-    args: ['-m', 'infinity_emb.cli', ...infinityArguments(context, port, context.snapshotDir), '--engine', 'torch'],
-    env: { ...OFFLINE, INFINITY_ANONYMOUS_USAGE_STATS: '0' },
-  }),
-};
-
-const infinityOnnx: ServerKind = {
-  path: '/v1/embeddings',
-  command: (context, port) => ({
-    file: venvPython,
-    // Its default pooling would take the [CLS] vector.
+const infinity = (start: readonly string[], folder: (context: BenchContext) => string, engine: readonly string[]) => ({
+  command: (context: BenchContext, port: number) => ({
+    file: context.python,
     args: [
-      peerScript('infinity_onnx.py'),
-      ...infinityArguments(context, port, onnxFolder),
-      ...['--engine', 'optimum', '--pooling-method', 'mean'],
+      ...[...start, 'v2', '--model-id', folder(context), '--served-model-name', context.modelId, '--url-prefix', '/v1'],
+      ...['--host', '127.0.0.1', '--port', String(port), '--device', 'cpu', '--dtype', 'float32'],
+      // A cache of answers would be measured instead of the model.
+      ...['--no-bettertransformer', '--no-vector-disk-cache', '--log-level', 'warning', '--engine', ...engine],
     ],
     env: { ...OFFLINE, INFINITY_ANONYMOUS_USAGE_STATS: '0' },
   }),
-};
+});
+const infinityTorch = infinity(['-m', 'infinity_emb.cli'], ({ snapshotDir }) => snapshotDir, ['torch']);
+// Its default pooling would take the [CLS] vector.
+const MEAN = ['optimum', '--pooling-method', 'mean'];
+const infinityOnnx = infinity([join(PEERS_FOLDER, 'infinity_onnx.py')], () => ONNX_FOLDER, MEAN);
 
 const transformersJs: ServerKind = {
-  path: '/v1/embeddings',
-  mostInputs: 32,
+  maxInputs: 32,
   command: (_context, port) => ({
     file: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', TRANSFORMERS_JS, onnxFolder, String(port)],
+    args: ['--disable-warning=ExperimentalWarning', join(PEERS_FOLDER, 'transformersjs.ts'), ONNX_FOLDER, String(port)],
   }),
 };
 
-const server = (kind: ServerKind): Pick<Peer, 'start'> => ({
-  start: (context, logFile) => startServer(kind, context, logFile),
+// The table.
+
+const available = (): undefined => undefined;
+const everything = (): boolean => true;
+/** With 64 requests of 32 inputs in the queue the slower peers would take minutes for each window. */
+const notTheLongestQueue = ({ corpus, concurrency }: Cell): boolean => corpus !== 'C32' || concurrency <= 8;
+/** A library call has no queue of clients. */
+const oneClient = ({ concurrency }: Cell): boolean => concurrency === 1;
+
+const own = (name: string, title: string, choices: Partial<RuntimeChoices>, onRequest: boolean): Peer => ({
+  ...{ name, title, onRequest, missing: available, takes: everything },
+  start: server(runtime(choices)),
+});
+const other = (name: string, title: string, kind: ServerKind, missing: Peer['missing']): Peer => ({
+  ...{ name, title, missing, takes: notTheLongestQueue },
+  start: server(kind),
+});
+const calledInALoop = (name: string, title: string, choices: Parameters<typeof library>[0]): Peer => ({
+  ...{ name, title, missing: missingPython, takes: oneClient, onRequest: choices.device === 'cuda' },
+  start: library(choices),
 });
 
 export const PEERS: readonly Peer[] = [
-  { name: 'limit', title: 'limit line', missing: available, takes: () => true, start: startLimit },
-  { name: 'kubembed', title: 'kubembed', missing: available, takes: () => true, ...server(kubembed('float32')) },
   {
-    name: 'kubembed-int8',
-    title: 'kubembed int8',
-    missing: available,
-    onRequest: true,
-    takes: () => true,
-    ...server(kubembed('int8')),
+    ...{ name: 'limit', title: 'limit line', missing: available, takes: everything },
+    start: limit(imageTuning('Dockerfile.runtime')),
   },
-  {
-    name: 'torch',
-    title: 'FastAPI + PyTorch',
-    missing: missingVenv,
-    takes: notTheLongestQueue,
-    ...server(torchService),
-  },
-  {
-    name: 'sentence-transformers',
-    title: 'sentence-transformers (library)',
-    missing: missingVenv,
-    // A library call has no queue of clients.
-    takes: ({ concurrency }) => concurrency === 1,
-    start: startLibrary,
-  },
-  { name: 'infinity', title: 'Infinity, torch', missing: missingVenv, takes: notTheLongestQueue, ...server(infinity) },
-  {
-    name: 'infinity-onnx',
-    title: 'Infinity, ONNX',
-    missing: missingOnnx,
-    takes: notTheLongestQueue,
-    ...server(infinityOnnx),
-  },
-  {
-    name: 'transformersjs',
-    title: 'transformers.js + Express',
-    missing: missingOnnx,
-    takes: notTheLongestQueue,
-    ...server(transformersJs),
-  },
+  own('kubembed', 'kubembed', {}, false),
+  own('kubembed-int8', 'kubembed int8', { precision: 'int8' }, true),
+  own('gpu', 'kubembed, GPU', { device: 'gpu', precision: 'float16' }, true),
+  own('gpu-float32', 'kubembed, GPU, float32', { device: 'gpu' }, true),
+  other('torch', 'FastAPI + PyTorch', torchService, missingPython),
+  calledInALoop('sentence-transformers', 'sentence-transformers (library)', { device: 'cpu', precision: 'float32' }),
+  calledInALoop('torch-gpu', 'sentence-transformers, GPU', { device: 'cuda', precision: 'float16' }),
+  calledInALoop('torch-gpu-256', 'the same, batches of 256', { device: 'cuda', precision: 'float16', batchSize: 256 }),
+  other('infinity', 'Infinity, torch', infinityTorch, missingPython),
+  other('infinity-onnx', 'Infinity, ONNX', infinityOnnx, (python) => missingPython(python) ?? missingOnnx()),
+  other('transformersjs', 'transformers.js + Express', transformersJs, missingOnnx),
 ];
+
+/** Another checkout's runtime, on CPU. */
+export const checkoutPeer = ({ name, path }: Checkout): Peer =>
+  own(name, `${name} (${commitOf(path)})`, { checkout: path }, false);

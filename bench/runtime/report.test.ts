@@ -1,10 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { readRuntimeOptions } from '../options.ts';
 import { CELLS, cellName } from './cells.ts';
-import { readOptions } from './options.ts';
-import { renderReport } from './report.ts';
+import { cellVerdicts, processVerdicts, renderReport } from './report.ts';
+import type { Sample } from './peer.ts';
 import type { Report } from './report.ts';
-import type { Sample } from './statistics.ts';
-import { cellVerdicts, processVerdicts } from './verdicts.ts';
 
 const sample = (peer: string, cell: string, found: Partial<Sample>): Sample => ({
   peer,
@@ -16,7 +15,6 @@ const sample = (peer: string, cell: string, found: Partial<Sample>): Sample => (
   seconds: 8,
   foreignCores: 0.1,
   clientCores: 0.02,
-  roundTripNs: 110,
   ...found,
 });
 
@@ -34,6 +32,7 @@ const report = (samples: readonly Sample[], cells: readonly string[]): Report =>
   peakRssMb: { kubembed: 321, limit: 400 },
   smallestCosine: { kubembed: 1 },
   hasVnni: false,
+  checkouts: [],
   notRun: [{ name: 'torch', reason: 'no Python environment' }],
   circumstances: ['here'],
 });
@@ -57,18 +56,12 @@ describe('verdicts', () => {
     expect(cellVerdicts(report(samples.slice(1), ['C:8']))).toEqual([]);
   });
 
-  it('hold memory, start, int8 and wakefulness, taking the worst of the rounds', () => {
-    const busy = [
-      sample('kubembed', 'C:64', { healthP99Ms: 3, eventLoopP99Ms: 30 }),
-      sample('kubembed', 'C:64', { round: 1, healthP99Ms: 5, eventLoopP99Ms: 2 }),
-      sample('kubembed-int8', 'C:64', { tokensPerSecond: 1400 }),
-    ];
+  it('hold memory, start and int8', () => {
+    const busy = [sample('kubembed', 'C:64', {}), sample('kubembed-int8', 'C:64', { tokensPerSecond: 1400 })];
     const found = processVerdicts(report(busy, ['C:64'])).map(({ what, met }) => [what, met]);
     expect(found).toEqual([
       ['peak RSS over all cells', false],
       ['process to ready', true],
-      ['/healthz p99, 64 clients', true],
-      ['event-loop delay p99, 64 clients', false],
       ['int8 against float32, C:64', true],
     ]);
   });
@@ -79,25 +72,45 @@ describe('verdicts', () => {
     expect(markdown).toContain('| C:8 | 1,000 | 860 |');
     expect(markdown).toContain('| C:8 | – | 80 / 160 |');
     expect(markdown).toContain('- torch: no Python environment');
+    expect(markdown).not.toContain('### Against');
+  });
+
+  it('compare with another checkout within rounds', () => {
+    const before = { readySeconds: 1.8, readyCpuSeconds: 1 };
+    const both = report(
+      [
+        sample('kubembed', 'A:1', { tokensPerSecond: 950, p50Ms: 4, p99Ms: 9 }),
+        sample('before', 'A:1', { p50Ms: 5, p99Ms: 9 }),
+      ],
+      ['A:1'],
+    );
+    const markdown = renderReport({
+      ...both,
+      checkouts: ['before'],
+      peakRssMb: { kubembed: 300, before: 320 },
+      startUps: { ...both.startUps, before: [before] },
+    });
+    expect(markdown).toContain('| A:1 | 0.95 × | 1.00 × | 0.80 × | 1.00 × |');
+    expect(markdown).toContain('Peak RSS 0.94 ×, start to ready 0.50 ×.');
   });
 });
 
 describe('options', () => {
   it('write the document only after a whole run, unless asked to', () => {
-    expect(readOptions([]).write).toBe(true);
-    expect(readOptions(['--quick']).write).toBe(false);
-    expect(readOptions(['--peers', 'limit']).write).toBe(false);
-    expect(readOptions(['--quick', '--write']).write).toBe(true);
-    expect(readOptions(['--no-write']).write).toBe(false);
+    expect(readRuntimeOptions([]).write).toBe(true);
+    expect(readRuntimeOptions(['--quick']).write).toBe(false);
+    expect(readRuntimeOptions(['--peers', 'limit']).write).toBe(false);
+    expect(readRuntimeOptions(['--quick', '--write']).write).toBe(true);
+    expect(readRuntimeOptions(['--no-write']).write).toBe(false);
   });
 
   it('refuse cells and numbers that make no sense', () => {
-    expect(() => readOptions(['--cells', 'A:2'])).toThrow('no cell A:2');
-    expect(() => readOptions(['--seconds', 'x'])).toThrow('x is not a number');
-    expect(() => readOptions(['--sekonds', '1'])).toThrow();
+    expect(() => readRuntimeOptions(['--cells', 'A:2'])).toThrow('no cell A:2');
+    expect(() => readRuntimeOptions(['--seconds', 'x'])).toThrow('x is not a number');
+    expect(() => readRuntimeOptions(['--sekonds', '1'])).toThrow();
   });
 
   it('choose the cells named, in their order', () => {
-    expect(readOptions(['--cells', 'D:1,A:64']).cells.map(cellName)).toEqual(['D:1', 'A:64']);
+    expect(readRuntimeOptions(['--cells', 'D:1,A:64']).cells.map(cellName)).toEqual(['D:1', 'A:64']);
   });
 });

@@ -1,44 +1,81 @@
-// The scale bench: thousands of endpoints on a real API server, with the operator and the router as processes in between.
+// The scale bench: thousands of endpoints on a real API server, with the operator and the router as processes in between. Runs in a network of
+// its own, in which all endpoints' addresses are local.
+import { spawnSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { startControlPlane } from '../../tests/helpers/control-plane.ts';
 import type { ControlPlane } from '../../tests/helpers/control-plane.ts';
-import { publish } from '../document.ts';
-import { NAMESPACE, announceRouter, applyOwn, createAsker, listedModel, makeNamespaces, writeList } from './apply.ts';
-import type { Asker } from './apply.ts';
-import { startFleet } from './fleet.ts';
-import type { Fleet } from './fleet.ts';
-import { scaleCircumstances } from './machine.ts';
-import type { ScaleOptions } from './options.ts';
-import { startProgram } from './processes.ts';
-import type { Running } from './processes.ts';
-import { renderScale } from './report.ts';
-import type { Latencies, ScaleResults, Start } from './report.ts';
+import { startKubelets } from '../../tests/helpers/stub-kubelets.ts';
+import type { Kubelets } from '../../tests/helpers/stub-kubelets.ts';
+import { circumstances, cpuSeconds, peakRssMb, ROOT, rssMb } from '../machine.ts';
+import type { ScaleOptions } from '../options.ts';
+import { exitOnSignals, startChild } from '../process.ts';
+import { publish } from '../report.ts';
+import { build } from '../runtime/peers.ts';
+import { announceRouter, applyOwn, createAsker, listedModel, makeNamespaces, NAMESPACE, writeList } from './person.ts';
+import type { Asker } from './person.ts';
+import { renderScale, sumOf } from './report.ts';
+import type { Latencies, ProcessName, ScaleResults, Start, Use } from './report.ts';
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const CRD = join(ROOT, 'crds', 'embeddingmodels.yaml');
 const ENDPOINT_PORT = 8080;
-const ROUTER_PORT = 18_080;
-const INTERNAL_PORT = 18_081;
-const OPERATOR_PORT = 18_082;
+const PORTS = { router: 18_080, internal: 18_081, operator: 18_082 } as const;
 const ROUTER_ADDRESS = '10.245.0.1';
 const PACE_MS = 500;
 const CALLS = ['GET', 'POST', 'PATCH', 'DELETE'];
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
+// The processes under test, as in their image, measured from outside.
+
+interface Program {
+  /** From the start of the process to its first `/readyz` 200. */
+  readonly readySeconds: number;
+  readonly use: () => Use;
+  /** Sum of a metric's series whose labels contain all of `labels`, written as in the exposition. */
+  readonly metric: (name: string, ...labels: readonly string[]) => Promise<number>;
+  readonly stop: () => Promise<void>;
+}
+
+const ENVIRONMENTS: Readonly<Record<ProcessName, Readonly<Record<string, string>>>> = {
+  operator: {
+    KUBEMBED_NAMESPACE: NAMESPACE,
+    KUBEMBED_PORT: String(PORTS.operator),
+    // There is one, and a Lease lost to an overloaded machine would end the run.
+    KUBEMBED_LEADER_ELECTION: 'false',
+  },
+  router: {
+    KUBEMBED_PORT: String(PORTS.router),
+    KUBEMBED_INTERNAL_PORT: String(PORTS.internal),
+    KUBEMBED_LOG_LEVEL: 'warn',
+  },
+};
+
+async function startProgram(name: ProcessName, kubeconfig: string, logs: string): Promise<Program> {
+  const url = `http://127.0.0.1:${PORTS[name]}`;
+  const env = { NODE_ENV: 'production', KUBECONFIG: kubeconfig, ...ENVIRONMENTS[name] };
+  const args = [join(ROOT, 'dist', name, 'main.js')];
+  const child = startChild({ file: process.execPath, args, env }, join(logs, `${name}.log`));
+  await child.until(async () => (await fetch(`${url}/readyz`)).status === 200);
+  const { pid, startedMs } = child;
+  return {
+    readySeconds: (performance.now() - startedMs) / 1000,
+    use: () => ({ rssMb: rssMb(pid), peakMb: peakRssMb(pid), cpuSeconds: cpuSeconds(pid) }),
+    metric: async (metric, ...labels) => sumOf(await (await fetch(`${url}/metrics`)).text(), metric, labels),
+    stop: () => child.stop(),
+  };
+}
+
 interface Stage {
   readonly plane: ControlPlane;
-  readonly fleet: Fleet;
+  readonly kubelets: Kubelets;
   readonly asker: Asker;
-  readonly programs: { operator: Running; router: Running };
-  readonly start: (name: 'operator' | 'router') => Promise<Running>;
+  readonly programs: Record<ProcessName, Program>;
+  readonly start: (name: ProcessName) => Promise<Program>;
 }
 
 const ANSWER = JSON.stringify({
@@ -56,38 +93,24 @@ function startEndpoints(): () => void {
   return () => server.close().closeAllConnections();
 }
 
-const programs = (kubeconfig: string, logs: string) => ({
-  operator: {
-    name: 'operator' as const,
-    env: {
-      KUBECONFIG: kubeconfig,
-      KUBEMBED_NAMESPACE: NAMESPACE,
-      KUBEMBED_PORT: String(OPERATOR_PORT),
-      // There is one, and a Lease lost to an overloaded machine would end the run.
-      KUBEMBED_LEADER_ELECTION: 'false',
-    },
-    url: `http://127.0.0.1:${OPERATOR_PORT}`,
-    log: join(logs, 'operator.log'),
-  },
-  router: {
-    name: 'router' as const,
-    env: {
-      KUBECONFIG: kubeconfig,
-      KUBEMBED_PORT: String(ROUTER_PORT),
-      KUBEMBED_INTERNAL_PORT: String(INTERNAL_PORT),
-      KUBEMBED_LOG_LEVEL: 'warn',
-    },
-    url: `http://127.0.0.1:${ROUTER_PORT}`,
-    log: join(logs, 'router.log'),
-  },
-});
-
-async function counted({ metric }: Running): Promise<Record<string, number>> {
-  const counts = CALLS.map(async (method): Promise<[string, number]> => {
-    return [method, await metric('kubembed_api_requests_total', `method="${method}"`)];
-  });
-  return Object.fromEntries(await Promise.all(counts));
+async function callsOf({ metric }: Program): Promise<Record<string, number>> {
+  const counts = CALLS.map(async (method) => [
+    method,
+    await metric('kubembed_api_requests_total', `method="${method}"`),
+  ]);
+  return Object.fromEntries(await Promise.all(counts)) as Record<string, number>;
 }
+
+const writesOf = ({ POST = 0, PATCH = 0, DELETE = 0 }: Record<string, number>): number => POST + PATCH + DELETE;
+
+const cpuOf = ({ operator, router }: Stage['programs']): Record<ProcessName, number> => ({
+  operator: operator.use().cpuSeconds,
+  router: router.use().cpuSeconds,
+});
+const since = (before: Record<ProcessName, number>, after: Record<ProcessName, number>) => ({
+  operator: after.operator - before.operator,
+  router: after.router - before.router,
+});
 
 /** All of a person's own models and those of the list tell that they are up. */
 async function untilReady({ plane }: Stage, models: number): Promise<void> {
@@ -102,30 +125,25 @@ async function untilReady({ plane }: Stage, models: number): Promise<void> {
   }
 }
 
+// What is measured.
+
 async function applyAll(stage: Stage, { models, replicas }: ScaleOptions) {
   say(`Applying ${models} models with ${replicas} endpoints each …`);
-  const { operator, router } = stage.programs;
-  const before = await counted(operator);
-  const cpu = [operator.measure().cpuSeconds, router.measure().cpuSeconds] as const;
+  const { programs, plane, asker } = stage;
+  const before = { calls: await callsOf(programs.operator), cpu: cpuOf(programs) };
   const startedAt = performance.now();
-  await writeList(stage.plane.admin, models, replicas);
+  await writeList(plane.admin, models, replicas);
   const left = Array.from({ length: models }, (_, index) => index).values();
   const ask = async (): Promise<void> => {
-    for (const index of left) await stage.asker.untilAnswered(listedModel(index), 100);
+    for (const index of left) await asker.untilAnswered(listedModel(index), 100);
   };
   await Promise.all(Array.from({ length: 16 }, ask));
   const bulkSeconds = (performance.now() - startedAt) / 1000;
   await untilReady(stage, models);
   await sleep(2000);
-  const after = await counted(operator);
-  return {
-    bulkSeconds,
-    calls: Object.fromEntries(CALLS.map((method) => [method, (after[method]! - before[method]!) / models])),
-    bulkCpuSeconds: {
-      operator: operator.measure().cpuSeconds - cpu[0],
-      router: router.measure().cpuSeconds - cpu[1],
-    },
-  };
+  const after = await callsOf(programs.operator);
+  const calls = CALLS.map((method) => [method, (after[method]! - before.calls[method]!) / models] as const);
+  return { bulkSeconds, calls: Object.fromEntries(calls), bulkCpuSeconds: since(before.cpu, cpuOf(programs)) };
 }
 
 async function timeApplies(stage: Stage, { models, replicas, applies }: ScaleOptions): Promise<readonly Latencies[]> {
@@ -135,8 +153,7 @@ async function timeApplies(stage: Stage, { models, replicas, applies }: ScaleOpt
     const ms: number[] = [];
     for (let index = 0; index < applies; index += 1) {
       const startedAt = performance.now();
-      const name = await apply(index);
-      await stage.asker.untilAnswered(name, 5);
+      await stage.asker.untilAnswered(await apply(index), 5);
       ms.push(performance.now() - startedAt);
       await sleep(Math.max(0, PACE_MS - ms.at(-1)!));
     }
@@ -153,92 +170,87 @@ async function timeApplies(stage: Stage, { models, replicas, applies }: ScaleOpt
   ];
 }
 
-async function rest({ programs: { operator, router } }: Stage, seconds: number): Promise<ScaleResults['idle']> {
+async function rest({ programs }: Stage, seconds: number): Promise<ScaleResults['idle']> {
   say(`Idle for ${seconds} s …`);
-  const look = async () => {
-    const { POST = 0, PATCH = 0, DELETE = 0 } = await counted(operator);
-    return {
-      writes: POST + PATCH + DELETE,
-      operator: operator.measure().cpuSeconds,
-      router: router.measure().cpuSeconds,
-    };
-  };
+  const look = async () => ({ writes: writesOf(await callsOf(programs.operator)), cpu: cpuOf(programs) });
   const before = await look();
   await sleep(seconds * 1000);
   const after = await look();
-  const cpuSeconds = { operator: after.operator - before.operator, router: after.router - before.router };
-  return { seconds, writes: after.writes - before.writes, cpuSeconds };
+  return { seconds, writes: after.writes - before.writes, cpuSeconds: since(before.cpu, after.cpu) };
 }
 
-async function restart(stage: Stage): Promise<readonly Start[]> {
+async function restart({ plane, programs, start }: Stage): Promise<readonly Start[]> {
   say('Starting both anew …');
-  const models = (await stage.plane.admin.list(EMBEDDING_MODELS)).items.length;
-  await stage.programs.router.stop();
-  stage.programs.router = await stage.start('router');
-  await stage.programs.operator.stop();
+  const models = (await plane.admin.list(EMBEDDING_MODELS)).items.length;
+  await programs.router.stop();
+  programs.router = await start('router');
+  await programs.operator.stop();
   const startedAt = performance.now();
-  const operator = await stage.start('operator');
-  stage.programs.operator = operator;
+  const operator = await start('operator');
+  programs.operator = operator;
   const looked = async (): Promise<number> =>
     await operator.metric('controller_reconcile_total', 'controller="embeddingmodel"', 'result="success"');
   while ((await looked()) < models) await sleep(50);
   const reconciledSeconds = (performance.now() - startedAt) / 1000;
   await sleep(2000);
-  const { POST = 0, PATCH = 0, DELETE = 0 } = await counted(operator);
+  const writes = writesOf(await callsOf(operator));
   return [
-    { process: 'operator', readySeconds: operator.readySeconds, reconciledSeconds, writes: POST + PATCH + DELETE },
-    { process: 'router', readySeconds: stage.programs.router.readySeconds },
+    { process: 'operator', readySeconds: operator.readySeconds, reconciledSeconds, writes },
+    { process: 'router', readySeconds: programs.router.readySeconds },
   ];
 }
 
 async function measure(stage: Stage, options: ScaleOptions): Promise<ScaleResults> {
   const bulk = await applyAll(stage, options);
-  const endpoints = stage.fleet.endpoints();
+  const endpoints = stage.kubelets.pods();
   const latencies = await timeApplies(stage, options);
   await untilReady(stage, options.models + options.applies);
   await sleep(3000);
   const idle = await rest(stage, options.idleSeconds);
-  const { operator, router } = stage.programs;
-  const use = { operator: operator.measure(), router: router.measure() };
+  const use = { operator: stage.programs.operator.use(), router: stage.programs.router.use() };
   const starts = await restart(stage);
-  return { ...options, ...bulk, endpoints, latencies, idle, use, starts, circumstances: scaleCircumstances() };
+  const { models } = options;
+  const shared = circumstances('shared with etcd, kube-apiserver and what stands in for kubelets');
+  return { models, ...bulk, endpoints, latencies, idle, use, starts, circumstances: shared };
 }
 
-/** Must run where 10.245.0.0/16 is this machine's own, see `bench/scale.ts`. */
-export async function benchScale(options: ScaleOptions): Promise<void> {
+async function benchInside(options: ScaleOptions): Promise<void> {
+  exitOnSignals();
+  await using stack = new AsyncDisposableStack();
   const logs = await mkdtemp(join(tmpdir(), 'kubembed-scale-'));
-  const endEndpoints = startEndpoints();
+  stack.defer(async () => await rm(logs, { recursive: true, force: true }));
+  stack.defer(startEndpoints());
   say('Starting etcd and kube-apiserver …');
-  const plane = await startControlPlane({ crds: [CRD] });
-  const started: Running[] = [];
-  try {
-    await makeNamespaces(plane.admin, [NAMESPACE, 'team']);
-    await announceRouter(plane.admin, ROUTER_ADDRESS, INTERNAL_PORT);
-    const known = programs(plane.kubeconfig, logs);
-    const start = async (name: 'operator' | 'router'): Promise<Running> => {
-      const running = await startProgram(known[name]);
-      started.push(running);
-      return running;
-    };
-    const fleet = await startFleet(plane.client('fleet'), ENDPOINT_PORT);
-    const asker = createAsker(known.router.url);
-    const stage = {
-      plane,
-      fleet,
-      asker,
-      start,
-      programs: { operator: await start('operator'), router: await start('router') },
-    };
-    const results = await measure(stage, options);
-    const markdown = renderScale(results);
-    process.stdout.write(options.json ? `${JSON.stringify(results)}\n` : `${markdown}\n`);
-    if (options.write) await publish(markdown, 'bench:scale');
-    await asker.close();
-    await fleet.stop();
-  } finally {
-    await Promise.all(started.map(async (running) => await running.stop()));
-    endEndpoints();
-    await plane.stop();
-    await rm(logs, { recursive: true, force: true });
+  const plane = await startControlPlane({ crds: [join(ROOT, 'crds', 'embeddingmodels.yaml')] });
+  stack.defer(async () => await plane.stop());
+  await makeNamespaces(plane.admin, [NAMESPACE, 'team']);
+  await announceRouter(plane.admin, ROUTER_ADDRESS, PORTS.internal);
+  const start = async (name: ProcessName): Promise<Program> => {
+    const program = await startProgram(name, plane.kubeconfig, logs);
+    stack.defer(program.stop);
+    return program;
+  };
+  const kubelets = await startKubelets(plane.client('kubelets'), ENDPOINT_PORT);
+  stack.defer(kubelets.stop);
+  const asker = createAsker(`http://127.0.0.1:${PORTS.router}`);
+  stack.defer(asker.close);
+  const programs = { operator: await start('operator'), router: await start('router') };
+  const results = await measure({ plane, kubelets, asker, start, programs }, options);
+  await publish(renderScale(results), 'bench:scale', options.write);
+}
+
+const INSIDE = 'BENCH_SCALE_INSIDE';
+/** Endpoints must not have loopback addresses, and nothing may leave the machine. */
+const NETWORK = 'ip link set lo up && ip route add local 10.245.0.0/16 dev lo && exec "$@"';
+
+export async function benchScale(options: ScaleOptions, args: readonly string[]): Promise<void> {
+  if (process.env[INSIDE] !== undefined) {
+    await benchInside(options);
+    return;
   }
+  build(ROOT, 'operator', 'router');
+  const bench = [process.execPath, join(ROOT, 'bench/main.ts'), 'scale', ...args];
+  const inside = ['--net', '--map-root-user', 'sh', '-c', NETWORK, 'sh', ...bench];
+  const env = { ...process.env, [INSIDE]: '1' };
+  process.exitCode = spawnSync('unshare', inside, { stdio: 'inherit', env }).status ?? 1;
 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { readScaleOptions } from './options.ts';
-import { sumOf } from './processes.ts';
-import { quantile, renderScale } from './report.ts';
+import { readScaleOptions } from '../options.ts';
+import { quantile } from '../statistics.ts';
+import { renderScale, sumOf } from './report.ts';
 
 test('quantiles are values that were measured', () => {
   const values = [5, 1, 4, 2, 3];

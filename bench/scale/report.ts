@@ -1,10 +1,13 @@
 // Results → Markdown. Pure.
+import { table } from '../../tools/docs/markdown.ts';
+import { list, met, whole } from '../report.ts';
+import type { Row } from '../report.ts';
+import { quantile } from '../statistics.ts';
 
-export interface Use {
-  readonly rssMb: number;
-  readonly peakMb: number;
-  readonly cpuSeconds: number;
-}
+export type ProcessName = 'operator' | 'router';
+
+export type Use = Readonly<Record<'rssMb' | 'peakMb' | 'cpuSeconds', number>>;
+type ByProcess<T> = Readonly<Record<ProcessName, T>>;
 
 export interface Latencies {
   readonly what: string;
@@ -13,7 +16,7 @@ export interface Latencies {
 }
 
 export interface Start {
-  readonly process: 'operator' | 'router';
+  readonly process: ProcessName;
   readonly readySeconds: number;
   /** Until all there is was looked at once; the operator's alone. */
   readonly reconciledSeconds?: number;
@@ -27,35 +30,27 @@ export interface ScaleResults {
   readonly latencies: readonly Latencies[];
   /** Calls of the operator for one model of the bulk, by method. */
   readonly calls: Readonly<Record<string, number>>;
-  readonly bulkCpuSeconds: Readonly<Record<'operator' | 'router', number>>;
-  readonly use: Readonly<Record<'operator' | 'router', Use>>;
+  readonly bulkCpuSeconds: ByProcess<number>;
+  readonly use: ByProcess<Use>;
   readonly starts: readonly Start[];
-  readonly idle: {
-    readonly seconds: number;
-    readonly writes: number;
-    readonly cpuSeconds: Readonly<Record<'operator' | 'router', number>>;
-  };
+  readonly idle: { readonly seconds: number; readonly writes: number; readonly cpuSeconds: ByProcess<number> };
   readonly circumstances: readonly string[];
 }
 
-const TARGET_P99_MS = 2000;
-
-type Row = readonly string[];
-
-const table = (head: Row, rows: readonly Row[]): string =>
-  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
-
-const whole = (value: number): string => Math.round(value).toLocaleString('en-US');
-const met = (value: boolean): string => (value ? 'met' : '**missed**');
-
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
+/** @param text a page in Prometheus' text format */
+export function sumOf(text: string, name: string, labels: readonly string[]): number {
+  return text
+    .split('\n')
+    .filter((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+    .filter((line) => labels.every((label) => line.includes(label)))
+    .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
 }
+
+const MAX_P99_MS = 2000;
 
 const latencyRow = ({ what, ms }: Latencies): Row => {
   const [p50, p99, most] = [0.5, 0.99, 1].map((share) => quantile(ms, share)) as [number, number, number];
-  return [what, whole(ms.length), whole(p50), whole(p99), whole(most), met(p99 < TARGET_P99_MS)];
+  return [what, whole(ms.length), whole(p50), whole(p99), whole(most), met(p99 < MAX_P99_MS)];
 };
 
 function startRow({ process, readySeconds, reconciledSeconds, writes }: Start): Row {
@@ -69,7 +64,7 @@ export function renderScale(results: ScaleResults): string {
     .map(([method, count]) => `${count.toFixed(1)} ${method}`)
     .join(', ');
   return [
-    results.circumstances.map((line) => `- ${line}`).join('\n'),
+    list(results.circumstances),
     '### From apply to routable',
     `With ${whole(models)} models and ${whole(endpoints)} endpoints there already, one more every half second, in ms:`,
     table(['applied', 'times', 'p50', 'p99', 'max', 'p99 < 2 s'], results.latencies.map(latencyRow)),

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { Environment } from '../../common/util/env.ts';
-import { suggestion } from '../../common/util/suggest.ts';
+import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { isModelError } from '../../hub/errors.ts';

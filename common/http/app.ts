@@ -3,8 +3,8 @@ import { performance } from 'node:perf_hooks';
 import express from 'express';
 import type { Express, NextFunction, Request, Response } from 'express';
 import type { Log } from '../obs/log.ts';
-import { parseTraceparent, TRACEPARENT } from '../obs/trace.ts';
-import type { Attributes, Span, Tracer } from '../obs/trace.ts';
+import { parseTraceparent, TRACEPARENT } from '../obs/tracing.ts';
+import type { Attributes, Span, Tracer } from '../obs/tracing.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
 import { exchangeOf, openExchange } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
@@ -58,6 +58,29 @@ export function createApp({ routes, log, before, quiet = [], onFinish, tracer }:
   return app;
 }
 
+/** `/healthz` answers while the process is alive, `/readyz` unless `requireReady` throws why not. */
+export function probeRoutes(requireReady: () => void): Routes {
+  const ok = (response: Response): void => {
+    response.setHeader('content-type', 'text/plain; charset=utf-8');
+    response.end('ok\n');
+  };
+  return {
+    '/healthz': { get: (_request, response) => ok(response) },
+    '/readyz': {
+      get: (_request, response) => {
+        requireReady();
+        ok(response);
+      },
+    },
+  };
+}
+
+/** What a pattern's `*name` matched: an id with a raw slash has several parts, with an escaped one it has one. */
+export function wildcardOf(request: Request, name: string): string {
+  const parts: unknown = request.params[name];
+  return Array.isArray(parts) ? parts.join('/') : String(parts);
+}
+
 function addRoute(app: Express, path: string, handlers: Routes[string]): void {
   const route = app.route(path);
   const methods = Object.keys(handlers).map((method) => method.toUpperCase());
@@ -97,15 +120,15 @@ function requestLine({ exchange, request, status, seconds }: FinishedExchange): 
   const traceId = span?.traceId ?? parseTraceparent(request.headers[TRACEPARENT])?.traceId;
   return {
     requestId: exchange.id,
-    ...(traceId === undefined ? {} : { traceId }),
+    traceId,
     method: request.method,
     // Without the query: some clients put keys there.
     path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
     status,
     durationMs: Math.round(seconds * 10_000) / 10,
     ...exchange.facts,
-    ...(error === undefined ? {} : { reason: error.kind }),
-    ...(error?.cause === undefined ? {} : { error: error.cause }),
+    reason: error?.kind,
+    error: error?.cause,
   };
 }
 
@@ -150,5 +173,5 @@ function endRequestSpan(span: Span, { exchange, request, status }: FinishedExcha
   if (route !== undefined) span.rename(`${request.method ?? 'GET'} ${route}`);
   span.set({ 'http.response.status_code': status, 'http.route': route, ...genAi(exchange) });
   const failed = status >= 500 || status === 499;
-  span.end({ endMs: performance.now(), ...(failed && { error: error?.kind ?? String(status) }) });
+  span.end({ endMs: performance.now(), error: failed ? (error?.kind ?? String(status)) : undefined });
 }

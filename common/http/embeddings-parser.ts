@@ -1,12 +1,12 @@
 // Bytes to an embedding request: small bodies at once, large ones in a thread, one after the other.
 import { isUtf8 } from 'node:buffer';
 import { setImmediate } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import { Worker, parentPort, workerData } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingRequest } from '../openai/request.ts';
-import { threadUrl } from '../util/thread.ts';
+import { threadUrl } from '../util/process.ts';
 
 export interface EmbeddingsParser {
   /** Rejects with `OpenAIError`. */
@@ -19,7 +19,9 @@ const INLINE_BYTES = 1024 * 1024;
 /** A thread that nobody needed for this long ends, and its memory with it. */
 const IDLE_MS = 30_000;
 
-const THREAD = threadUrl(new URL('./embeddings-thread.ts', import.meta.url));
+/** Its thread runs this same file, and knows by this word that it is the one. */
+const THREAD = 'embeddings-parser';
+const FILE = threadUrl(new URL('./embeddings-parser.ts', import.meta.url));
 
 export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
   let worker: Worker | undefined;
@@ -28,7 +30,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
 
   function thread(): Worker {
     if (worker !== undefined) return worker;
-    const started = new Worker(THREAD);
+    const started = new Worker(FILE, { workerData: THREAD });
     started.unref();
     started.once('exit', () => (worker = worker === started ? undefined : worker));
     // Someone who waits hears of it through `ask`; without a listener it would end the process.
@@ -47,7 +49,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     const asked = thread();
     return new Promise<ParseReply>((resolve, reject) => {
       const onError = (cause: Error): void => reject(lost(cause));
-      const onExit = (): void => reject(lost(undefined));
+      const onExit = (): void => reject(lost());
       asked.once('error', onError);
       asked.once('exit', onExit);
       asked.once('message', (reply: ParseReply) => {
@@ -67,7 +69,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     const reply = await turn;
     if ('packed' in reply) return await unpackRequest(reply.packed);
     const { kind, message, param } = reply.refusal;
-    throw new OpenAIError(kind, message, param === null ? {} : { param });
+    throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
 
   return {
@@ -79,7 +81,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
   };
 }
 
-const lost = (cause: Error | undefined): OpenAIError =>
+const lost = (cause?: Error): OpenAIError =>
   new OpenAIError('internal_error', 'The request body could not be parsed.', { cause });
 
 // On whichever thread: bytes to JSON, refused before it could become gigabytes, with words that never quote it.
@@ -88,7 +90,7 @@ const lost = (cause: Error | undefined): OpenAIError =>
 const MODEST_BYTES = 256 * 1024;
 
 /** Throws `OpenAIError`. */
-export function parseBody(body: Buffer): EmbeddingRequest {
+function parseBody(body: Buffer): EmbeddingRequest {
   if (body.byteLength > MODEST_BYTES) requireModestShape(body);
   return parseEmbeddingRequest(decodeJson(body));
 }
@@ -163,11 +165,11 @@ interface PackedRequest {
   readonly inputs: readonly string[] | PackedIds;
 }
 
-export type ParseReply =
+type ParseReply =
   | { readonly packed: PackedRequest }
   | { readonly refusal: { readonly kind: ErrorKind; readonly message: string; readonly param: string | null } };
 
-export function packRequest({ inputs, ...request }: EmbeddingRequest): PackedRequest {
+function packRequest({ inputs, ...request }: EmbeddingRequest): PackedRequest {
   if (typeof inputs[0] === 'string') return { request, inputs: inputs as readonly string[] };
   const lists = inputs as readonly (readonly number[])[];
   const lengths = Int32Array.from(lists, (list) => list.length);
@@ -204,4 +206,26 @@ function toArray(ids: Int32Array, from: number, length: number): number[] {
   const list = new Array<number>(length);
   for (let at = 0; at < length; at += 1) list[at] = ids[from + at] ?? 0;
   return list;
+}
+
+// In the thread.
+
+function reply(bytes: Uint8Array): ParseReply {
+  try {
+    return { packed: packRequest(parseBody(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength))) };
+  } catch (error) {
+    if (!(error instanceof OpenAIError)) throw error;
+    return { refusal: { kind: error.kind, message: error.message, param: error.param } };
+  }
+}
+
+if (workerData === THREAD) {
+  parentPort?.on('message', (bytes: Uint8Array) => {
+    const answer = reply(bytes);
+    const moved =
+      'packed' in answer && 'ids' in answer.packed.inputs
+        ? [answer.packed.inputs.ids.buffer, answer.packed.inputs.lengths.buffer]
+        : [];
+    parentPort?.postMessage(answer, moved);
+  });
 }

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import type { Span } from '../obs/trace.ts';
+import type { Span } from '../obs/tracing.ts';
 import type { OpenAIError } from '../openai/errors.ts';
 import { REQUEST_ID } from './headers.ts';
 

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
-import { LEVEL_SIGNAL, switchLevelOnSignal } from './level.ts';
-import { createLog, readableLine } from './log.ts';
+import { LEVEL_SIGNAL, createLog, readableLine, switchLevelOnSignal } from './log.ts';
 import type { LogLevel } from './log.ts';
 
 function capture(readable: boolean): { lines: string[]; log: ReturnType<typeof createLog>['log'] } {

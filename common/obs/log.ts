@@ -1,4 +1,5 @@
 // The logger of a process: JSON lines for machines, one readable line each on a terminal.
+import type { EventEmitter } from 'node:events';
 import pino from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 
@@ -88,4 +89,19 @@ export function readableLine(line: string): string {
   const error = entry['error'] as { readonly stack?: string; readonly message?: string } | undefined;
   const trace = error === undefined ? '' : `\n  ${(error.stack ?? error.message ?? '').replaceAll('\n', '\n  ')}`;
   return `${text('time').slice(11, 19)} ${text('level').toUpperCase().padEnd(5)} ${text('name')} ${text('message')}${pairs.join('')}${trace}\n`;
+}
+
+export const LEVEL_SIGNAL = 'SIGUSR2';
+
+/** Who runs at debug or below anyway is turned down to info, so that every signal shows. */
+export function switchLevelOnSignal(
+  signals: Pick<EventEmitter, 'on'>,
+  log: Pick<Log, 'level' | 'warn'>,
+  configured: LogLevel,
+): void {
+  const other = configured === 'debug' || configured === 'trace' ? 'info' : 'debug';
+  signals.on(LEVEL_SIGNAL, () => {
+    log.level = log.level === configured ? other : configured;
+    log.warn({ logLevel: log.level }, 'Log level changed');
+  });
 }

@@ -15,9 +15,8 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
-import { formatTraceparent, parseTraceparent, TRACEPARENT, TRACESTATE, tracestateOf } from './trace.ts';
-import type { Span, SpanOptions, Tracer } from './trace.ts';
-import type { TracingConfig } from './trace-config.ts';
+import { formatTraceparent, parseTraceparent, TRACEPARENT, TRACESTATE, tracestateOf } from './tracing.ts';
+import type { Span, SpanOptions, Tracer, TracingConfig } from './tracing.ts';
 
 export interface TracedProcess {
   /** `kubembed-router`, unless OTEL_SERVICE_NAME says otherwise. */

@@ -43,16 +43,18 @@ export const RESPONSE_SCHEMAS = {
 
 const ERRORS: Readonly<Record<string, string>> = {
   '400': 'The request is not valid.',
-  '401': 'The API key is missing or wrong.',
+  '401': 'The API key is missing or incorrect.',
+  '403': 'The API key does not give access to the model.',
   '404': 'The model does not exist.',
-  '405': 'The method is not allowed here; `Allow` says which is.',
-  '408': 'The request did not arrive in time.',
-  '413': 'The body is too large.',
-  '415': 'The body is not JSON in UTF-8.',
-  '429': 'Too much work is waiting; try again after `Retry-After`.',
-  '500': 'The vector could not be made.',
-  '503': 'The model is not ready; try again after `Retry-After`.',
-  '504': 'The deadline passed.',
+  '405': 'The method is not allowed for this path; see the `Allow` header.',
+  '408': 'The request was not received in time.',
+  '413': 'The request body is too large.',
+  '415': 'The request body is not JSON encoded in UTF-8.',
+  '429': 'Too many requests are queued, or a rate limit was reached; retry after `Retry-After`.',
+  '500': 'The embedding could not be computed.',
+  '502': 'The replica that was asked gave no valid answer.',
+  '503': 'The model is not ready; retry after `Retry-After`.',
+  '504': 'The deadline of the request has passed.',
 };
 
 const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
@@ -65,22 +67,22 @@ function embeddings(operationId: string) {
   return {
     operationId,
     tags: ['Embeddings'],
-    summary: 'Make embedding vectors',
+    summary: 'Create embeddings',
     requestBody: { required: true, content: json('CreateEmbeddingRequest') },
     responses: {
       '200': {
         description: 'One unit vector per input, in order.',
         headers: {
           'x-request-id': { schema: { type: 'string' } },
-          'x-kubembed-revision': { description: 'Commit of the weights.', schema: { type: 'string' } },
+          'x-kubembed-revision': { description: 'Commit hash of the model weights.', schema: { type: 'string' } },
           'x-kubembed-truncated-inputs': {
-            description: "How many inputs were cut to the model's limit; absent when none was.",
+            description: "Number of inputs that were truncated to the model's limit; absent when there were none.",
             schema: { type: 'integer' },
           },
         },
         content: json('CreateEmbeddingResponse'),
       },
-      ...errors('400', '401', '404', '408', '413', '415', '429', '500', '503', '504'),
+      ...errors('400', '401', '403', '404', '408', '413', '415', '429', '500', '502', '503', '504'),
     },
   };
 }
@@ -92,9 +94,9 @@ const PATHS = {
     get: {
       operationId: 'listModels',
       tags: ['Models'],
-      summary: 'List the models served',
+      summary: 'List the available models',
       responses: {
-        '200': { description: 'The models.', content: json('ListModelsResponse') },
+        '200': { description: 'The available models.', content: json('ListModelsResponse') },
         ...errors('401', '503'),
       },
     },
@@ -103,13 +105,13 @@ const PATHS = {
     get: {
       operationId: 'retrieveModel',
       tags: ['Models'],
-      summary: 'Show one model',
+      summary: 'Retrieve a model',
       parameters: [
         {
           name: 'model',
           in: 'path',
           required: true,
-          description: 'Id or alias; a `/` in it may be escaped or not.',
+          description: 'Model id or alias; a `/` in it may be percent-encoded or not.',
           schema: { type: 'string', minLength: 1 },
           example: 'sentence-transformers/all-MiniLM-L6-v2',
         },
@@ -124,16 +126,16 @@ const PATHS = {
     get: {
       operationId: 'healthz',
       tags: ['Health'],
-      summary: 'The process turns',
-      responses: { '200': text('It does.') },
+      summary: 'Liveness probe',
+      responses: { '200': text('The process is alive.') },
     },
   },
   '/readyz': {
     get: {
       operationId: 'readyz',
       tags: ['Health'],
-      summary: 'Requests are welcome',
-      responses: { '200': text('They are.'), ...errors('503') },
+      summary: 'Readiness probe',
+      responses: { '200': text('Ready to serve requests.'), ...errors('503') },
     },
   },
   '/metrics': {
@@ -141,7 +143,7 @@ const PATHS = {
       operationId: 'metrics',
       tags: ['Health'],
       summary: 'Prometheus metrics',
-      responses: { '200': text('Metrics.') },
+      responses: { '200': text('Metrics in the Prometheus text format.') },
     },
   },
 };
@@ -152,10 +154,10 @@ const STATUS_PATHS = {
     get: {
       operationId: 'status',
       tags: ['Health'],
-      summary: 'Models, replicas and traffic in numbers',
+      summary: 'Status of models, replicas and traffic',
       responses: {
         '200': {
-          description: 'What the status page shows.',
+          description: 'The data behind the status page.',
           content: { 'application/json': { schema: { type: 'object' } } },
         },
         ...errors('401'),

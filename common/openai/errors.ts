@@ -36,9 +36,9 @@ export type ErrorKind = keyof typeof KINDS;
 
 export interface ErrorDetails {
   /** The request field at fault. */
-  readonly param?: string;
+  readonly param?: string | undefined;
   /** When to try again; sent as `retry-after` (whole seconds, rounded up) and `retry-after-ms`. */
-  readonly retryAfterMs?: number;
+  readonly retryAfterMs?: number | undefined;
   /** Further response headers, e.g. `allow`. */
   readonly headers?: Readonly<Record<string, string>>;
   readonly cause?: unknown;

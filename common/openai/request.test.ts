@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { OpenAIError, errorBody } from './errors.ts';
-import { documentedInput, normalizeInput } from './input.ts';
-import { parseEmbeddingRequest, requestJsonSchema } from './request.ts';
+import { documentedInput, normalizeInput, parseEmbeddingRequest, requestJsonSchema } from './request.ts';
 
 const MODEL = 'org/model';
 

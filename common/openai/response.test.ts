@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { byteLength, embeddingBody, joinPieces } from './response.ts';
-import { euclideanNorm, vectorFromBytes, vectorToBytes } from './vector.ts';
+import { byteLength, embeddingBody, joinPieces, euclideanNorm, vectorFromBytes, vectorToBytes } from './response.ts';
 
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 

@@ -1,4 +1,4 @@
-// The body of an embedding response, framed around vectors that are bytes already: nothing large is serialised here.
+// The bodies of responses. That of embeddings is framed around vectors that are bytes already: nothing large is serialised here.
 
 export interface EmbeddingPayload {
   readonly model: string;
@@ -33,19 +33,66 @@ export function* joinPieces(pieces: readonly Uint8Array[], size = 65_536): Gener
     held.push(piece);
     bytes += piece.byteLength;
     if (bytes < size) continue;
-    yield held.length === 1 ? piece : concatenate(held, bytes);
+    yield held.length === 1 ? piece : Buffer.concat(held, bytes);
     held = [];
     bytes = 0;
   }
-  if (bytes > 0) yield concatenate(held, bytes);
+  if (bytes > 0) yield Buffer.concat(held, bytes);
 }
 
-function concatenate(pieces: readonly Uint8Array[], bytes: number): Uint8Array {
-  const whole = new Uint8Array(bytes);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.byteLength;
-  }
-  return whole;
+// Vectors as they cross the wire in base64: little-endian float32.
+
+const LITTLE_ENDIAN = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+
+/** Bytes of any alignment; the view's own offset and length are honoured, not its buffer's. */
+export function vectorFromBytes(bytes: Uint8Array): Float32Array {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: Math.floor(bytes.byteLength / 4) }, (_, at) => view.getFloat32(at * 4, true));
+}
+
+export function vectorToBytes(vector: Float32Array): Uint8Array {
+  if (LITTLE_ENDIAN) return new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength);
+  const view = new DataView(new ArrayBuffer(vector.byteLength));
+  vector.forEach((value, at) => view.setFloat32(at * 4, value, true));
+  return new Uint8Array(view.buffer);
+}
+
+export function euclideanNorm(vector: Iterable<number>): number {
+  let squares = 0;
+  for (const value of vector) squares += value * value;
+  return Math.sqrt(squares);
+}
+
+// `GET /v1/models` and `GET /v1/models/{id}`.
+
+export interface ModelEntry {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly ownedBy?: string;
+  /** Further facts, e.g. dimensions and precision; clients ignore keys they do not know. */
+  readonly details?: Readonly<Record<string, unknown>>;
+}
+
+export interface ModelObject {
+  readonly id: string;
+  readonly object: 'model';
+  readonly created: number;
+  readonly owned_by: string;
+  readonly [detail: string]: unknown;
+}
+
+export interface ModelList {
+  readonly object: 'list';
+  readonly data: readonly ModelObject[];
+}
+
+/** Without an owner it is the organisation in the id. */
+export function modelObject({ id, created, ownedBy, details }: ModelEntry): ModelObject {
+  const organisation = id.includes('/') ? id.slice(0, id.indexOf('/')) : 'kubembed';
+  return { ...details, id, object: 'model', created: Math.floor(created), owned_by: ownedBy ?? organisation };
+}
+
+export function modelList(entries: readonly ModelEntry[]): ModelList {
+  return { object: 'list', data: entries.map(modelObject) };
 }

@@ -17,7 +17,7 @@ export const flag = z.stringbool({ truthy: ['1', 'true', 'yes', 'on'], falsy: ['
 export const whole = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER) =>
   z.coerce.number().int().min(minimum).max(maximum);
 export const port = whole(0, 65_535);
-/** Whole seconds as milliseconds. */
+/** Seconds as milliseconds. */
 export const seconds = (minimum: number, maximum: number = 2 ** 31) =>
   z.coerce
     .number()

@@ -1,23 +1,37 @@
-// The catalog plan: listed models × existing EmbeddingModels → which to apply and which to prune.
+// The catalog plan: listed models × existing EmbeddingModels → which to apply and which to prune. Pure.
+import type { Catalog } from '../../api/catalog.ts';
 import { LABEL_CATALOG, resourceNameOf } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { needsApply, withHash } from '../desired/manifest.ts';
-import type { Manifest } from '../desired/manifest.ts';
-import type { Catalog } from '../../api/catalog.ts';
+import { needsApply, withHash } from '../manifests/manifest.ts';
+import type { Manifest } from '../manifests/manifest.ts';
+
+export interface CatalogText {
+  /** Label value on the EmbeddingModels made from it, and what messages call it. */
+  readonly name: string;
+  /** What a person edits, for messages: `ConfigMap kubembed/kubembed-catalog` or a path. */
+  readonly origin: string;
+  readonly text: string;
+  /** Namespace in which the EmbeddingModels are made. */
+  readonly namespace: string;
+}
+
+/** Where the catalog comes from: a ConfigMap on a cluster, a file in local mode. */
+export interface CatalogSource {
+  /** Undefined until first read, and while the catalog does not exist: nothing is then pruned, started or refused. */
+  readonly current: () => CatalogText | undefined;
+  /** Calls back after every change; returns how to stop that. */
+  readonly subscribe: (changed: () => void) => () => void;
+}
 
 export interface CatalogPlan {
   readonly apply: readonly Manifest[];
   readonly prune: readonly EmbeddingModel[];
 }
 
-export interface CatalogSettings {
-  /** Label value that marks what this catalog made. */
-  readonly name: string;
-  readonly namespace: string;
-}
+type Settings = Pick<CatalogText, 'name' | 'namespace'>;
 
-const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: CatalogSettings): EmbeddingModel =>
+const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: Settings): EmbeddingModel =>
   withHash({
     apiVersion: API_VERSION,
     kind: EMBEDDING_MODELS.kind,
@@ -25,8 +39,8 @@ const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: CatalogSettin
     spec,
   });
 
-/** What the list asks for, one EmbeddingModel per entry. Worth keeping while the list stays: it hashes each. */
-export const catalogManifests = ({ entries }: Catalog, settings: CatalogSettings): readonly EmbeddingModel[] =>
+/** What the catalog asks for, one EmbeddingModel per entry. Worth keeping while it stays: each is hashed. */
+export const catalogManifests = ({ entries }: Catalog, settings: Settings): readonly EmbeddingModel[] =>
   entries.map(({ spec }) => manifestOf(spec, settings));
 
 /**
@@ -35,7 +49,7 @@ export const catalogManifests = ({ entries }: Catalog, settings: CatalogSettings
 export function planCatalog(
   manifests: readonly EmbeddingModel[],
   existing: readonly EmbeddingModel[],
-  settings: CatalogSettings,
+  settings: Settings,
 ): CatalogPlan {
   const isOurs = (model: EmbeddingModel): boolean =>
     model.metadata.labels?.[LABEL_CATALOG] === settings.name && model.metadata.namespace === settings.namespace;

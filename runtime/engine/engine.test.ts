@@ -7,9 +7,14 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../tests/helpers/tiny-model.ts';
 import { describeModel } from '../model/description.ts';
-import { createEngine } from './engine.ts';
+import { cpuCosts } from '../scheduler/batching.ts';
+import { createScheduler } from '../scheduler/scheduler.ts';
+import { createDispatcher, createEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput } from './types.ts';
+import { openRequest } from './requests.ts';
+import type { OpenRequest } from './requests.ts';
+import type { RunMessage, RunReply } from './worker.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineInput } from './contract.ts';
 
 const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
 const model = join(fixtures, 'architectures/bert');
@@ -56,6 +61,8 @@ async function start(over: Partial<EngineOptions> = {}): Promise<Engine> {
     precision: 'float32',
     device: 'cpu',
     threads: 2,
+    memoryBytes: 8e9,
+    maxQueueTokens: 2_000_000,
     ...over,
   });
   open.push(engine);
@@ -218,20 +225,19 @@ describe('life of requests and workers', () => {
   });
 
   it('gives its first worker all cores while texts come one at a time, and the same vectors all along', async () => {
-    const refits: number[] = [];
+    const sessions: number[] = [];
     const engine = await start({
-      calibrationPauseMs: 3_600_000,
       onEvent: (event) => {
-        if (event.kind === 'refitted') refits.push(event.threads);
+        if (event.kind === 'session-replaced') sessions.push(event.threads);
       },
     });
     const text = tokens(20);
     const [expected] = vectorsOf(await embed(shared, [text]));
-    const until = async (refitted: number[], ask: () => Promise<EmbedResult>): Promise<void> => {
-      while (refits.length < refitted.length) {
+    const until = async (expectedSessions: number[], ask: () => Promise<EmbedResult>): Promise<void> => {
+      while (sessions.length < expectedSessions.length) {
         for (const vector of vectorsOf(await ask())) expect(distance(vector, expected!)).toBeLessThan(1e-6);
       }
-      expect(refits).toEqual(refitted);
+      expect(sessions).toEqual(expectedSessions);
     };
     const several = async (): Promise<EmbedResult> =>
       (await Promise.all([embed(engine, [text]), embed(engine, [text]), embed(engine, [text])]))[0];
@@ -244,10 +250,10 @@ describe('life of requests and workers', () => {
     const crowd = Array.from({ length: 16 }, async () => {
       while (!over) await embed(engine, many);
     });
-    while (refits.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (sessions.length < 4) await new Promise((resolve) => setTimeout(resolve, 5));
     over = true;
     await Promise.all(crowd);
-    expect(refits).toEqual([2, 1, 2, 1]);
+    expect(sessions).toEqual([2, 1, 2, 1]);
   });
 
   it('drains: what runs is answered, what comes later is refused', async () => {
@@ -265,5 +271,84 @@ describe('life of requests and workers', () => {
     const refused = expect(running).rejects.toMatchObject({ code: 'draining' });
     await engine.close(AbortSignal.abort());
     await refused;
+  });
+});
+
+const MIN_RUN_TOKENS = 40;
+
+/** A worker whose runs end when the test says so, and what happened in which order. */
+function setUp(lengths: readonly number[]) {
+  const seen: string[] = [];
+  const running: ((reply: RunReply) => void)[] = [];
+  const scheduler = createScheduler({
+    workers: 1,
+    maxQueueTokens: 10_000,
+    runTokens: MIN_RUN_TOKENS,
+    minRunTokens: MIN_RUN_TOKENS,
+    smallRequestInputs: 8,
+    bulkShare: 0.25,
+    takesSolo: () => false,
+    aloneMs: 100,
+    gatherMs: 0,
+    returnMs: 0,
+    maxGatherMs: 0,
+    packing: true,
+    cost: cpuCosts(384),
+  });
+  const openRequests = new Map<number, OpenRequest>();
+  let tokens = 0;
+  const wake = createDispatcher({
+    scheduler,
+    requests: openRequests,
+    now: () => 0,
+    onEnd: ({ tokens: ended }) => seen.push(`ends ${ended}`),
+    onResults: () => undefined,
+    pool: {
+      idle: () => (running.length === 0 ? 1 : 0),
+      run: ({ lengths: texts }: RunMessage) => {
+        seen.push(`runs ${texts.join()}`);
+        tokens += texts.length;
+        return new Promise((resolve) => running.push(resolve));
+      },
+    },
+  });
+  for (const [id, length] of lengths.entries()) {
+    const request = { encoding: 'float', overlongInput: 'truncate' } as const;
+    const open = openRequest({ id, request, places: [0], distinct: 1, maxTokens: 512 });
+    void open.result.then(() => {
+      seen.push(`answers ${id}`);
+      scheduler.leave(id, 0);
+    });
+    openRequests.set(id, open);
+    scheduler.admit({ id, priority: 'interactive', inputs: 1, tokens: length }, 0);
+    open.tokenized(0, { ids: new Int32Array(length), untruncated: length }, 0);
+    scheduler.add(id, [{ request: id, index: 0, length }], true);
+  }
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const end = async (): Promise<void> => {
+    const ends = Uint32Array.from({ length: tokens }, (_, text) => text + 1);
+    running.shift()?.({ bytes: new Uint8Array(tokens), ends, paddedTokens: 0, inferMs: 1, serializeMs: 0 });
+    await turn();
+    await turn();
+  };
+  wake();
+  return { seen, end, turn };
+}
+
+describe('dispatcher', () => {
+  it('gives a worker its next run before it answers the last one, when much waits', async () => {
+    const { seen, end, turn } = setUp([40, 40]);
+    await turn();
+    await end();
+    await end();
+    expect(seen).toEqual(['runs 40', 'ends 40', 'runs 40', 'answers 0', 'ends 40', 'answers 1']);
+  });
+
+  it('answers first when little waits: whoever is answered may ask again', async () => {
+    const { seen, end, turn } = setUp([40, 5]);
+    await turn();
+    await end();
+    await end();
+    expect(seen).toEqual(['runs 40', 'ends 40', 'answers 0', 'runs 5', 'ends 5', 'answers 1']);
   });
 });

@@ -1,76 +1,75 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
-import { setImmediate } from 'node:timers/promises';
-import { costModelFor } from '../scheduler/cost.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
+import type { Sequence } from '../scheduler/queue.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
-import type { Admission, Batch, Piece, Scheduler } from '../scheduler/types.ts';
-import { writeCalibration } from './calibration-store.ts';
-import { createCapacityMeter, measureCapacity } from './capacity.ts';
-import { createDispatcher } from './dispatch.ts';
-import { EngineError } from './errors.ts';
-import { checkTokenLists, cutTokenList, distinctInputs, estimateTokens, refuseOverlong } from './inputs.ts';
-import { createFitting } from './fitting.ts';
-import { openRequest } from './requests.ts';
+import type { Admission, Batch, Scheduler } from '../scheduler/scheduler.ts';
+import { EngineError } from './contract.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineInfo, EngineInput, EngineRun } from './contract.ts';
+import { loadModel } from './load.ts';
+import type { LoadedModel, ModelOptions } from './load.ts';
+import { checkTokenLists, distinctInputs, estimateTokens, openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
-import { layFoundation } from './startup.ts';
-import type { Foundation, ModelOptions } from './startup.ts';
-import type { Tokens } from './tokenizer.ts';
-import { tuneWhenQuiet } from './tuning.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineInfo, EngineRun } from './types.ts';
+import type { Pool } from './pool.ts';
+import { createSolo } from './solo.ts';
+import type { Solo, SoloEvent } from './solo.ts';
+import type { RunMessage, RunReply } from './worker.ts';
 
 export type EngineEvent =
-  | { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number }
-  /** The tokens from which a lone text gains by all cores; absent: it never does. */
-  | { readonly kind: 'calibrated'; readonly wideFrom?: number }
-  /** The first worker got another session, for a lone text or for its share of many. */
-  | { readonly kind: 'refitted'; readonly threads: number; readonly tookMs: number };
+  { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number } | SoloEvent;
 
 export interface EngineOptions extends ModelOptions {
-  /** Tokens that may wait; default two million. */
-  readonly maxQueueTokens?: number;
+  /** Tokens that may wait. */
+  readonly maxQueueTokens: number;
   readonly onEvent?: (event: EngineEvent) => void;
-  /** From the start to the first attempt at measuring the topology, and between attempts; default three seconds. */
-  readonly calibrationPauseMs?: number;
 }
 
-const DEFAULT_QUEUE_TOKENS = 2_000_000;
-/** Texts tokenised before the workers get their first pieces of a request. */
+/** Texts tokenised before the workers get the first sequences of a request. */
 const CHUNK = 32;
 
 /** A CPU core is busy with a few hundred tokens; more would only make the others wait. A GPU wants thousands. */
 const CPU_RUNS = { runTokens: 256, minRunTokens: 96 };
 const GPU_RUNS = { runTokens: 16_384, minRunTokens: 2048 };
 
-const CALIBRATION_PAUSE_MS = 3000;
-
 const now = (): number => performance.now();
 
-const isThere = (tokens: Tokens | Promise<Tokens>): tokens is Tokens => !(tokens instanceof Promise);
+/** Where all cores are no more than one worker has, nothing ever runs solo. */
+const NEVER_SOLO: Solo = { takes: () => false, ran: () => undefined, reset: () => undefined };
 
-const schedulerFor = ({ description, device, maxQueueTokens }: EngineOptions, base: Foundation): Scheduler =>
-  createScheduler({
+function soloFor({ pool, topology }: LoadedModel, onEvent: (event: SoloEvent) => void): Solo {
+  const { soloThreads, threadsPerWorker } = topology;
+  if (soloThreads === undefined) return NEVER_SOLO;
+  return createSolo({ pool, threads: { solo: soloThreads, shared: threadsPerWorker }, now, onEvent });
+}
+
+function schedulerFor(
+  { description, device, maxQueueTokens }: EngineOptions,
+  loaded: LoadedModel,
+  solo: Solo,
+): Scheduler {
+  return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
-    workers: base.topology.workers,
-    maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
+    workers: loaded.topology.workers,
+    maxQueueTokens,
     smallRequestInputs: 8,
     bulkShare: 0.25,
-    // Until it is measured every text is taken to gain.
-    wideFrom: base.topology.wideThreads === undefined ? undefined : (base.calibrated ?? { wideFrom: 1 }).wideFrom,
-    isWide: false,
+    takesSolo: solo.takes,
     aloneMs: 100,
     gatherMs: 2,
     returnMs: 1.5,
-    longestGatherMs: 4,
-    packing: base.packing,
-    cost: costModelFor(description.hiddenSize, device),
+    maxGatherMs: 4,
+    packing: loaded.packing,
+    cost: (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize),
   });
+}
 
-const infoOf = ({ description, pooling, precision }: EngineOptions, { pool, topology }: Foundation) => ({
+const infoOf = (options: EngineOptions, { pool, topology }: LoadedModel): EngineInfo => ({
   dimensions: pool.dimensions,
-  maxTokens: description.maxTokens,
-  vocabularySize: description.vocabularySize,
-  pooling,
-  precision,
-  architecture: description.architecture,
+  maxTokens: options.description.maxTokens,
+  vocabularySize: options.description.vocabularySize,
+  pooling: options.pooling,
+  precision: options.precision,
+  architecture: options.description.architecture,
   workers: topology.workers,
   threadsPerWorker: topology.threadsPerWorker,
 });
@@ -86,151 +85,203 @@ function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQu
       );
 }
 
+const shuttingDown = (): EngineError => new EngineError('draining', 'The runtime is shutting down.');
+
+/** Rejects with EngineStartError. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  let wake = (): void => undefined;
-  let crashed: (worker: number) => void = () => undefined;
-  const base = await layFoundation(options, {
-    onIdle: () => wake(),
+  const { onEvent = () => undefined, maxQueueTokens } = options;
+  const loaded = await loadModel(options);
+  const { pool, tokenizer } = loaded;
+  const info = infoOf(options, loaded);
+  const { maxTokens, vocabularySize } = info;
+  const solo = soloFor(loaded, onEvent);
+  const scheduler = schedulerFor(options, loaded, solo);
+  const requests = new Map<number, OpenRequest>();
+  const capacity = createCapacityMeter(info.workers);
+  for (const { tokens, ms } of loaded.trials) capacity.ran(tokens, ms);
+  const counters = { computedTokens: 0, paddedTokens: 0, batches: 0 };
+  let onRun: (run: EngineRun) => void = () => undefined;
+
+  function count(batch: Batch, { paddedTokens, inferMs, serializeMs }: RunReply): void {
+    counters.computedTokens += batch.tokens;
+    counters.paddedTokens += paddedTokens;
+    counters.batches++;
+    // A run on all cores says nothing of several workers side by side.
+    if (!batch.solo) capacity.ran(batch.tokens, inferMs + serializeMs);
+    onRun({ inputs: batch.sequences.length, tokens: batch.tokens });
+  }
+
+  const wake = createDispatcher({ scheduler, pool, requests, now, onEnd: solo.ran, onResults: count });
+  pool.watch({
+    onIdle: wake,
     onCrash: (error, restartInMs, worker) => {
-      crashed(worker);
-      options.onEvent?.({ kind: 'worker-died', error, restartInMs });
+      if (worker === 0) solo.reset();
+      onEvent({ kind: 'worker-died', error, restartInMs });
     },
   });
-  const { pool, tokenizer } = base;
-  const info: EngineInfo = infoOf(options, base);
-  const { maxTokens, vocabularySize } = info;
-  const maxQueueTokens = options.maxQueueTokens ?? DEFAULT_QUEUE_TOKENS;
-  const tokenLimits = { maxTokens, vocabularySize, finalToken: tokenizer.finalToken };
-  const scheduler = schedulerFor(options, base);
-  const capacity = createCapacityMeter(info.workers);
-  try {
-    await measureCapacity(pool, capacity, info);
-  } catch (error) {
-    await pool.close();
-    throw error;
-  }
-  const { threadsPerWorker, wideThreads = threadsPerWorker } = base.topology;
-  const fitting = createFitting({
-    pool,
-    scheduler,
-    threads: { narrow: threadsPerWorker, wide: wideThreads },
-    now,
-    onRefit: (threads, tookMs) => options.onEvent?.({ kind: 'refitted', threads, tookMs }),
-  });
-  crashed = (worker) => {
-    if (worker === 0) fitting.reset();
-  };
-  const requests = new Map<number, OpenRequest>();
-  let watcher: (run: EngineRun) => void = () => undefined;
-  const onBatch = (batch: Batch, durationMs: number): void => {
-    capacity.ran(batch, durationMs);
-    watcher({ inputs: batch.pieces.length, tokens: batch.tokens });
-  };
-  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onEnd: fitting.ran, onBatch });
-  ({ wake } = dispatcher);
   let nextId = 0;
   let draining = false;
-  let emptied = (): void => undefined;
-
-  const tokensOf = (input: EngineInput): Tokens | Promise<Tokens> =>
-    typeof input === 'string'
-      ? tokenizer.encode(input)
-      : { ids: cutTokenList(input, tokenLimits), untruncated: input.length };
-
-  async function tokenize(open: OpenRequest, request: EmbedRequest, inputs: readonly EngineInput[]): Promise<void> {
-    const started = now();
-    for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
-      // Many inputs must not keep the event loop from other requests.
-      if (start > 0) await setImmediate();
-      const begun = inputs.slice(start, start + CHUNK).map(tokensOf);
-      const chunk = begun.every(isThere) ? begun : await Promise.all(begun.map(async (tokens) => await tokens));
-      const pieces = chunk.map(({ ids, untruncated }, offset): Piece => {
-        const index = start + offset;
-        refuseOverlong(request, untruncated, { input: open.firstInput(index), maxTokens });
-        open.tokenized(index, { ids, truncated: untruncated > maxTokens }, now());
-        return { request: open.id, index, length: ids.length };
-      });
-      open.tokenizing(started, now());
-      scheduler.add(open.id, pieces, start + CHUNK >= inputs.length);
-      dispatcher.wake();
-    }
-  }
+  let onEmpty = (): void => undefined;
 
   function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
-    if (draining) throw new EngineError('draining', 'The runtime is shutting down.');
-    checkTokenLists(request.inputs, tokenLimits);
+    if (draining) throw shuttingDown();
+    checkTokenLists(request.inputs, vocabularySize);
     const { inputs, places } = distinctInputs(request.inputs);
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
     const id = nextId++;
-    const admission = scheduler.admit({ id, lane: request.priority, inputs: inputs.length, tokens }, now());
+    const admission = scheduler.admit({ id, priority: request.priority, inputs: inputs.length, tokens }, now());
     if (admission !== 'admitted') throw refuse(admission, tokens, maxQueueTokens);
-    const open = openRequest({ id, request, places, distinct: inputs.length });
+    const open = openRequest({ id, request, places, distinct: inputs.length, maxTokens });
     requests.set(id, open);
     return { open, inputs };
   }
 
+  async function tokenize(open: OpenRequest, inputs: readonly EngineInput[]): Promise<void> {
+    const started = now();
+    for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
+      // Many inputs must not keep the event loop from other requests.
+      if (start > 0) await nextTurn();
+      const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK));
+      const sequences = chunk.map((tokens, offset): Sequence => {
+        const index = start + offset;
+        open.tokenized(index, tokens, now());
+        return { request: open.id, index, length: tokens.ids.length };
+      });
+      open.tokenizing(started, now());
+      scheduler.add(open.id, sequences, start + CHUNK >= inputs.length);
+      wake();
+    }
+  }
+
   async function embed(request: EmbedRequest): Promise<EmbedResult> {
-    const { open, inputs } = admit(request);
     const { signal } = request;
-    const abort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
-    if (signal.aborted) abort();
-    else signal.addEventListener('abort', abort, { once: true });
+    const { open, inputs } = admit(request);
+    const onAbort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort);
     try {
-      tokenize(open, request, inputs).catch(open.fail);
+      tokenize(open, inputs).catch(open.fail);
       return await open.result;
     } finally {
-      signal.removeEventListener('abort', abort);
+      signal.removeEventListener('abort', onAbort);
       requests.delete(open.id);
       scheduler.leave(open.id, now());
       // Others may have waited for its tokens.
-      dispatcher.wake();
-      if (requests.size === 0) emptied();
+      wake();
+      if (requests.size === 0) onEmpty();
     }
   }
-
-  const tuning = new AbortController();
-  async function tune(): Promise<void> {
-    const { topology, calibrated, calibrationKey } = base;
-    if (topology.wideThreads === undefined || calibrated !== undefined) return;
-    const found = await tuneWhenQuiet({
-      pool,
-      model: info,
-      isQuiet: () => requests.size === 0 && !draining,
-      widen: () => fitting.become('wide'),
-      pauseMs: options.calibrationPauseMs ?? CALIBRATION_PAUSE_MS,
-      signal: tuning.signal,
-    });
-    if (found === undefined || draining) return;
-    scheduler.retune({ wideFrom: found.wideFrom });
-    if (found.wideFrom === undefined) await fitting.become('narrow');
-    options.onEvent?.({ kind: 'calibrated', ...found });
-    await writeCalibration(options.files.snapshotDir, calibrationKey, found);
-  }
-  void tune();
 
   async function close(signal: AbortSignal): Promise<void> {
     draining = true;
-    tuning.abort();
     if (requests.size > 0 && !signal.aborted) {
       await new Promise<void>((resolve) => {
-        emptied = resolve;
+        onEmpty = resolve;
         signal.addEventListener('abort', () => resolve(), { once: true });
       });
     }
-    for (const open of requests.values()) open.fail(new EngineError('draining', 'The runtime is shutting down.'));
+    for (const open of requests.values()) open.fail(shuttingDown());
     await pool.close();
   }
 
   return {
     info,
     embed,
-    watchRuns: (listener) => void (watcher = listener),
+    watchRuns: (listener) => void (onRun = listener),
     close,
     stats: () => ({
-      ...scheduler.reading(),
-      ...dispatcher.counters(),
+      ...scheduler.stats(),
+      ...counters,
       capacityTokensPerSecond: capacity.tokensPerSecond(),
-      workerRestarts: pool.restarts,
+      workerRestarts: pool.restarts(),
     }),
   };
+}
+
+// Batches from the scheduler to the workers, and their results back to the requests.
+
+export interface DispatcherParts {
+  readonly scheduler: Scheduler;
+  readonly pool: Pick<Pool, 'idle' | 'run'>;
+  readonly requests: ReadonlyMap<number, OpenRequest>;
+  readonly now: () => number;
+  /** A run has ended, without its time where it failed; its worker is idle, and has not been given another. */
+  readonly onEnd: (batch: Batch, inferMs: number | undefined) => void;
+  /** Its results are with their requests. */
+  readonly onResults: (batch: Batch, reply: RunReply) => void;
+}
+
+type Targets = readonly (OpenRequest | undefined)[];
+
+/** Requests that are gone get room in the message all the same: the batch is formed, and counted. */
+function messageOf({ tokens, sequences }: Batch, targets: Targets): RunMessage {
+  const ids = new Int32Array(tokens);
+  let start = 0;
+  for (const [order, { index, length }] of sequences.entries()) {
+    const found = targets[order]?.tokensOf(index);
+    if (found) ids.set(found, start);
+    start += length;
+  }
+  return {
+    ids,
+    lengths: Int32Array.from(sequences, ({ length }) => length),
+    encodings: targets.map((target) => target?.encoding ?? 'base64'),
+    dimensions: Int32Array.from(targets, (target) => target?.dimensions ?? 0),
+  };
+}
+
+function deliver(batch: Batch, targets: Targets, startedMs: number, reply: RunReply): void {
+  let start = 0;
+  for (const [order, { index }] of batch.sequences.entries()) {
+    const end = reply.ends[order] ?? start;
+    targets[order]?.complete(index, reply.bytes.subarray(start, end), startedMs, reply);
+    start = end;
+  }
+}
+
+/** Returns what gives idle workers all that waits, once this turn of the event loop has brought in all it has. */
+export function createDispatcher(parts: DispatcherParts): () => void {
+  const { scheduler, pool, requests, now: clock } = parts;
+  let waking = false;
+  let later: NodeJS.Timeout | undefined;
+
+  async function run(batch: Batch): Promise<void> {
+    const startedMs = clock();
+    const targets = batch.sequences.map(({ request }) => requests.get(request));
+    const running = pool.run(messageOf(batch, targets), batch.solo ? 'first' : 'last');
+    const reply = await running.catch((error: unknown) => {
+      for (const target of new Set(targets)) target?.fail(error);
+      return undefined;
+    });
+    scheduler.finished(batch);
+    parts.onEnd(batch, reply?.inferMs);
+    // To answer the clients of a run takes milliseconds, in which its worker would rest. Where little waits, what they ask next is worth waiting for.
+    if (scheduler.isDeep()) dispatch();
+    if (reply !== undefined) {
+      deliver(batch, targets, startedMs, reply);
+      parts.onResults(batch, reply);
+    }
+    wake();
+  }
+
+  function dispatch(): void {
+    waking = false;
+    clearTimeout(later);
+    for (let idle = pool.idle(); idle > 0; idle--) {
+      const batch = scheduler.next(idle, clock());
+      if (!batch) break;
+      void run(batch);
+    }
+    // Without an idle worker there was no look at what waits, and the last answer is of the past.
+    const until = pool.idle() > 0 ? scheduler.waitUntil() : undefined;
+    if (until !== undefined) later = setTimeout(wake, Math.max(0, Math.ceil(until - clock())));
+  }
+
+  function wake(): void {
+    if (waking) return;
+    waking = true;
+    setImmediate(dispatch);
+  }
+
+  return wake;
 }

@@ -1,10 +1,47 @@
 // The worker threads: started, handed one batch at a time, replaced when one dies.
-import type { Worker } from 'node:worker_threads';
-import { EngineError, EngineStartError } from './errors.ts';
-import type { EngineStartReason } from './errors.ts';
-import type { RunMessage, RunReply, SetupMessage, WorkerReply, WorkerRequest, WorkerSetup } from './protocol.ts';
-import { startThread, workerUrl } from './threads.ts';
-import type { StartedThreads } from './threads.ts';
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { backoffMs } from '../../common/util/backoff.ts';
+import { threadUrl } from '../../common/util/process.ts';
+import { EngineError, EngineStartError } from './contract.ts';
+import type { FirstMessage, RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './worker.ts';
+
+// Threads may be started before it is known what they will run, so that their own start-up passes meanwhile.
+
+export interface StartedThreads {
+  /** One that waits for its setup; undefined when none is left. */
+  take(): Worker | undefined;
+  /** Ends those that nobody took. They are asked to: a thread that is ended while it loads native code can crash the process. */
+  close(): Promise<void>;
+}
+
+const workerUrl = threadUrl(new URL('./worker.ts', import.meta.url), import.meta.url);
+
+/**
+ * A run leaves nothing behind that lives on. Left to itself, V8 lets the garbage of each thread grow to 48 MB before it is worth
+ * collecting; collected early, it also frees the vectors and token ids that hang on it.
+ */
+const YOUNG_GENERATION_MB = 3;
+
+const startThread = (url: URL): Worker =>
+  new Worker(url, { resourceLimits: { maxYoungGenerationSizeMb: YOUNG_GENERATION_MB } });
+
+const sayFirst = (worker: Worker, message: FirstMessage): void => worker.postMessage(message);
+
+export function startThreads(count: number, url: URL = workerUrl): StartedThreads {
+  const waiting = Array.from({ length: count }, () => startThread(url));
+  const end = async (worker: Worker): Promise<void> => {
+    const ended = once(worker, 'exit');
+    sayFirst(worker, { kind: 'end' });
+    await ended.catch(() => undefined);
+  };
+  return {
+    take: () => waiting.shift(),
+    close: async () => {
+      await Promise.all(waiting.splice(0).map(end));
+    },
+  };
+}
 
 export interface PoolEvents {
   /** A worker has become free: there may be work for it. */
@@ -14,37 +51,20 @@ export interface PoolEvents {
 }
 
 export interface Pool {
+  /** Has one listener told of what happens from now on. */
+  watch(events: PoolEvents): void;
   idle(): number;
-  /** Sends a batch to an idle worker; `wide` to the first. */
-  run(message: RunMessage): Promise<RunReply>;
+  /** Sends a batch to an idle worker: to the last one or, when that is asked for, to the first. */
+  run(message: RunMessage, place: 'first' | 'last'): Promise<RunReply>;
   /**
-   * Gives the first worker a session with so many threads instead of the one it has. One that dies of it is replaced by what
-   * it was at start.
+   * Gives the first worker a session with so many intra-op threads instead of the one it has. One that dies of it is replaced
+   * by what it was at start.
    */
-  refit(threads: number): Promise<'done' | 'busy' | 'died'>;
+  replaceSession(threads: number): Promise<'done' | 'busy' | 'died'>;
   readonly dimensions: number;
-  readonly restarts: number;
+  restarts(): number;
   /** Ends the workers, each after the batch it runs. */
   close(): Promise<void>;
-}
-
-interface Job {
-  done(reply: WorkerReply): void;
-  reject(error: EngineError): void;
-}
-
-interface Slot {
-  setup: WorkerSetup;
-  worker: Worker | undefined;
-  ready: boolean;
-  job: Job | undefined;
-  /** Deaths since it last finished a batch. */
-  deaths: number;
-  timer: NodeJS.Timeout | undefined;
-  /** Making its sessions or running a batch: inside of ONNX Runtime. */
-  inside: boolean;
-  /** Called when it comes out. */
-  onOutside: (() => void) | undefined;
 }
 
 export interface PoolOptions {
@@ -56,79 +76,62 @@ export interface PoolOptions {
   readonly started?: StartedThreads | undefined;
 }
 
-const FIRST_BACKOFF_MS = 100;
-const LAST_BACKOFF_MS = 10_000;
-
-const backoffMs = (deaths: number): number => Math.min(LAST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** (deaths - 1));
-
-function comeOut(slot: Slot): void {
-  slot.inside = false;
-  slot.onOutside?.();
+/** What a worker was asked for and has not answered. */
+interface Pending {
+  done(reply: WorkerReply): void;
+  reject(error: EngineError): void;
 }
 
-const isIdle = (slot: Slot): boolean => slot.ready && slot.job === undefined;
+class Place {
+  setup: WorkerSetup;
+  worker: Worker | undefined;
+  ready = false;
+  pending: Pending | undefined;
+  /** Deaths since it last finished a batch. */
+  deaths = 0;
+  timer: NodeJS.Timeout | undefined;
+  /** Making its session or running a batch: inside of ONNX Runtime. */
+  busy = false;
+  /** Called when it no longer is. */
+  onIdle: (() => void) | undefined;
+
+  constructor(setup: WorkerSetup) {
+    this.setup = setup;
+  }
+}
+
+const RESTARTS = { initialMs: 100, maxMs: 10_000 };
+
+const isIdle = (place: Place): boolean => place.ready && place.pending === undefined;
+
+function becameIdle(place: Place): void {
+  place.busy = false;
+  place.onIdle?.();
+}
+
+/** A worker that is ended inside of ONNX Runtime takes the whole process with it: its binding throws where nobody catches. */
+async function end(place: Place): Promise<void> {
+  if (place.busy) await new Promise<void>((resolve) => (place.onIdle = resolve));
+  await place.worker?.terminate();
+}
 
 /** Starts a worker for each setup; resolves when all are ready and rejects when one cannot be. */
 export async function createPool(
   setups: readonly WorkerSetup[],
-  events: PoolEvents,
   { url = workerUrl, again = setups, started }: PoolOptions = {},
 ): Promise<Pool> {
-  const slots = setups.map((setup): Slot => ({
-    setup,
-    worker: undefined,
-    ready: false,
-    job: undefined,
-    deaths: 0,
-    timer: undefined,
-    inside: false,
-    onOutside: undefined,
-  }));
+  const places = setups.map((setup) => new Place(setup));
   let closing = false;
   let restarts = 0;
   let dimensions = 0;
+  let events: PoolEvents = { onIdle: () => undefined, onCrash: () => undefined };
 
-  function settle(slot: Slot, reply: WorkerReply): void {
-    const { job } = slot;
-    slot.job = undefined;
-    slot.deaths = 0;
-    comeOut(slot);
-    if (reply.kind === 'failed')
-      job?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
-    else job?.done(reply);
-    events.onIdle();
-  }
-
-  function give(slot: Slot, job: Job, request: WorkerRequest, transfer: ArrayBuffer[] = []): void {
-    slot.job = job;
-    slot.inside = true;
-    slot.worker?.postMessage(request, transfer);
-  }
-
-  function bury(slot: Slot, error: Error): void {
-    slot.worker = undefined;
-    slot.ready = false;
-    comeOut(slot);
-    const { job } = slot;
-    slot.job = undefined;
-    job?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
-    if (closing) return;
-    slot.deaths++;
-    const delayMs = backoffMs(slot.deaths);
-    events.onCrash(error, delayMs, slots.indexOf(slot));
-    slot.timer = setTimeout(() => {
-      restarts++;
-      // A failure shows as another death, which is buried in turn.
-      start(slot).then(events.onIdle, () => undefined);
-    }, delayMs);
-  }
-
-  function start(slot: Slot): Promise<void> {
+  function start(place: Place): Promise<void> {
     return new Promise((resolve, reject) => {
       const worker = started?.take() ?? startThread(url);
-      worker.postMessage({ kind: 'setup', setup: slot.setup } satisfies SetupMessage);
-      slot.worker = worker;
-      slot.inside = true;
+      sayFirst(worker, { kind: 'setup', setup: place.setup });
+      place.worker = worker;
+      place.busy = true;
       let cause = new Error('the worker ended');
       const startFailed = (error: Error): void => {
         cause = error;
@@ -136,43 +139,75 @@ export async function createPool(
       };
       worker.on('message', (reply: WorkerReply) => {
         if (reply.kind === 'ready') {
-          slot.ready = true;
-          slot.setup = again[slots.indexOf(slot)] ?? slot.setup;
+          place.ready = true;
+          place.setup = again[places.indexOf(place)] ?? place.setup;
           ({ dimensions } = reply);
-          comeOut(slot);
+          becameIdle(place);
           resolve();
         } else if (reply.kind === 'unusable') {
-          comeOut(slot);
-          startFailed(new EngineStartError(reply.reason as EngineStartReason, reply.message));
+          becameIdle(place);
+          startFailed(new EngineStartError(reply.reason, reply.message));
         } else {
-          settle(slot, reply);
+          onAnswer(place, reply);
         }
       });
       worker.on('error', (error) => startFailed(error instanceof Error ? error : new Error(String(error))));
       worker.on('exit', () => {
         reject(cause);
-        bury(slot, cause);
+        onExit(place, cause);
       });
     });
   }
 
-  /** A worker that is ended inside of ONNX Runtime takes the whole process with it: its binding throws where nobody catches. */
-  async function end(slot: Slot): Promise<void> {
-    if (slot.inside) await new Promise<void>((resolve) => (slot.onOutside = resolve));
-    await slot.worker?.terminate();
+  function ask(place: Place, pending: Pending, request: WorkerRequest, transfer: ArrayBuffer[] = []): void {
+    place.pending = pending;
+    place.busy = true;
+    place.worker?.postMessage(request, transfer);
+  }
+
+  function onAnswer(place: Place, reply: WorkerReply): void {
+    const { pending } = place;
+    place.pending = undefined;
+    place.deaths = 0;
+    becameIdle(place);
+    if (reply.kind === 'failed')
+      pending?.reject(new EngineError('worker_failed', `The batch could not be run: ${reply.message}`));
+    else pending?.done(reply);
+    events.onIdle();
+  }
+
+  function onExit(place: Place, error: Error): void {
+    place.worker = undefined;
+    place.ready = false;
+    becameIdle(place);
+    const { pending } = place;
+    place.pending = undefined;
+    pending?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
+    if (closing) return;
+    place.deaths++;
+    const delayMs = backoffMs(RESTARTS, place.deaths);
+    events.onCrash(error, delayMs, places.indexOf(place));
+    place.timer = setTimeout(() => {
+      restarts++;
+      // A failure shows as another death, which is followed by another start.
+      start(place).then(
+        () => events.onIdle(),
+        () => undefined,
+      );
+    }, delayMs);
   }
 
   async function close(): Promise<void> {
     closing = true;
-    for (const slot of slots) clearTimeout(slot.timer);
-    await Promise.all(slots.map(end));
+    for (const place of places) clearTimeout(place.timer);
+    await Promise.all(places.map(end));
   }
 
   try {
-    const [first, ...others] = slots;
+    const [first, ...others] = places;
     // What the first one prepares, the others load.
-    if (first?.setup.prepareIn !== undefined) await start(first);
-    else others.push(...slots.slice(0, 1));
+    if (first?.setup.prepared?.write === true) await start(first);
+    else others.push(...places.slice(0, 1));
     await Promise.all(others.map(start));
   } catch (error) {
     await close();
@@ -180,12 +215,13 @@ export async function createPool(
   }
 
   return {
-    idle: () => slots.reduce((count, slot) => count + (isIdle(slot) ? 1 : 0), 0),
-    run(message) {
+    watch: (listener) => void (events = listener),
+    idle: () => places.reduce((count, place) => count + (isIdle(place) ? 1 : 0), 0),
+    run(message, where) {
       return new Promise((resolve, reject) => {
-        // The first worker may be wide, so others are preferred for everything else.
-        const slot = message.wide ? slots[0] : slots.findLast(isIdle);
-        if (!slot || !isIdle(slot)) {
+        // The first worker may have all cores, so others are preferred for everything else.
+        const place = where === 'first' ? places[0] : places.findLast(isIdle);
+        if (!place || !isIdle(place)) {
           reject(new EngineError('worker_failed', 'No worker is free.'));
           return;
         }
@@ -194,25 +230,21 @@ export async function createPool(
         };
         const { ids, lengths, dimensions: asked } = message;
         const transfer = [ids.buffer, lengths.buffer, asked.buffer] as ArrayBuffer[];
-        give(slot, { done, reject }, { kind: 'run', run: message }, transfer);
+        ask(place, { done, reject }, { kind: 'run', run: message }, transfer);
       });
     },
-    refit: (threads) =>
+    replaceSession: (threads) =>
       new Promise((resolve) => {
-        const [slot] = slots;
-        if (!slot || !isIdle(slot)) {
+        const [place] = places;
+        if (!place || !isIdle(place)) {
           resolve('busy');
           return;
         }
-        const job = { done: () => resolve('done'), reject: () => resolve('died') };
-        give(slot, job, { kind: 'refit', setup: { ...slot.setup, threads } });
+        const pending = { done: () => resolve('done'), reject: () => resolve('died') };
+        ask(place, pending, { kind: 'replace', setup: { ...place.setup, threads } });
       }),
-    get dimensions() {
-      return dimensions;
-    },
-    get restarts() {
-      return restarts;
-    },
+    dimensions,
+    restarts: () => restarts,
     close,
   };
 }

@@ -1,15 +1,101 @@
-// One request on its way through the engine: what is still open of it, and the result when nothing is.
-import { EngineError } from './errors.ts';
-import { emptySpans, extend } from './stage-spans.ts';
-import type { EmbedRequest, EmbedResult, OutputEncoding } from './types.ts';
+// One request in the engine: its inputs as they came, what is still open of it, and the result when nothing is.
+import { EngineError } from './contract.ts';
+import type {
+  EmbedRequest,
+  EmbedResult,
+  EngineInput,
+  OutputEncoding,
+  Stage,
+  StageSpan,
+  StageTimes,
+} from './contract.ts';
+import type { Tokens } from './tokenizer.ts';
 
-/** What came back for one distinct input. */
-export interface InputResult {
-  readonly bytes: Uint8Array;
-  readonly startedMs: number;
-  readonly inferMs: number;
-  readonly serializeMs: number;
+// Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
+
+/** FNV-1a over the ids: a text key for each list would hold the event loop for tens of milliseconds. */
+function hashOf(ids: readonly number[]): number {
+  let hash = 0x811c9dc5;
+  for (const id of ids) hash = Math.imul(hash ^ id, 0x01000193);
+  return hash;
 }
+
+const sameIds = (a: EngineInput | undefined, b: readonly number[]): boolean =>
+  typeof a === 'object' && a.length === b.length && a.every((id, index) => id === b[index]);
+
+/** `places`: for each input of the request, its place among the distinct ones. */
+export function distinctInputs(inputs: readonly EngineInput[]) {
+  const distinct: EngineInput[] = [];
+  const texts = new Map<string, number>();
+  const lists = new Map<number, number[]>();
+  const placeOfText = (text: string): number => {
+    const known = texts.get(text);
+    if (known !== undefined) return known;
+    texts.set(text, distinct.length);
+    return distinct.push(text) - 1;
+  };
+  const placeOfList = (ids: readonly number[]): number => {
+    const hash = hashOf(ids);
+    const candidates = lists.get(hash) ?? [];
+    const known = candidates.find((place) => sameIds(distinct[place], ids));
+    if (known !== undefined) return known;
+    lists.set(hash, [...candidates, distinct.length]);
+    return distinct.push(ids) - 1;
+  };
+  const places = inputs.map((input) => (typeof input === 'string' ? placeOfText(input) : placeOfList(input)));
+  return { inputs: distinct, places };
+}
+
+function checkIds(ids: readonly number[], input: number, vocabularySize: number): void {
+  if (ids.length === 0) throw new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
+  const tokenPosition = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+  if (tokenPosition < 0) return;
+  const tokenId = ids[tokenPosition] ?? NaN;
+  throw new EngineError(
+    'token_out_of_range',
+    `Token ${tokenId} at position ${tokenPosition} of input ${input} is outside of the model's vocabulary of ${vocabularySize} tokens.`,
+    { input, tokenId, tokenPosition, vocabularySize },
+  );
+}
+
+/** Refuses what no scheduling can help; token lists only, texts are known once they are tokenised. */
+export function checkTokenLists(inputs: readonly EngineInput[], vocabularySize: number): void {
+  for (const [input, value] of inputs.entries()) {
+    if (typeof value !== 'string') checkIds(value, input, vocabularySize);
+  }
+}
+
+/** English has four to five characters a token; what is too high is corrected as soon as the text is tokenised. */
+const CHARACTERS_PER_TOKEN = 4;
+const SPECIAL_TOKENS = 2;
+
+export const estimateTokens = (input: EngineInput, maxTokens: number): number =>
+  Math.min(
+    maxTokens,
+    typeof input === 'string' ? Math.ceil(input.length / CHARACTERS_PER_TOKEN) + SPECIAL_TOKENS : input.length,
+  );
+
+// From when to when each stage ran, gathered over the inputs.
+
+type GrowingSpan = { -readonly [K in keyof StageSpan]: StageSpan[K] };
+
+const emptySpan = (): GrowingSpan => ({ startMs: Infinity, endMs: 0 });
+
+export const emptySpans = (): Record<Stage, GrowingSpan> => ({
+  queue: emptySpan(),
+  tokenize: emptySpan(),
+  infer: emptySpan(),
+  serialize: emptySpan(),
+});
+
+function extend(span: GrowingSpan, startMs: number, endMs: number): void {
+  if (startMs < span.startMs) span.startMs = startMs;
+  if (endMs > span.endMs) span.endMs = endMs;
+}
+
+// What is open of a request.
+
+type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 
 export interface OpenRequest {
   readonly id: number;
@@ -19,54 +105,51 @@ export interface OpenRequest {
   readonly result: Promise<EmbedResult>;
   /** Token ids of a distinct input, kept until its batch is on its way. */
   tokensOf(index: number): Int32Array;
-  /** The place of a distinct input among all inputs. */
-  firstInput(index: number): number;
-  tokenized(index: number, tokens: { readonly ids: Int32Array; readonly truncated: boolean }, nowMs: number): void;
+  /** Refuses an input that is too long where the request wants that. */
+  tokenized(index: number, tokens: Tokens, nowMs: number): void;
   tokenizing(startMs: number, endMs: number): void;
-  complete(index: number, result: InputResult): void;
+  /** The JSON value of a distinct input is there; empty: its vector is not finite. The times are those of its run. */
+  complete(index: number, bytes: Uint8Array, startedMs: number, times: RunTimes): void;
   readonly fail: (error: unknown) => void;
 }
 
-interface Slot {
-  tokens: Int32Array;
-  length: number;
-  truncated: boolean;
-  queuedMs: number;
-  bytes: Uint8Array;
+const NO_TOKENS = new Int32Array(0);
+const NO_BYTES = new Uint8Array(0);
+
+class OpenInput {
+  tokens: Int32Array = NO_TOKENS;
+  length = 0;
+  truncated = false;
+  queuedMs = 0;
+  bytes: Uint8Array = NO_BYTES;
 }
 
 export interface RequestParts {
   readonly id: number;
-  readonly request: Pick<EmbedRequest, 'encoding' | 'dimensions'>;
+  readonly request: Pick<EmbedRequest, 'encoding' | 'dimensions' | 'overlongInput'>;
   /** For each input, its place among the distinct ones. */
   readonly places: readonly number[];
   readonly distinct: number;
+  readonly maxTokens: number;
 }
 
-const NOTHING = new Int32Array(0);
-const NOTHING_YET = new Uint8Array(0);
-
-export function openRequest({ id, request, places, distinct }: RequestParts): OpenRequest {
-  const slots = Array.from({ length: distinct }, (): Slot => ({
-    tokens: NOTHING,
-    length: 0,
-    truncated: false,
-    queuedMs: 0,
-    bytes: NOTHING_YET,
-  }));
+export function openRequest({ id, request, places, distinct, maxTokens }: RequestParts): OpenRequest {
+  const inputs = Array.from({ length: distinct }, () => new OpenInput());
   const spans = emptySpans();
   const stages = { queueMs: 0, tokenizeMs: 0, inferMs: 0, serializeMs: 0 };
   const { promise, resolve, reject } = Promise.withResolvers<EmbedResult>();
   let left = distinct;
 
-  const slotOf = (index: number): Slot => {
-    const slot = slots[index];
-    if (!slot) throw new RangeError(`request ${id} has no input ${index}`);
-    return slot;
+  const inputOf = (index: number): OpenInput => {
+    const input = inputs[index];
+    if (!input) throw new RangeError(`request ${id} has no input ${index}`);
+    return input;
   };
+  /** The place of a distinct input among all inputs. */
+  const firstInput = (index: number): number => places.indexOf(index);
 
   function finish(): void {
-    const perInput = places.map(slotOf);
+    const perInput = places.map(inputOf);
     resolve({
       vectors: perInput.map(({ bytes }) => bytes),
       promptTokens: perInput.reduce((sum, { length }) => sum + length, 0),
@@ -81,28 +164,33 @@ export function openRequest({ id, request, places, distinct }: RequestParts): Op
     encoding: request.encoding,
     dimensions: request.dimensions ?? 0,
     result: promise,
-    tokensOf: (index) => slotOf(index).tokens,
-    firstInput: (index) => places.indexOf(index),
-    tokenized(index, { ids, truncated }, nowMs) {
-      Object.assign(slotOf(index), { tokens: ids, length: ids.length, truncated, queuedMs: nowMs });
+    tokensOf: (index) => inputOf(index).tokens,
+    tokenized(index, { ids, untruncated: tokens }, nowMs) {
+      if (request.overlongInput === 'error' && tokens > maxTokens) {
+        const input = firstInput(index);
+        const message = `Input ${input} has ${tokens} tokens; the model takes at most ${maxTokens}.`;
+        throw new EngineError('context_length', message, { input, tokens, maxTokens });
+      }
+      const truncated = tokens > maxTokens;
+      Object.assign(inputOf(index), { tokens: ids, length: ids.length, truncated, queuedMs: nowMs });
     },
     tokenizing(startMs, endMs) {
       stages.tokenizeMs = Math.max(stages.tokenizeMs, endMs - startMs);
       extend(spans.tokenize, startMs, endMs);
     },
-    complete(index, { bytes, startedMs, inferMs, serializeMs }) {
+    complete(index, bytes, startedMs, { inferMs, serializeMs }) {
       if (bytes.length === 0) {
-        reject(new EngineError('not_finite', `The vector of input ${places.indexOf(index)} is not finite.`));
+        reject(new EngineError('not_finite', `The vector of input ${firstInput(index)} is not finite.`));
         return;
       }
-      const slot = slotOf(index);
-      slot.bytes = bytes;
-      slot.tokens = NOTHING;
-      stages.queueMs = Math.max(stages.queueMs, startedMs - slot.queuedMs);
+      const input = inputOf(index);
+      input.bytes = bytes;
+      input.tokens = NO_TOKENS;
+      stages.queueMs = Math.max(stages.queueMs, startedMs - input.queuedMs);
       stages.inferMs = Math.max(stages.inferMs, inferMs);
       stages.serializeMs = Math.max(stages.serializeMs, serializeMs);
       const inferredMs = startedMs + inferMs;
-      extend(spans.queue, slot.queuedMs, startedMs);
+      extend(spans.queue, input.queuedMs, startedMs);
       extend(spans.infer, startedMs, inferredMs);
       extend(spans.serialize, inferredMs, inferredMs + serializeMs);
       if (--left === 0) finish();

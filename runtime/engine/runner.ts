@@ -1,13 +1,44 @@
 // Runs token lists through a session: kubembed's own graph, or a repository's ONNX file with padding and pooling around it.
+import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { distinctTokens, feedsFor } from '../graph/feeds.ts';
-import type { Feeds } from '../graph/feeds.ts';
+import type { FeedPlan, Feeds } from '../graph/feeds.ts';
+import { EngineError } from './contract.ts';
+import { normalize } from './json.ts';
 import { createSession } from './session.ts';
-import { PREPARED_WEIGHTS, preparedIn, preparedModelPath } from './prepared.ts';
-import type { FileSource, GraphSource, ModelSource, PreparedSource } from './protocol.ts';
-import type { Feed, Output, Session, SessionSettings, SessionSource } from './session.ts';
-import { openWordRows } from './word-rows.ts';
-import type { WordRows } from './word-rows.ts';
+import type { Feed, Output, Session, SessionModel, SessionSettings } from './session.ts';
+
+/** A graph that kubembed has built, over the weights as they lie in the store. */
+export interface GraphModel {
+  readonly kind: 'graph';
+  readonly bytes: Uint8Array;
+  readonly weightFolder: string;
+  readonly outputName: string;
+  readonly plan: FeedPlan;
+  /** Set where runs are fed the token embeddings that they need. */
+  readonly tokenEmbeddings: EmbeddingTable | undefined;
+}
+
+/**
+ * A graph whose weights a session has written out as its kernels want them. Sessions that map this file share its pages; a
+ * session made from the graph itself holds a copy of its own.
+ */
+export interface PreparedModel extends Pick<GraphModel, 'outputName' | 'plan' | 'tokenEmbeddings'> {
+  readonly kind: 'prepared';
+  readonly path: string;
+}
+
+/** A repository's own ONNX file: padded, masked, pooled outside of the graph. */
+export interface FileModel {
+  readonly kind: 'file';
+  readonly path: string;
+  /** Real path of `model.onnx_data`, for models above 2 GB. */
+  readonly dataPath?: string | undefined;
+  readonly pooling: 'mean' | 'cls';
+}
+
+export type RunnableModel = GraphModel | PreparedModel | FileModel;
 
 export interface Vectors {
   /** `[texts, dimensions]`, each row of unit length. */
@@ -22,46 +53,159 @@ export interface Runner {
   close(): Promise<void>;
 }
 
-const sessionSource = (source: GraphSource | PreparedSource): SessionSource =>
-  source.kind === 'graph'
-    ? { model: source.bytes, weightFolder: source.weightFolder }
-    : { model: source.path, prepared: true };
+export const createRunner = (model: RunnableModel, settings: SessionSettings): Promise<Runner> =>
+  model.kind === 'file' ? fileRunner(model, settings) : graphRunner(model, settings);
+
+// kubembed's own graphs, prepared or not.
+
+const sessionModel = (model: GraphModel | PreparedModel): SessionModel =>
+  model.kind === 'graph'
+    ? { model: model.bytes, weightFolder: model.weightFolder }
+    : { model: model.path, prepared: true };
+
+async function graphRunner(model: GraphModel | PreparedModel, settings: SessionSettings): Promise<Runner> {
+  const session = await createSession(sessionModel(model), settings);
+  const embeddings = model.tokenEmbeddings && openEmbeddings(model.tokenEmbeddings);
+  const feeds = (texts: readonly Int32Array[]): Feeds => {
+    const plain = feedsFor(texts, model.plan);
+    return embeddings === undefined ? plain : withEmbeddings(plain, embeddings);
+  };
+  return {
+    async run(texts) {
+      const { data, dims } = await session.run(feeds(texts), model.outputName);
+      return { data, dimensions: dims[1] ?? 0, paddedTokens: 0 };
+    },
+    async close() {
+      embeddings?.close();
+      await session.release();
+    },
+  };
+}
+
+const PREPARED_WEIGHTS = 'weights.bin';
+
+/** What `prepareModel` leaves in a folder: the graph, and beside it the weights as ONNX Runtime's kernels want them. */
+export const preparedIn = (folder: string, { outputName, plan, tokenEmbeddings }: GraphModel): PreparedModel => ({
+  kind: 'prepared',
+  path: join(folder, 'model.onnx'),
+  outputName,
+  plan,
+  tokenEmbeddings,
+});
 
 /** Has a session write the model out as its kernels want it. */
-export async function prepareModel(source: GraphSource, settings: SessionSettings, folder: string) {
-  const saveTo = { modelPath: preparedModelPath(folder), weightsName: PREPARED_WEIGHTS };
-  const session = await createSession({ ...sessionSource(source), saveTo }, settings);
+export async function prepareModel(
+  model: GraphModel,
+  settings: SessionSettings,
+  folder: string,
+): Promise<PreparedModel> {
+  const prepared = preparedIn(folder, model);
+  const saveTo = { modelPath: prepared.path, weightsName: PREPARED_WEIGHTS };
+  const session = await createSession({ ...sessionModel(model), saveTo }, settings);
   await session.release();
-  return preparedIn(folder, source);
+  return prepared;
+}
+
+// Token embeddings, read out of the weight file as runs need them: sessions that each mapped the table would each count it
+// as theirs.
+
+/** Rows of float32, little-endian as safetensors has them. */
+export interface EmbeddingTable {
+  readonly path: string;
+  /** Of the first row, from the start of the file. */
+  readonly byteOffset: number;
+  readonly rows: number;
+  readonly width: number;
+}
+
+export interface EmbeddingReader {
+  readonly width: number;
+  /** `[tokens, width]`, valid until the next read. */
+  read(tokens: Int32Array): Float32Array;
+  close(): void;
+}
+
+/** Kept of the rows that were read last: a language uses few of its tokens most of the time. */
+const KEPT_BYTES = 3 << 20;
+
+/**
+ * The file is read through the page cache, which all processes of a machine share and which the kernel takes back when it must.
+ * A thread that ends closes it, too.
+ */
+export function openEmbeddings({ path, byteOffset, rows, width }: EmbeddingTable): EmbeddingReader {
+  const file = openSync(path, 'r');
+  const rowBytes = width * Float32Array.BYTES_PER_ELEMENT;
+  const places = Math.min(rows, Math.max(1, Math.floor(KEPT_BYTES / rowBytes)));
+  const kept = new Float32Array(places * width);
+  const keptBytes = new Uint8Array(kept.buffer);
+  /** Every token has one place where its row may be kept, and shares it with others. */
+  const tokenAt = new Int32Array(places).fill(-1);
+  let asked = new Float32Array(0);
+
+  function keep(token: number): number {
+    const place = token % places;
+    if (tokenAt[place] === token) return place;
+    if (token < 0 || token >= rows) throw new EngineError('worker_failed', `There is no token ${token} of ${rows}.`);
+    tokenAt[place] = -1;
+    const read = readSync(file, keptBytes, place * rowBytes, rowBytes, byteOffset + token * rowBytes);
+    if (read < rowBytes) throw new EngineError('worker_failed', `${path} ends before the row of token ${token}.`);
+    tokenAt[place] = token;
+    return place;
+  }
+
+  return {
+    width,
+    read(tokens) {
+      if (asked.length < tokens.length * width) asked = new Float32Array(tokens.length * width);
+      for (const [index, token] of tokens.entries()) {
+        const from = keep(token) * width;
+        asked.set(kept.subarray(from, from + width), index * width);
+      }
+      return asked.subarray(0, tokens.length * width);
+    },
+    close: () => closeSync(file),
+  };
 }
 
 /** The rows that these texts need, and ids that count those. */
-function withTokenEmbeddings({ input_ids: ids, ...others }: Feeds, rows: WordRows): Feeds {
+function withEmbeddings({ input_ids: ids, ...others }: Feeds, embeddings: EmbeddingReader): Feeds {
   if (ids?.type !== 'int32') throw new TypeError('a graph that is fed token embeddings takes int32 ids');
   const { places, tokens } = distinctTokens(ids.data);
   return {
     ...others,
     input_ids: { ...ids, data: places },
-    token_embeddings: { type: 'float32', data: rows.read(tokens), dims: [tokens.length, rows.width] },
+    token_embeddings: { type: 'float32', data: embeddings.read(tokens), dims: [tokens.length, embeddings.width] },
   };
 }
 
-async function graphRunner(source: GraphSource | PreparedSource, settings: SessionSettings): Promise<Runner> {
-  const session = await createSession(sessionSource(source), settings);
-  const rows = source.tokenEmbeddings && openWordRows(source.tokenEmbeddings);
-  const feeds = (texts: readonly Int32Array[]): Feeds => {
-    const plain = feedsFor(texts, source.plan);
-    return rows === undefined ? plain : withTokenEmbeddings(plain, rows);
-  };
+// A repository's own file.
+
+const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
+
+function tokenOutputOf(session: Session): string {
+  const name = TOKEN_OUTPUTS.find((candidate) => session.outputNames.includes(candidate));
+  if (name !== undefined) return name;
+  throw new TypeError(
+    `the ONNX file gives ${session.outputNames.join(', ')}; one of ${TOKEN_OUTPUTS.join(', ')} is needed`,
+  );
+}
+
+async function fileRunner({ path, dataPath, pooling }: FileModel, settings: SessionSettings): Promise<Runner> {
+  const externalData = dataPath && [{ path: 'model.onnx_data', data: new Uint8Array(await readFile(dataPath)) }];
+  const session = await createSession({ model: path, ...(externalData && { externalData }) }, settings);
+  const outputName = tokenOutputOf(session);
   return {
     async run(texts) {
-      const { data, dims } = await session.run(feeds(texts), source.outputName);
-      return { data, dimensions: dims[1] ?? 0, paddedTokens: 0 };
+      const longest = texts.reduce((most, { length }) => Math.max(most, length), 0);
+      const tokens = texts.reduce((sum, { length }) => sum + length, 0);
+      const output = await session.run(paddedFeeds(texts, longest, session.inputNames), outputName);
+      return {
+        data: poolOutside(output, texts, pooling),
+        dimensions: output.dims[2] ?? 0,
+        paddedTokens: texts.length * longest - tokens,
+      };
     },
-    async close() {
-      rows?.close();
-      await session.release();
-    },
+    close: () => session.release(),
   };
 }
 
@@ -90,19 +234,8 @@ function paddedFeeds(texts: readonly Int32Array[], longest: number, inputNames: 
   return feeds;
 }
 
-function normalize(vector: Float32Array): void {
-  let squares = 0;
-  for (const value of vector) squares += value * value;
-  const norm = Math.sqrt(squares);
-  for (let index = 0; index < vector.length; index++) vector[index] = (vector[index] ?? NaN) / norm;
-}
-
 /** Token vectors `[texts, longest, width]` → unit vectors `[texts, width]`. */
-export function poolOutside(
-  { data, dims }: Output,
-  texts: readonly Int32Array[],
-  pooling: 'mean' | 'cls',
-): Float32Array {
+function poolOutside({ data, dims }: Output, texts: readonly Int32Array[], pooling: 'mean' | 'cls'): Float32Array {
   const [, longest = 0, width = 0] = dims;
   const pooled = new Float32Array(texts.length * width);
   for (const [text, tokens] of texts.entries()) {
@@ -116,37 +249,3 @@ export function poolOutside(
   }
   return pooled;
 }
-
-const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
-
-function tokenOutputOf(session: Session): string {
-  const name = TOKEN_OUTPUTS.find((candidate) => session.outputNames.includes(candidate));
-  if (name !== undefined) return name;
-  throw new TypeError(
-    `the ONNX file gives ${session.outputNames.join(', ')}; one of ${TOKEN_OUTPUTS.join(', ')} is needed`,
-  );
-}
-
-async function fileRunner(source: FileSource, settings: SessionSettings): Promise<Runner> {
-  const externalData = source.dataPath
-    ? [{ path: 'model.onnx_data', data: new Uint8Array(await readFile(source.dataPath)) }]
-    : undefined;
-  const session = await createSession({ model: source.path, ...(externalData && { externalData }) }, settings);
-  const outputName = tokenOutputOf(session);
-  return {
-    async run(texts) {
-      const longest = texts.reduce((most, { length }) => Math.max(most, length), 0);
-      const tokens = texts.reduce((sum, { length }) => sum + length, 0);
-      const output = await session.run(paddedFeeds(texts, longest, session.inputNames), outputName);
-      return {
-        data: poolOutside(output, texts, source.pooling),
-        dimensions: output.dims[2] ?? 0,
-        paddedTokens: texts.length * longest - tokens,
-      };
-    },
-    close: () => session.release(),
-  };
-}
-
-export const createRunner = (source: ModelSource, settings: SessionSettings): Promise<Runner> =>
-  source.kind === 'file' ? fileRunner(source, settings) : graphRunner(source, settings);

@@ -1,14 +1,14 @@
 // Owns onnxruntime-node: makes sessions from graph bytes or a repository's own model file, and runs feeds through them.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { EngineStartError } from './errors.ts';
+import { errorText } from '../../common/util/text.ts';
+import type { Feed as GraphFeed } from '../graph/feeds.ts';
+import { EngineStartError } from './contract.ts';
 
 export type Device = 'cpu' | 'gpu';
 
+/** What our own graphs take, and the ids of a repository's own file. */
 export type Feed =
-  | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
-  | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] }
-  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
-  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
+  GraphFeed | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] };
 
 /** Writes the optimised graph and the prepared weights there. */
 export interface SaveTo {
@@ -16,7 +16,7 @@ export interface SaveTo {
   readonly weightsName: string;
 }
 
-export interface SessionSource {
+export interface SessionModel {
   /** The model's bytes, or the path of its file. */
   readonly model: Uint8Array | string;
   /** Where external data named by the model lies: a real folder; symlinks out of it are refused by ONNX Runtime. */
@@ -62,8 +62,8 @@ const saveSettings = ({ weightsName }: SaveTo) => ({
   save_external_prepacked_constant_initializers: '1',
 });
 
-function sessionOptions(source: SessionSource, { threads, device }: SessionSettings): InferenceSession.SessionOptions {
-  const { weightFolder: folder, saveTo, prepared = false } = source;
+function sessionOptions(given: SessionModel, { threads, device }: SessionSettings): InferenceSession.SessionOptions {
+  const { weightFolder: folder, saveTo, prepared = false } = given;
   return {
     // No silent fallback: with CUDA asked for, a missing provider is an error.
     executionProviders: device === 'gpu' ? ['cuda'] : ['cpu'],
@@ -77,7 +77,7 @@ function sessionOptions(source: SessionSource, { threads, device }: SessionSetti
     enableMemPattern: false,
     enableCpuMemArena: true,
     logSeverityLevel: 3,
-    ...(source.externalData && { externalData: source.externalData.map((entry) => ({ ...entry })) }),
+    ...(given.externalData && { externalData: given.externalData.map((entry) => ({ ...entry })) }),
     extra: {
       session: {
         ...threadSettings(threads),
@@ -89,7 +89,7 @@ function sessionOptions(source: SessionSource, { threads, device }: SessionSetti
 }
 
 function explain(error: unknown, device: Device): EngineStartError {
-  const words = error instanceof Error ? error.message : String(error);
+  const words = errorText(error);
   if (device === 'gpu') {
     return new EngineStartError(
       'DeviceUnavailable',
@@ -100,14 +100,14 @@ function explain(error: unknown, device: Device): EngineStartError {
   return new EngineStartError('CorruptWeights', `ONNX Runtime refuses the model: ${words}`, { cause: error });
 }
 
-export async function createSession(source: SessionSource, settings: SessionSettings): Promise<Session> {
-  const options = sessionOptions(source, settings);
+export async function createSession(given: SessionModel, settings: SessionSettings): Promise<Session> {
+  const options = sessionOptions(given, settings);
   let session: InferenceSession;
   try {
     session =
-      typeof source.model === 'string'
-        ? await InferenceSession.create(source.model, options)
-        : await InferenceSession.create(source.model, options);
+      typeof given.model === 'string'
+        ? await InferenceSession.create(given.model, options)
+        : await InferenceSession.create(given.model, options);
   } catch (error) {
     throw explain(error, settings.device);
   }

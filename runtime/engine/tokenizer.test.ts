@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { loadTokenizer } from './tokenizer.ts';
+import { cutTokenList, loadTokenizer } from './tokenizer.ts';
 
 const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
 const texts = JSON.parse(readFileSync(join(fixtures, 'tokenizers/texts.json'), 'utf8')) as string[];
@@ -57,6 +57,41 @@ describe.each(KINDS)('native tokenizer, $kind', ({ kind, folder }) => {
   });
 });
 
+describe('many inputs', () => {
+  it('come in their order, whichever way each is encoded', async () => {
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, 'minilm'), maxTokens: 32 });
+    const inputs = [...texts.slice(0, 40), [5, 6, 7], 'plain words', 'naïve café', Array<number>(40).fill(9)];
+    const all = await tokenizer.encodeAll(inputs);
+    expect(all).toHaveLength(inputs.length);
+    for (const [index, input] of inputs.entries()) {
+      if (typeof input === 'string') expect(all[index]).toEqual(await tokenizer.encode(input));
+      else expect(all[index]).toEqual({ ids: Int32Array.from(input.slice(0, 32)), untruncated: input.length });
+    }
+  });
+});
+
+describe('cutTokenList', () => {
+  const limits = { maxTokens: 4, finalToken: 9 };
+
+  it.each([
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+    ],
+    [
+      [1, 2, 3, 4, 5, 9],
+      [1, 2, 3, 9],
+    ],
+    [
+      [1, 2, 3, 4, 5],
+      [1, 2, 3, 4],
+    ],
+  ])('%j becomes %j', (ids, cut) => {
+    const tokens = cutTokenList(ids, limits);
+    expect([[...tokens.ids], tokens.untruncated]).toEqual([cut, ids.length]);
+  });
+});
+
 describe('long texts', () => {
   it('gives of a text far beyond the limit what the whole text would give', async () => {
     const folder = join(fixtures, 'minilm');
@@ -96,7 +131,11 @@ describe('transformers.js tokenizer', () => {
     const script = await loadTokenizer({ ...options, implementation: 'javascript' });
     const native = await loadTokenizer({ ...options, implementation: 'native' });
     expect(script.implementation).toBe('javascript');
-    expect(script.finalToken).toBe(native.finalToken);
+    // A list that ends with the special token that ends every text keeps it when it is cut.
+    const list = [...Array<number>(40).fill(7), (await native.encode('a')).ids.at(-1)!];
+    const cut = await native.encodeAll([list]);
+    expect(cut[0]!.ids.at(-1)).toBe(list.at(-1));
+    expect(await script.encodeAll([list])).toEqual(cut);
     for (const text of ['Hello world', '', 'naïve café', 'a b '.repeat(100), 'The quick brown fox. '.repeat(1000)]) {
       expect((await script.encode(text)).ids).toEqual((await native.encode(text)).ids);
     }

@@ -1,8 +1,11 @@
 // Owns the tokenizer packages: text → token ids exactly as the Rust tokenizers give them, cut to the model's limit.
-import { access, readFile, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
-import { EngineStartError } from './errors.ts';
+import { errorText } from '../../common/util/text.ts';
+import { EngineStartError } from './contract.ts';
+import type { EngineInput } from './contract.ts';
 import { createPlainEncode } from './word-pieces.ts';
 import type { Frame, IdOf, PlainEncode, TokenizerFile } from './word-pieces.ts';
 
@@ -14,10 +17,9 @@ export interface Tokens {
 
 export interface Tokenizer {
   readonly implementation: 'native' | 'javascript';
-  /** A promise only where a thread does it. */
-  encode(text: string): Tokens | Promise<Tokens>;
-  /** Special token that ends every text, when there is one. */
-  readonly finalToken: number | undefined;
+  encode(text: string): Promise<Tokens>;
+  /** Texts, and lists of token ids, which are taken as they are and cut. */
+  encodeAll(inputs: readonly EngineInput[]): Promise<Tokens[]>;
 }
 
 /** Tokens of a text, or of the beginning of one, with the cut applied. */
@@ -26,7 +28,7 @@ type Encode = (text: string) => Promise<Tokens>;
 /** Characters looked at first, per token of the limit: four times what English needs. */
 const FIRST_LOOK = 16;
 /** Characters looked at in all, per token of the limit. */
-const LAST_LOOK = 256;
+const MAX_LOOK = 256;
 /** Tokens beyond the limit that the part looked at must give: the cut may change the last word of that part. */
 const MARGIN = 64;
 
@@ -39,16 +41,57 @@ const beginning = (text: string, length: number): string =>
 /**
  * Looks at a growing beginning of the text until it gives clearly more tokens than the model takes: what follows can then
  * not change the result, and a megabyte costs no more than a page. Words of thousands of characters are looked at up to
- * `LAST_LOOK`; what is beyond that is ignored.
+ * `MAX_LOOK`; what is beyond that is ignored.
  */
 export function lookingAtBeginning(encode: Encode, maxTokens: number): Encode {
   return async (text) => {
-    const last = maxTokens * LAST_LOOK;
+    const last = maxTokens * MAX_LOOK;
     for (let length = maxTokens * FIRST_LOOK; length < text.length; length *= 4) {
       const tokens = await encode(beginning(text, Math.min(length, last)));
       if (tokens.untruncated >= maxTokens + MARGIN || length >= last) return tokens;
     }
     return await encode(text.length > last ? beginning(text, last) : text);
+  };
+}
+
+/** Token ids as given, cut to the limit; a final special token stays final. */
+export function cutTokenList(ids: readonly number[], { maxTokens, finalToken }: CutLimits): Tokens {
+  const cut = Int32Array.from(ids.slice(0, maxTokens));
+  if (ids.length > maxTokens && finalToken !== undefined && ids.at(-1) === finalToken) cut[maxTokens - 1] = finalToken;
+  return { ids: cut, untruncated: ids.length };
+}
+
+interface CutLimits {
+  readonly maxTokens: number;
+  /** Special token that ends every text, when there is one: kept where a list ends with it. */
+  readonly finalToken: number | undefined;
+}
+
+interface EncoderParts extends CutLimits {
+  /** For texts that need no thread: undefined for all others. */
+  readonly encodeHere: (text: string) => Tokens | undefined;
+  readonly encodeElsewhere: Encode;
+}
+
+function encoders(parts: EncoderParts): Pick<Tokenizer, 'encode' | 'encodeAll'> {
+  const { encodeHere } = parts;
+  const encodeElsewhere = lookingAtBeginning(parts.encodeElsewhere, parts.maxTokens);
+  return {
+    encode: async (text) => encodeHere(text) ?? (await encodeElsewhere(text)),
+    async encodeAll(inputs) {
+      const all: Tokens[] = [];
+      const elsewhere: Promise<void>[] = [];
+      const encodeInto = async (text: string, index: number): Promise<void> => {
+        all[index] = await encodeElsewhere(text);
+      };
+      for (const [index, input] of inputs.entries()) {
+        const here = typeof input === 'string' ? encodeHere(input) : cutTokenList(input, parts);
+        if (here !== undefined) all[index] = here;
+        else if (typeof input === 'string') elsewhere.push(encodeInto(input, index));
+      }
+      await Promise.all(elsewhere);
+      return all;
+    },
   };
 }
 
@@ -58,11 +101,11 @@ function requireRoom(maxTokens: number, specialTokens: number): void {
 }
 
 /** Vocabularies of several megabytes are of other kinds, and take long to read. */
-const MOST_BYTES_READ = 4_000_000;
+const MAX_READ_BYTES = 4_000_000;
 
 async function plainEncodeOf(file: string, frame: Frame, idOf: IdOf): Promise<PlainEncode | undefined> {
   const { size } = await stat(file);
-  if (size > MOST_BYTES_READ) return undefined;
+  if (size > MAX_READ_BYTES) return undefined;
   return createPlainEncode(JSON.parse(await readFile(file, 'utf8')) as TokenizerFile, frame, idOf);
 }
 
@@ -85,18 +128,18 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
     kept.set(suffix, maxTokens - suffix.length);
     return { ids: kept, untruncated: ids.length };
   };
-  // Runs on libuv's pool.
-  const encodeInThread = lookingAtBeginning(
-    async (text) => cut(new Int32Array((await tokenizer.encode(text)).getIds())),
-    maxTokens,
-  );
   return {
     implementation: 'native',
-    encode: (text) => {
-      const ids = encodePlain?.(text);
-      return ids === undefined ? encodeInThread(text) : cut(ids);
-    },
-    finalToken: suffix.at(-1),
+    ...encoders({
+      encodeHere: (text) => {
+        const ids = encodePlain?.(text);
+        return ids && cut(ids);
+      },
+      // Runs on libuv's pool.
+      encodeElsewhere: async (text) => cut(new Int32Array((await tokenizer.encode(text)).getIds())),
+      maxTokens,
+      finalToken: suffix.at(-1),
+    }),
   };
 }
 
@@ -129,26 +172,18 @@ async function javascriptTokenizer(folder: string, maxTokens: number): Promise<T
     const kept = [...prefix, ...ids.slice(0, room), ...suffix];
     return Promise.resolve({ ids: Int32Array.from(kept), untruncated: kept.length + Math.max(0, ids.length - room) });
   };
-  return { implementation: 'javascript', encode: lookingAtBeginning(encode, maxTokens), finalToken: suffix.at(-1) };
+  const finalToken = suffix.at(-1);
+  return {
+    implementation: 'javascript',
+    ...encoders({ encodeHere: () => undefined, encodeElsewhere: encode, maxTokens, finalToken }),
+  };
 }
 
-const exists = async (file: string): Promise<boolean> => {
-  try {
-    await access(file);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-async function nativeIsLoadable(): Promise<boolean> {
-  try {
-    await import('tokenizers');
-    return true;
-  } catch {
-    return false;
-  }
-}
+const nativeIsLoadable = (): Promise<boolean> =>
+  import('tokenizers').then(
+    () => true,
+    () => false,
+  );
 
 export interface TokenizerOptions {
   /** Folder of the model's own files. */
@@ -162,11 +197,10 @@ export interface TokenizerOptions {
 export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   try {
-    const native = implementation ? implementation === 'native' : (await exists(file)) && (await nativeIsLoadable());
+    const native = implementation ? implementation === 'native' : existsSync(file) && (await nativeIsLoadable());
     return await (native ? nativeTokenizer(file, maxTokens) : javascriptTokenizer(folder, maxTokens));
   } catch (error) {
-    const words = error instanceof Error ? error.message : String(error);
-    throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${words}`, {
+    throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {
       cause: error,
     });
   }

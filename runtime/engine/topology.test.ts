@@ -10,10 +10,15 @@ const large = { device: 'cpu', weightBytes: 1.3 * GB, maxTokens: 512, hiddenSize
 
 describe('chooseTopology', () => {
   it.each([
-    ['a narrow worker for each CPU, of which the first may widen', { cpus: 4, memoryBytes: 8 * GB }, minilm, [4, 1, 4]],
-    ['nothing wide on one CPU', { cpus: 1, memoryBytes: 8 * GB }, minilm, [1, 1, undefined]],
+    [
+      'a worker of one thread for each CPU, of which the first may get all',
+      { cpus: 4, memoryBytes: 8 * GB },
+      minilm,
+      [4, 1, 4],
+    ],
+    ['no solo mode on one CPU', { cpus: 1, memoryBytes: 8 * GB }, minilm, [1, 1, undefined]],
     ['at most eight threads for it', { cpus: 32, memoryBytes: 64 * GB }, minilm, [32, 1, 8]],
-    ['nothing wide beside nobody', { cpus: 2, memoryBytes: 0.3 * GB }, minilm, [1, 2, undefined]],
+    ['no solo mode beside nobody', { cpus: 2, memoryBytes: 0.3 * GB }, minilm, [1, 2, undefined]],
     ['fewer workers with more threads when memory is short', { cpus: 4, memoryBytes: 4 * GB }, large, [2, 2, 4]],
     [
       'two workers on a GPU',
@@ -21,12 +26,12 @@ describe('chooseTopology', () => {
       { ...large, device: 'gpu' as const },
       [2, 1, undefined],
     ],
-  ])('%s', (_, machine, needs, [workers, threadsPerWorker, wideThreads]) => {
+  ])('%s', (_, machine, needs, [workers, threadsPerWorker, soloThreads]) => {
     const topology = chooseTopology({ ...machine, ...noScratch }, needs);
-    expect([topology.workers, topology.threadsPerWorker, topology.wideThreads]).toEqual([
+    expect([topology.workers, topology.threadsPerWorker, topology.soloThreads]).toEqual([
       workers,
       threadsPerWorker,
-      wideThreads,
+      soloThreads,
     ]);
   });
 

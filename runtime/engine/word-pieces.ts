@@ -23,18 +23,18 @@ export interface TokenizerFile {
 export type PlainEncode = (text: string) => Int32Array | undefined;
 
 /** What takes longer would keep the event loop from others: the time goes with the square of a word's length. */
-const LONGEST_TEXT = 2048;
-const LONGEST_WORD = 32;
-const MOST_LOOKUPS = 512;
-/** Beyond ASCII the normalizer has opinions. */
+const MAX_TEXT = 2048;
+const MAX_WORD = 32;
+const MAX_LOOKUPS = 512;
+/** Beyond ASCII the normalizer changes more than case. */
 const PLAIN = /^[\t\n\r\x20-\x7e]*$/;
 /** BERT's: letters and digits together, every other character alone. */
 const WORD = /[a-zA-Z0-9]+|[!-/:-@[-`{-~]/g;
 
 /** The whole vocabulary stays with the tokenizer; most texts are of these. */
-const MOST_WORDS_KEPT = 4096;
+const MAX_KEPT_WORDS = 4096;
 /** V8 lets a longer part of a text hold on to all of it. */
-const LONGEST_WORD_KEPT = 12;
+const MAX_KEPT_WORD = 12;
 
 /** The id of a piece of a word; nothing when there is no such piece. */
 export type IdOf = (piece: string) => number | null;
@@ -79,8 +79,8 @@ function keepingWords(look: (word: string) => readonly number[]): typeof look {
     const known = kept.get(word);
     if (known !== undefined) return known;
     const ids = look(word);
-    if (kept.size >= MOST_WORDS_KEPT) kept.clear();
-    if (word.length <= LONGEST_WORD_KEPT) kept.set(word, ids);
+    if (kept.size >= MAX_KEPT_WORDS) kept.clear();
+    if (word.length <= MAX_KEPT_WORD) kept.set(word, ids);
     return ids;
   };
 }
@@ -103,11 +103,11 @@ export function createPlainEncode(file: TokenizerFile, frame: Frame, idOf: IdOf)
 
   const look = keepingWords((word) => idsOfWord(word, pieces));
   return (text) => {
-    if (text.length > LONGEST_TEXT || !PLAIN.test(text) || special?.test(text) === true) return undefined;
+    if (text.length > MAX_TEXT || !PLAIN.test(text) || special?.test(text) === true) return undefined;
     lookups = 0;
     const ids: number[] = [...frame.prefix];
     for (const word of (lowercase ? text.toLowerCase() : text).match(WORD) ?? []) {
-      if (word.length > LONGEST_WORD || lookups > MOST_LOOKUPS) return undefined;
+      if (word.length > MAX_WORD || lookups > MAX_LOOKUPS) return undefined;
       for (const id of look(word)) ids.push(id);
     }
     for (const id of frame.suffix) ids.push(id);

@@ -1,25 +1,62 @@
-// A worker thread: its own sessions; runs batches and writes their vectors as JSON bytes.
+// A worker thread: a session of its own; runs batches and writes their vectors as JSON bytes. And what it is told and tells.
 import { parentPort } from 'node:worker_threads';
-import { EngineStartError } from './errors.ts';
-import { createRunner, prepareModel } from './runner.ts';
-import type { Runner, Vectors } from './runner.ts';
-import { cutVector, isFiniteVector, maxBytes, writeVector } from './serialize.ts';
-import type {
-  EndMessage,
-  RunMessage,
-  RunReply,
-  SetupMessage,
-  WorkerReply,
-  WorkerRequest,
-  WorkerSetup,
-} from './protocol.ts';
+import { errorText } from '../../common/util/text.ts';
+import { EngineStartError } from './contract.ts';
+import type { EngineStartReason, OutputEncoding } from './contract.ts';
+import { cutVector, isFiniteVector, maxBytes, writeVector } from './json.ts';
+import { createRunner, prepareModel, preparedIn } from './runner.ts';
+import type { RunnableModel, Runner, Vectors } from './runner.ts';
+import type { Device } from './session.ts';
 
-async function openRunner({ device, threads, prepareIn, model: given }: WorkerSetup): Promise<Runner> {
-  const model =
-    prepareIn !== undefined && given.kind === 'graph'
-      ? await prepareModel(given, { device, threads }, prepareIn)
-      : given;
-  return await createRunner(model, { device, threads });
+// What crosses between the main thread and a worker; every array of numbers is transferred, not copied.
+
+export interface WorkerSetup {
+  readonly device: Device;
+  /** Intra-op threads of its session. */
+  readonly threads: number;
+  readonly model: RunnableModel;
+  /** Folder of the prepared model, which this worker and the others load; one of them writes it before. */
+  readonly prepared?: { readonly folder: string; readonly write: boolean };
+}
+
+export interface RunMessage {
+  /** Token ids of all texts, one after the other. */
+  readonly ids: Int32Array;
+  readonly lengths: Int32Array;
+  readonly encodings: readonly OutputEncoding[];
+  /** Dimensions asked for, by text; 0 for all. */
+  readonly dimensions: Int32Array;
+}
+
+export interface RunReply {
+  /** JSON values of all texts, one after the other. */
+  readonly bytes: Uint8Array;
+  /** Where each text's value ends in `bytes`; one that is not finite is empty. */
+  readonly ends: Uint32Array;
+  readonly paddedTokens: number;
+  readonly inferMs: number;
+  readonly serializeMs: number;
+}
+
+/** First message to a thread, which is started without a setup: its setup, or that it is not needed. */
+export type FirstMessage = { readonly kind: 'setup'; readonly setup: WorkerSetup } | { readonly kind: 'end' };
+
+/** `replace`: another session instead of the one there is. */
+export type WorkerRequest =
+  { readonly kind: 'run'; readonly run: RunMessage } | { readonly kind: 'replace'; readonly setup: WorkerSetup };
+
+export type WorkerReply =
+  | { readonly kind: 'ready'; readonly dimensions: number }
+  | { readonly kind: 'unusable'; readonly reason: EngineStartReason; readonly message: string }
+  | { readonly kind: 'done'; readonly reply: RunReply }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'replaced' };
+
+async function openRunner({ device, threads, prepared, model }: WorkerSetup): Promise<Runner> {
+  const settings = { device, threads };
+  if (prepared === undefined || model.kind !== 'graph') return await createRunner(model, settings);
+  const { folder, write } = prepared;
+  return await createRunner(write ? await prepareModel(model, settings, folder) : preparedIn(folder, model), settings);
 }
 
 function textsOf({ ids, lengths }: RunMessage): Int32Array[] {
@@ -54,7 +91,6 @@ async function runBatch(runner: Runner, message: RunMessage): Promise<RunReply> 
   const ran = performance.now();
   const written = serialize(message, vectors);
   return {
-    id: message.id,
     ...written,
     paddedTokens: vectors.paddedTokens,
     inferMs: ran - started,
@@ -73,7 +109,7 @@ async function serve(port: NonNullable<typeof parentPort>, setup: WorkerSetup): 
     send({ kind: 'ready', dimensions });
   } catch (error) {
     const reason = error instanceof EngineStartError ? error.reason : 'CorruptWeights';
-    send({ kind: 'unusable', reason, message: error instanceof Error ? error.message : String(error) });
+    send({ kind: 'unusable', reason, message: errorText(error) });
     return;
   }
   const run = async (message: RunMessage): Promise<void> => {
@@ -81,21 +117,21 @@ async function serve(port: NonNullable<typeof parentPort>, setup: WorkerSetup): 
       const reply = await runBatch(runner, message);
       send({ kind: 'done', reply }, [reply.bytes.buffer, reply.ends.buffer] as ArrayBuffer[]);
     } catch (error) {
-      send({ kind: 'failed', id: message.id, message: error instanceof Error ? error.message : String(error) });
+      send({ kind: 'failed', message: errorText(error) });
     }
   };
-  // The old session goes first, so that there is never memory for two. Where the new one cannot be had, the thread ends and is replaced.
-  const refit = async (other: WorkerSetup): Promise<void> => {
+  // The old session goes first, so that there is never memory for two. Where the new one cannot be had, the thread ends and its successor gets the old setup.
+  const replace = async (other: WorkerSetup): Promise<void> => {
     await runner.close();
     runner = await openRunner(other);
-    send({ kind: 'refitted' });
+    send({ kind: 'replaced' });
   };
   port.on('message', (request: WorkerRequest) => {
-    void (request.kind === 'run' ? run(request.run) : refit(request.setup));
+    void (request.kind === 'run' ? run(request.run) : replace(request.setup));
   });
 }
 
 const port = parentPort;
-port?.once('message', (first: SetupMessage | EndMessage) => {
+port?.once('message', (first: FirstMessage) => {
   if (first.kind === 'setup') void serve(port, first.setup);
 });

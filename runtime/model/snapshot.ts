@@ -32,12 +32,12 @@ export interface ModelPlace {
   readonly store: string;
   readonly model: string;
   readonly revision: string;
-  readonly pinnedRevision?: string | undefined;
+  readonly resolvedRevision: string | undefined;
 }
 
 /** Rejects with `ModelError` when the store has no such snapshot; never touches the network. */
 export async function openModel(place: ModelPlace): Promise<OpenedModel> {
-  const { store, model, revision: asked, pinnedRevision: revision = asked } = place;
+  const { store, model, revision: asked, resolvedRevision: revision = asked } = place;
   const files = await openSnapshot(store, model, revision, chooseWeights);
   if (files === undefined) {
     throw new ModelError(

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { costModelFor } from './cost.ts';
+import { cpuCosts, gpuCosts } from './batching.ts';
+import type { Sequence } from './queue.ts';
 import { createScheduler } from './scheduler.ts';
-import type { Batch, Piece, Scheduler, SchedulerLimits } from './types.ts';
+import type { Batch, Scheduler, SchedulerLimits } from './scheduler.ts';
 
 const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   workers: 2,
@@ -11,14 +12,13 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   minRunTokens: 96,
   smallRequestInputs: 8,
   bulkShare: 0.25,
-  wideFrom: undefined,
-  isWide: true,
+  takesSolo: () => false,
   aloneMs: 100,
   gatherMs: 2,
   returnMs: 2,
-  longestGatherMs: 5,
+  maxGatherMs: 5,
   packing: true,
-  cost: costModelFor(384, 'cpu'),
+  cost: cpuCosts(384),
   ...over,
 });
 
@@ -27,14 +27,14 @@ const sum = (lengths: readonly number[]): number => lengths.reduce((total, lengt
 interface Offer {
   readonly id: number;
   readonly lengths: readonly number[];
-  readonly lane?: 'interactive' | 'bulk';
+  readonly priority?: 'interactive' | 'bulk';
 }
 
-function offer(scheduler: Scheduler, { id, lengths, lane = 'interactive' }: Offer, nowMs = 0) {
-  const admission = scheduler.admit({ id, lane, inputs: lengths.length, tokens: sum(lengths) }, nowMs);
+function offer(scheduler: Scheduler, { id, lengths, priority = 'interactive' }: Offer, nowMs = 0) {
+  const admission = scheduler.admit({ id, priority, inputs: lengths.length, tokens: sum(lengths) }, nowMs);
   if (admission === 'admitted') {
-    const pieces = lengths.map((length, index) => ({ request: id, index, length }));
-    scheduler.add(id, pieces, true);
+    const sequences = lengths.map((length, index) => ({ request: id, index, length }));
+    scheduler.add(id, sequences, true);
   }
   return admission;
 }
@@ -51,45 +51,44 @@ function drain(scheduler: Scheduler, idle = 1, nowMs = 0): Batch[] {
 
 const lengths = fc.array(fc.integer({ min: 1, max: 300 }), { minLength: 1, maxLength: 60 });
 const offers = fc
-  .array(fc.record({ lengths, lane: fc.constantFrom('interactive' as const, 'bulk' as const) }), { maxLength: 20 })
+  .array(fc.record({ lengths, priority: fc.constantFrom('interactive' as const, 'bulk' as const) }), { maxLength: 20 })
   .map((list) => list.map((entry, id) => ({ id, ...entry })));
 
-const keyOf = ({ request, index }: Piece): string => `${request}/${index}`;
+const keyOf = ({ request, index }: Sequence): string => `${request}/${index}`;
 
 describe('scheduler', () => {
-  it('runs every piece exactly once, within the budget, equal lengths in groups', () => {
+  it('runs every sequence exactly once, within the budget, equal lengths in groups', () => {
     fc.assert(
       fc.property(offers, fc.integer({ min: 1, max: 4 }), fc.boolean(), (requests, workers, packing) => {
         const scheduler = createScheduler(limits({ workers, packing }));
         for (const request of requests) expect(offer(scheduler, request)).toBe('admitted');
         const seen: string[] = [];
         for (const batch of drain(scheduler, workers)) {
-          const run = batch.pieces.map(({ length }) => length);
+          const run = batch.sequences.map(({ length }) => length);
           expect(batch.tokens).toBe(sum(run));
           if (run.length > 1) expect(batch.tokens).toBeLessThanOrEqual(256);
-          if (batch.layout === 'grouped') expect(new Set(run).size).toBe(1);
-          else expect(packing).toBe(true);
-          seen.push(...batch.pieces.map(keyOf));
+          if (new Set(run).size > 1) expect(packing).toBe(true);
+          seen.push(...batch.sequences.map(keyOf));
         }
         const expected = requests.flatMap(({ id, lengths: all }) => all.map((_, index) => `${id}/${index}`));
         expect(seen.sort()).toEqual(expected.sort());
-        expect(scheduler.reading()).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+        expect(scheduler.stats()).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
       }),
     );
   });
 
-  it('never lets a worker rest while pieces wait', () => {
+  it('never lets a worker rest while sequences wait', () => {
     fc.assert(
       fc.property(offers, (requests) => {
-        const scheduler = createScheduler(limits({ wideFrom: 1, aloneMs: 0 }));
+        const scheduler = createScheduler(limits({ takesSolo: () => true, aloneMs: 0 }));
         for (const request of requests) offer(scheduler, request);
-        let waiting = scheduler.reading().queuedInputs;
+        let waiting = scheduler.stats().queuedInputs;
         while (waiting > 0) {
           const batch = scheduler.next(1, 0);
-          expect(batch?.pieces.length).toBeGreaterThan(0);
+          expect(batch?.sequences.length).toBeGreaterThan(0);
           scheduler.finished(batch!);
-          waiting -= batch!.pieces.length;
-          expect(scheduler.reading().queuedInputs).toBe(waiting);
+          waiting -= batch!.sequences.length;
+          expect(scheduler.stats().queuedInputs).toBe(waiting);
         }
       }),
     );
@@ -100,12 +99,12 @@ describe('scheduler', () => {
       fc.property(offers, fc.integer({ min: 50, max: 5000 }), (requests, maxQueueTokens) => {
         const scheduler = createScheduler(limits({ maxQueueTokens }));
         for (const request of requests) {
-          const before = scheduler.reading().queuedTokens;
+          const before = scheduler.stats().queuedTokens;
           const tokens = sum(request.lengths);
           const expected =
             tokens > maxQueueTokens ? 'too_large' : before + tokens > maxQueueTokens ? 'queue_full' : 'admitted';
           expect(offer(scheduler, request)).toBe(expected);
-          expect(scheduler.reading().queuedTokens).toBeLessThanOrEqual(maxQueueTokens);
+          expect(scheduler.stats().queuedTokens).toBeLessThanOrEqual(maxQueueTokens);
         }
       }),
     );
@@ -117,7 +116,7 @@ describe('scheduler', () => {
         const scheduler = createScheduler(limits());
         for (const request of requests) offer(scheduler, request);
         scheduler.leave(dead, 0);
-        const ran = new Set(drain(scheduler).flatMap(({ pieces }) => pieces.map(({ request }) => request)));
+        const ran = new Set(drain(scheduler).flatMap(({ sequences }) => sequences.map(({ request }) => request)));
         expect([...ran].sort()).toEqual(
           requests
             .map(({ id }) => id)
@@ -128,16 +127,16 @@ describe('scheduler', () => {
     );
   });
 
-  it('reserves what is not tokenised yet, and forgets it when the pieces come or the request dies', () => {
+  it('reserves what is not tokenised yet, and forgets it when the sequences come or the request dies', () => {
     const scheduler = createScheduler(limits({ maxQueueTokens: 1000 }));
-    expect(scheduler.admit({ id: 1, lane: 'bulk', inputs: 100, tokens: 900 }, 0)).toBe('admitted');
-    expect(scheduler.admit({ id: 2, lane: 'bulk', inputs: 1, tokens: 200 }, 0)).toBe('queue_full');
+    expect(scheduler.admit({ id: 1, priority: 'bulk', inputs: 100, tokens: 900 }, 0)).toBe('admitted');
+    expect(scheduler.admit({ id: 2, priority: 'bulk', inputs: 1, tokens: 200 }, 0)).toBe('queue_full');
     scheduler.add(1, [{ request: 1, index: 0, length: 50 }], false);
-    expect(scheduler.reading().queuedTokens).toBe(900);
+    expect(scheduler.stats().queuedTokens).toBe(900);
     scheduler.add(1, [{ request: 1, index: 1, length: 50 }], true);
-    expect(scheduler.reading().queuedTokens).toBe(100);
+    expect(scheduler.stats().queuedTokens).toBe(100);
     scheduler.leave(1, 0);
-    expect(scheduler.reading().queuedTokens).toBe(0);
+    expect(scheduler.stats().queuedTokens).toBe(0);
   });
 
   it('runs small requests ahead of the bulk that came before them', () => {
@@ -145,7 +144,7 @@ describe('scheduler', () => {
     offer(scheduler, { id: 1, lengths: Array<number>(500).fill(250) });
     offer(scheduler, { id: 2, lengths: [20] });
     const first = scheduler.next(1, 0);
-    expect(first?.pieces.map(({ request }) => request)).toEqual([2]);
+    expect(first?.sequences.map(({ request }) => request)).toEqual([2]);
   });
 
   it('lets bulk ride along with small requests, up to a run of the least size', () => {
@@ -154,7 +153,7 @@ describe('scheduler', () => {
     offer(scheduler, { id: 2, lengths: [20] });
     const first = scheduler.next(1, 0);
     expect(first?.tokens).toBe(80);
-    expect(first?.pieces[0]?.request).toBe(2);
+    expect(first?.sequences[0]?.request).toBe(2);
     expect(scheduler.next(1, 0)?.tokens).toBe(240);
   });
 
@@ -162,14 +161,14 @@ describe('scheduler', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 250 }), fc.integer({ min: 1, max: 250 }), (bulkLength, smallLength) => {
         const scheduler = createScheduler(limits({ packing: false }));
-        offer(scheduler, { id: 0, lengths: Array<number>(40).fill(bulkLength), lane: 'bulk' });
+        offer(scheduler, { id: 0, lengths: Array<number>(40).fill(bulkLength), priority: 'bulk' });
         let bulkRun = 0;
         let smallRun = 0;
         for (let id = 1; bulkRun < 20; id++) {
-          while (scheduler.reading().queuedInputs < 60) offer(scheduler, { id: id++, lengths: [smallLength] });
+          while (scheduler.stats().queuedInputs < 60) offer(scheduler, { id: id++, lengths: [smallLength] });
           const batch = scheduler.next(1, 0)!;
           scheduler.finished(batch);
-          for (const { request } of batch.pieces) {
+          for (const { request } of batch.sequences) {
             if (request === 0) bulkRun++;
             else smallRun++;
           }
@@ -192,7 +191,7 @@ describe('scheduler', () => {
     for (let run = 0; run < 60; run++) {
       const batch = scheduler.next(1, 0)!;
       scheduler.finished(batch);
-      for (const { request, length } of batch.pieces) tokens.set(request, tokens.get(request)! + length);
+      for (const { request, length } of batch.sequences) tokens.set(request, tokens.get(request)! + length);
     }
     const share = tokens.get(1)! / (tokens.get(1)! + tokens.get(2)!);
     expect(share).toBeGreaterThan(0.4);
@@ -203,28 +202,28 @@ describe('scheduler', () => {
     const scheduler = createScheduler(limits({ workers: 1 }));
     offer(scheduler, { id: 1, lengths: [18, 20, 22, 25, 200] });
     const batches = drain(scheduler);
-    expect(batches.map(({ layout, pieces }) => [layout, pieces.map(({ length }) => length).sort()])).toEqual([
-      ['packed', [18, 20, 22, 25]],
-      ['grouped', [200]],
+    expect(batches.map(({ sequences }) => sequences.map(({ length }) => length).sort())).toEqual([
+      [18, 20, 22, 25],
+      [200],
     ]);
   });
 
   it('waits a moment for small requests that are being tokenised, and no longer', () => {
     const scheduler = createScheduler(limits());
     const admit = (id: number, nowMs: number) =>
-      scheduler.admit({ id, lane: 'interactive', inputs: 1, tokens: 20 }, nowMs);
+      scheduler.admit({ id, priority: 'interactive', inputs: 1, tokens: 20 }, nowMs);
     for (const id of [1, 2, 3]) admit(id, 10);
     scheduler.add(1, [{ request: 1, index: 0, length: 20 }], true);
     expect(scheduler.next(1, 11)).toBeUndefined();
     scheduler.add(2, [{ request: 2, index: 0, length: 20 }], true);
     expect(scheduler.next(1, 11.5)).toBeUndefined();
     scheduler.leave(3, 11.6);
-    expect(scheduler.next(1, 11.6)?.pieces).toHaveLength(2);
+    expect(scheduler.next(1, 11.6)?.sequences).toHaveLength(2);
     for (const id of [4, 5]) admit(id, 20);
     scheduler.add(4, [{ request: 4, index: 0, length: 20 }], true);
     expect(scheduler.next(1, 22)).toBeUndefined();
     expect(scheduler.waitUntil()).toBe(24);
-    expect(scheduler.next(1, 24)?.pieces).toHaveLength(1);
+    expect(scheduler.next(1, 24)?.sequences).toHaveLength(1);
     expect(scheduler.waitUntil()).toBeUndefined();
   });
 
@@ -239,11 +238,11 @@ describe('scheduler', () => {
     offer(scheduler, { id: 0, lengths: [20] }, 200);
     expect(scheduler.next(1, 200)).toBeUndefined();
     for (const id of [1, 2, 3]) offer(scheduler, { id, lengths: [20] }, 201);
-    expect(scheduler.next(1, 201)?.pieces).toHaveLength(4);
+    expect(scheduler.next(1, 201)?.sequences).toHaveLength(4);
     for (const id of [0, 1, 2, 3]) scheduler.leave(id, 220);
     offer(scheduler, { id: 0, lengths: [20] }, 221);
     expect(scheduler.next(1, 221)).toBeUndefined();
-    expect(scheduler.next(1, 223)?.pieces).toHaveLength(1);
+    expect(scheduler.next(1, 223)?.sequences).toHaveLength(1);
   });
 
   it('shares a shallow backlog out over the idle workers', () => {
@@ -253,59 +252,57 @@ describe('scheduler', () => {
     expect(scheduler.next(1, 0)?.tokens).toBe(40);
   });
 
-  describe('wide', () => {
-    const wide = limits({ wideFrom: 16 });
+  describe('solo', () => {
+    const solo = limits({ takesSolo: () => true });
 
     it('gives all cores to a text that is alone, and lets nothing run beside it', () => {
-      const scheduler = createScheduler(wide);
+      const scheduler = createScheduler(solo);
       offer(scheduler, { id: 1, lengths: [20] }, 1000);
       const batch = scheduler.next(2, 1000)!;
-      expect(batch.wide).toBe(true);
+      expect(batch.solo).toBe(true);
       offer(scheduler, { id: 2, lengths: [20] }, 1001);
       expect(scheduler.next(1, 1001)).toBeUndefined();
       scheduler.finished(batch);
       scheduler.leave(1, 1005);
-      expect(scheduler.next(2, 1005)?.wide).toBe(false);
+      expect(scheduler.next(2, 1005)?.solo).toBe(false);
     });
 
-    it('keeps a text narrow that is too short to gain, and follows what is measured later', () => {
-      const scheduler = createScheduler(wide);
-      const alone = (id: number, length: number, nowMs: number): boolean | undefined => {
+    it('asks for each lone text, and says that one is alone also where it does not run on all cores', () => {
+      const asked: [number, number][] = [];
+      const takesSolo = (tokens: number, nowMs: number): boolean => {
+        asked.push([tokens, nowMs]);
+        return tokens >= 16;
+      };
+      const scheduler = createScheduler(limits({ takesSolo }));
+      const alone = (id: number, length: number, nowMs: number): Batch | undefined => {
         offer(scheduler, { id, lengths: [length] }, nowMs);
         const [batch] = drain(scheduler, 2, nowMs);
         scheduler.leave(id, nowMs);
-        return batch?.wide;
+        return batch;
       };
-      expect(alone(1, 15, 1000)).toBe(false);
-      expect(alone(2, 16, 2000)).toBe(true);
-      scheduler.retune({ wideFrom: undefined });
-      expect(alone(3, 200, 3000)).toBe(false);
-      scheduler.retune({ wideFrom: 1 });
-      expect(alone(4, 1, 4000)).toBe(true);
-    });
-
-    it('says that a text is alone also while no worker has all cores', () => {
-      const scheduler = createScheduler(limits({ wideFrom: 16, isWide: false }));
-      offer(scheduler, { id: 1, lengths: [20] }, 1000);
-      expect(scheduler.next(2, 1000)).toMatchObject({ alone: true, wide: false });
-      scheduler.leave(1, 1001);
-      scheduler.retune({ isWide: true });
-      offer(scheduler, { id: 2, lengths: [20] }, 2000);
-      expect(scheduler.next(2, 2000)).toMatchObject({ alone: true, wide: true });
+      expect(alone(1, 15, 1000)).toMatchObject({ alone: true, solo: false });
+      expect(alone(2, 16, 2000)).toMatchObject({ alone: true, solo: true });
+      offer(scheduler, { id: 3, lengths: [20] }, 3000);
+      offer(scheduler, { id: 4, lengths: [20] }, 3000);
+      for (const batch of drain(scheduler, 2, 3000)) expect(batch).toMatchObject({ alone: false, solo: false });
+      expect(asked).toEqual([
+        [15, 1000],
+        [16, 2000],
+      ]);
     });
 
     it('does not take a text for alone while others come and go', () => {
-      const scheduler = createScheduler(wide);
+      const scheduler = createScheduler(solo);
       offer(scheduler, { id: 1, lengths: [20] }, 0);
       offer(scheduler, { id: 2, lengths: [20] }, 0);
       drain(scheduler);
       scheduler.leave(1, 10);
       scheduler.leave(2, 10);
       offer(scheduler, { id: 3, lengths: [20] }, 50);
-      expect(drain(scheduler, 2, 50)[0]?.wide).toBe(false);
+      expect(drain(scheduler, 2, 50)[0]?.solo).toBe(false);
       scheduler.leave(3, 60);
       offer(scheduler, { id: 4, lengths: [20] }, 111);
-      expect(drain(scheduler, 2, 111)[0]?.wide).toBe(true);
+      expect(drain(scheduler, 2, 111)[0]?.solo).toBe(true);
     });
   });
 
@@ -315,7 +312,7 @@ describe('scheduler', () => {
       for (let id = 0; id < 8; id++) offer(scheduler, { id, lengths: [20 + 30 * id] });
       return drain(scheduler).length;
     };
-    expect(runsWith(costModelFor(384, 'gpu'))).toBe(1);
-    expect(runsWith(costModelFor(384, 'cpu'))).toBeGreaterThan(1);
+    expect(runsWith(gpuCosts(384))).toBe(1);
+    expect(runsWith(cpuCosts(384))).toBeGreaterThan(1);
   });
 });

@@ -1,22 +1,94 @@
 // Decides what runs next: a state machine without clock or timers. Work-conserving, bounded in tokens, fair.
+import type { Priority } from '../../common/http/headers.ts';
 import { formBatch } from './batching.ts';
-import { createLane } from './lane.ts';
-import type { Lane } from './lane.ts';
-import { createReturns } from './returns.ts';
-import type { Batch, Piece, Scheduler, SchedulerLimits, Tuning } from './types.ts';
+import type { CostModel } from './batching.ts';
+import { createQueue, createReturnPredictor } from './queue.ts';
+import type { Queue, Sequence } from './queue.ts';
 
-interface OpenRequest {
-  readonly lane: Lane;
-  readonly admittedMs: number;
+export interface Batch {
+  /** One text that nothing else is open beside. */
+  readonly alone: boolean;
+  /** To be run by the first worker on all cores, while every other worker rests. */
+  readonly solo: boolean;
+  readonly sequences: readonly Sequence[];
+  readonly tokens: number;
+}
+
+export interface RequestOffer {
+  readonly id: number;
+  readonly priority: Priority;
+  /** Distinct inputs. */
+  readonly inputs: number;
+  /** Tokens expected before tokenising; corrected when the sequences come. */
+  readonly tokens: number;
+}
+
+export type Admission = 'admitted' | 'queue_full' | 'too_large';
+
+export interface SchedulerLimits {
+  readonly workers: number;
+  /** Tokens waiting, at most; a request beyond it can never be taken. */
+  readonly maxQueueTokens: number;
+  /** Tokens of one run with a deep backlog. */
+  readonly runTokens: number;
+  /** The last runs of a backlog shrink to this, so that the workers end together. */
+  readonly minRunTokens: number;
+  /** Requests of at most this many inputs go ahead of bulk. */
+  readonly smallRequestInputs: number;
+  /** Tokens that bulk is owed for each token of small requests that went ahead of it. */
+  readonly bulkShare: number;
+  /** Whether a text of so many tokens that is alone runs on all cores now. */
+  readonly takesSolo: (tokens: number, nowMs: number) => boolean;
+  /** A request is alone when no other was open for this long. */
+  readonly aloneMs: number;
+  /** A small request waits this long at most for others that are being tokenised at the same moment. */
+  readonly gatherMs: number;
+  /** Clients that were answered are expected again within this time, when they have made it a habit. */
+  readonly returnMs: number;
+  /** No small request waits longer than this for others. */
+  readonly maxGatherMs: number;
+  /** Whether texts of different lengths may share a run. */
+  readonly packing: boolean;
+  readonly cost: CostModel;
+}
+
+export interface QueueStats {
+  readonly queuedInputs: number;
+  /** Tokens waiting, those still to be tokenised by estimate. */
+  readonly queuedTokens: number;
+  readonly runningTokens: number;
+}
+
+/** Time comes in as milliseconds of any monotonic clock. */
+export interface Scheduler {
+  /** Takes a request in, or says why not. */
+  admit(offer: RequestOffer, nowMs: number): Admission;
+  /** Queues tokenised sequences of an admitted request; `last` says that no more will come. */
+  add(request: number, sequences: readonly Sequence[], last: boolean): void;
+  /** What an idle worker should run now; undefined when there is nothing. */
+  next(idleWorkers: number, nowMs: number): Batch | undefined;
+  /** Whether a run worth its cost waits, whatever is about to come. */
+  isDeep(): boolean;
+  /** When the last `next` gave nothing because small requests wait for company: when to ask again at the latest. */
+  waitUntil(): number | undefined;
+  /** The batch is off its worker, done or failed. */
+  finished(batch: Batch): void;
+  /** The request is answered or dead: what it still has waiting is dropped. */
+  leave(request: number, nowMs: number): void;
+  stats(): QueueStats;
+}
+
+interface QueuedRequest {
+  readonly queue: Queue;
   /** Estimated tokens of what is not tokenised yet. */
   reserved: number;
-  /** Its pieces in the lane. */
+  /** Its sequences in the queue. */
   waiting: number;
-  /** Bulk only: virtual time at which its pieces so far will have been served. */
+  /** Bulk only: virtual time at which its sequences so far will have been served. */
   virtualEnd: number;
 }
 
-const longestFirst = (pieces: readonly Piece[]): Piece[] => [...pieces].sort((a, b) => b.length - a.length);
+const longestFirst = (sequences: readonly Sequence[]): Sequence[] => sequences.toSorted((a, b) => b.length - a.length);
 
 /** Tokens of the next run: an even share while several workers rest or the backlog ends, else a full run. */
 function runBudget(limits: SchedulerLimits, queuedTokens: number, idleWorkers: number): number {
@@ -25,69 +97,68 @@ function runBudget(limits: SchedulerLimits, queuedTokens: number, idleWorkers: n
   return Math.min(limits.runTokens, Math.max(limits.minRunTokens, share));
 }
 
-export function createScheduler(initial: SchedulerLimits): Scheduler {
-  let limits = initial;
+export function createScheduler(limits: SchedulerLimits): Scheduler {
   /** Small requests, in order of arrival. */
-  const small = createLane();
+  const small = createQueue();
   /** Everything else, by virtual time: requests advance evenly, whatever their size. */
-  const bulk = createLane();
-  const open = new Map<number, OpenRequest>();
+  const bulk = createQueue();
+  const open = new Map<number, QueuedRequest>();
+  const returns = createReturnPredictor(limits.returnMs);
   let arrivals = 0;
   let virtualTime = 0;
   let bulkCredit = 0;
   let reservedTokens = 0;
   let smallReservedTokens = 0;
   let runningTokens = 0;
-  let wideRuns = 0;
+  let soloRuns = 0;
   let lastCrowdedMs = -Infinity;
   let waitUntil: number | undefined;
   let gatheringSince: number | undefined;
-  const returns = createReturns(limits.returnMs);
 
-  const reserve = (request: OpenRequest, tokens: number): void => {
+  const queuedTokens = (): number => small.tokens() + bulk.tokens();
+
+  const reserve = (request: QueuedRequest, tokens: number): void => {
     reservedTokens += tokens - request.reserved;
-    if (request.lane === small) smallReservedTokens += tokens - request.reserved;
+    if (request.queue === small) smallReservedTokens += tokens - request.reserved;
     request.reserved = tokens;
   };
 
-  function put(request: OpenRequest, pieces: readonly Piece[]): void {
-    if (request.lane === small) {
-      for (const piece of pieces) small.put(piece, arrivals++);
+  function put(request: QueuedRequest, sequences: readonly Sequence[]): void {
+    if (request.queue === small) {
+      for (const sequence of sequences) small.put(sequence, arrivals++);
       return;
     }
     // Long ones first: the short ones left for the end let the workers finish together.
-    for (const piece of longestFirst(pieces)) {
+    for (const sequence of longestFirst(sequences)) {
       request.virtualEnd = Math.max(request.virtualEnd, virtualTime);
-      bulk.put(piece, request.virtualEnd);
-      request.virtualEnd += piece.length;
+      bulk.put(sequence, request.virtualEnd);
+      request.virtualEnd += sequence.length;
     }
   }
 
-  function chooseLanes(): [Lane, Lane] {
+  function chooseQueues(): [Queue, Queue] {
     const owed = bulk.head();
-    if (owed && (small.pieces === 0 || bulkCredit >= owed.piece.length)) return [bulk, small];
+    if (owed && (small.size() === 0 || bulkCredit >= owed.sequence.length)) return [bulk, small];
     return [small, bulk];
   }
 
   function account(batch: Batch, bulkBefore: number): void {
-    const bulkTokens = bulkBefore - bulk.tokens;
-    const owed = bulk.pieces > 0 ? (batch.tokens - bulkTokens) * limits.bulkShare : 0;
-    bulkCredit = bulk.pieces > 0 ? Math.max(0, bulkCredit + owed - bulkTokens) : 0;
+    const bulkTokens = bulkBefore - bulk.tokens();
+    const owed = bulk.size() > 0 ? (batch.tokens - bulkTokens) * limits.bulkShare : 0;
+    bulkCredit = bulk.size() > 0 ? Math.max(0, bulkCredit + owed - bulkTokens) : 0;
     runningTokens += batch.tokens;
-    for (const piece of batch.pieces) {
-      const request = open.get(piece.request);
+    for (const sequence of batch.sequences) {
+      const request = open.get(sequence.request);
       if (request) request.waiting--;
     }
-    if (batch.wide) wideRuns++;
+    if (batch.solo) soloRuns++;
   }
 
-  const isAlone = ({ length }: Piece, idleWorkers: number, nowMs: number): boolean =>
-    limits.wideFrom !== undefined &&
-    length >= limits.wideFrom &&
+  const isAlone = (idleWorkers: number, nowMs: number): boolean =>
     idleWorkers === limits.workers &&
     open.size === 1 &&
     reservedTokens === 0 &&
-    small.pieces + bulk.pieces === 1 &&
+    small.size() + bulk.size() === 1 &&
     nowMs - lastCrowdedMs >= limits.aloneMs;
 
   /**
@@ -95,13 +166,13 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
    * batch ask again at once: the first of them would run alone while the others are on their way or being tokenised. It
    * counts from when a worker could have taken them: what has waited longer for a worker loses nothing by it.
    */
-  function gatheringUntil(head: Piece, nowMs: number): number | undefined {
-    const isSmall = open.get(head.request)?.lane === small;
-    if (!isSmall || bulk.pieces > 0 || small.tokens >= limits.minRunTokens) return undefined;
+  function gatheringUntil(head: Sequence, nowMs: number): number | undefined {
+    const isSmall = open.get(head.request)?.queue === small;
+    if (!isSmall || bulk.size() > 0 || small.tokens() >= limits.minRunTokens) return undefined;
     const since = gatheringSince ?? nowMs;
     const tokenized = smallReservedTokens > 0 ? since + limits.gatherMs : -Infinity;
     const returned = returns.expectedUntil(nowMs) ?? -Infinity;
-    const until = Math.min(Math.max(tokenized, returned), since + limits.longestGatherMs);
+    const until = Math.min(Math.max(tokenized, returned), since + limits.maxGatherMs);
     if (until <= nowMs) return undefined;
     gatheringSince = since;
     return until;
@@ -112,81 +183,72 @@ export function createScheduler(initial: SchedulerLimits): Scheduler {
   };
 
   return {
-    admit({ id, lane, inputs, tokens }, nowMs) {
+    admit({ id, priority, inputs, tokens }, nowMs) {
       if (tokens > limits.maxQueueTokens) return 'too_large';
-      if (small.tokens + bulk.tokens + reservedTokens + tokens > limits.maxQueueTokens) return 'queue_full';
-      const isSmall = lane === 'interactive' && inputs <= limits.smallRequestInputs;
-      const request = {
-        lane: isSmall ? small : bulk,
-        admittedMs: nowMs,
-        reserved: 0,
-        waiting: 0,
-        virtualEnd: virtualTime,
-      };
+      if (queuedTokens() + reservedTokens + tokens > limits.maxQueueTokens) return 'queue_full';
+      const isSmall = priority === 'interactive' && inputs <= limits.smallRequestInputs;
+      const request = { queue: isSmall ? small : bulk, reserved: 0, waiting: 0, virtualEnd: virtualTime };
       open.set(id, request);
       reserve(request, tokens);
       if (isSmall) returns.asked(nowMs);
       noteCrowd(nowMs);
       return 'admitted';
     },
-    add(id, pieces, last) {
+    add(id, sequences, last) {
       const request = open.get(id);
       if (!request) return;
-      const arrived = pieces.reduce((sum, { length }) => sum + length, 0);
+      const arrived = sequences.reduce((sum, { length }) => sum + length, 0);
       reserve(request, last ? 0 : Math.max(0, request.reserved - arrived));
-      request.waiting += pieces.length;
-      put(request, pieces);
+      request.waiting += sequences.length;
+      put(request, sequences);
     },
     next(idleWorkers, nowMs) {
       waitUntil = undefined;
-      if (idleWorkers === 0 || wideRuns > 0) return undefined;
-      const lanes = chooseLanes();
-      const head = lanes[0].head();
-      waitUntil = head && gatheringUntil(head.piece, nowMs);
+      if (idleWorkers === 0 || soloRuns > 0) return undefined;
+      const [first, second] = chooseQueues();
+      const head = first.head();
+      waitUntil = head && gatheringUntil(head.sequence, nowMs);
       if (!head || waitUntil !== undefined) return undefined;
       gatheringSince = undefined;
-      const alone = isAlone(head.piece, idleWorkers, nowMs);
-      if (lanes[0] === bulk) virtualTime = Math.max(virtualTime, head.key);
-      const bulkBefore = bulk.tokens;
-      const budget = runBudget(limits, small.tokens + bulk.tokens, idleWorkers);
+      const alone = isAlone(idleWorkers, nowMs);
+      const solo = alone && limits.takesSolo(head.sequence.length, nowMs);
+      if (first === bulk) virtualTime = Math.max(virtualTime, head.key);
+      const bulkBefore = bulk.tokens();
+      const budget = runBudget(limits, queuedTokens(), idleWorkers);
       // Bulk rides along with small requests as far as that makes a run worth its cost, not until it is full.
-      const fillBudget = lanes[0] === small ? Math.min(budget, limits.minRunTokens) : budget;
-      const { packing, cost } = limits;
-      const formation = {
-        lanes: [
-          { lane: lanes[0], budget },
-          { lane: lanes[1], budget: fillBudget },
+      const fillBudget = first === small ? Math.min(budget, limits.minRunTokens) : budget;
+      const formed = formBatch({
+        queues: [
+          { queue: first, budget },
+          { queue: second, budget: fillBudget },
         ],
-        first: head.piece,
-        packing,
-        cost,
-      };
-      const batch = { ...formBatch(formation), alone, wide: alone && limits.isWide };
+        first: head.sequence,
+        packing: limits.packing,
+        cost: limits.cost,
+      });
+      const batch = { ...formed, alone, solo };
       account(batch, bulkBefore);
       return batch;
     },
     finished(batch) {
       runningTokens -= batch.tokens;
-      if (batch.wide) wideRuns--;
+      if (batch.solo) soloRuns--;
     },
     leave(id, nowMs) {
       const request = open.get(id);
       if (!request) return;
       noteCrowd(nowMs);
-      if (request.lane === small) returns.answered(nowMs);
+      if (request.queue === small) returns.answered(nowMs);
       reserve(request, 0);
       open.delete(id);
       // Looks at everything that waits; what was answered has nothing left there.
-      if (request.waiting > 0) request.lane.drop(id);
+      if (request.waiting > 0) request.queue.drop(id);
     },
-    isDeep: () => small.tokens + bulk.tokens >= limits.minRunTokens,
+    isDeep: () => queuedTokens() >= limits.minRunTokens,
     waitUntil: () => waitUntil,
-    retune: (tuning: Tuning) => {
-      limits = { ...limits, ...tuning };
-    },
-    reading: () => ({
-      queuedInputs: small.pieces + bulk.pieces,
-      queuedTokens: small.tokens + bulk.tokens + reservedTokens,
+    stats: () => ({
+      queuedInputs: small.size() + bulk.size(),
+      queuedTokens: queuedTokens() + reservedTokens,
       runningTokens,
     }),
   };

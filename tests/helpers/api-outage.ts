@@ -1,7 +1,6 @@
 // A KubeClient that can be cut off from its API server: calls fail and watches break until it is mended.
-import type { KubeClient } from '../../kube/client.ts';
+import type { KubeClient, WatchOptions } from '../../kube/client.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
-import type { WatchOptions } from '../../kube/client.ts';
 
 export interface Outage {
   readonly through: (client: KubeClient) => KubeClient;

@@ -3,7 +3,7 @@ import type { ModelDemand } from '../../api/demand.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
-import type { DesiredConfig } from '../../operator/desired/config.ts';
+import type { ManifestConfig } from '../../operator/config.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
@@ -61,11 +61,11 @@ export const manifest = (
   spec: { model: MINILM, ...spec },
 });
 
-export const desiredConfig = (overrides: Partial<DesiredConfig> = {}): DesiredConfig => ({
+export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): ManifestConfig => ({
   ...readOperatorConfig({
     KUBEMBED_RUNTIME_IMAGE: 'kubembed-runtime:test',
     KUBEMBED_RUNTIME_GPU_IMAGE: 'kubembed-runtime-gpu:test',
-  }).desired,
+  }).manifests,
   ...overrides,
 });
 

@@ -2,7 +2,7 @@
 import { parseAllDocuments } from 'yaml';
 import { withDefaults } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
-import { desiredChildren } from '../../operator/desired/children.ts';
+import { desiredChildren } from '../../operator/manifests/children.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { embeddingModel } from './builders.ts';
@@ -40,7 +40,7 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
   const operator = deployment('operator');
   const given = operator.spec.template.spec.containers[0]!.env ?? [];
   const env = Object.fromEntries(given.map(({ name, value }) => [name, value]));
-  const { desired } = readOperatorConfig({ ...env, KUBEMBED_NAMESPACE: 'kubembed', KUBEMBED_IDENTITY: 'one' });
+  const { manifests } = readOperatorConfig({ ...env, KUBEMBED_NAMESPACE: 'kubembed', KUBEMBED_IDENTITY: 'one' });
   return {
     objects,
     policies: objects.filter(({ kind }) => kind === 'NetworkPolicy') as unknown as readonly NetworkPolicy[],
@@ -51,7 +51,7 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
       const children = desiredChildren({
         model,
         spec: withDefaults(model.spec),
-        config: desired,
+        config: manifests,
         replicas: 1,
         fetched: undefined,
       });

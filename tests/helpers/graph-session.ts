@@ -26,10 +26,14 @@ export async function loadFolder(folder: string): Promise<LoadedFolder> {
   };
 }
 
+/** `npm run test:gpu` computes on an NVIDIA GPU; without one, or without the provider beside ONNX Runtime, it fails. */
+const PROVIDER = process.env['TEST_DEVICE'] === 'gpu' ? 'cuda' : 'cpu';
+
 export type RunTexts = (texts: readonly TokenList[]) => Promise<number[][]>;
 
 export async function openGraph(graph: BuiltGraph, weightFolder: string): Promise<RunTexts> {
   const session = await InferenceSession.create(graph.bytes, {
+    executionProviders: [PROVIDER],
     intraOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session: { model_external_initializers_file_folder_path: weightFolder } },

@@ -1,6 +1,6 @@
 // Memory of a process as the kernel counts it, and a load of requests of every length to watch it under.
 import { readFile } from 'node:fs/promises';
-import { seededRandom } from '../../bench/runtime/english.ts';
+import { seededRandom } from '../../bench/runtime/corpora.ts';
 
 type Field = 'VmRSS' | 'VmHWM';
 

@@ -9,12 +9,11 @@ import { systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { DEPLOYMENTS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
-import { createStoreClient } from '../../local/store/client.ts';
-import { ApiStore } from '../../local/store/store.ts';
+import { createStoreClient } from '../../local/apiserver/client.ts';
+import { ApiStore } from '../../local/apiserver/store.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
-import { createOperatorApp } from '../../operator/app.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
-import { createApiCallMetrics } from '../../operator/metrics.ts';
+import { createApiCallMetrics, createOperatorApp } from '../../operator/metrics.ts';
 import { startOperator } from '../../operator/start.ts';
 import { manifest } from './builders.ts';
 import { NAMESPACE, statedDemand, writtenCatalog } from './operator-fixture.ts';
@@ -150,10 +149,11 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const observe = createApiCallMetrics(registry);
   const demand = statedDemand();
-  const operator = await startOperator({
+  const log = pino({ level: 'silent' });
+  const operator = startOperator({
     client,
     config: readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' }),
-    log: pino({ level: 'silent' }),
+    log,
     registry,
     catalog: writtenCatalog('org/tiny').source,
     demand: demand.source,
@@ -167,7 +167,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
     await keepUp(client);
   });
-  const server = createServer(createOperatorApp(operator, registry));
+  const server = createServer(createOperatorApp({ isReady: operator.ready, registry, log }));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   stack.defer(() => {
     server.closeAllConnections();

@@ -1,11 +1,17 @@
 // An engine without a model: vectors that depend on the input alone, tokens that are words, and every refusal of the real one.
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { vectorToBytes } from '../../common/openai/vector.ts';
-import { EngineError } from '../../runtime/engine/errors.ts';
-import type { EngineErrorCode } from '../../runtime/engine/errors.ts';
-import { emptySpans } from '../../runtime/engine/stage-spans.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput, EngineStats } from '../../runtime/engine/types.ts';
+import { vectorToBytes } from '../../common/openai/response.ts';
+import { EngineError } from '../../runtime/engine/contract.ts';
+import type {
+  EngineErrorCode,
+  EmbedRequest,
+  EmbedResult,
+  Engine,
+  EngineInput,
+  EngineStats,
+} from '../../runtime/engine/contract.ts';
+import { emptySpans } from '../../runtime/engine/requests.ts';
 
 export interface FakeEngineOptions {
   readonly dimensions?: number;

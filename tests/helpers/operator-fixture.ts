@@ -1,12 +1,14 @@
 // An operator over any KubeClient, with a list and demand that the test writes, and a count of its API calls.
+import { once } from 'node:events';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { ModelDemand } from '../../api/demand.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import type { CatalogSource } from '../../operator/catalog/source.ts';
+import type { Clock } from '../../kube/clock.ts';
+import type { CatalogSource } from '../../operator/catalog/plan.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { OperatorConfig } from '../../operator/config.ts';
-import type { DemandSource } from '../../operator/demand/source.ts';
+import type { DemandSource } from '../../operator/autoscaler/demand.ts';
 import { startOperator } from '../../operator/start.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { NO_DEMAND } from './builders.ts';
@@ -79,18 +81,23 @@ export function statedDemand() {
   const models: Record<string, ModelDemand> = {};
   const listeners = new Set<() => void>();
   let sequence = 0;
+  let looks = 0;
   const source: DemandSource = {
-    read: () => [
-      { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
-    ],
-    subscribe: (urgent) => {
-      listeners.add(urgent);
-      return () => listeners.delete(urgent);
+    routers: () => {
+      looks += 1;
+      return [
+        { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
+      ];
     },
-    stop: () => Promise.resolve(),
+    onUrgent: (urgent) => void listeners.add(urgent),
+    run: async (signal) => {
+      if (!signal.aborted) await once(signal, 'abort');
+    },
   };
   return {
     source,
+    /** How often the operator has asked. */
+    looks: () => looks,
     state: (key: string, demand: Partial<ModelDemand>) => {
       sequence += 1;
       models[key] = { ...NO_DEMAND, ...models[key], ...demand };
@@ -105,6 +112,7 @@ interface FixtureOptions {
   readonly demand?: DemandSource;
   readonly config?: Partial<OperatorConfig>;
   readonly env?: Readonly<Record<string, string>>;
+  readonly clock?: Clock;
 }
 
 export interface OperatorFixture {
@@ -112,9 +120,9 @@ export interface OperatorFixture {
   readonly registry: Registry;
 }
 
-export async function runOperator({ client, catalog, demand, config, env }: FixtureOptions): Promise<OperatorFixture> {
+export function runOperator({ client, catalog, demand, config, env, clock }: FixtureOptions): OperatorFixture {
   const registry = new Registry();
-  const operator = await startOperator({
+  const operator = startOperator({
     client,
     config: {
       ...readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false', ...env }),
@@ -123,6 +131,7 @@ export async function runOperator({ client, catalog, demand, config, env }: Fixt
     log: pino({ level: 'silent' }),
     registry,
     ...(catalog && { catalog }),
+    ...(clock && { clock }),
     demand: demand ?? statedDemand().source,
   });
   return { operator, registry };

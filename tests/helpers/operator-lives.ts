@@ -10,9 +10,9 @@ import { findCondition } from '../../api/conditions.ts';
 import { ANNOTATION_HASH, FETCH_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
-import { createCaches } from '../../operator/reconcile/caches.ts';
-import type { Caches } from '../../operator/reconcile/caches.ts';
-import { FETCHED_WORDS, manifest, NAMESPACES } from './builders.ts';
+import { createCaches } from '../../operator/model/caches.ts';
+import type { Caches } from '../../operator/model/caches.ts';
+import { FETCHED_WORDS, NAMESPACES, manifest } from './builders.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 /** Of one stage; long, since it matters to failures alone. */

@@ -49,7 +49,7 @@ export interface RuntimeProcess extends AsyncDisposable {
   output(): string;
   /** The first log line that holds this text, once there is one. */
   line(text: string): Promise<Record<string, unknown>>;
-  lastWords(): Promise<Record<string, unknown>>;
+  terminationMessage(): Promise<Record<string, unknown>>;
   ready(): Promise<string>;
 }
 
@@ -60,7 +60,7 @@ export interface RuntimeSettings {
 
 /** Starts `runtime/main.ts` with this environment and nothing else of the test's. */
 export function startRuntime(store: string, { command = 'serve', env = {} }: RuntimeSettings = {}): RuntimeProcess {
-  const lastWords = join(store, `last-words-${process.hrtime.bigint()}`);
+  const terminationMessage = join(store, `termination-${process.hrtime.bigint()}`);
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN, command], {
     env: {
       PATH: process.env['PATH'] ?? '',
@@ -70,7 +70,7 @@ export function startRuntime(store: string, { command = 'serve', env = {} }: Run
       KUBEMBED_HOST: '127.0.0.1',
       KUBEMBED_PORT: '0',
       KUBEMBED_THREADS: '1',
-      KUBEMBED_TERMINATION_LOG: lastWords,
+      KUBEMBED_TERMINATION_LOG: terminationMessage,
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -95,7 +95,7 @@ export function startRuntime(store: string, { command = 'serve', env = {} }: Run
       const find = () => output.split('\n').find((line) => line.includes(text) && line.endsWith('}'));
       return JSON.parse(await until(find, exited, () => output)) as Record<string, unknown>;
     },
-    lastWords: async () => JSON.parse(await readFile(lastWords, 'utf8')) as Record<string, unknown>,
+    terminationMessage: async () => JSON.parse(await readFile(terminationMessage, 'utf8')) as Record<string, unknown>,
     ready: async () => {
       await until(
         () => (output.includes('"message":"Ready"') ? 'ready' : undefined),

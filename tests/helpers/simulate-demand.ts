@@ -1,7 +1,7 @@
 // Replays a demand trace against the autoscaler on a virtual clock: routers with counters, replicas that start and work, a leader.
 import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
-import { decide, newScaler } from '../../operator/autoscale/decide.ts';
-import type { ScaleSettings } from '../../operator/autoscale/decide.ts';
+import { decide, newScaler } from '../../operator/autoscaler/decide.ts';
+import type { ScaleSettings } from '../../operator/autoscaler/decide.ts';
 import { NO_DEMAND } from './builders.ts';
 
 /** docs/autoscaling.md describes this format. */
@@ -90,7 +90,8 @@ class SimulatedRouter {
     return {
       id: this.id,
       reachable: !this.silent,
-      ...(this.heard && { instance: this.heard.instance, demand: this.heard.models[MODEL]! }),
+      instance: this.heard?.instance,
+      demand: this.heard?.models[MODEL],
     };
   }
 }
@@ -167,7 +168,8 @@ export function simulate(trace: Trace, settings: ScaleSettings = SETTINGS, plant
   function think(now: number): void {
     for (const router of routers) router.speak();
     const samples = routers.map((router) => router.sample());
-    const decision = decide(scaler, { routers: samples, replicas: replicas.length }, settings, Math.round(now * 1000));
+    const sample = { routers: samples, replicas: replicas.length, starting: false };
+    const decision = decide(scaler, sample, settings, Math.round(now * 1000));
     scaler = decision.state;
     const more = decision.replicas - replicas.length;
     if (more > 0) replicas.push(...Array.from({ length: more }, () => now + plant.coldStartSeconds));

@@ -81,7 +81,7 @@ describe('values', () => {
       catalog: { configMap: 'kubembed-catalog', key: 'supported_models.txt' },
       router: { service: 'kubembed-router-internal', portName: 'internal' },
       watchNamespace: undefined,
-      desired: {
+      manifests: {
         podAnnotations: { 'prometheus.io/port': '8080' },
         profiles: { cpu: { image: 'kubembed/runtime:0.1.0' }, gpu: { image: 'kubembed/runtime-gpu:0.1.0' } },
       },
@@ -91,11 +91,11 @@ describe('values', () => {
 
   it('hands every runtime setting on to the operator', async () => {
     const all = manifests(await renderChart({}, FULL));
-    const { desired, watchNamespace } = readOperatorConfig(
+    const { manifests: given, watchNamespace } = readOperatorConfig(
       environmentOf(find(all, 'Deployment', 'embeddings-operator')),
     );
     expect(watchNamespace).toBe('models');
-    expect(desired).toMatchObject({
+    expect(given).toMatchObject({
       imagePullSecrets: [{ name: 'registry' }],
       podAnnotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' },
       fetchEnv: [

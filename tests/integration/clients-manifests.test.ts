@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
-import { embeddingModelFaults } from '../../local/validation.ts';
+import { embeddingModelFaults } from '../../local/files.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { parseCatalog } from '../../api/catalog.ts';
 import { renderChart } from '../helpers/helm.ts';

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { vectorFromBytes } from '../../common/openai/vector.ts';
+import { vectorFromBytes } from '../../common/openai/response.ts';
 import { clientRequests } from '../helpers/client-requests.ts';
 import type { ClientRequest } from '../helpers/client-requests.ts';
 import { startLocalProcess } from '../helpers/local-process.ts';

@@ -169,7 +169,7 @@ describe('the wheel of all-MiniLM-L6-v2', () => {
     for (const wanted of [
       { modelId: MODEL },
       { modelId: WHEEL_MODEL, revision: 'v1' },
-      { modelId: WHEEL_MODEL, pinnedRevision: SHA },
+      { modelId: WHEEL_MODEL, resolvedRevision: SHA },
       { modelId: WHEEL_MODEL, offline: true },
     ]) {
       const timeouts = { attempts: 1 };

@@ -122,7 +122,7 @@ describe('a good fetch', () => {
     await fetchSnapshot(options());
     const moved = hub.commit(MODEL, repository(randomBytes(1000)));
     expect((await fetchSnapshot(options())).revision).toBe(old);
-    expect((await fetchSnapshot(options({ pinnedRevision: moved }))).revision).toBe(moved);
+    expect((await fetchSnapshot(options({ resolvedRevision: moved }))).revision).toBe(moved);
     expect((await openSnapshot(store, MODEL, 'main'))?.revision).toBe(old);
   });
 

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { brotliDecompressSync } from 'node:zlib';
 import { beforeAll, expect, it } from 'vitest';
-import { seededRandom, wordsOf } from '../../bench/runtime/english.ts';
+import { seededRandom, wordsOf } from '../../bench/runtime/corpora.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
 import type { GraphPrecision } from '../../runtime/graph/weights.ts';

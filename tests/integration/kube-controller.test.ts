@@ -36,6 +36,7 @@ const copy = (parent: ConfigMap, suffix: string) => ({
 
 /** Keeps three copies of every ConfigMap labelled `parent`. */
 function startCopier(client: RestClient) {
+  const reconciled = new Set<string>();
   const stop = new AbortController();
   const selector = (labelSelector: string) => ({ namespace: NAMESPACE, labelSelector });
   const parents = createInformer(client, CONFIG_MAPS, environment, selector('parent'));
@@ -53,6 +54,7 @@ function startCopier(client: RestClient) {
           if (JSON.stringify(live?.data) === JSON.stringify(wanted.data)) continue;
           await client.apply(CONFIG_MAPS, wanted, { fieldManager: 'copier', force: true, signal });
         }
+        reconciled.add(key.name);
         return {};
       },
     },
@@ -61,10 +63,11 @@ function startCopier(client: RestClient) {
   controller.watch(parents);
   controller.watch(copies, ({ metadata }) => [{ namespace: NAMESPACE, name: metadata.name.slice(0, -2) }]);
   const done = Promise.all([parents.run(stop.signal), copies.run(stop.signal), controller.run(stop.signal)]);
-  return async () => {
+  const ends = async () => {
     stop.abort();
     await done;
   };
+  return { ends, reconciled };
 }
 
 async function copiesOf(name: string): Promise<(string | undefined)[]> {
@@ -83,16 +86,23 @@ it.each(cutPoints)('converges after it died: write $count, $how', async ({ fault
   const metadata = { namespace: NAMESPACE, name, labels: { parent: 'yes' } };
   const first = plane.client('first', proxy.server);
   proxy.setRule(undefined);
-  const dies = startCopier(first);
+  const { ends: dies } = startCopier(first);
   proxy.setRule(afterWrites(count, fault));
+  const from = proxy.calls.length;
   await plane.admin.create(CONFIG_MAPS, { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { v: '1' } });
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  // Until a call has met its fate: the write after those that pass, or the very first call of all.
+  const due = count === 0 ? 0 : Math.min(count + 1, COPIES.length);
+  const seen = () => proxy.calls.slice(from);
+  await expect.poll(() => seen().length).toBeGreaterThan(0);
+  await expect.poll(() => seen().filter(({ write }) => write).length).toBeGreaterThanOrEqual(due);
+  const made = how === 'cut' ? Math.min(count, COPIES.length) : due;
+  await expect.poll(async () => (await copiesOf(name)).filter(Boolean).length).toBeGreaterThanOrEqual(made);
   await dies();
   await first.close();
   proxy.setRule(undefined);
 
   const second = plane.client('second', proxy.server);
-  const ends = startCopier(second);
+  const { ends } = startCopier(second);
   await expect.poll(async () => await copiesOf(name), { timeout: 10_000 }).toEqual(['1', '1', '1']);
   await plane.admin.patch(CONFIG_MAPS, metadata, { data: { v: '2' } });
   await plane.admin.delete(CONFIG_MAPS, { namespace: NAMESPACE, name: `${name}-a` });
@@ -103,16 +113,14 @@ it.each(cutPoints)('converges after it died: write $count, $how', async ({ fault
 
 it('writes nothing when there is nothing to do', async () => {
   const client = plane.client('idle', proxy.server);
-  const ends = startCopier(client);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  const { items: parents } = await plane.admin.list(CONFIG_MAPS, { namespace: NAMESPACE, labelSelector: 'parent' });
   const mark = await plane.countWrites();
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  expect(await plane.writesSince(mark)).toEqual([]);
-  await ends();
-  const restarted = startCopier(client);
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
-  expect(await plane.writesSince(mark)).toEqual([]);
-  await restarted();
+  for (const life of ['first', 'second']) {
+    const { ends, reconciled } = startCopier(client);
+    await expect.poll(() => reconciled.size, { message: life }).toBe(parents.length);
+    await ends();
+    expect(await plane.writesSince(mark), life).toEqual([]);
+  }
 });
 
 it('writes events that the API server takes and counts', async () => {

@@ -53,7 +53,10 @@ it('a paused holder is replaced, and writes nothing when it wakes', async () => 
   await second.leads();
   first.child.kill('SIGCONT');
   expect(await first.ended).toBe(1);
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  // What the second writes from here on stands in the log behind all that the first ever wrote.
+  const soFar = await plane.countWrites();
+  const later = async () => (await plane.writesSince(soFar)).filter(({ name }) => name === 'work').length;
+  await expect.poll(later, { timeout: 10_000 }).toBeGreaterThan(1);
   expect(await writers()).toEqual(['first', 'second']);
   expect(second.output()).toBe('leading\n');
 });

@@ -1,5 +1,5 @@
 // Local mode from the outside, as a person uses it: catalog, manifests, failure and recovery, nothing left behind.
-import { rm, writeFile, appendFile, readFile } from 'node:fs/promises';
+import { rm, writeFile, appendFile, readFile, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startHubServer } from '../helpers/hub-server.ts';
@@ -7,7 +7,6 @@ import type { HubServer } from '../helpers/hub-server.ts';
 import { eventually, processesWith, startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess, LocalProcessOptions } from '../helpers/local-process.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
-import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 
 let hub: HubServer;

@@ -1,5 +1,4 @@
 // The operator beside the real controllers: rollouts, scaling, garbage collection, and many idle models.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
@@ -12,6 +11,8 @@ import { manifest, SHA } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { NAMESPACE, runOperator, statedDemand, writtenCatalog } from '../helpers/operator-fixture.ts';
+import { MARKERS, passMarker, settled } from '../helpers/operator-markers.ts';
+import type { MarkedOperator } from '../helpers/operator-markers.ts';
 
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
 const patient = { timeout: 60_000, interval: 200 };
@@ -22,7 +23,7 @@ const running: RunningOperator[] = [];
 
 beforeAll(async () => {
   plane = await startControlPlane({ audit: true, controllers: true, crds: [CRD] });
-  for (const name of [NAMESPACE, 'team']) await plane.kubectl(['create', 'namespace', name]);
+  for (const name of [NAMESPACE, 'team', MARKERS]) await plane.kubectl(['create', 'namespace', name]);
   const enforce = 'pod-security.kubernetes.io/enforce=restricted';
   await plane.kubectl(['label', 'namespace', 'team', enforce]);
 });
@@ -40,22 +41,35 @@ const condition = async (name: string, type: 'Ready' | 'Progressing' | 'Availabl
 const podsOf = async (name: string) =>
   (await plane.admin.list(PODS, { namespace: 'team', labelSelector: `kubembed.dev/model=${name}` })).items;
 
-async function start(list: string, env: Readonly<Record<string, string>> = {}) {
+function start(list: string, env: Readonly<Record<string, string>> = {}) {
   const demand = statedDemand();
   const catalog = writtenCatalog(list);
-  const { operator } = await runOperator({
+  const { operator, registry } = runOperator({
     client: plane.client(AGENT),
     catalog: catalog.source,
     demand: demand.source,
     env: { KUBEMBED_SCALE_DOWN_SECONDS: '2', ...env },
   });
   running.push(operator);
-  return { demand, catalog };
+  return { registry, demand, catalog };
 }
+
+/** What waits before a marker is done when the marker is. */
+const ONE_BY_ONE = { KUBEMBED_WORKERS: '1' };
+
+const writesOfOperator = async (mark: number) =>
+  (await plane.writesSince(mark)).filter(({ userAgent, namespace }) => userAgent === AGENT && namespace !== MARKERS);
+
+const quiet = async (operator: MarkedOperator) =>
+  await settled(plane.admin, operator, async (pass) => {
+    const mark = await plane.countWrites();
+    await pass();
+    return (await writesOfOperator(mark)).filter(({ resource }) => resource !== 'leases');
+  });
 
 describe('life of a model', () => {
   test('wakes on demand, is Ready when its pods are, scales by /scale, sleeps when idle', async () => {
-    const { demand } = await start('org/a');
+    const { demand } = start('org/a');
     await create('life', { model: 'org/a', scaling: { maxReplicas: 3, idleSeconds: 4 } });
     await vi.waitFor(async () => expect((await condition('life', 'Ready'))?.reason).toBe('ScaledToZero'), patient);
     demand.state('team/life', { offeredRequests: 1, heldRequests: 1, activations: 1 });
@@ -84,7 +98,7 @@ describe('life of a model', () => {
   });
 
   test('a HorizontalPodAutoscaler scales it through /scale, and nobody writes against it', async () => {
-    await start('org/h');
+    start('org/h');
     await create('hpa', { model: 'org/h', replicas: 1 });
     await vi.waitFor(async () => expect((await condition('hpa', 'Ready'))?.reason).toBe('Ready'), patient);
     const mark = await plane.countWrites();
@@ -115,7 +129,7 @@ describe('life of a model', () => {
   });
 
   test('a GPU that no node has is named in the condition', async () => {
-    await start('org/g');
+    start('org/g');
     await create('gpu', { model: 'org/g', device: 'gpu', replicas: 1 });
     await vi.waitFor(async () => {
       expect(await condition('gpu', 'Ready')).toMatchObject({
@@ -127,7 +141,7 @@ describe('life of a model', () => {
   });
 
   test('a claim that does not exist or is not bound is named', async () => {
-    await start('org/p\norg/q');
+    start('org/p\norg/q');
     await create('gone', { model: 'org/p', replicas: 1, cache: { existingClaim: 'nowhere' } });
     await create('unbound', {
       model: 'org/q',
@@ -143,7 +157,7 @@ describe('life of a model', () => {
   test('a quota that refuses pods is told in its own words', async () => {
     await plane.kubectl(['create', 'namespace', 'tight']);
     await plane.kubectl(['create', 'quota', 'none', '-n', 'tight', '--hard=pods=0']);
-    await start('org/t');
+    start('org/t');
     await plane.admin.create(EMBEDDING_MODELS, manifest('t', { model: 'org/t', replicas: 1 }, 'tight'));
     await vi.waitFor(async () => {
       const model = await find(EMBEDDING_MODELS, 't', 'tight');
@@ -157,13 +171,17 @@ describe('life of a model', () => {
 
 describe('deletion', () => {
   test.each(['background', 'foreground', 'orphan'] as const)('in mode %s', async (mode) => {
-    await start('org/d');
+    const operator = start('org/d', ONE_BY_ONE);
     const name = `del-${mode}`;
     await create(name, { model: 'org/d', replicas: 1 });
     await vi.waitFor(async () => expect((await condition(name, 'Ready'))?.reason).toBe('Ready'), patient);
     await plane.kubectl(['delete', 'em', name, '-n', 'team', `--cascade=${mode}`, '--timeout=60s']);
     if (mode === 'orphan') {
-      await sleep(3000);
+      // Let go by the garbage collector, and looked at by the operator after that.
+      await vi.waitFor(async () => {
+        expect((await find(DEPLOYMENTS, `em-${name}`))?.metadata.ownerReferences ?? []).toEqual([]);
+      }, patient);
+      await passMarker(plane.admin, operator);
       expect(await find(DEPLOYMENTS, `em-${name}`)).toBeDefined();
       await create(name, { model: 'org/d', replicas: 1 });
       await vi.waitFor(async () => {
@@ -177,12 +195,12 @@ describe('deletion', () => {
       expect(await find(SERVICES, `em-${name}`)).toBeUndefined();
       expect(await podsOf(name)).toEqual([]);
     }, patient);
-    await sleep(1000);
+    await passMarker(plane.admin, operator);
     expect(await find(SERVICES, `em-${name}`)).toBeUndefined();
   });
 
   test('a model made anew under its name at once gets children of its own', async () => {
-    await start('org/d');
+    start('org/d');
     for (let round = 0; round < 3; round++) {
       await create('again', { model: 'org/d', replicas: 1 });
       if (round < 2) {
@@ -204,21 +222,26 @@ const IDLE_SECONDS = Number(process.env['IDLE_SECONDS'] ?? 15);
 
 test('fifty models, idle: no write but the Lease', { timeout: 240_000 + IDLE_SECONDS * 1000 }, async () => {
   const list = Array.from({ length: 50 }, (_, index) => `org/idle-${index}`).join('\n');
-  const { catalog } = await start(list, { KUBEMBED_LEADER_ELECTION: 'true' });
+  const operator = start(list, { ...ONE_BY_ONE, KUBEMBED_LEADER_ELECTION: 'true' });
   await vi.waitFor(async () => {
     const { items } = await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE });
     const ready = items.filter(({ status }) => findCondition(status?.conditions, 'Ready')?.reason === 'ScaledToZero');
     expect(ready).toHaveLength(50);
   }, patient);
-  await sleep(5000);
+  await quiet(operator);
   const mark = await plane.countWrites();
-  await sleep(IDLE_SECONDS * 1000);
-  const all = (await plane.writesSince(mark)).filter(({ userAgent }) => userAgent === AGENT);
+  const looks = operator.demand.looks();
+  // It looks at demand every second, and might find a reason.
+  await vi.waitFor(() => expect(operator.demand.looks()).toBeGreaterThanOrEqual(looks + IDLE_SECONDS), {
+    timeout: 120_000 + IDLE_SECONDS * 1000,
+    interval: 200,
+  });
+  const all = await writesOfOperator(mark);
   const writes = all.filter(({ resource }) => resource !== 'leases');
   console.log(`In ${IDLE_SECONDS} s: ${writes.length} writes, and ${all.length} of the Lease`);
   expect(writes).toEqual([]);
   expect(all.length).toBeGreaterThan(IDLE_SECONDS / 10);
-  catalog.write('');
+  operator.catalog.write('');
   await vi.waitFor(async () => {
     expect((await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE })).items).toEqual([]);
     expect((await plane.admin.list(DEPLOYMENTS, { namespace: NAMESPACE })).items).toEqual([]);

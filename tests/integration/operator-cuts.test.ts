@@ -40,7 +40,7 @@ afterAll(async () => {
 
 async function live(namespace: string, agent: string) {
   const client = plane.client(agent, proxy.server);
-  const { operator } = await runOperator({
+  const { operator } = runOperator({
     client,
     demand: statedDemand().source,
     env: { KUBEMBED_NAMESPACE: namespace, KUBEMBED_WATCH_NAMESPACE: namespace },

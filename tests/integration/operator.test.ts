@@ -1,7 +1,6 @@
 // The CRD, the admission policy and the operator against a real API server.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
@@ -23,6 +22,8 @@ import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { renderChart } from '../helpers/helm.ts';
 import { NAMESPACE, runOperator, statedDemand } from '../helpers/operator-fixture.ts';
+import { MARKERS, measured, passMarker, runs, settled } from '../helpers/operator-markers.ts';
+import type { MarkedOperator } from '../helpers/operator-markers.ts';
 
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
 const patient = { timeout: 30_000, interval: 100 };
@@ -34,7 +35,7 @@ beforeAll(async () => {
   plane = await startControlPlane({ audit: true });
   await plane.kubectl(['apply', '-f', CRD]);
   await plane.kubectl(['wait', '--for=condition=Established', 'crd/embeddingmodels.kubembed.dev', '--timeout=30s']);
-  for (const name of [NAMESPACE, 'rules', 'team']) await plane.kubectl(['create', 'namespace', name]);
+  for (const name of [NAMESPACE, 'rules', 'team', MARKERS]) await plane.kubectl(['create', 'namespace', name]);
 });
 afterAll(async () => await plane.stop());
 afterEach(async () => {
@@ -173,7 +174,10 @@ describe('the admission policy', () => {
     const name = 'kubembed-kubembed-supported-models';
     await plane.kubectl(['delete', `validatingadmissionpolicybinding/${name}`, `validatingadmissionpolicy/${name}`]);
     await plane.kubectl(['delete', 'configmap', '-n', NAMESPACE, 'kubembed-catalog']);
-    await sleep(1000);
+    await vi.waitFor(async () => {
+      const probe = manifest('probe', { model: 'org/unlisted' }, 'team');
+      await plane.kubectl(['create', '--dry-run=server', '-f', '-'], JSON.stringify(probe));
+    }, patient);
   });
 
   test('refuses what is not listed, and names the list', async () => {
@@ -196,19 +200,27 @@ describe('the admission policy', () => {
 
 describe('the operator', () => {
   const userAgent = 'operator-under-test';
-  const start = async (env: Readonly<Record<string, string>> = {}, agent = userAgent) => {
-    const fixture = await runOperator({ client: plane.client(agent), demand: statedDemand().source, env });
-    running.push(fixture.operator);
-    return fixture.operator;
+  const start = (env: Readonly<Record<string, string>> = {}, agent = userAgent) => {
+    const demand = statedDemand();
+    // One model at a time: what waits before a marker is done when the marker is.
+    const { operator, registry } = runOperator({
+      client: plane.client(agent),
+      demand: demand.source,
+      env: { KUBEMBED_WORKERS: '1', ...env },
+    });
+    running.push(operator);
+    return { operator, registry, demand };
   };
   const writes = async (mark: number, agent = userAgent) =>
-    (await plane.writesSince(mark)).filter((write) => write.userAgent === agent && write.resource !== 'leases');
-  const quiet = async (): Promise<number> => {
-    for (let before = -1, now = 0; before !== now;) {
-      before = now;
-      await sleep(1000);
-      now = await plane.countWrites();
-    }
+    (await plane.writesSince(mark)).filter(
+      ({ userAgent: by, resource, namespace }) => by === agent && resource !== 'leases' && namespace !== MARKERS,
+    );
+  const quiet = async (operator: MarkedOperator): Promise<number> => {
+    await settled(plane.admin, operator, async (pass) => {
+      const mark = await plane.countWrites();
+      await pass();
+      return await writes(mark);
+    });
     return await plane.countWrites();
   };
   const reason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;
@@ -230,7 +242,7 @@ describe('the operator', () => {
 
   test('reconciles the list and a full spec; idle, and after a restart, it writes nothing', async () => {
     await applyCatalog('org/a\norg/b\norg/full\n');
-    await start();
+    const first = start();
     await plane.admin.create(EMBEDDING_MODELS, manifest('full', FULL, 'team'));
     await vi.waitFor(async () => {
       expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('ScaledToZero');
@@ -247,23 +259,28 @@ describe('the operator', () => {
       selector: 'kubembed.dev/model=full',
     });
 
-    let mark = await quiet();
-    await sleep(4000);
+    let mark = await quiet(first);
+    await passMarker(plane.admin, first);
     expect(await writes(mark)).toEqual([]);
 
     await running.pop()?.stop();
-    mark = await quiet();
-    const heir = await start({}, 'heir');
-    await vi.waitFor(() => expect(heir.leading()).toBe(true), patient);
-    await sleep(4000);
+    mark = await plane.countWrites();
+    const heir = start({}, 'heir');
+    await vi.waitFor(() => expect(heir.operator.leading()).toBe(true), patient);
+    const { items } = await plane.admin.list(EMBEDDING_MODELS);
+    await vi.waitFor(
+      async () => expect(await runs(heir, 'embeddingmodel')).toBeGreaterThanOrEqual(items.length),
+      patient,
+    );
+    await passMarker(plane.admin, heir);
     expect(await writes(mark, 'heir')).toEqual([]);
   });
 
   test('repairs drift in one write and keeps what others added', async () => {
     await applyCatalog('org/a\n');
-    await start();
+    const operator = start();
     await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--a')).toBeDefined(), patient);
-    const mark = await quiet();
+    const mark = await quiet(operator);
     const key = { namespace: NAMESPACE, name: 'em-org--a' };
     await plane.admin.patch(DEPLOYMENTS, key, {
       metadata: { labels: { team: 'search' }, annotations: { 'sidecar/inject': 'yes' } },
@@ -280,8 +297,11 @@ describe('the operator', () => {
       expect(metadata.labels).toMatchObject({ team: 'search', 'kubembed.dev/model': 'org--a' });
       expect(metadata.annotations).toMatchObject({ 'sidecar/inject': 'yes' });
     }, patient);
+    await quiet(operator);
+    const before = await runs(operator, 'embeddingmodel');
     await plane.admin.patch(DEPLOYMENTS, key, { metadata: { labels: { more: 'labels' } } });
-    await quiet();
+    await vi.waitFor(async () => expect(await runs(operator, 'embeddingmodel')).toBeGreaterThan(before), patient);
+    await passMarker(plane.admin, operator);
     expect((await writes(mark)).filter(({ resource }) => resource === 'deployments')).toHaveLength(1);
 
     await plane.admin.delete(SERVICES, key);
@@ -294,7 +314,7 @@ describe('the operator', () => {
 
   test('follows the list: options changed and taken back, lines removed, an unlisted model refused', async () => {
     await applyCatalog('org/c alias=see minReplicas=1\norg/d\n');
-    await start();
+    const operator = start();
     await vi.waitFor(async () => {
       expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--c'))?.spec).toMatchObject({ aliases: ['see'] });
       expect((await find(DEPLOYMENTS, NAMESPACE, 'em-org--c'))?.spec.replicas).toBe(1);
@@ -307,10 +327,12 @@ describe('the operator', () => {
       expect(reason(await find(EMBEDDING_MODELS, 'team', 'stray'))).toBe('NotInSupportedModels');
     }, patient);
     expect(await find(DEPLOYMENTS, 'team', 'em-stray')).toBeUndefined();
-    const mark = await quiet();
-    await applyCatalog('# Said in other words.\norg/c\n\n');
-    await sleep(3000);
-    expect(await writes(mark)).toEqual([]);
+    const mark = await quiet(operator);
+    // The new line shows that the list was read anew.
+    await applyCatalog('# Said in other words.\norg/c\n\norg/more');
+    await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--more')).toBeDefined(), patient);
+    await passMarker(plane.admin, operator);
+    expect((await writes(mark)).filter(({ name }) => !name.includes('org--more'))).toEqual([]);
     const events = await plane.kubectl(['get', 'events', '-n', 'team', '-o', 'jsonpath={.items[*].reason}']);
     expect(events).toContain('NotInSupportedModels');
     // No garbage collector runs here: what the pruned model owned is not this test's matter.
@@ -324,7 +346,9 @@ describe('the operator', () => {
 
   test('tells what the API server refuses, and recovers by itself', async () => {
     await applyCatalog('org/e\n');
-    await start();
+    const { registry } = start();
+    const refusals = async () =>
+      await measured(registry, 'controller_reconcile_total', { controller: 'embeddingmodel', result: 'error' });
     const bad = manifest('bad', { model: 'org/e', nodeSelector: { 'not a label': 'x' } }, 'team');
     await plane.admin.create(EMBEDDING_MODELS, bad);
     await vi.waitFor(async () => {
@@ -335,7 +359,8 @@ describe('the operator', () => {
       });
     }, patient);
     const mark = await plane.countWrites();
-    await sleep(2000);
+    const before = await refusals();
+    await vi.waitFor(async () => expect(await refusals()).toBeGreaterThan(before + 2), patient);
     const statusWrites = (await writes(mark)).filter(({ resource }) => resource === 'embeddingmodels/status');
     expect(statusWrites).toEqual([]);
     await plane.admin.patch(
@@ -352,9 +377,9 @@ describe('the operator', () => {
   test('of two, one leads and the other stands by', async () => {
     await applyCatalog('org/a\n');
     const env = { KUBEMBED_LEADER_ELECTION: 'true', KUBEMBED_LEASE_NAME: 'two' };
-    const one = await start({ ...env, KUBEMBED_IDENTITY: 'one' }, 'one');
+    const { operator: one } = start({ ...env, KUBEMBED_IDENTITY: 'one' }, 'one');
     await vi.waitFor(() => expect(one.leading()).toBe(true), patient);
-    const two = await start({ ...env, KUBEMBED_IDENTITY: 'two' }, 'two');
+    const { operator: two } = start({ ...env, KUBEMBED_IDENTITY: 'two' }, 'two');
     await vi.waitFor(() => expect(two.ready()).toBe(true), patient);
     expect(two.leading()).toBe(false);
     await one.stop();

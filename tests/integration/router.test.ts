@@ -244,13 +244,13 @@ describe('an API server that is away', () => {
   });
 });
 
-describe('lanes', () => {
+describe('priorities', () => {
   it('let interactive requests through while bulk waits for a backlogged endpoint', async () => {
     const { cluster: started, url, stubs: running } = await serving(1, { capacity: 1000 });
     const stub = running[0]!;
     stub.backlog = 1_000_000;
     const bulk = { ...ask, input: 'x'.repeat(2000) };
-    // Every answer tells of the backlog: the bulk lane narrows to a few at a time.
+    // Every answer tells of the backlog: bulk work narrows to a few at a time.
     for (let step = 0; step < 10; step += 1) await Promise.all(Array.from({ length: 6 }, () => embed(url, bulk)));
     stub.latencyMs = 60_000;
     const leaving = new AbortController();

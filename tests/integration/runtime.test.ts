@@ -1,10 +1,10 @@
-// The runtime process as a whole, on a tiny real model: readiness, answers, last words, drain, and how it stays awake under load.
+// The runtime process as a whole, on a tiny real model: readiness, answers, termination message, drain, and how it stays awake under load.
 import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { euclideanNorm } from '../../common/openai/vector.ts';
+import { euclideanNorm } from '../../common/openai/response.ts';
 import { scrape } from '../helpers/openai-service.ts';
 import {
   TINY_DIMENSIONS,
@@ -211,17 +211,17 @@ describe('SIGTERM', () => {
   });
 });
 
-describe('last words', () => {
+describe('the termination message', () => {
   const failed = async (runtime: RuntimeProcess) => {
     expect(await runtime.exited).toBe(1);
-    return await runtime.lastWords();
+    return await runtime.terminationMessage();
   };
 
   it('of fetch: what the operator records', async () => {
     await using store = await createTinyStore();
     await using runtime = startRuntime(store.store, { command: 'fetch', env: { HF_HUB_OFFLINE: '1' } });
     expect(await runtime.exited).toBe(0);
-    expect(await runtime.lastWords()).toEqual({
+    expect(await runtime.terminationMessage()).toEqual({
       revision: TINY_REVISION,
       dimensions: TINY_DIMENSIONS,
       maxTokens: TINY_MAX_TOKENS,

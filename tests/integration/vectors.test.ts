@@ -15,7 +15,7 @@ beforeAll(async () => {
   const { revision } = await minilm();
   references = await minilmReferences();
   runtime = startRuntime(testStore, {
-    env: { KUBEMBED_MODEL: MINILM, KUBEMBED_PINNED_REVISION: revision, KUBEMBED_THREADS: '2' },
+    env: { KUBEMBED_MODEL: MINILM, KUBEMBED_RESOLVED_REVISION: revision, KUBEMBED_THREADS: '2' },
   });
   url = await runtime.ready();
 });

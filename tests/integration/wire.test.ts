@@ -2,7 +2,7 @@
 import { request as httpRequest } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RESPONSE_SCHEMAS } from '../../common/openai/document.ts';
-import { euclideanNorm, vectorFromBytes } from '../../common/openai/vector.ts';
+import { euclideanNorm, vectorFromBytes } from '../../common/openai/response.ts';
 import { fakeVector } from '../helpers/openai-fake-engine.ts';
 import { MODEL, REVISION, scrape, startService } from '../helpers/openai-service.ts';
 import type { Service } from '../helpers/openai-service.ts';

@@ -14,7 +14,7 @@ const FILES = {
     import { once } from 'node:events';
     import { createRequire } from 'node:module';
     import { Worker } from 'node:worker_threads';
-    import { threadUrl } from '../common/util/thread.ts';
+    import { threadUrl } from '../common/util/process.ts';
     import { page } from './routes/page.ts';
     import { word } from 'inner';
     import { native } from 'tokenizers';
@@ -59,7 +59,7 @@ describe('bundle', () => {
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), 'bundle-'));
     for (const [path, text] of Object.entries(FILES)) write(path, text);
-    const thread = 'common/util/thread.ts';
+    const thread = 'common/util/process.ts';
     write(thread, readFileSync(join(import.meta.dirname, '..', '..', thread), 'utf8'));
     bundled = await bundle(root, ['server']);
     // Only the bundle and what is named as outside must be needed.

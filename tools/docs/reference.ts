@@ -3,13 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { COMMANDS } from '../../cli/dispatch.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
-import { packageVersion } from '../../common/util/version.ts';
+import { packageVersion } from '../../common/util/process.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
-import { between, renderNumbers } from './numbers.ts';
+import { between } from './markdown.ts';
+import { renderNumbers } from './numbers.ts';
 import { renderValues } from './values-reference.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -1,0 +1,17 @@
+import { expect, it } from 'vitest';
+import { numberOf } from './options.ts';
+
+const seconds = (given?: string) => numberOf({ seconds: given }, 'seconds', { otherwise: 8, atLeast: 0.1 });
+const rounds = (given?: string) => numberOf({ rounds: given }, 'rounds', { otherwise: 3, atLeast: 1, whole: true });
+
+it('reads numbers in their bounds, and has one where none is given', () => {
+  expect([seconds(), seconds('0.1'), rounds(), rounds('12')]).toEqual([8, 0.1, 3, 12]);
+});
+
+it.each(['x', '', '0', '-1', 'Infinity'])('refuses %j by the name of the option', (given) => {
+  expect(() => seconds(given)).toThrow(`--seconds: ${given} is not a number from 0.1`);
+});
+
+it('refuses parts where only wholes make sense', () => {
+  expect(() => rounds('1.5')).toThrow('--rounds: 1.5 is not a whole number from 1');
+});

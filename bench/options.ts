@@ -1,0 +1,161 @@
+// Command lines → what is measured, and for how long; refused by the name of the option. Pure.
+import { parseArgs } from 'node:util';
+import type { ParseArgsConfig } from 'node:util';
+import { CELLS, cellName, QUICK_CELLS } from './runtime/cells.ts';
+import type { Cell } from './runtime/cells.ts';
+
+type Values = Readonly<Record<string, string | boolean | undefined | readonly (string | boolean)[]>>;
+
+interface Wanted {
+  /** Where the option is not given. */
+  readonly otherwise: number;
+  readonly atLeast: number;
+  readonly whole?: boolean;
+}
+
+/** @param values as `parseArgs` reads them, strings */
+export function numberOf(values: Values, option: string, { otherwise, atLeast, whole = false }: Wanted): number {
+  const given = values[option];
+  if (given === undefined) return otherwise;
+  const read = Number(given);
+  if (given !== '' && Number.isFinite(read) && read >= atLeast && (!whole || Number.isInteger(read))) return read;
+  throw new RangeError(`--${option}: ${String(given)} is not a ${whole ? 'whole ' : ''}number from ${atLeast}`);
+}
+
+/** Another checkout of kubembed, installed, which is measured in turn with this one. */
+export interface Checkout {
+  readonly name: string;
+  readonly path: string;
+}
+
+const checkoutsOf = (given: readonly string[] = []): readonly Checkout[] =>
+  given.map((one) => {
+    const [, name, path] = /^([a-z][\w-]*)=(.+)$/.exec(one) ?? [];
+    if (name === undefined || path === undefined) throw new RangeError(`--peer: ${one} is not NAME=PATH`);
+    return { name, path };
+  });
+
+const names = (list: string): string[] => list.split(',').filter((name) => name !== '');
+
+const read = <T extends NonNullable<ParseArgsConfig['options']>>(args: readonly string[], options: T) =>
+  parseArgs({ args: [...args], allowNegative: true, options: { write: { type: 'boolean' }, ...options } }).values;
+
+const TEXT = { type: 'string' } as const;
+const PEER = { type: 'string', multiple: true } as const;
+
+// The runtime bench.
+
+export interface Timing {
+  readonly warmUpSeconds: number;
+  readonly seconds: number;
+  readonly repeats: number;
+  /** How often a window disturbed by other load is measured again. */
+  readonly retries: number;
+}
+
+export type RuntimeOptions = ReturnType<typeof readRuntimeOptions>;
+
+const QUICK: Timing = { warmUpSeconds: 0.7, seconds: 2, repeats: 1, retries: 0 };
+const FULL: Timing = { warmUpSeconds: 1.5, seconds: 8, repeats: 3, retries: 2 };
+
+function cellOf(name: string): Cell {
+  const cell = CELLS.find((candidate) => cellName(candidate) === name);
+  if (cell === undefined) throw new RangeError(`no cell ${name}; there are ${CELLS.map(cellName).join(', ')}`);
+  return cell;
+}
+
+export function readRuntimeOptions(args: readonly string[]) {
+  const values = read(args, {
+    ...{ peers: TEXT, cells: TEXT, seconds: TEXT, 'warm-up': TEXT, repeats: TEXT, retries: TEXT },
+    ...{ threads: TEXT, python: TEXT, quick: { type: 'boolean', default: false }, peer: PEER },
+  });
+  const preset = values.quick ? QUICK : FULL;
+  const chosen = values.cells === undefined ? (values.quick ? QUICK_CELLS : undefined) : names(values.cells);
+  const threads = numberOf(values, 'threads', { otherwise: 0, atLeast: 1, whole: true });
+  return {
+    cells: chosen?.map(cellOf) ?? CELLS,
+    /** Undefined: whoever can run here. */
+    peers: values.peers === undefined ? undefined : names(values.peers),
+    checkouts: checkoutsOf(values.peer),
+    timing: {
+      warmUpSeconds: numberOf(values, 'warm-up', { otherwise: preset.warmUpSeconds, atLeast: 0 }),
+      seconds: numberOf(values, 'seconds', { otherwise: preset.seconds, atLeast: 0.1 }),
+      repeats: numberOf(values, 'repeats', { otherwise: preset.repeats, atLeast: 1, whole: true }),
+      retries: numberOf(values, 'retries', { otherwise: preset.retries, atLeast: 0, whole: true }),
+    },
+    starts: values.quick ? 1 : 3,
+    quick: values.quick,
+    /** Whether the tables go into docs/performance.md. */
+    write: values.write ?? [chosen, values.peers, values.peer].every((part) => part === undefined),
+    /** Cores to use; undefined: all. */
+    threads: threads > 0 ? threads : undefined,
+    /** The interpreter of the Python peers; undefined: that of the bench's own environment. */
+    python: values.python,
+  };
+}
+
+// The router bench.
+
+export const PARTS = ['compare', 'split', 'refusals', 'memory'] as const;
+export type Part = (typeof PARTS)[number];
+
+export type RouterOptions = ReturnType<typeof readRouterOptions>;
+
+function partOf(name: string): Part {
+  const part = PARTS.find((one) => one === name);
+  if (part === undefined) throw new RangeError(`there is no part ${name}, only ${PARTS.join(', ')}`);
+  return part;
+}
+
+export function readRouterOptions(args: readonly string[]) {
+  const { nginx = 'nginx', ...values } = read(args, {
+    ...{ parts: TEXT, seconds: TEXT, rounds: TEXT, minutes: TEXT, nginx: TEXT, peer: PEER },
+  });
+  const { parts, seconds, rounds, minutes, peer } = values;
+  return {
+    parts: parts === undefined ? [...PARTS] : names(parts).map(partOf),
+    checkouts: checkoutsOf(peer),
+    /** Of one window. */
+    seconds: numberOf(values, 'seconds', { otherwise: 2, atLeast: 0.1 }),
+    rounds: numberOf(values, 'rounds', { otherwise: 5, atLeast: 1, whole: true }),
+    /** How long memory is watched. */
+    minutes: numberOf(values, 'minutes', { otherwise: 10, atLeast: 0.1 }),
+    nginx,
+    write: values.write ?? [parts, seconds, rounds, minutes, peer].every((part) => part === undefined),
+  };
+}
+
+// The scale bench.
+
+export type ScaleOptions = ReturnType<typeof readScaleOptions>;
+
+const FULL_SCALE = { models: 1000, replicas: 5, applies: 100, 'idle-seconds': 60 } as const;
+
+export function readScaleOptions(args: readonly string[]) {
+  const values = read(args, { models: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
+  const whole = (option: keyof typeof FULL_SCALE): number =>
+    numberOf(values, option, { otherwise: FULL_SCALE[option], atLeast: 1, whole: true });
+  return {
+    models: whole('models'),
+    replicas: whole('replicas'),
+    /** How many single applies of each kind are timed. */
+    applies: whole('applies'),
+    idleSeconds: whole('idle-seconds'),
+    write: values.write ?? !Object.keys(FULL_SCALE).some((name) => name in values),
+  };
+}
+
+export const USAGE = `usage: npm run bench -- runtime|limit|router|scale|gpu|setup [options]
+
+runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
+          --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
+          --cells A:1,C:64,…         corpus:concurrency; default: all
+          --seconds S --warm-up S --repeats N --retries N   each window; default 8, 1.5, 3, 2
+          --threads N --python FILE  cores to use; interpreter of the Python peers
+          --quick                    about two minutes: few cells, windows of 2 s, no repeats, no tables written
+limit     the limit line alone
+gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
+router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
+          --seconds S --rounds N --minutes N   each window; of --parts memory
+scale     --models N --replicas N --applies N --idle-seconds N
+all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;

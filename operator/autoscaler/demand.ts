@@ -1,0 +1,176 @@
+// Demand as the routers tell it: one stream per router that the EndpointSlices name, kept open, and how fresh each is.
+import { Client } from 'undici';
+import { DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
+import type { DemandSnapshot } from '../../api/demand.ts';
+import { backoffMs, jittered } from '../../common/util/backoff.ts';
+import { lines } from '../../common/util/lines.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import { sleep } from '../../kube/clock.ts';
+import { createInformer } from '../../kube/informer.ts';
+import type { Environment } from '../../kube/clock.ts';
+import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import type { EndpointSlice } from '../../kube/resources.ts';
+
+/** What is known of one router. */
+export interface RouterState {
+  /** Address of the router; stable while it lives. */
+  readonly id: string;
+  /** False when nothing fresh has been heard: its demand is then unknown, which is not the same as none. */
+  readonly reachable: boolean;
+  /** The newest line; undefined until the first. */
+  readonly snapshot: DemandSnapshot | undefined;
+}
+
+export interface DemandSource {
+  /** All routers known to exist, reachable or not. */
+  readonly routers: () => readonly RouterState[];
+  /** Calls back when a line came that must not wait for the next tick (a request found no endpoint). */
+  readonly onUrgent: (urgent: () => void) => void;
+  /** Listens to the routers until the signal aborts. */
+  readonly run: (signal: AbortSignal) => Promise<void>;
+}
+
+export interface StreamsOptions {
+  readonly client: KubeClient;
+  readonly namespace: string;
+  readonly service: string;
+  readonly portName: string;
+  /** A router not heard for longer is unreachable. */
+  readonly staleMs: number;
+}
+
+interface FollowedRouter {
+  readonly stop: AbortController;
+  readonly done: Promise<void>;
+  snapshot: DemandSnapshot | undefined;
+  heardAt: number;
+}
+
+export function createDemandStreams(options: StreamsOptions, environment: Environment): DemandSource {
+  const { client, namespace, service, portName, staleMs } = options;
+  const { clock, log } = environment;
+  const routers = new Map<string, FollowedRouter>();
+  const listeners = new Set<() => void>();
+
+  function heard(address: string, snapshot: DemandSnapshot): void {
+    const router = routers.get(address);
+    if (router === undefined) return;
+    const urgent = isUrgent(router.snapshot, snapshot);
+    router.snapshot = snapshot;
+    router.heardAt = clock.now();
+    if (urgent) for (const listener of listeners) listener();
+  }
+
+  function join(address: string, signal: AbortSignal): void {
+    const stop = new AbortController();
+    const stream = { origin: `http://${address}`, silenceMs: staleMs, heard: heard.bind(undefined, address) };
+    const done = followStream(stream, environment, AbortSignal.any([stop.signal, signal]));
+    routers.set(address, { stop, done, snapshot: undefined, heardAt: -Infinity });
+    log.info({ router: address }, 'Following a router');
+  }
+
+  function update(slices: readonly EndpointSlice[], signal: AbortSignal): void {
+    const wanted = new Set(routerAddresses(slices, portName));
+    for (const [address, { stop }] of routers) {
+      if (wanted.has(address)) continue;
+      stop.abort();
+      routers.delete(address);
+      log.info({ router: address }, 'A router is gone');
+    }
+    for (const address of wanted) if (!routers.has(address)) join(address, signal);
+  }
+
+  return {
+    routers: () =>
+      [...routers].map(([id, { snapshot, heardAt }]) => ({
+        id,
+        reachable: clock.now() - heardAt <= staleMs,
+        snapshot,
+      })),
+    onUrgent: (urgent) => void listeners.add(urgent),
+    async run(signal) {
+      const labelSelector = `kubernetes.io/service-name=${service}`;
+      const slices = createInformer(client, ENDPOINT_SLICES, environment, { namespace, labelSelector });
+      slices.onChange(() => update(slices.store.list(), signal));
+      await slices.run(signal);
+      await Promise.all([...routers.values()].map(async ({ done }) => await done));
+    },
+  };
+}
+
+/**
+ * Terminating routers count while they serve: what they hold is demand. Not-ready ones count too, for they may have been
+ * ready a moment ago.
+ *
+ * @returns `host:port`, sorted, each once
+ */
+export function routerAddresses(slices: readonly EndpointSlice[], portName: string): readonly string[] {
+  const found = slices.flatMap(({ ports, endpoints, addressType }) => {
+    const port = ports?.find(({ name }) => name === portName)?.port;
+    if (port === undefined) return [];
+    return (endpoints ?? [])
+      .filter(({ conditions }) => conditions?.terminating !== true || conditions.serving === true)
+      .flatMap(({ addresses }) => addresses.filter((address) => address !== '').slice(0, 1))
+      .map((address) => (addressType === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`));
+  });
+  return [...new Set(found)].sort();
+}
+
+/** Whether some model's request found no endpoint since the line before: that must not wait for the next tick. */
+export const isUrgent = (before: DemandSnapshot | undefined, now: DemandSnapshot): boolean =>
+  Object.entries(now.models).some(([key, { activations }]) => {
+    const old = before?.instance === now.instance ? before.models[key]?.activations : 0;
+    return activations > (old ?? 0);
+  });
+
+// One router's stream
+
+interface StreamOptions {
+  /** `http://host:port`. */
+  readonly origin: string;
+  /** Silence for longer means that the connection is dead, whatever TCP thinks. */
+  readonly silenceMs: number;
+  readonly heard: (snapshot: DemandSnapshot) => void;
+}
+
+const CONNECT_MS = 1_000;
+const RETRY = { initialMs: 200, maxMs: 5_000 };
+/** A line holds every model; a thousand of them make a quarter of this. */
+const MAX_LINE_BYTES = 1 << 20;
+
+/** Read line by line, opened again with back-off when it ends, until the signal aborts. */
+async function followStream(options: StreamOptions, environment: Environment, stop: AbortSignal): Promise<void> {
+  const { origin, silenceMs, heard } = options;
+  const { clock, random, log } = environment;
+  let failures = 0;
+
+  async function follow(client: Client): Promise<void> {
+    const { statusCode, body } = await client.request({ method: 'GET', path: DEMAND_PATH, signal: stop });
+    if (statusCode !== 200) throw new Error(`The router answered ${statusCode}`);
+    for await (const line of lines(body as AsyncIterable<Uint8Array>, { maxBytes: MAX_LINE_BYTES })) {
+      const snapshot = parseDemandLine(line);
+      if (snapshot === undefined) continue;
+      failures = 0;
+      heard(snapshot);
+    }
+  }
+
+  const isStopped = (): boolean => stop.aborted;
+  while (!isStopped()) {
+    const client = new Client(origin, {
+      connect: { timeout: CONNECT_MS },
+      headersTimeout: silenceMs,
+      bodyTimeout: silenceMs,
+    });
+    try {
+      await follow(client);
+    } catch (error) {
+      if (!isStopped()) log.debug({ router: origin, error }, 'Demand stream broke');
+    } finally {
+      await client.destroy();
+    }
+    if (isStopped()) return;
+    failures += 1;
+    await sleep(clock, jittered(backoffMs(RETRY, failures), random()), stop);
+  }
+}

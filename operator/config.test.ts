@@ -1,0 +1,45 @@
+import { expect, test } from 'vitest';
+import { readOperatorConfig } from './config.ts';
+
+test('nothing said: every namespace, defaults of both devices', () => {
+  const { watchNamespace, manifests, scaler, leaderElection } = readOperatorConfig({ KUBEMBED_WATCH_NAMESPACE: '' });
+  expect(watchNamespace).toBeUndefined();
+  expect(manifests.profiles.cpu.resources.limits).toEqual({ cpu: '2', memory: '2Gi' });
+  expect(manifests.profiles.gpu.image).toBe('kubembed-runtime-gpu:latest');
+  expect(manifests).toMatchObject({ gpuResource: 'nvidia.com/gpu', startupSeconds: 600, fetchEnv: [], podLabels: {} });
+  expect(scaler).toEqual({ drainBacklogMs: 10_000, scaleDownMs: 120_000, staleMs: 5_000 });
+  expect(leaderElection).toEqual({ enabled: true, leaseName: 'kubembed-operator', identity: 'kubembed-operator' });
+});
+
+test('the chart’s runtime values win, and are handed to the container they are for', () => {
+  const { manifests } = readOperatorConfig({
+    HF_ENDPOINT: 'https://hub.example.com',
+    KUBEMBED_RUNTIME_DEFAULTS: JSON.stringify({
+      cpu: { resources: { limits: { cpu: 4 } }, nodeSelector: { pool: 'x' } },
+      fetchEnv: { HTTPS_PROXY: 'http://proxy' },
+      serveEnv: { KUBEMBED_MAX_QUEUE_TOKENS: 5 },
+    }),
+  });
+  expect(manifests.profiles.cpu).toMatchObject({ resources: { limits: { cpu: '4' } }, nodeSelector: { pool: 'x' } });
+  expect(manifests.profiles.gpu.resources.limits).toEqual({ cpu: '4', memory: '8Gi' });
+  expect(manifests.fetchEnv).toEqual([
+    { name: 'HF_ENDPOINT', value: 'https://hub.example.com' },
+    { name: 'HTTPS_PROXY', value: 'http://proxy' },
+  ]);
+  expect(manifests.serveEnv).toEqual([{ name: 'KUBEMBED_MAX_QUEUE_TOKENS', value: '5' }]);
+});
+
+test('every fault is named at once', () => {
+  const faulty = {
+    KUBEMBED_PORT: 'many',
+    KUBEMBED_WORKERS: '0',
+    KUBEMBED_LEADER_ELECTION: 'perhaps',
+    KUBEMBED_RUNTIME_DEFAULTS: '{',
+    KUBEMBED_TYPO: '1',
+  };
+  const read = (): unknown => readOperatorConfig(faulty);
+  for (const name of Object.keys(faulty)) expect(read).toThrow(name);
+  expect(() => readOperatorConfig({ KUBEMBED_RUNTIME_DEFAULTS: '{"cpu":{"nodeSelektor":{}}}' })).toThrow(
+    'nodeSelektor',
+  );
+});

@@ -1,0 +1,119 @@
+import { stringify } from 'yaml';
+import { describe, expect, test } from 'vitest';
+import { SHA, manifestConfig, embeddingModel } from '../../tests/helpers/builders.ts';
+import { withDefaults } from '../../api/types.ts';
+import type { EmbeddingModelSpec } from '../../api/types.ts';
+import type { Container, Deployment } from '../../kube/resources.ts';
+import { desiredChildren } from './children.ts';
+import type { ChildrenInput } from './children.ts';
+import { needsApply } from './manifest.ts';
+
+const FETCHED = { revision: SHA, dimensions: 384, maxTokens: 256, pooling: 'mean' };
+
+const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<ChildrenInput> = {}) => {
+  const model = embeddingModel('minilm', { spec });
+  return desiredChildren({
+    model,
+    spec: withDefaults(model.spec),
+    config: manifestConfig(),
+    replicas: 1,
+    fetched: FETCHED,
+    ...input,
+  });
+};
+const podOf = (spec: Partial<EmbeddingModelSpec>, input?: Partial<ChildrenInput>) =>
+  (children(spec, input).deployment as Deployment).spec.template.spec;
+const env = (container: Container | undefined, name: string) => container?.env?.find((one) => one.name === name);
+
+describe('golden manifests', () => {
+  const GOLDEN: Readonly<Record<string, Partial<EmbeddingModelSpec>>> = {
+    'cpu-default': {},
+    'gpu-full': {
+      device: 'gpu',
+      revision: 'v2',
+      replicas: 2,
+      pooling: 'cls',
+      overlongInput: 'error',
+      cache: { claim: { size: '20Gi', storageClassName: 'fast', accessModes: ['ReadWriteMany'] } },
+      tokenSecretRef: { name: 'hf' },
+      resources: { limits: { cpu: '1500m', memory: '16Gi' }, requests: { memory: '12Gi' } },
+      nodeSelector: { pool: 'gpu' },
+      tolerations: [{ key: 'spot', operator: 'Exists' }],
+      runtimeClassName: 'nvidia',
+      priorityClassName: 'high',
+      imagePullSecrets: [{ name: 'registry' }],
+    },
+  };
+
+  test.each(Object.entries(GOLDEN))('%s', async (name, spec) => {
+    const yaml = Object.values(children(spec, { replicas: spec.replicas ?? 1 }))
+      .filter((child) => child !== undefined)
+      .map((child) => stringify(child, { lineWidth: 0, aliasDuplicateObjects: false }))
+      .join('---\n');
+    await expect(yaml).toMatchFileSnapshot(`testdata/${name}.yaml`);
+  });
+});
+
+describe('pods', () => {
+  test('the token and egress settings reach the fetching container alone', () => {
+    const config = manifestConfig({ fetchEnv: [{ name: 'HF_ENDPOINT', value: 'http://hub' }] });
+    const { initContainers, containers } = podOf({ tokenSecretRef: { name: 'hf', key: 'token' } }, { config });
+    expect(env(initContainers?.[0], 'HF_TOKEN')).toEqual({
+      name: 'HF_TOKEN',
+      valueFrom: { secretKeyRef: { name: 'hf', key: 'token' } },
+    });
+    expect(env(initContainers?.[0], 'HF_ENDPOINT')?.value).toBe('http://hub');
+    expect(JSON.stringify(containers)).not.toMatch(/HF_|secret/i);
+  });
+
+  test('the template does not change when the revision becomes known, nor with the replicas', () => {
+    expect(podOf({}, { fetched: undefined })).toEqual(podOf({}));
+    expect(podOf({}, { replicas: 5 })).toEqual(podOf({}));
+    expect(podOf({ revision: 'v2' })).not.toEqual(podOf({}));
+  });
+
+  test('a GPU is taken by the serving container alone', () => {
+    const { initContainers, containers } = podOf({ device: 'gpu' });
+    expect(JSON.stringify(initContainers)).not.toContain('nvidia.com/gpu"');
+    expect(containers[0]?.['resources']).toMatchObject({ limits: { 'nvidia.com/gpu': '1' } });
+    expect(containers[0]?.image).toBe('kubembed-runtime-gpu:test');
+  });
+
+  test.each([
+    [{ limits: { cpu: '1500m' } }, '2'],
+    [{ limits: { cpu: 4 } }, '4'],
+    [{ limits: { cpu: '100m' } }, '1'],
+  ])('threads follow the CPU limit: %j → %s', (resources, threads) => {
+    expect(env(podOf({ resources }).containers[0], 'KUBEMBED_THREADS')?.value).toBe(threads);
+  });
+
+  test('a default never contradicts what the spec says', () => {
+    const small = podOf({ resources: { limits: { memory: '512Mi' } } }).containers[0];
+    expect(small?.['resources']).toMatchObject({ requests: { memory: '512Mi' }, limits: { memory: '512Mi' } });
+    const big = podOf({ resources: { requests: { memory: '8Gi' } } }).containers[0];
+    expect(big?.['resources']).toMatchObject({ requests: { memory: '8Gi' }, limits: { memory: '8Gi' } });
+  });
+
+  test.each([
+    [undefined, { emptyDir: {} }],
+    [{ emptyDir: { sizeLimit: '2Gi' } }, { emptyDir: { sizeLimit: '2Gi' } }],
+    [{ existingClaim: 'shared' }, { persistentVolumeClaim: { claimName: 'shared' } }],
+    [{ claim: { size: '1Gi' } }, { persistentVolumeClaim: { claimName: 'em-minilm-cache' } }],
+  ])('cache %j', (cache, volume) => {
+    const { volumes } = podOf(cache === undefined ? {} : { cache }) as unknown as { volumes: object[] };
+    expect(volumes[0]).toEqual({ name: 'store', ...volume });
+  });
+});
+
+test('a claim, a revision and a budget exist only where they mean something', () => {
+  const made = Object.entries(children({}, { fetched: undefined })).filter(([, child]) => child !== undefined);
+  expect(made.map(([kind]) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
+  expect(children({ scaling: { maxReplicas: 3 } }).disruptionBudget).toBeDefined();
+  expect(children({ cache: { claim: { size: '1Gi' } } }).claim).toBeDefined();
+});
+
+test('the hash tells a field taken away from one never there', () => {
+  const before = children({ nodeSelector: { a: 'b' } }).deployment;
+  expect(needsApply(before, children({}).deployment)).toBe(true);
+  expect(needsApply(before, before)).toBe(false);
+});

@@ -1,0 +1,169 @@
+// (EmbeddingModel, operator config, decisions) → every object that should exist for it, whole and deterministic. Pure.
+import {
+  HTTP_PORT_NAME,
+  LABEL_COMPONENT,
+  LABEL_MANAGED_BY,
+  LABEL_MODEL,
+  MANAGED_BY,
+  cacheClaimName,
+  childName,
+  ownerReferenceTo,
+  podSelector,
+  revisionConfigMapName,
+  revisionKey,
+} from '../../api/names.ts';
+import type { EmbeddingModel, ResolvedSpec } from '../../api/types.ts';
+import {
+  CONFIG_MAPS,
+  DEPLOYMENTS,
+  PERSISTENT_VOLUME_CLAIMS,
+  POD_DISRUPTION_BUDGETS,
+  SERVICES,
+  SERVICE_ACCOUNTS,
+} from '../../kube/resources.ts';
+import type { ResourceType } from '../../kube/types.ts';
+import type { ManifestConfig } from '../config.ts';
+import { withHash, withoutUndefined } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
+import { podSpec } from './pod.ts';
+
+/** The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. */
+export const CHILD_KINDS = {
+  serviceAccount: { type: SERVICE_ACCOUNTS, nameOf: childName },
+  /** ConfigMap with the resolved revision and what else the first fetch found out. */
+  revision: { type: CONFIG_MAPS, nameOf: revisionConfigMapName },
+  claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
+  deployment: { type: DEPLOYMENTS, nameOf: childName },
+  service: { type: SERVICES, nameOf: childName },
+  disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
+} as const satisfies Readonly<
+  Record<string, { readonly type: ResourceType; readonly nameOf: (modelName: string) => string }>
+>;
+
+export type ChildKind = keyof typeof CHILD_KINDS;
+export type ChildObject<K extends ChildKind> =
+  (typeof CHILD_KINDS)[K]['type'] extends ResourceType<infer T> ? T : never;
+
+// Object.keys of a Record yields all of its keys.
+export const ALL_CHILD_KINDS = Object.keys(CHILD_KINDS) as readonly ChildKind[];
+
+/** Undefined: it should not exist. */
+export type Children = Readonly<Record<ChildKind, Manifest | undefined>> &
+  Readonly<Record<'serviceAccount' | 'deployment' | 'service', Manifest>>;
+
+/** What the first fetch found out; kept in the revision ConfigMap, since pods and their messages go away. */
+export interface FetchedFacts {
+  readonly revision: string;
+  readonly dimensions: number;
+  readonly maxTokens: number;
+  /** Pooling that the repository declares. */
+  readonly pooling: string | undefined;
+}
+
+export interface ChildrenInput {
+  readonly model: EmbeddingModel;
+  readonly spec: ResolvedSpec;
+  readonly config: ManifestConfig;
+  readonly replicas: number;
+  /** Undefined until the weights were fetched once. */
+  readonly fetched: FetchedFacts | undefined;
+}
+
+/** Fields in the revision ConfigMap: `<key>` holds the commit for the pods, `<key>.json` all facts for the operator. */
+export const factsKey = (requestedRevision: string): string => `${revisionKey(requestedRevision)}.json`;
+
+const labels = (name: string): Readonly<Record<string, string>> => ({
+  'app.kubernetes.io/name': 'kubembed',
+  [LABEL_COMPONENT]: 'runtime',
+  [LABEL_MANAGED_BY]: MANAGED_BY,
+  [LABEL_MODEL]: name,
+});
+
+function child(kind: ChildKind, model: EmbeddingModel, body: object): Manifest {
+  const { type, nameOf } = CHILD_KINDS[kind];
+  return withHash({
+    apiVersion: type.group === '' ? type.version : `${type.group}/${type.version}`,
+    kind: type.kind,
+    metadata: {
+      name: nameOf(model.metadata.name),
+      namespace: model.metadata.namespace ?? 'default',
+      labels: labels(model.metadata.name),
+      ownerReferences: [ownerReferenceTo(model)],
+    },
+    ...body,
+  });
+}
+
+const revision = ({ model, spec, fetched }: ChildrenInput): Manifest | undefined =>
+  fetched &&
+  child('revision', model, {
+    data: { [revisionKey(spec.revision)]: fetched.revision, [factsKey(spec.revision)]: JSON.stringify(fetched) },
+  });
+
+const claim = ({ model, spec }: ChildrenInput): Manifest | undefined =>
+  spec.cache.claim &&
+  child('claim', model, {
+    spec: withoutUndefined({
+      accessModes: spec.cache.claim.accessModes ?? ['ReadWriteOnce'],
+      resources: { requests: { storage: spec.cache.claim.size } },
+      storageClassName: spec.cache.claim.storageClassName,
+    }),
+  });
+
+/** A spare CPU is the rule, a spare GPU the exception: a surge would wait for the very GPU that the old pod holds. Routers hold meanwhile. */
+const ROLLOUT = {
+  cpu: { maxSurge: 1, maxUnavailable: 0 },
+  gpu: { maxSurge: 0, maxUnavailable: 1 },
+} as const;
+
+function deployment(input: ChildrenInput): Manifest {
+  const { model, spec, config, replicas } = input;
+  const { name } = model.metadata;
+  const hasAnnotations = Object.keys(config.podAnnotations).length > 0;
+  return child('deployment', model, {
+    spec: {
+      replicas,
+      revisionHistoryLimit: 2,
+      // Fetching gigabytes is progress that the Deployment controller does not see.
+      progressDeadlineSeconds: 3600,
+      selector: { matchLabels: podSelector(name) },
+      strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[spec.device] },
+      template: {
+        metadata: withoutUndefined({
+          labels: { ...config.podLabels, ...labels(name) },
+          annotations: hasAnnotations ? config.podAnnotations : undefined,
+        }),
+        spec: podSpec(input),
+      },
+    },
+  });
+}
+
+const service = ({ model, config }: ChildrenInput): Manifest =>
+  child('service', model, {
+    spec: {
+      selector: podSelector(model.metadata.name),
+      ports: [{ name: HTTP_PORT_NAME, port: config.port, targetPort: HTTP_PORT_NAME, protocol: 'TCP' }],
+    },
+  });
+
+/** With one replica a budget would only block drains, so it exists where there can be more. */
+const disruptionBudget = ({ model, spec }: ChildrenInput): Manifest | undefined =>
+  (model.spec.replicas ?? spec.scaling.maxReplicas) <= 1
+    ? undefined
+    : child('disruptionBudget', model, {
+        spec: {
+          maxUnavailable: 1,
+          unhealthyPodEvictionPolicy: 'AlwaysAllow',
+          selector: { matchLabels: podSelector(model.metadata.name) },
+        },
+      });
+
+export const desiredChildren = (input: ChildrenInput): Children => ({
+  serviceAccount: child('serviceAccount', input.model, { automountServiceAccountToken: false }),
+  revision: revision(input),
+  claim: claim(input),
+  deployment: deployment(input),
+  service: service(input),
+  disruptionBudget: disruptionBudget(input),
+});

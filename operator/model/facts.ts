@@ -1,0 +1,158 @@
+// Snapshot → the facts that both the children and the status are derived from. Pure.
+import { findCondition, isReason } from '../../api/conditions.ts';
+import type { Reason } from '../../api/conditions.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
+import type { EmbeddingModel, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
+import { isCommitSha } from '../../common/util/text.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import { factsKey } from '../manifests/children.ts';
+import type { FetchedFacts } from '../manifests/children.ts';
+import type { Acceptance } from './acceptance.ts';
+import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
+import type { PodFacts, Problem } from './pods.ts';
+import type { Snapshot } from './snapshot.ts';
+
+export interface Facts {
+  readonly spec: ResolvedSpec;
+  readonly acceptance: Acceptance;
+  readonly pods: PodFacts;
+  readonly fetched: FetchedFacts | undefined;
+  /** What keeps pods from working: theirs, or why there are none. */
+  readonly problem: Problem | undefined;
+  readonly replicas: number;
+}
+
+// What was fetched
+
+/** Best source first: the record, a pod's own words, the status written from them. */
+function fetchedFacts({ model, children }: Snapshot, spec: ResolvedSpec, pods: PodFacts): FetchedFacts | undefined {
+  const recorded = parseFetched(children.revision?.data?.[factsKey(spec.revision)]) ?? pods.fetched;
+  if (recorded !== undefined) return recorded;
+  const { revision, embedding, observedGeneration } = model.status ?? {};
+  if (revision === undefined || embedding === undefined || observedGeneration !== model.metadata.generation)
+    return undefined;
+  const { dimensions, maxTokens } = embedding;
+  return { revision, dimensions, maxTokens, pooling: undefined };
+}
+
+// Ownership and acceptance
+
+type Ownership = 'ours' | 'predecessor' | 'foreign';
+
+/**
+ * Whose is an object that carries the name of a child. Children left behind by an orphaning delete have our labels and no owner: they
+ * are adopted. Those of a deleted model of the same name still name it as owner: they go away by themselves, and are made anew then.
+ */
+export function ownershipOf(child: KubeObject, { metadata }: EmbeddingModel): Ownership {
+  const controller = child.metadata.ownerReferences?.find((owner) => owner.controller === true);
+  if (controller?.uid === metadata.uid) return 'ours';
+  if (controller !== undefined)
+    return controller.kind === EMBEDDING_MODELS.kind && controller.name === metadata.name ? 'predecessor' : 'foreign';
+  const { labels } = child.metadata;
+  return labels?.[LABEL_MANAGED_BY] === MANAGED_BY && labels[LABEL_MODEL] === metadata.name ? 'ours' : 'foreign';
+}
+
+/** While the catalog cannot be read, what was decided stands. */
+function standing({ model, acceptance }: Snapshot): Acceptance {
+  const before = findCondition(model.status?.conditions, 'Accepted');
+  if (acceptance.status !== 'Unknown' || before === undefined || !isReason(before.reason)) return acceptance;
+  return { status: before.status, reason: before.reason, message: before.message };
+}
+
+/** A name of ours in foreign hands: applying would take over somebody else's object. */
+function acceptanceOf(snapshot: Snapshot): Acceptance {
+  const acceptance = standing(snapshot);
+  if (acceptance.status !== 'True') return acceptance;
+  const children = Object.values(snapshot.children).filter((child) => child !== undefined);
+  const foreign = children.find((child) => ownershipOf(child, snapshot.model) === 'foreign');
+  if (foreign === undefined) return acceptance;
+  return {
+    status: 'False',
+    reason: 'NameConflict',
+    message: `${foreign.kind} ${foreign.metadata.name} exists and is not of this model; rename one of them`,
+  };
+}
+
+// What keeps it from working
+
+const CLAIM_REASONS: ReadonlySet<Reason | undefined> = new Set(['ClaimNotFound', 'ClaimPending', undefined]);
+
+/**
+ * The scheduler may have looked before it saw the claim, and looks again only when something changes; it never knows
+ * why a claim is not bound.
+ */
+function claimProblem(snapshot: Snapshot, { problem }: PodFacts): Problem | undefined {
+  const claim = claimOf(snapshot);
+  const warning = claimWarning(snapshot);
+  if (claim === undefined || !CLAIM_REASONS.has(problem?.reason)) return undefined;
+  if (warning === undefined && problem?.reason !== 'ClaimNotFound') return undefined;
+  const words = [
+    `PersistentVolumeClaim ${claim.metadata.name} is not bound`,
+    ...(warning === undefined ? [] : [warning]),
+  ];
+  return { reason: 'ClaimPending', message: words.join(': '), duringFetch: false };
+}
+
+/** The pods' own words, and what claims and events add to them. */
+function podsProblem(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
+  const warning = podWarning(snapshot);
+  return claimProblem(snapshot, facts) ?? facts.problem ?? (warning && { ...warning, duringFetch: false });
+}
+
+function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
+  const { model, children, existingClaim, pods, refusal } = snapshot;
+  if (refusal !== undefined)
+    return {
+      reason: 'ApplyFailed',
+      message: `${refusal.kind} ${refusal.name}: ${refusal.message}`,
+      duringFetch: false,
+    };
+  const claim = model.spec.cache?.existingClaim;
+  if (claim !== undefined && existingClaim === undefined)
+    return { reason: 'ClaimNotFound', message: `PersistentVolumeClaim ${claim} does not exist`, duringFetch: false };
+  const refused = children.deployment?.status?.conditions?.find(
+    ({ type, status }) => type === 'ReplicaFailure' && status === 'True',
+  );
+  if (refused === undefined || pods.length > 0) return podsProblem(snapshot, facts);
+  return { reason: 'PodsRefused', message: refused.message ?? 'Pods are refused', duringFetch: false };
+}
+
+// Replicas
+
+interface ReplicaInputs {
+  /** spec.replicas: a person or an autoscaler through /scale. */
+  readonly fixed: number | undefined;
+  /** kubembed's own autoscaler; absent right after start. */
+  readonly target: number | undefined;
+  /** Deployment.spec.replicas as it is. */
+  readonly observed: number | undefined;
+  readonly ready: number;
+  readonly scaling: ResolvedScaling;
+  /** Without it a second replica could resolve a branch to another commit. */
+  readonly revisionKnown: boolean;
+}
+
+/** How many replicas the Deployment should have. The operator is the only writer of that field. */
+export function desiredReplicas({ fixed, target, observed, ready, scaling, revisionKnown }: ReplicaInputs): number {
+  const scaled = target ?? observed ?? scaling.minReplicas;
+  const wanted = fixed ?? Math.min(Math.max(scaled, scaling.minReplicas), scaling.maxReplicas);
+  // A changed revision is unknown again, but what serves the old one is not taken away for that.
+  return revisionKnown ? wanted : Math.min(wanted, Math.max(1, ready));
+}
+
+export function factsOf(snapshot: Snapshot): Facts {
+  const { model, children } = snapshot;
+  const spec = withDefaults(model.spec);
+  const pods = readPods(snapshot.pods, spec.revision);
+  const fetched = fetchedFacts(snapshot, spec, pods);
+  const replicas = desiredReplicas({
+    fixed: model.spec.replicas,
+    target: snapshot.target?.replicas,
+    observed: children.deployment?.spec.replicas,
+    ready: children.deployment?.status?.readyReplicas ?? 0,
+    scaling: spec.scaling,
+    revisionKnown: fetched !== undefined || isCommitSha(spec.revision),
+  });
+  return { spec, acceptance: acceptanceOf(snapshot), pods, fetched, problem: problemOf(snapshot, pods), replicas };
+}

@@ -1,0 +1,86 @@
+// Mutation cache: read your own writes. What a write returned stands in for the cached object until the informer has moved on.
+import type { KubeClient } from '../../kube/client.ts';
+import type { Clock } from '../../kube/clock.ts';
+import { ifPresent } from '../../kube/client.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
+import type { ReadStore } from '../../kube/informer.ts';
+import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
+
+interface Written {
+  readonly object: KubeObject;
+  /** What the cache held when we wrote. */
+  readonly base: string | undefined;
+  readonly cancel: () => void;
+}
+
+export interface MutationCache {
+  read<T extends KubeObject>(store: ReadStore<T>, kind: string, key: ObjectKey): T | undefined;
+  /** Sends a write of the object with that key and keeps the answer. */
+  write(store: ReadStore<KubeObject>, key: ObjectKey, send: () => Promise<KubeObject>): Promise<void>;
+  /** A name is free again. */
+  forget(kind: string, key: ObjectKey): void;
+  /** Tells of an object that the cache never came to know: it is to be looked at again. */
+  onExpire(expired: (object: KubeObject) => void): void;
+  readonly stop: () => void;
+}
+
+/** A cache that has not moved for so long will not: the object came and went between two lists. */
+const EXPIRE_MS = 30_000;
+
+export function createMutationCache(clock: Pick<Clock, 'setTimeout'>): MutationCache {
+  const written = new Map<string, Written>();
+  const listeners = new Set<(object: KubeObject) => void>();
+  const idOf = (kind: string, key: ObjectKey): string => `${kind} ${formatKey(key)}`;
+  const version = (store: ReadStore<KubeObject>, key: ObjectKey) => store.get(key)?.metadata.resourceVersion;
+
+  function forget(id: string): void {
+    written.get(id)?.cancel();
+    written.delete(id);
+  }
+
+  function expire(id: string, object: KubeObject): void {
+    written.delete(id);
+    for (const listener of listeners) listener(object);
+  }
+
+  return {
+    read<T extends KubeObject>(store: ReadStore<T>, kind: string, key: ObjectKey): T | undefined {
+      const cached = store.get(key);
+      const id = idOf(kind, key);
+      const own = written.get(id);
+      if (own === undefined) return cached;
+      if (own.base === cached?.metadata.resourceVersion) return own.object as T;
+      forget(id);
+      return cached;
+    },
+    async write(store, key, send) {
+      const base = version(store, key);
+      const object = await send();
+      const id = idOf(object.kind, key);
+      forget(id);
+      const now = version(store, key);
+      // An apply that changed nothing; or the cache was faster than the answer, and may know of the object's end already.
+      if (now === object.metadata.resourceVersion || now !== base) return;
+      written.set(id, { object, base, cancel: clock.setTimeout(() => expire(id, object), EXPIRE_MS) });
+    },
+    forget: (kind, key) => forget(idOf(kind, key)),
+    onExpire: (expired) => void listeners.add(expired),
+    stop: () => [...written.keys()].forEach(forget),
+  };
+}
+
+export interface RemoveDeps {
+  readonly client: KubeClient;
+  readonly written: MutationCache;
+}
+
+/** Deletes one object, and that very one: whoever has its name by now is left alone. */
+export async function remove(
+  type: ResourceType,
+  object: KubeObject,
+  { client, written }: RemoveDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  await ifPresent(client.delete(type, keyOf(object), { signal, uid: object.metadata.uid }));
+  written.forget(type.kind, keyOf(object));
+}

@@ -1,0 +1,89 @@
+// The plan for one EmbeddingModel: snapshot → what to apply, what to remove, the status, the events. Pure.
+import type { EmbeddingModelStatus } from '../../api/types.ts';
+import type { KubeObject } from '../../kube/types.ts';
+import type { ManifestConfig } from '../config.ts';
+import { ALL_CHILD_KINDS, desiredChildren } from '../manifests/children.ts';
+import type { ChildKind, Children } from '../manifests/children.ts';
+import { canonicalJson, needsApply, parseQuantity } from '../manifests/manifest.ts';
+import type { Manifest } from '../manifests/manifest.ts';
+import { factsOf, ownershipOf } from './facts.ts';
+import type { Facts } from './facts.ts';
+import type { Snapshot } from './snapshot.ts';
+import { reasonEvents, scaleEvents, statusOf } from './status.ts';
+import type { PlannedEvent } from './status.ts';
+
+/** A child that lacks something of its manifest, or does not exist. */
+export interface Change {
+  readonly kind: ChildKind;
+  readonly manifest: Manifest;
+}
+
+export interface Plan {
+  readonly apply: readonly Change[];
+  readonly remove: readonly ChildKind[];
+  /** The whole new status; undefined when it says what is written already. */
+  readonly status: EmbeddingModelStatus | undefined;
+  readonly events: readonly PlannedEvent[];
+}
+
+type Changes = Pick<Plan, 'apply' | 'remove'>;
+
+const NO_CHANGES: Changes = { apply: [], remove: [] };
+
+/** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
+const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget'];
+
+const sizeOf = (claim: object): number => {
+  const { spec } = claim as { spec?: { resources?: { requests?: { storage?: string | number } } } };
+  return parseQuantity(spec?.resources?.requests?.storage ?? 0) ?? 0;
+};
+
+/** Claims grow and never shrink; everything else of theirs is immutable. */
+const claimNeedsApply = (found: KubeObject | undefined, wanted: Manifest): boolean =>
+  found === undefined || sizeOf(wanted) > sizeOf(found);
+
+const isGoing = (object: KubeObject): boolean => object.metadata.deletionTimestamp !== undefined;
+
+function toApply({ model, children: observed }: Snapshot, wanted: Children): readonly Change[] {
+  return ALL_CHILD_KINDS.flatMap((kind) => {
+    const [found, manifest] = [observed[kind], wanted[kind]];
+    if (manifest === undefined) return [];
+    if (found !== undefined && (isGoing(found) || ownershipOf(found, model) === 'predecessor')) return [];
+    const isNeeded = kind === 'claim' ? claimNeedsApply(found, manifest) : needsApply(found, manifest);
+    return isNeeded ? [{ kind, manifest }] : [];
+  });
+}
+
+const toRemove = ({ model, children }: Snapshot, kinds: readonly ChildKind[]): readonly ChildKind[] =>
+  kinds.filter((kind) => {
+    const child = children[kind];
+    return child !== undefined && !isGoing(child) && ownershipOf(child, model) === 'ours';
+  });
+
+function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
+  const { status, reason } = facts.acceptance;
+  if (status === 'Unknown') return NO_CHANGES;
+  // What serves goes on serving while somebody else's object is in the way of a change.
+  if (status === 'False') return { apply: [], remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
+  const wanted = desiredChildren({ ...facts, model: snapshot.model, config });
+  return {
+    apply: toApply(snapshot, wanted),
+    remove: wanted.disruptionBudget === undefined ? toRemove(snapshot, ['disruptionBudget']) : [],
+  };
+}
+
+export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
+  const { model } = snapshot;
+  // What is being deleted belongs to the garbage collector: making its children anew would fight it.
+  if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
+  const facts = factsOf(snapshot);
+  const status = statusOf(snapshot, facts);
+  return {
+    ...changesOf(snapshot, facts, config),
+    status: canonicalJson(status) === canonicalJson(model.status) ? undefined : status,
+    events: [
+      ...reasonEvents(snapshot, status),
+      ...(facts.acceptance.status === 'True' ? scaleEvents(snapshot, facts.replicas) : []),
+    ],
+  };
+}

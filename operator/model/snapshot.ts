@@ -1,0 +1,127 @@
+// Observe: everything the plan for one model needs to know, read from caches as of now, and from the server where caches cannot know.
+import { modelKey } from '../../api/names.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { rfc3339 } from '../../common/util/text.ts';
+import type { KubeClient } from '../../kube/client.ts';
+import type { Clock } from '../../kube/clock.ts';
+import { ifPresent } from '../../kube/client.ts';
+import { EVENTS } from '../../kube/resources.ts';
+import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
+import type { KubeObject, ObjectKey } from '../../kube/types.ts';
+import type { Decision } from '../autoscaler/decide.ts';
+import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
+import type { ChildKind, ChildObject } from '../manifests/children.ts';
+import { CATALOG_MISSING } from './acceptance.ts';
+import type { Acceptance, AcceptanceTracker } from './acceptance.ts';
+import { BY_MODEL } from './caches.ts';
+import type { Caches } from './caches.ts';
+import type { MutationCache } from './mutation-cache.ts';
+import { unexplained } from './pods.ts';
+
+/** The objects that carry the names of this model's children, whoever they belong to. */
+export type ObservedChildren = { readonly [K in ChildKind]?: ChildObject<K> | undefined };
+
+/** An object that the API server would not take. */
+export interface Refusal {
+  readonly kind: string;
+  readonly name: string;
+  readonly message: string;
+}
+
+export interface Snapshot {
+  readonly model: EmbeddingModel;
+  readonly acceptance: Acceptance;
+  readonly children: ObservedChildren;
+  readonly pods: readonly Pod[];
+  /** The claim that `cache.existingClaim` names. */
+  readonly existingClaim: PersistentVolumeClaim | undefined;
+  /** What the autoscaler wants; undefined until it has made up its mind. */
+  readonly target: Decision | undefined;
+  readonly refusal: Refusal | undefined;
+  /** Warning events about what is stuck. */
+  readonly warnings: readonly Event[];
+  /** RFC 3339, whole seconds. */
+  readonly now: string;
+}
+
+export interface ObserveDeps {
+  readonly client: KubeClient;
+  readonly caches: Caches;
+  readonly written: MutationCache;
+  readonly acceptance: Pick<AcceptanceTracker, 'of'>;
+  readonly autoscaler: { readonly target: (key: string) => Decision | undefined };
+  readonly clock: Pick<Clock, 'now'>;
+}
+
+const childKey = ({ metadata }: EmbeddingModel, kind: ChildKind): ObjectKey => ({
+  namespace: metadata.namespace ?? '',
+  name: CHILD_KINDS[kind].nameOf(metadata.name),
+});
+
+function observedChildren(model: EmbeddingModel, { caches, written }: ObserveDeps): ObservedChildren {
+  const found = ALL_CHILD_KINDS.map((kind): [ChildKind, KubeObject | undefined] => {
+    const { store } = caches.children[kind];
+    return [kind, written.read(store, CHILD_KINDS[kind].type.kind, childKey(model, kind))];
+  });
+  return Object.fromEntries(found);
+}
+
+function existingClaim(model: EmbeddingModel, { caches }: ObserveDeps): PersistentVolumeClaim | undefined {
+  const name = model.spec.cache?.existingClaim;
+  if (name === undefined) return undefined;
+  return caches.children.claim.store.get({ namespace: model.metadata.namespace ?? '', name });
+}
+
+export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
+  const key = modelKey(model);
+  return {
+    model,
+    acceptance: deps.acceptance.of(key) ?? CATALOG_MISSING,
+    children: observedChildren(model, deps),
+    pods: deps.caches.pods.store.byIndex(BY_MODEL, key),
+    existingClaim: existingClaim(model, deps),
+    target: deps.autoscaler.target(key),
+    refusal: undefined,
+    warnings: [],
+    now: rfc3339(deps.clock.now()),
+  };
+}
+
+/** Events are many and forgotten after an hour: those of what is stuck are asked for, none is watched. */
+export async function withWarnings(
+  snapshot: Snapshot,
+  { client }: Pick<ObserveDeps, 'client'>,
+  signal: AbortSignal,
+): Promise<Snapshot> {
+  const stuck = unexplained(snapshot);
+  if (stuck.length === 0) return snapshot;
+  const lists = await Promise.all(
+    stuck.map(async ({ metadata: { namespace = '', uid = '' } }) => {
+      const fieldSelector = `involvedObject.uid=${uid},type=Warning`;
+      return await client.list(EVENTS, { namespace, fieldSelector, signal });
+    }),
+  );
+  return { ...snapshot, warnings: lists.flatMap(({ items }) => items) };
+}
+
+/**
+ * Caches hold our own children only. Before one is made, the server is asked whether the name is free: a forced apply
+ * would quietly take over an object of somebody else.
+ */
+export async function lookBeforeMaking(
+  snapshot: Snapshot,
+  kinds: readonly ChildKind[],
+  { client }: Pick<ObserveDeps, 'client'>,
+  signal: AbortSignal,
+): Promise<Snapshot> {
+  const absent = kinds.filter((kind) => snapshot.children[kind] === undefined);
+  const found = await Promise.all(
+    absent.map(async (kind): Promise<readonly [ChildKind, KubeObject | undefined]> => {
+      const get = client.get(CHILD_KINDS[kind].type, childKey(snapshot.model, kind), { signal });
+      return [kind, await ifPresent(get)];
+    }),
+  );
+  const there = found.filter(([, child]) => child !== undefined);
+  if (there.length === 0) return snapshot;
+  return { ...snapshot, children: { ...snapshot.children, ...Object.fromEntries(there) } };
+}

@@ -1,0 +1,191 @@
+// Facts → the whole status: five conditions, each with a reason taken from where the trouble is; and the events that changes are
+// worth. Pure.
+import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
+import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
+import { podSelector, selectorString } from '../../api/names.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
+import { isCommitSha } from '../../common/util/text.ts';
+import type { Deployment } from '../../kube/resources.ts';
+import { withoutUndefined } from '../manifests/manifest.ts';
+import type { Facts } from './facts.ts';
+import { livePods } from './pods.ts';
+import type { Snapshot } from './snapshot.ts';
+
+// Conditions
+
+interface ConditionFacts extends Facts {
+  readonly model: EmbeddingModel;
+  /** Those that run or will. */
+  readonly livePods: number;
+  readonly deployment: Deployment | undefined;
+  readonly now: string;
+}
+
+interface Finding {
+  readonly status: ConditionStatus;
+  readonly reason: Reason;
+  readonly message: string;
+}
+
+const finding = (status: ConditionStatus, reason: Reason, message = reasonInfo(reason).message): Finding => ({
+  status,
+  reason,
+  message,
+});
+
+const isAsleep = ({ replicas }: ConditionFacts): boolean => replicas === 0;
+const isStopped = ({ model }: ConditionFacts): boolean => model.spec.replicas === 0;
+
+/** What was said of this very spec, before its pods went away and their words with them. */
+const previously = ({ model }: ConditionFacts, type: ConditionType): Condition | undefined => {
+  const before = findCondition(model.status?.conditions, type);
+  return before?.observedGeneration === model.metadata.generation ? before : undefined;
+};
+
+const failedBefore = (facts: ConditionFacts, type: ConditionType): Finding | undefined => {
+  const before = facts.livePods > 0 ? undefined : previously(facts, type);
+  if (before?.status !== 'False' || !isReason(before.reason)) return undefined;
+  return reasonInfo(before.reason).lasting ? finding('False', before.reason, before.message) : undefined;
+};
+
+function fetchedFinding(facts: ConditionFacts): Finding {
+  const { fetched, pods, problem, spec } = facts;
+  if (problem?.duringFetch === true) return finding('False', problem.reason, problem.message);
+  if (fetched !== undefined) {
+    if (fetched.pooling !== undefined && fetched.pooling !== spec.pooling)
+      return finding(
+        'True',
+        'PoolingDiffers',
+        `The repository declares pooling ${fetched.pooling}, the vectors are made with ${spec.pooling}; set spec.pooling to choose`,
+      );
+    return finding('True', 'Fetched', `Commit ${fetched.revision}`);
+  }
+  if (pods.fetching) return finding('Unknown', 'Fetching');
+  return failedBefore(facts, 'Fetched') ?? finding('Unknown', 'NotFetched');
+}
+
+function availableFinding(facts: ConditionFacts): Finding {
+  const ready = facts.deployment?.status?.readyReplicas ?? 0;
+  if (ready > 0) return finding('True', 'Available');
+  if (isAsleep(facts)) return finding('False', isStopped(facts) ? 'Stopped' : 'ScaledToZero');
+  if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
+  return finding('False', facts.pods.fetching && facts.fetched === undefined ? 'Fetching' : 'Starting');
+}
+
+/** All replicas wanted run the template in force, are ready, and nothing else is left. */
+function isSettled({ deployment, replicas }: ConditionFacts): boolean {
+  const status = deployment?.status ?? {};
+  const counts = [status.replicas, status.readyReplicas, status.updatedReplicas].map((count) => count ?? 0);
+  // A sleeping model is settled before its Deployment is first looked at.
+  const isSeen = replicas === 0 || (status.observedGeneration ?? 0) >= (deployment?.metadata.generation ?? 0);
+  return isSeen && counts.every((count) => count === replicas);
+}
+
+function progressingFinding(facts: ConditionFacts): Finding {
+  const { deployment, problem, replicas } = facts;
+  if (isSettled(facts) && problem?.reason !== 'ApplyFailed') return finding('False', 'Stable');
+  if (problem !== undefined) return finding('False', problem.reason, problem.message);
+  return finding('True', 'Progressing', `${deployment?.status?.readyReplicas ?? 0} of ${replicas} replicas are ready`);
+}
+
+function readyFinding(facts: ConditionFacts, available: Finding): Finding {
+  if (available.status === 'True') return finding('True', 'Ready');
+  if (!isAsleep(facts) || isStopped(facts)) return available;
+  // Asleep after a failure is still broken: the next request would meet it again.
+  if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
+  return failedBefore(facts, 'Ready') ?? finding('True', 'ScaledToZero');
+}
+
+function findings(facts: ConditionFacts): Readonly<Record<ConditionType, Finding>> {
+  const { acceptance } = facts;
+  if (acceptance.status !== 'True')
+    return {
+      Accepted: acceptance,
+      Fetched: finding('Unknown', 'NotAccepted'),
+      Available: finding(acceptance.status, 'NotAccepted'),
+      Progressing: finding('False', 'NotAccepted'),
+      Ready: acceptance,
+    };
+  const available = availableFinding(facts);
+  return {
+    Accepted: acceptance,
+    Fetched: fetchedFinding(facts),
+    Available: available,
+    Progressing: progressingFinding(facts),
+    Ready: readyFinding(facts, available),
+  };
+}
+
+/** In the order of CONDITION_TYPES; a transition time moves only when the status does. */
+function conditionsOf(facts: ConditionFacts): readonly Condition[] {
+  const { metadata, status } = facts.model;
+  return Object.entries(findings(facts)).map(([name, found]) => {
+    // Keys of findings() are the condition types.
+    const type = name as ConditionType;
+    const before = findCondition(status?.conditions, type);
+    return {
+      type,
+      status: found.status,
+      observedGeneration: metadata.generation ?? 0,
+      lastTransitionTime: before?.status === found.status ? before.lastTransitionTime : facts.now,
+      reason: found.reason,
+      message: found.message,
+    };
+  });
+}
+
+// The whole status
+
+function embeddingOf({ fetched, spec }: Facts): EmbeddingModelStatus['embedding'] {
+  if (fetched === undefined) return undefined;
+  const { dimensions, maxTokens } = fetched;
+  return { dimensions, maxTokens, pooling: spec.pooling, precision: spec.precision };
+}
+
+const revisionOf = ({ fetched, spec }: Facts): string | undefined =>
+  fetched?.revision ?? (isCommitSha(spec.revision) ? spec.revision : undefined);
+
+/** Who fixes the replicas needs no reason for them. */
+const scalingDecisionOf = ({ model, target }: Snapshot): string | undefined =>
+  model.spec.replicas === undefined ? (target?.reason ?? model.status?.scalingDecision) : undefined;
+
+export function statusOf(snapshot: Snapshot, facts: Facts): EmbeddingModelStatus {
+  const { model, children, pods, now } = snapshot;
+  const { deployment } = children;
+  return withoutUndefined({
+    observedGeneration: model.metadata.generation ?? 0,
+    conditions: conditionsOf({ ...facts, model, deployment, livePods: livePods(pods).length, now }),
+    replicas: deployment?.status?.replicas ?? 0,
+    readyReplicas: deployment?.status?.readyReplicas ?? 0,
+    selector: selectorString(podSelector(model.metadata.name)),
+    revision: revisionOf(facts),
+    embedding: embeddingOf(facts),
+    scalingDecision: scalingDecisionOf(snapshot),
+  });
+}
+
+// Events
+
+export interface PlannedEvent {
+  readonly type: 'Normal' | 'Warning';
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** One event per reason that is new in some condition. */
+export function reasonEvents({ model }: Snapshot, after: EmbeddingModelStatus): readonly PlannedEvent[] {
+  const events = new Map<string, PlannedEvent>();
+  for (const { type, reason, message } of after.conditions ?? []) {
+    if (!isReason(reason) || findCondition(model.status?.conditions, type)?.reason === reason) continue;
+    const kind = reasonInfo(reason).event;
+    if (kind !== undefined) events.set(reason, { type: kind, reason, message });
+  }
+  return [...events.values()];
+}
+
+export function scaleEvents({ children, target, model }: Snapshot, replicas: number): readonly PlannedEvent[] {
+  const before = children.deployment?.spec.replicas;
+  if (before === undefined || before === replicas) return [];
+  const why = model.spec.replicas === undefined ? (target?.reason ?? 'limits changed') : 'spec.replicas';
+  return [{ type: 'Normal', reason: 'Scaled', message: `Scaled from ${before} to ${replicas}: ${why}` }];
+}

@@ -1,0 +1,260 @@
+// A model on disk → what the engine runs on: its graph (kubembed's own or the repository's), its tokenizer, the worker threads.
+import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { buildGraph } from '../graph/build.ts';
+import { isModelError } from '../../hub/errors.ts';
+import type { ModelFiles } from '../../hub/store.ts';
+import type { LayoutName, Pooling } from '../graph/feeds.ts';
+import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
+import type { GraphPrecision } from '../graph/weights.ts';
+import type { ModelDescription } from '../model/description.ts';
+import { readTensorIndex } from '../model/safetensors.ts';
+import { createPool } from './pool.ts';
+import type { Pool, StartedThreads } from './pool.ts';
+import type { RunnableModel } from './runner.ts';
+import type { Device } from './session.ts';
+import { loadTokenizer } from './tokenizer.ts';
+import type { Tokenizer } from './tokenizer.ts';
+import { chooseTopology } from './topology.ts';
+import type { Topology } from './topology.ts';
+import type { WorkerSetup } from './worker.ts';
+
+// What the workers run.
+
+export interface ModelChoices {
+  readonly files: ModelFiles;
+  readonly description: ModelDescription;
+  readonly pooling: Pooling;
+  readonly precision: GraphPrecision;
+  /** Default `flexible`. */
+  readonly layout?: LayoutName;
+  /** Whether runs read the token embeddings that they need, instead of each session mapping the table. Default false. */
+  readonly feedTokenEmbeddings?: boolean;
+}
+
+export interface ChosenModel {
+  readonly model: RunnableModel;
+  /** Whether texts of different lengths can share a run without changing each other's vectors. */
+  readonly packing: boolean;
+  /** Bytes that one session holds for weights. */
+  readonly weightBytes: number;
+}
+
+/** kubembed's own graph where a builder serves the model, else the repository's ONNX file. Throws a ModelError when neither does. */
+export async function chooseModel(choices: ModelChoices): Promise<ChosenModel> {
+  const { onnxModel, weights } = choices.files;
+  if (onnxModel !== undefined && ![...weights].some(isSafetensors)) return await repositoryFile(choices, onnxModel);
+  try {
+    return await ownGraph(choices);
+  } catch (error) {
+    if (isModelError(error, 'UnsupportedArchitecture') && onnxModel !== undefined) {
+      return await repositoryFile(choices, onnxModel);
+    }
+    throw error;
+  }
+}
+
+const isSafetensors = ([name]: readonly [string, string]): boolean => name.endsWith('.safetensors');
+
+async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
+  const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
+  const weights = new Map([...files.weights].filter(isSafetensors));
+  const weightFolder = commonFolder([...weights.values()]);
+  const tensors = await readTensorIndex(weights, weightFolder);
+  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
+  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
+  const table = graph.tokenEmbeddings;
+  const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
+  return {
+    model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
+    packing: mixesLengths,
+    weightBytes,
+  };
+}
+
+/** The folder all paths share: ONNX Runtime wants the weights below one. */
+function commonFolder(paths: readonly string[]): string {
+  const [first = '/', ...others] = paths.map(dirname);
+  return others.reduce((common, folder) => {
+    let candidate = common;
+    while (folder !== candidate && !folder.startsWith(candidate === '/' ? '/' : `${candidate}/`)) {
+      candidate = dirname(candidate);
+    }
+    return candidate;
+  }, first);
+}
+
+async function repositoryFile({ files, pooling }: ModelChoices, path: string): Promise<ChosenModel> {
+  const dataPath = files.weights.get('onnx/model.onnx_data');
+  const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
+  return {
+    model: { kind: 'file', path, pooling, dataPath },
+    packing: false,
+    weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
+  };
+}
+
+/**
+ * The two ways of attention in one graph are branches of an `If`, which ONNX Runtime puts on the CPU whatever the device: each layer
+ * would copy its queries, keys and values off the GPU and the result back.
+ */
+export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
+
+// All that the engine runs on.
+
+export interface ModelOptions {
+  readonly files: ModelFiles;
+  readonly description: ModelDescription;
+  readonly pooling: Pooling;
+  readonly precision: GraphPrecision;
+  readonly device: Device;
+  /** Compute threads. */
+  readonly threads: number;
+  /** Memory that the process may take. */
+  readonly memoryBytes: number;
+  /** Threads to use before new ones are started; those left over are ended. */
+  readonly startedThreads?: StartedThreads;
+  /** Called when the workers begin to load: until they have, this thread has nothing to do. */
+  readonly onLoading?: () => void;
+}
+
+export interface LoadedModel {
+  readonly pool: Pool;
+  readonly tokenizer: Tokenizer;
+  readonly topology: Topology;
+  readonly packing: boolean;
+  /** What a run took on each worker, all of them busy. */
+  readonly trials: readonly Trial[];
+}
+
+export interface Trial {
+  readonly tokens: number;
+  readonly ms: number;
+}
+
+/** Rejects with EngineStartError or GraphError. */
+export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
+  const { files, description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
+  const { maxTokens, hiddenSize } = description;
+  const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
+    chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
+    loadTokenizer({ folder: files.snapshotDir, maxTokens }),
+    freeScratchBytes(),
+  ]);
+  // Before any session is made: a refusal in words is worth more than a kill without any.
+  const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
+  const topology = chooseTopology({ cpus, memoryBytes, scratchBytes }, { device, weightBytes, maxTokens, hiddenSize });
+  const setups = setupsFor(model, device, topology);
+  const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
+  options.onLoading?.();
+  const pool = await creating;
+  await started?.close();
+  try {
+    return { pool, tokenizer, topology, packing, trials: await tryWorkers(pool, description) };
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
+
+/** Long enough to show what a core does, short enough not to be felt at start. */
+const WORKER_TRIAL_TOKENS = 128;
+/** A first run is slow for reasons that do not come again; a model that takes longer than this is not asked twice. */
+const SECOND_TRIAL_MS = 200;
+
+type TrialModel = Pick<ModelDescription, 'maxTokens' | 'vocabularySize'>;
+
+/** Runs whose results nobody reads, on all workers at once, as when busy. */
+export async function tryWorkers(pool: Pick<Pool, 'idle' | 'run'>, model: TrialModel): Promise<readonly Trial[]> {
+  const tokens = Math.min(WORKER_TRIAL_TOKENS, model.maxTokens);
+  const tryOne = async (): Promise<Trial> => {
+    const ids = Int32Array.from({ length: tokens }, (_, position) => (position * 7919) % model.vocabularySize);
+    const run = {
+      ids,
+      lengths: Int32Array.of(tokens),
+      encodings: ['base64'],
+      dimensions: Int32Array.of(0),
+    } as const;
+    const { inferMs, serializeMs } = await pool.run(run, 'last');
+    return { tokens, ms: inferMs + serializeMs };
+  };
+  const tryAll = () => Promise.all(Array.from({ length: pool.idle() }, tryOne));
+  const first = await tryAll();
+  return Math.max(...first.map(({ ms }) => ms)) < SECOND_TRIAL_MS ? await tryAll() : first;
+}
+
+async function freeScratchBytes(): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(tmpdir());
+    return bavail * bsize;
+  } catch {
+    return 0;
+  }
+}
+
+const setupsFor = (model: RunnableModel, device: Device, topology: Topology): WorkerSetup[] =>
+  Array.from({ length: topology.workers }, () => ({ device, threads: topology.threadsPerWorker, model }));
+
+/** The prepared copy is deleted as soon as it is mapped: it lives as long as the sessions, and no file outlives a crash. */
+async function createSharingPool(setups: readonly WorkerSetup[], started?: StartedThreads): Promise<Pool> {
+  const folder = await mkdtemp(join(tmpdir(), 'kubembed-weights-'));
+  try {
+    const sharing = setups.map((setup, worker) => ({ ...setup, prepared: { folder, write: worker === 0 } }));
+    return await createPool(sharing, { again: setups, started });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+// Whether int8 is worth its rounding on this CPU: one linear layer of the model's size is timed in both precisions.
+
+type TrialPrecision = 'float32' | 'int8';
+
+export interface PrecisionTimes {
+  readonly float32Ms: number;
+  readonly int8Ms: number;
+}
+
+/** A wider layer has the same proportions and would only take longer. */
+const MAX_TRIAL_WIDTH = 512;
+/** A run's worth of texts. */
+const TRIAL_TOKENS = 64;
+/** The best of some: a neighbour may disturb one, and prepares nothing for the next. */
+const TRIAL_ROUNDS = 7;
+/** Replicas on CPUs of one kind must agree, so what is about as fast counts as no faster. */
+const WORTH_IT = 1.1;
+
+export const fasterPrecision = ({ float32Ms, int8Ms }: PrecisionTimes): TrialPrecision =>
+  float32Ms >= int8Ms * WORTH_IT ? 'int8' : 'float32';
+
+/** In turn, so that a clock that slows down does so for both. Takes 0.2 s at most, so it is not worth keeping. */
+export async function measurePrecisions({ hiddenSize }: { readonly hiddenSize: number }): Promise<PrecisionTimes> {
+  const float32 = await openTrial(hiddenSize, 'float32');
+  const int8 = await openTrial(hiddenSize, 'int8');
+  let best: PrecisionTimes = { float32Ms: Infinity, int8Ms: Infinity };
+  for (let round = 0; round < TRIAL_ROUNDS; round++) {
+    best = {
+      float32Ms: Math.min(best.float32Ms, await float32.time()),
+      int8Ms: Math.min(best.int8Ms, await int8.time()),
+    };
+  }
+  await Promise.all([float32.release(), int8.release()]);
+  return best;
+}
+
+async function openTrial(hiddenSize: number, precision: TrialPrecision) {
+  // Everywhere else sessions live in worker threads: this one alone does not load ONNX Runtime before it must.
+  const { createSession } = await import('./session.ts');
+  const inputs = Math.min(hiddenSize, MAX_TRIAL_WIDTH);
+  const { bytes, outputName, rows } = buildLinearTrial({ inputs, outputs: inputs * 4 }, TRIAL_TOKENS, precision);
+  const session = await createSession({ model: bytes }, { threads: 1, device: 'cpu' });
+  return {
+    async time() {
+      const started = performance.now();
+      await session.run({ [TRIAL_INPUT]: rows }, outputName);
+      return performance.now() - started;
+    },
+    release: () => session.release(),
+  };
+}

@@ -1,0 +1,67 @@
+// The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
+import { createEngine } from '../../runtime/engine/engine.ts';
+import { chooseModel } from '../../runtime/engine/load.ts';
+import { createRunner } from '../../runtime/engine/runner.ts';
+import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
+import { openModel } from '../../runtime/model/snapshot.ts';
+import { failureOf } from '../../runtime/lifecycle.ts';
+import { twinId } from './twins.ts';
+import type { ExpectedVectors, Twin } from './twins.ts';
+
+export type Embed = (texts: readonly string[]) => Promise<Float32Array[]>;
+
+export interface ServedTwin extends AsyncDisposable {
+  /** By the engine, as requests are: texts of one call may share runs. */
+  readonly embed: Embed;
+  /** By the graph for a GPU, which lays texts one after the other, all in one run. */
+  readonly embedPacked: Embed;
+}
+
+/** The two poolings that can be asked for; any other is what the product makes of a repository that declares it. */
+const poolingOf = (expected: ExpectedVectors | undefined) => (expected?.pooling === 'cls' ? 'cls' : 'mean');
+
+/** Rejects as the runtime's start would. */
+export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> {
+  const { files, description } = await openModel({
+    model: twinId(twin),
+    revision: 'main',
+    resolvedRevision: undefined,
+    store,
+  });
+  const pooling = poolingOf(twin.expected.kind === 'vectors' ? twin.expected.vectors : undefined);
+  const choices = { files, description, pooling, precision: 'float32' } as const;
+  const engine = await createEngine({
+    ...choices,
+    device: 'cpu',
+    threads: 1,
+    memoryBytes: 2 ** 30,
+    maxQueueTokens: 1e6,
+  });
+  const { maxTokens } = description;
+  return {
+    embed: async (inputs) => {
+      const request = { inputs, encoding: 'base64', overlongInput: 'truncate', priority: 'interactive' } as const;
+      const { vectors } = await engine.embed({ ...request, signal: new AbortController().signal });
+      return vectors.map((json) => {
+        const base64 = JSON.parse(Buffer.from(json).toString()) as string;
+        return new Float32Array(Uint8Array.from(Buffer.from(base64, 'base64')).buffer);
+      });
+    },
+    embedPacked: async (texts) => {
+      const { model } = await chooseModel({ ...choices, layout: 'packed' });
+      const tokenizer = await loadTokenizer({ folder: files.snapshotDir, maxTokens });
+      const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(text)).ids));
+      const runner = await createRunner(model, { threads: 1, device: 'cpu' });
+      const { data, dimensions } = await runner.run(tokens);
+      await runner.close();
+      return texts.map((_, text) => data.subarray(text * dimensions, (text + 1) * dimensions));
+    },
+    [Symbol.asyncDispose]: () => engine.close(AbortSignal.abort()),
+  };
+}
+
+/** What an operator would read: the reason of a refusal, or `undefined` for an error that has none. */
+export function refusalOf(error: unknown): { readonly reason: string | undefined; readonly message: string } {
+  const { reason, message } = failureOf(error, '');
+  return { reason: reason === '' ? undefined : reason, message };
+}

@@ -1,0 +1,115 @@
+// Tiny twins of real repositories through the engine: each vector is what sentence-transformers gives, or the model is refused in words.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { refusalOf, serveTwin } from '../helpers/twin-product.ts';
+import type { Embed, ServedTwin } from '../helpers/twin-product.ts';
+import { cacheTwin, fnv1a32, hashAt, readTwin, tensorBytes, twinNames, twinTexts } from '../helpers/twins.ts';
+import type { Twin } from '../helpers/twins.ts';
+
+const TOLERANCE = 1e-4;
+
+/** Twins that are not served right yet, and what happens to them today. What gets right must leave this table: its test then fails. */
+const NOT_YET: Readonly<Record<string, string>> = {
+  'distilbert-dense': 'refused: UnsupportedArchitecture',
+};
+
+let store: string;
+beforeAll(async () => {
+  store = await mkdtemp(join(tmpdir(), 'kubembed-twins-'));
+});
+afterAll(async () => {
+  await rm(store, { recursive: true, force: true });
+});
+
+const RIGHT = 'right';
+
+function compare(actual: readonly Float32Array[], expected: readonly Float32Array[]): string {
+  const [first] = actual;
+  const dimensions = expected[0]!.length;
+  if (first?.length !== dimensions) return `${first?.length ?? 0} dimensions instead of ${dimensions}`;
+  const worst = Math.max(...actual.flatMap((row, text) => [...row].map((x, at) => Math.abs(x - expected[text]![at]!))));
+  return worst < TOLERANCE ? RIGHT : 'other vectors';
+}
+
+/** Texts alone, all of them together, together in another order, and packed. */
+async function compareAll({ embed, embedPacked }: ServedTwin, expected: readonly Float32Array[]): Promise<string> {
+  const alone: Float32Array[] = [];
+  for (const text of twinTexts) alone.push((await embed([text]))[0]!);
+  const reversed: Embed = async (texts) => (await embed(texts.toReversed())).reverse();
+  const ways = {
+    alone,
+    together: await embed(twinTexts),
+    reversed: await reversed(twinTexts),
+    packed: await embedPacked(twinTexts),
+  };
+  const found = Object.entries(ways).map(([way, vectors]) => [way, compare(vectors, expected)] as const);
+  const outcomes = new Set(found.map(([, outcome]) => outcome));
+  return outcomes.size === 1 ? found[0]![1] : found.map((pair) => pair.join(': ')).join(', ');
+}
+
+async function judge(twin: Twin): Promise<string> {
+  const { expected } = twin;
+  await cacheTwin(twin, store);
+  try {
+    await using served = await serveTwin(twin, store);
+    if (expected.kind === 'vectors') return await compareAll(served, expected.vectors.vectors);
+    await served.embed(twinTexts);
+    return 'served';
+  } catch (error) {
+    const { reason, message } = refusalOf(error);
+    if (reason === undefined) return `error: ${message}`;
+    if (expected.kind === 'vectors') return `refused: ${reason}`;
+    if (reason !== expected.refusal.code) return `refused: ${reason} instead of ${expected.refusal.code}`;
+    const missing = expected.refusal.words.filter((word) => !message.toLowerCase().includes(word.toLowerCase()));
+    return missing.length === 0 ? RIGHT : `refused without saying ${missing.join(', ')}`;
+  }
+}
+
+describe('the formula of the weights', () => {
+  it('hashes as FNV-1a and MurmurHash3 do', () => {
+    expect(fnv1a32('')).toBe(0x811c9dc5);
+    expect(fnv1a32('foobar')).toBe(0xbf9cf968);
+    expect(hashAt(0, 0)).toBe(0);
+    expect(hashAt(1, 0)).toBe(0x514e28b7);
+  });
+
+  it('gives every number exactly in every dtype', () => {
+    const read = {
+      F64: (view: DataView, at: number) => view.getFloat64(8 * at, true),
+      F32: (view: DataView, at: number) => view.getFloat32(4 * at, true),
+      F16: (view: DataView, at: number) => view.getFloat16(2 * at, true),
+      I64: (view: DataView, at: number) => Number(view.getBigInt64(8 * at, true)),
+    };
+    const numbers = (dtype: keyof typeof read, scale: number, offset: number): number[] => {
+      const view = new DataView(tensorBytes(['a', dtype, [64], scale, offset]).buffer);
+      return Array.from({ length: 64 }, (_, at) => read[dtype](view, at));
+    };
+    for (const dtype of ['F64', 'F32', 'F16'] as const) {
+      const bits = { F64: 32, F32: 16, F16: 9 }[dtype];
+      for (const [at, value] of numbers(dtype, 0.25, 1).entries()) {
+        expect(value).toBeGreaterThanOrEqual(0.75);
+        expect(value).toBeLessThan(1.25);
+        expect((value - 1) * 2 ** (bits + 1), `${dtype} ${at}`).toBe(
+          (hashAt(fnv1a32('a'), at) >>> (32 - bits)) - 2 ** (bits - 1),
+        );
+      }
+    }
+    expect(numbers('I64', 0, 3).slice(0, 3)).toEqual([3, 4, 5]);
+    expect(numbers('I64', 7, 0).every((one) => one >= 0 && one < 7)).toBe(true);
+  });
+});
+
+describe.each(twinNames)('twin %s', (name) => {
+  const twin = readTwin(name);
+  const today = NOT_YET[name] ?? RIGHT;
+  const title = twin.expected.kind === 'vectors' ? 'is exact' : 'is refused';
+  it(today === RIGHT ? title : `is not yet right: ${today}`, async () => {
+    expect(await judge(twin), twin.about).toBe(today);
+  });
+});
+
+it('knows the twins that it says are not yet right', () => {
+  expect(Object.keys(NOT_YET).filter((name) => !twinNames.includes(name))).toEqual([]);
+});
