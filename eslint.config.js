@@ -23,7 +23,7 @@ const PURE = [
   'operator/manifests/*.ts',
   'operator/model/{acceptance,facts,plan,pods,status}.ts',
   'operator/{catalog/plan,autoscaler/decide}.ts',
-  'router/routing/**/*.ts',
+  'router/routing/table.ts',
   'runtime/{scheduler,graph}/**/*.ts',
   'common/openai/**/*.ts',
 ];

@@ -12,7 +12,7 @@ export default defineConfig({
         test: {
           ...common,
           name: 'unit',
-          include: ['{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench}/**/*.test.ts'],
+          include: ['{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench,tests/helpers}/**/*.test.ts'],
           testTimeout: 20_000,
         },
       },
@@ -24,8 +24,6 @@ export default defineConfig({
           testTimeout: 120_000,
           hookTimeout: 900_000,
           fileParallelism: false,
-          // Real processes on a machine of unknown load: in CI a second try, which the report shows as such.
-          retry: process.env['CI'] === undefined ? 0 : 1,
         },
       },
       {
@@ -36,8 +34,6 @@ export default defineConfig({
           testTimeout: 600_000,
           hookTimeout: 900_000,
           fileParallelism: false,
-          // Real processes on a machine of unknown load: in CI a second try, which the report shows as such.
-          retry: process.env['CI'] === undefined ? 0 : 1,
         },
       },
     ],

@@ -6,7 +6,7 @@ import { Client } from 'undici';
 import type { Dispatcher } from 'undici';
 import { startMeter } from './machine.ts';
 import type { Usage } from './machine.ts';
-import { quantile, tokensWithin } from './statistics.ts';
+import { tokensWithin } from './statistics.ts';
 import type { Timed } from './statistics.ts';
 
 export interface Request {
@@ -109,8 +109,8 @@ async function call(connection: Connection, request: Call): Promise<Timed> {
   return { startMs, endMs: performance.now(), tokens: request.tokens };
 }
 
-/** The load of one window; `beside` runs during the measured part. */
-export async function drive(target: Target, load: Load, beside?: () => Promise<void>): Promise<LoadReport> {
+/** The load of one window. */
+export async function drive(target: Target, load: Load): Promise<LoadReport> {
   const { calls, concurrency, warmUpSeconds, seconds, pauseMs = 0 } = load;
   const done: Timed[] = [];
   const answered = new Set<number>();
@@ -143,7 +143,7 @@ export async function drive(target: Target, load: Load, beside?: () => Promise<v
     errors = 0;
     const fromMs = performance.now();
     const stop = startMeter(target.pid);
-    await Promise.all([sleep(seconds * 1000), beside?.()]);
+    await sleep(seconds * 1000);
     const usage = stop();
     const toMs = performance.now();
     const failed = errors;
@@ -175,24 +175,6 @@ export async function driveOnce(target: Target, warmUp: Call, calls: readonly Ca
   } finally {
     connection.close();
   }
-}
-
-/** Latency of a page asked for again and again for so long; its 99th percentile. */
-export async function probe(target: Target, path: string, seconds: number): Promise<number> {
-  const connection = connect(target.port);
-  const latencies: number[] = [];
-  try {
-    const until = performance.now() + seconds * 1000;
-    while (performance.now() < until) {
-      const startMs = performance.now();
-      await connection.ask({ path });
-      latencies.push(performance.now() - startMs);
-      await sleep(10);
-    }
-  } finally {
-    connection.close();
-  }
-  return quantile(latencies, 0.99);
 }
 
 const ACCEPTED_MS = 500;

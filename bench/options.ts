@@ -53,21 +53,7 @@ export interface Timing {
   readonly retries: number;
 }
 
-export interface RuntimeOptions {
-  readonly cells: readonly Cell[];
-  /** Undefined: whoever can run here. */
-  readonly peers: readonly string[] | undefined;
-  readonly checkouts: readonly Checkout[];
-  readonly timing: Timing;
-  readonly starts: number;
-  readonly quick: boolean;
-  /** Whether the tables go into docs/performance.md. */
-  readonly write: boolean;
-  /** Cores to use; undefined: all. */
-  readonly threads: number | undefined;
-  /** The interpreter of the Python peers; undefined: that of the bench's own environment. */
-  readonly python: string | undefined;
-}
+export type RuntimeOptions = ReturnType<typeof readRuntimeOptions>;
 
 const QUICK: Timing = { warmUpSeconds: 0.7, seconds: 2, repeats: 1, retries: 0 };
 const FULL: Timing = { warmUpSeconds: 1.5, seconds: 8, repeats: 3, retries: 2 };
@@ -78,7 +64,7 @@ function cellOf(name: string): Cell {
   return cell;
 }
 
-export function readRuntimeOptions(args: readonly string[]): RuntimeOptions {
+export function readRuntimeOptions(args: readonly string[]) {
   const values = read(args, {
     ...{ peers: TEXT, cells: TEXT, seconds: TEXT, 'warm-up': TEXT, repeats: TEXT, retries: TEXT },
     ...{ threads: TEXT, python: TEXT, quick: { type: 'boolean', default: false }, peer: PEER },
@@ -88,6 +74,7 @@ export function readRuntimeOptions(args: readonly string[]): RuntimeOptions {
   const threads = numberOf(values, 'threads', { otherwise: 0, atLeast: 1, whole: true });
   return {
     cells: chosen?.map(cellOf) ?? CELLS,
+    /** Undefined: whoever can run here. */
     peers: values.peers === undefined ? undefined : names(values.peers),
     checkouts: checkoutsOf(values.peer),
     timing: {
@@ -98,8 +85,11 @@ export function readRuntimeOptions(args: readonly string[]): RuntimeOptions {
     },
     starts: values.quick ? 1 : 3,
     quick: values.quick,
+    /** Whether the tables go into docs/performance.md. */
     write: values.write ?? [chosen, values.peers, values.peer].every((part) => part === undefined),
+    /** Cores to use; undefined: all. */
     threads: threads > 0 ? threads : undefined,
+    /** The interpreter of the Python peers; undefined: that of the bench's own environment. */
     python: values.python,
   };
 }
@@ -109,19 +99,7 @@ export function readRuntimeOptions(args: readonly string[]): RuntimeOptions {
 export const PARTS = ['compare', 'split', 'refusals', 'memory'] as const;
 export type Part = (typeof PARTS)[number];
 
-export interface RouterOptions {
-  readonly parts: readonly Part[];
-  readonly checkouts: readonly Checkout[];
-  /** Of one window. */
-  readonly seconds: number;
-  readonly rounds: number;
-  /** How long memory is watched. */
-  readonly minutes: number;
-  /** The program, by name or path. */
-  readonly nginx: string;
-  /** Whether the tables go into docs/performance.md. */
-  readonly write: boolean;
-}
+export type RouterOptions = ReturnType<typeof readRouterOptions>;
 
 function partOf(name: string): Part {
   const part = PARTS.find((one) => one === name);
@@ -129,16 +107,18 @@ function partOf(name: string): Part {
   return part;
 }
 
-export function readRouterOptions(args: readonly string[]): RouterOptions {
+export function readRouterOptions(args: readonly string[]) {
   const { nginx = 'nginx', ...values } = read(args, {
     ...{ parts: TEXT, seconds: TEXT, rounds: TEXT, minutes: TEXT, nginx: TEXT, peer: PEER },
   });
   const { parts, seconds, rounds, minutes, peer } = values;
   return {
-    parts: parts === undefined ? PARTS : names(parts).map(partOf),
+    parts: parts === undefined ? [...PARTS] : names(parts).map(partOf),
     checkouts: checkoutsOf(peer),
+    /** Of one window. */
     seconds: numberOf(values, 'seconds', { otherwise: 2, atLeast: 0.1 }),
     rounds: numberOf(values, 'rounds', { otherwise: 5, atLeast: 1, whole: true }),
+    /** How long memory is watched. */
     minutes: numberOf(values, 'minutes', { otherwise: 10, atLeast: 0.1 }),
     nginx,
     write: values.write ?? [parts, seconds, rounds, minutes, peer].every((part) => part === undefined),
@@ -147,34 +127,21 @@ export function readRouterOptions(args: readonly string[]): RouterOptions {
 
 // The scale bench.
 
-export interface ScaleOptions {
-  readonly models: number;
-  readonly replicas: number;
-  /** How many single applies of each kind are timed. */
-  readonly applies: number;
-  readonly idleSeconds: number;
-  /** Whether the tables go into docs/performance.md. */
-  readonly write: boolean;
-  /** Results as JSON instead of tables. */
-  readonly json: boolean;
-}
+export type ScaleOptions = ReturnType<typeof readScaleOptions>;
 
 const FULL_SCALE = { models: 1000, replicas: 5, applies: 100, 'idle-seconds': 60 } as const;
 
-export function readScaleOptions(args: readonly string[]): ScaleOptions {
-  const values = read(args, {
-    ...{ models: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT },
-    json: { type: 'boolean', default: false },
-  });
+export function readScaleOptions(args: readonly string[]) {
+  const values = read(args, { models: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
   const whole = (option: keyof typeof FULL_SCALE): number =>
     numberOf(values, option, { otherwise: FULL_SCALE[option], atLeast: 1, whole: true });
   return {
     models: whole('models'),
     replicas: whole('replicas'),
+    /** How many single applies of each kind are timed. */
     applies: whole('applies'),
     idleSeconds: whole('idle-seconds'),
     write: values.write ?? !Object.keys(FULL_SCALE).some((name) => name in values),
-    json: values.json,
   };
 }
 
@@ -190,5 +157,5 @@ limit     the limit line alone
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
-scale     --models N --replicas N --applies N --idle-seconds N --json
+scale     --models N --replicas N --applies N --idle-seconds N
 all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;

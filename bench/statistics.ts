@@ -13,13 +13,7 @@ export const median = (values: readonly number[]): number =>
     )) /
   2;
 
-export interface Spread {
-  readonly min: number;
-  readonly median: number;
-  readonly max: number;
-}
-
-export const spreadOf = (values: readonly number[]): Spread => ({
+export const spreadOf = (values: readonly number[]) => ({
   min: Math.min(...values),
   median: median(values),
   max: Math.max(...values),
@@ -52,19 +46,13 @@ export interface Measured {
 export const samplesOf = <T extends Measured>(samples: readonly T[], cell: string, peer: string): T[] =>
   samples.filter((sample) => sample.cell === cell && sample.peer === peer);
 
-export interface Pair {
-  readonly cell: string;
-  readonly of: string;
-  readonly to: string;
-}
-
 /**
  * The median over rounds of one peer's number as a share of another's in the same round: drift of the machine meets both.
  * NaN when they share no round.
  */
 export function pairedRatio<T extends Measured>(
   samples: readonly T[],
-  pair: Pair,
+  pair: Readonly<Record<'cell' | 'of' | 'to', string>>,
   read: (sample: T) => number | undefined,
 ): number {
   const others = new Map(samplesOf(samples, pair.cell, pair.to).map((sample) => [sample.round, sample]));

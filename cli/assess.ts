@@ -8,7 +8,7 @@ import { describeModel } from '../runtime/model/describe.ts';
 import { ModelError } from '../hub/errors.ts';
 import type { ModelDescription } from '../runtime/model/types.ts';
 import { chooseWeights } from '../runtime/lifecycle-model.ts';
-import { chooseTopology } from '../runtime/engine/topology.ts';
+import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
 import type { Paint } from './terminal.ts';
@@ -20,34 +20,11 @@ export interface Choices {
   readonly cpus: number;
 }
 
-export interface Assessment {
-  readonly model: string;
-  readonly source: Repository['source'];
-  readonly revision: string;
-  readonly architecture: string;
-  readonly modelType: string;
-  readonly dimensions: number;
-  readonly maxTokens: number;
-  readonly pooling: { readonly used: string; readonly declared: string | undefined };
-  readonly weights: {
-    readonly format: WeightFormat;
-    readonly bytes: number;
-    readonly dtypes?: readonly string[];
-    readonly parameters?: number;
-  };
-  readonly memory: {
-    readonly device: string;
-    readonly precision: string;
-    /** With one CPU: what the limit must be at least. */
-    readonly minBytes: number;
-    readonly cpus: number;
-    /** With all of `cpus`. */
-    readonly bytes: number;
-  };
-  readonly warnings: readonly string[];
-}
+export type Assessment = ReturnType<typeof assess>;
 
-const tensorFacts = (tensors: TensorIndex) => {
+/** Undefined where the headers are not known. */
+const tensorFacts = (tensors: TensorIndex | undefined) => {
+  if (tensors === undefined) return { dtypes: undefined, parameters: undefined };
   const entries = [...tensors.values()].filter(({ dtype }) => dtype.includes('F'));
   return {
     dtypes: [...new Set(entries.map(({ dtype }) => dtype))].sort(),
@@ -57,13 +34,8 @@ const tensorFacts = (tensors: TensorIndex) => {
 
 const BYTES: Readonly<Record<GraphPrecision, number>> = { float32: 4, float16: 2, int8: 1 };
 
-interface Needs {
-  readonly dimensions: number;
-  readonly weightBytes: number;
-}
-
 /** The graph is built as it would be for serving: a tensor that is missing is found here, not after the download. */
-function needsOf(repository: Repository, description: ModelDescription, format: WeightFormat, choices: Choices): Needs {
+function needsOf(repository: Repository, description: ModelDescription, format: WeightFormat, choices: Choices) {
   const { tensors } = repository;
   if (format === 'safetensors' && tensors !== undefined) {
     const { pooling, precision, device } = choices;
@@ -111,7 +83,7 @@ function warningsOf(repository: Repository, description: ModelDescription, choic
 }
 
 /** @throws ModelError, GraphError: why it cannot be served */
-export function assess(repository: Repository, choices: Choices): Assessment {
+export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, files, tensors } = repository;
   const names = [...files.keys()];
   requireUsable(modelId, names);
@@ -121,10 +93,9 @@ export function assess(repository: Repository, choices: Choices): Assessment {
   const description = describeModel(json);
   const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
   const { dimensions, weightBytes } = needsOf(repository, description, format, choices);
-  const memoryWith = (cpus: number): number => {
-    const machine = { cpus, memoryBytes: Infinity, scratchBytes: Infinity };
-    return chooseTopology(machine, { device: choices.device, weightBytes, maxTokens, hiddenSize }).estimatedBytes;
-  };
+  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
+  const memoryWith = (cpus: number): number =>
+    estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
   return {
     model: modelId,
     source: repository.source,
@@ -137,13 +108,15 @@ export function assess(repository: Repository, choices: Choices): Assessment {
     weights: {
       format,
       bytes: weightBytesOf(repository, format),
-      ...(format === 'safetensors' && tensors !== undefined && tensorFacts(tensors)),
+      ...tensorFacts(format === 'safetensors' ? tensors : undefined),
     },
     memory: {
       device: choices.device,
       precision: choices.precision,
+      /** With one CPU: what the limit must be at least. */
       minBytes: memoryWith(1),
       cpus: choices.cpus,
+      /** With all of `cpus`. */
       bytes: memoryWith(choices.cpus),
     },
     warnings: warningsOf(repository, description, choices),
@@ -166,12 +139,12 @@ function memoryLine({ device, precision, minBytes, cpus, bytes }: Assessment['me
   return `about ${printBytes(minBytes)}${more} (${device}, ${precision})`;
 }
 
-export interface Listing {
-  readonly file: string;
-  readonly listed: boolean;
-}
-
-export function report(assessment: Assessment, { file, listed }: Listing, paint: Paint): string {
+/** @param file the list of supported models, and whether the model is in it */
+export function report(
+  assessment: Assessment,
+  { file, listed }: { readonly file: string; readonly listed: boolean },
+  paint: Paint,
+): string {
   const { model, pooling } = assessment;
   const declared = pooling.declared === undefined ? 'the repository declares none' : `declared: ${pooling.declared}`;
   const facts = [

@@ -1,4 +1,5 @@
 // The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
+import { vectorFromBytes } from '../common/openai/response.ts';
 import type { Environment } from '../common/util/env.ts';
 import { suggestion } from '../common/util/text.ts';
 import { CommandError, UsageError } from './command.ts';
@@ -12,7 +13,6 @@ export interface Endpoint {
 export interface Embeddings {
   readonly vectors: readonly Float32Array[];
   readonly tokens: number;
-  readonly model: string;
 }
 
 export interface EmbedOptions {
@@ -91,13 +91,6 @@ function messageOf(body: string): string {
   return body.slice(0, 200);
 }
 
-/** `data[].embedding` as base64 of little-endian float32. */
-function decode(base64: string): Float32Array {
-  const bytes = Buffer.from(base64, 'base64');
-  // A copy, so that the offset is a multiple of four.
-  return new Float32Array(Uint8Array.from(bytes).buffer);
-}
-
 export async function embed(
   endpoint: Endpoint,
   { model, input, dimensions, signal }: EmbedOptions,
@@ -112,15 +105,13 @@ export async function embed(
     const isUnknown = response.status === 404;
     return await refuse(endpoint, response, isUnknown ? await hintOfServed(endpoint, model, signal) : undefined);
   }
-  const answer = (await response.json()) as {
+  const { data, usage } = (await response.json()) as {
     data: readonly { embedding: string }[];
-    model: string;
     usage: { prompt_tokens: number };
   };
   return {
-    vectors: answer.data.map(({ embedding }) => decode(embedding)),
-    tokens: answer.usage.prompt_tokens,
-    model: answer.model,
+    vectors: data.map(({ embedding }) => vectorFromBytes(Buffer.from(embedding, 'base64'))),
+    tokens: usage.prompt_tokens,
   };
 }
 
@@ -139,7 +130,6 @@ export async function readModels(endpoint: Endpoint, signal: AbortSignal): Promi
   return data;
 }
 
-/** Ids of the served models. */
 const listModels = async (endpoint: Endpoint, signal: AbortSignal): Promise<readonly string[]> =>
   (await readModels(endpoint, signal)).map(({ id }) => id);
 

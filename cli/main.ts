@@ -36,9 +36,8 @@ const argv = process.argv.slice(2);
 function tell(error: UsageError | CommandError): void {
   const reason = error instanceof CommandError ? error.reason : undefined;
   if (argv.includes('--json')) {
-    io.writeError(
-      `${JSON.stringify({ error: { message: error.message, ...(reason !== undefined && { reason }) } })}\n`,
-    );
+    io.writeError(`${JSON.stringify({ error: { message: error.message, reason } })}
+`);
     return;
   }
   const [command] = argv;

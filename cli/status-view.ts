@@ -1,6 +1,6 @@
 // How the models stand, one row for each, whatever told it: a router's `status.json` or list of models, or a cluster's API server.
 import { standingOf } from '../api/conditions.ts';
-import type { ModelState } from '../api/conditions.ts';
+import type { Condition, ModelState } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
@@ -10,24 +10,17 @@ import { loadConnection } from '../kube/config.ts';
 import type { ConnectionConfig } from '../kube/config.ts';
 import { ApiError, TransportError } from '../kube/client.ts';
 import { createRestClient } from '../kube/rest.ts';
-import type { ModelStatus, StatusDocument } from '../router/status/document.ts';
+import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
 import { CommandError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { getJson, readModels } from './endpoint.ts';
 import type { Endpoint, ListedModel } from './endpoint.ts';
 
-interface ConditionLine {
-  readonly type: string;
-  readonly status: string;
-  readonly reason: string;
-  readonly message: string;
-}
-
 export interface Load {
   readonly requestsPerSecond: number;
   readonly tokensPerSecond: number;
   readonly latencyMs: { readonly p50: number; readonly p95: number } | undefined;
-  readonly held: number;
+  readonly queued: number;
   readonly inFlight: number;
 }
 
@@ -42,7 +35,7 @@ export interface ModelRow {
   readonly ready: number;
   readonly wanted: number | undefined;
   readonly ageSeconds: number | undefined;
-  readonly conditions: readonly ConditionLine[];
+  readonly conditions: readonly Pick<Condition, 'type' | 'status' | 'reason' | 'message'>[];
   /** Known to a router that serves `status.json`. */
   readonly load: Load | undefined;
 }
@@ -67,7 +60,7 @@ const secondsSince = (timestamp: string | undefined, nowMs: number): number | un
   timestamp === undefined ? undefined : Math.max(0, (nowMs - Date.parse(timestamp)) / 1000);
 
 const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
-  const { requestsPerSecond, tokensPerSecond, latencyMs, held, inFlight, replicas, createdAt } = model;
+  const { requestsPerSecond, tokensPerSecond, latencyMs, queued, inFlight, replicas, createdAt } = model;
   return {
     model: model.model,
     resource: `${model.namespace}/${model.name}`,
@@ -79,7 +72,7 @@ const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
     wanted: replicas.wanted,
     ageSeconds: secondsSince(createdAt, nowMs),
     conditions: model.conditions,
-    load: { requestsPerSecond, tokensPerSecond, held, inFlight, latencyMs },
+    load: { requestsPerSecond, tokensPerSecond, queued, inFlight, latencyMs },
   };
 };
 

@@ -54,7 +54,7 @@ const ROUTER_SERVICE = 'kubembed-router-internal';
 const SERVE_VARIABLES = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'TZ'];
 
 const isRouterVariable = (name: string): boolean =>
-  name.startsWith('KUBEMBED_HOLD_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
+  name.startsWith('KUBEMBED_QUEUE_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
 
 const pick = (env: Readonly<Record<string, string>>, keep: (name: string) => boolean): Record<string, string> =>
   Object.fromEntries(Object.entries(env).filter(([name]) => keep(name)));

@@ -1,77 +1,167 @@
 // The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
-import type { Express } from 'express';
+// One table each says what there is, and who may ask for it.
+import type { Express, Request, Response } from 'express';
 import type { Registry } from 'prom-client';
+import { DEMAND_PATH } from '../api/demand.ts';
 import { createApp } from '../common/http/app.ts';
-import type { Handler } from '../common/http/app.ts';
+import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
+import { sendJson } from '../common/http/reply.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
+import { modelNotFound, OpenAIError } from '../common/openai/errors.ts';
+import { modelList, modelObject } from '../common/openai/response.ts';
+import type { ModelEntry } from '../common/openai/response.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
-import { UNKNOWN } from './metrics.ts';
-import { embeddingsRoute } from './routes/embeddings.ts';
-import type { EmbeddingsDeps } from './routes/embeddings.ts';
-import { healthRoutes } from './routes/health.ts';
-import { modelsRoutes } from './routes/models.ts';
-import { STATUS_JSON, statusRoutes } from './routes/status.ts';
-import type { StatusSources } from './routes/status.ts';
+import type { Authenticator, Caller } from './auth/limits.ts';
+import type { RouterMetrics } from './metrics.ts';
+import type { Model, Models } from './models/model.ts';
+import type { EmbeddingsHandler } from './proxy/embeddings.ts';
+import { findModel } from './routing/table.ts';
+import type { ServedModel } from './routing/table.ts';
+import type { Activity } from './status/activity.ts';
+import { statusRoutes, STATUS_JSON } from './status/routes.ts';
+import type { StatusSources } from './status/routes.ts';
 
-const QUIET = ['/healthz', '/readyz', '/metrics', '/internal/demand', STATUS_JSON];
+const QUIET = ['/healthz', '/readyz', '/metrics', DEMAND_PATH, STATUS_JSON];
 
-/** Requests that outlive their model must not bring its series back. */
-const observe =
-  ({ metrics, table }: Pick<EmbeddingsDeps, 'metrics' | 'table'>) =>
-  ({ exchange, status, seconds }: FinishedExchange): void => {
-    if (exchange.route === undefined || !EMBEDDING_PATHS.has(exchange.route)) return;
-    const { model, upstreamStatus } = exchange.facts;
-    const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
-    metrics.finished({
-      model: typeof model === 'string' && table().byKey.has(model) ? model : UNKNOWN,
-      status,
-      seconds,
-      ...(reason !== undefined && { reason }),
-    });
-  };
+// Probes
 
-export interface PublicDeps extends EmbeddingsDeps {
-  readonly log: Log;
-  readonly registry: Registry;
+export interface HealthDeps {
+  readonly models: Pick<Models, 'requireSynced'>;
   readonly isDraining: () => boolean;
-  readonly version: string;
-  readonly tracer?: Tracer | undefined;
-  /** Absent: no status page. */
-  readonly status?: StatusSources | undefined;
 }
 
+const ok = (response: Response): void => {
+  response.setHeader('content-type', 'text/plain; charset=utf-8');
+  response.end('ok\n');
+};
+
+/** Liveness: the process answers. Readiness: the routing table is known and nobody asked the process to stop. */
+const healthRoutes = ({ models, isDraining }: HealthDeps): Routes => ({
+  '/healthz': { get: (_request, response) => ok(response) },
+  '/readyz': {
+    get: (_request, response) => {
+      if (isDraining()) {
+        throw new OpenAIError('service_unavailable', 'This router is shutting down.', { retryAfterMs: 1000 });
+      }
+      models.requireSynced();
+      ok(response);
+    },
+  },
+});
+
+// The list of models: every name that is served, aliases included.
+
+const modelEntry = (id: string, served: ServedModel): ModelEntry => {
+  const { model, aliases, created, embedding, revision, endpoints, blocked } = served;
+  return {
+    id,
+    created,
+    ownedBy: model.includes('/') ? model.slice(0, model.indexOf('/')) : 'kubembed',
+    details: {
+      root: model,
+      aliases,
+      ready_endpoints: endpoints.length,
+      dimensions: embedding?.dimensions,
+      max_tokens: embedding?.maxTokens,
+      revision,
+      problem: blocked && `${blocked.reason}: ${blocked.message}`,
+    },
+  };
+};
+
+/** The wildcard's segments, decoded: an id with a raw slash has two, with an escaped one it has one. */
+const idOf = (request: Request): string => {
+  const segments: unknown = request.params['model'];
+  return Array.isArray(segments) ? segments.join('/') : String(segments);
+};
+
+const listModels = (models: Models, response: Response, caller: Caller): void => {
+  models.requireSynced();
+  const shown = [...models.table().byName].filter(([, served]) => caller.mayUse(served));
+  sendJson(response, 200, modelList(shown.map(([name, served]) => modelEntry(name, served))));
+};
+
+const showModel = (models: Models, id: string, response: Response, caller: Caller): void => {
+  models.requireSynced();
+  const table = models.table();
+  const served = findModel(table, id);
+  if (served === undefined || !caller.mayUse(served)) throw modelNotFound(id);
+  // In the case in which it is served.
+  const name = table.byName.has(id) ? id : served.names.find((one) => one.toLowerCase() === id.toLowerCase());
+  sendJson(response, 200, modelObject(modelEntry(name ?? id, served)));
+};
+
+// The public application
+
+export interface PublicDeps extends HealthDeps {
+  readonly models: Models;
+  readonly byKey: ReadonlyMap<string, Model>;
+  readonly authenticator: Authenticator;
+  readonly embeddings: EmbeddingsHandler;
+  readonly metrics: RouterMetrics;
+  readonly registry: Registry;
+  readonly log: Log;
+  readonly tracer: Tracer | undefined;
+  readonly version: string;
+  /** Undefined: no status page. */
+  readonly status: StatusSources | undefined;
+}
+
+const observe =
+  ({ metrics, byKey, status }: PublicDeps) =>
+  ({ exchange, status: code, seconds }: FinishedExchange): void => {
+    if (exchange.route === undefined || !EMBEDDING_PATHS.has(exchange.route)) return;
+    const { model: key, upstreamStatus } = exchange.facts;
+    const model = typeof key === 'string' ? byKey.get(key) : undefined;
+    const reason = exchange.error?.kind ?? (upstreamStatus === undefined ? undefined : `upstream_${upstreamStatus}`);
+    metrics.finished({ model: model?.key, status: code, seconds, reason });
+    const recorded: readonly (Activity | undefined)[] = [model?.activity, status?.activity];
+    for (const activity of recorded) activity?.finished(seconds * 1000, code >= 400);
+  };
+
 export const createPublicApp = (deps: PublicDeps): Express => {
-  const { log, registry, version, gate, status, tracer } = deps;
-  const embeddings = embeddingsRoute(deps);
+  const { authenticator, models, registry, version, status, embeddings } = deps;
+
+  /** On the route that matched, before anything of the request but its head is looked at. */
+  const withKey =
+    (handler: (request: Request, response: Response, caller: Caller) => void | Promise<void>): Handler =>
+    (request, response) =>
+      handler(request, response, authenticator.authenticate(request.headers));
+
+  const forKeys: Routes = {
+    '/v1/embeddings': { post: withKey(embeddings) },
+    '/embeddings': { post: withKey(embeddings) },
+    '/v1/models': { get: withKey((_request, response, caller) => listModels(models, response, caller)) },
+    '/v1/models/*model': {
+      get: withKey((request, response, caller) => showModel(models, idOf(request), response, caller)),
+    },
+  };
+  const forAnybody: Routes = {
+    ...healthRoutes(deps),
+    ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined })),
+    // It names every model: where keys are asked for, only the internal listener shows it.
+    ...(authenticator.isOpen && { '/metrics': { get: metricsHandler(registry) } }),
+  };
   return createApp({
-    log,
+    routes: { ...forKeys, ...forAnybody, ...(status && statusRoutes(status, withKey)) },
+    log: deps.log,
     quiet: QUIET,
     onFinish: observe(deps),
-    tracer,
-    before: gate.enter,
-    routes: {
-      '/v1/embeddings': { post: embeddings },
-      '/embeddings': { post: embeddings },
-      ...modelsRoutes(deps),
-      ...healthRoutes(deps),
-      '/metrics': { get: metricsHandler(registry) },
-      ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined })),
-      ...(status && statusRoutes({ ...deps, status })),
-    },
+    tracer: deps.tracer,
   });
 };
 
-export interface InternalDeps {
-  readonly log: Log;
+// The internal application
+
+export interface InternalDeps extends HealthDeps {
   readonly registry: Registry;
   readonly demand: Handler;
-  readonly isSynced: () => boolean;
-  readonly isDraining: () => boolean;
+  readonly log: Log;
 }
 
 export const createInternalApp = (deps: InternalDeps): Express =>
@@ -79,7 +169,7 @@ export const createInternalApp = (deps: InternalDeps): Express =>
     log: deps.log,
     quiet: QUIET,
     routes: {
-      '/internal/demand': { get: deps.demand },
+      [DEMAND_PATH]: { get: deps.demand },
       '/metrics': { get: metricsHandler(deps.registry) },
       ...healthRoutes(deps),
     },

@@ -9,7 +9,7 @@ describe('readRouterConfig', () => {
       internalPort: 8081,
       requestMs: 600_000,
       split: { targetMs: 100 },
-      keys: {},
+      keys: { file: undefined, secret: undefined },
       cache: { models: [] },
     });
   });
@@ -31,7 +31,7 @@ describe('readRouterConfig', () => {
     expect(config.keys).toEqual({ secret: { namespace: 'ns', name: 'keys' } });
   });
 
-  it.each([{ KUBEMBED_PORT: '70000' }, { KUBEMBED_HOLD_SECONDS: '-1' }, { KUBEMBED_API_KEYS_SECRET: 'keys' }])(
+  it.each([{ KUBEMBED_PORT: '70000' }, { KUBEMBED_QUEUE_SECONDS: '-1' }, { KUBEMBED_API_KEYS_SECRET: 'keys' }])(
     'refuses %o',
     (env) => {
       expect(() => readRouterConfig(env)).toThrow();

@@ -4,44 +4,47 @@ import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
 import { readTracing } from '../common/obs/tracing.ts';
 import type { TracingConfig } from '../common/obs/tracing.ts';
+import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
+import type { Environment } from '../common/util/env.ts';
+import type { KeyPlace } from './auth/api-keys.ts';
+import type { QueueLimits } from './models/queue.ts';
 
-const flag = z.enum(['true', 'false', '1', '0']).transform((value) => value === 'true' || value === '1');
-const count = (fallback: number) => z.coerce.number().int().positive().default(fallback);
-const port = (fallback: number) => z.coerce.number().int().min(0).max(65_535).default(fallback);
+const MB = 1024 * 1024;
 
 const environment = z.object({
   KUBEMBED_HOST: z.string().default('0.0.0.0'),
-  KUBEMBED_PORT: port(8080),
+  KUBEMBED_PORT: port.default(8080),
   KUBEMBED_INTERNAL_HOST: z.string().optional(),
-  KUBEMBED_INTERNAL_PORT: port(8081),
+  KUBEMBED_INTERNAL_PORT: port.default(8081),
   /** One namespace to serve; all of them when absent. */
-  KUBEMBED_NAMESPACE: z.string().min(1).optional(),
-  KUBEMBED_REQUEST_SECONDS: count(600),
-  KUBEMBED_CONNECT_TIMEOUT_MS: count(500),
-  KUBEMBED_MAX_BODY_BYTES: count(32 * 1024 * 1024),
-  KUBEMBED_HOLD_MAX_REQUESTS: count(2000),
-  KUBEMBED_HOLD_MAX_BYTES: count(64 * 1024 * 1024),
-  KUBEMBED_HOLD_SECONDS: count(300),
+  KUBEMBED_NAMESPACE: z.string().optional(),
+  KUBEMBED_REQUEST_SECONDS: seconds(1).default(600_000),
+  KUBEMBED_CONNECT_TIMEOUT_MS: whole(1).default(500),
+  KUBEMBED_MAX_BODY_BYTES: whole(1).default(32 * MB),
+  /** The activation queue: bounds of what waits for a model. */
+  KUBEMBED_QUEUE_MAX_REQUESTS: whole(1).default(2000),
+  KUBEMBED_QUEUE_MAX_BYTES: whole(1).default(64 * MB),
+  KUBEMBED_QUEUE_SECONDS: seconds(1).default(300_000),
   /** An input array worth more than this much time of one endpoint is split. */
-  KUBEMBED_SPLIT_MILLISECONDS: count(100),
+  KUBEMBED_SPLIT_MILLISECONDS: whole(1).default(100),
   KUBEMBED_SPLIT: flag.default(true),
-  KUBEMBED_SLOW_START_SECONDS: count(10),
-  KUBEMBED_DRAIN_SECONDS: count(25),
+  KUBEMBED_SLOW_START_SECONDS: seconds(1).default(10_000),
+  KUBEMBED_DRAIN_SECONDS: seconds(1).default(25_000),
   /** After SIGTERM: not ready, but still taking requests, until load balancers have heard of it. */
-  KUBEMBED_LINGER_SECONDS: z.coerce.number().min(0).default(0),
+  KUBEMBED_LINGER_SECONDS: seconds(0).default(0),
   KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
   /** Serves the status page at `/` and its numbers at `/status.json`. */
   KUBEMBED_STATUS_PAGE: flag.default(false),
   /** File of API keys (docs: sha256 of each key, never the key). Absent: no keys are asked for. */
-  KUBEMBED_API_KEYS_FILE: z.string().min(1).optional(),
+  KUBEMBED_API_KEYS_FILE: z.string().optional(),
   /** `namespace/name` of a Secret with the same content under `keys.yaml`. */
   KUBEMBED_API_KEYS_SECRET: z
     .string()
     .regex(/^[^/]+\/[^/]+$/, 'must be namespace/name')
     .optional(),
-  /** Served names (or `*`) whose identical inputs are answered from memory. */
+  /** Served names (or `*`) whose identical requests are answered from memory. */
   KUBEMBED_CACHE_MODELS: z.string().default(''),
-  KUBEMBED_CACHE_BYTES: count(64 * 1024 * 1024),
+  KUBEMBED_CACHE_BYTES: whole(1).default(64 * MB),
 });
 
 /** Milliseconds throughout. */
@@ -50,11 +53,11 @@ export interface RouterConfig {
   readonly port: number;
   readonly internalHost: string;
   readonly internalPort: number;
-  readonly namespace?: string;
+  readonly namespace: string | undefined;
   readonly requestMs: number;
   readonly connectMs: number;
   readonly maxBodyBytes: number;
-  readonly hold: { readonly maxRequests: number; readonly maxBytes: number; readonly maxMs: number };
+  readonly queue: QueueLimits;
   /** `targetMs` 0 switches splitting off. */
   readonly split: { readonly targetMs: number };
   readonly slowStartMs: number;
@@ -62,51 +65,44 @@ export interface RouterConfig {
   readonly drainMs: number;
   readonly logLevel: LogLevel;
   readonly statusPage: boolean;
-  readonly keys: { readonly file?: string; readonly secret?: { readonly namespace: string; readonly name: string } };
-  /** Absent: nothing is traced. */
-  readonly tracing?: TracingConfig;
+  readonly keys: KeyPlace;
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingConfig | undefined;
   readonly cache: { readonly models: readonly string[]; readonly maxBytes: number };
 }
 
 const words = (list: string): readonly string[] => list.split(/[\s,]+/).filter((word) => word !== '');
 
-const keySource = (file: string | undefined, secret: string | undefined): RouterConfig['keys'] => {
-  const [namespace, name] = secret?.split('/') ?? [];
-  return {
-    ...(file !== undefined && { file }),
-    ...(namespace !== undefined && name !== undefined && { secret: { namespace, name } }),
-  };
+const secretOf = (reference: string | undefined): KeyPlace['secret'] => {
+  const [namespace, name] = reference?.split('/') ?? [];
+  return namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
 };
 
-/** Empty counts as unset; in a namespace with a Service named kubembed, Kubernetes sets KUBEMBED_PORT to its address. */
-const isGiven = ([, value]: readonly [string, string | undefined]): boolean =>
-  value !== undefined && value !== '' && !value.startsWith('tcp://');
-
-export const readRouterConfig = (env: Readonly<Record<string, string | undefined>>): RouterConfig => {
-  const given = environment.parse(Object.fromEntries(Object.entries(env).filter(isGiven)));
-  const tracing = readTracing(env);
+/** Throws `ConfigError`. */
+export const readRouterConfig = (env: Environment): RouterConfig => {
+  const given = readEnvironment(environment, env);
   return {
     host: given.KUBEMBED_HOST,
     port: given.KUBEMBED_PORT,
     internalHost: given.KUBEMBED_INTERNAL_HOST ?? given.KUBEMBED_HOST,
     internalPort: given.KUBEMBED_INTERNAL_PORT,
-    ...(given.KUBEMBED_NAMESPACE !== undefined && { namespace: given.KUBEMBED_NAMESPACE }),
-    requestMs: given.KUBEMBED_REQUEST_SECONDS * 1000,
+    namespace: given.KUBEMBED_NAMESPACE,
+    requestMs: given.KUBEMBED_REQUEST_SECONDS,
     connectMs: given.KUBEMBED_CONNECT_TIMEOUT_MS,
     maxBodyBytes: given.KUBEMBED_MAX_BODY_BYTES,
-    hold: {
-      maxRequests: given.KUBEMBED_HOLD_MAX_REQUESTS,
-      maxBytes: given.KUBEMBED_HOLD_MAX_BYTES,
-      maxMs: given.KUBEMBED_HOLD_SECONDS * 1000,
+    queue: {
+      maxRequests: given.KUBEMBED_QUEUE_MAX_REQUESTS,
+      maxBytes: given.KUBEMBED_QUEUE_MAX_BYTES,
+      maxMs: given.KUBEMBED_QUEUE_SECONDS,
     },
     split: { targetMs: given.KUBEMBED_SPLIT ? given.KUBEMBED_SPLIT_MILLISECONDS : 0 },
-    slowStartMs: given.KUBEMBED_SLOW_START_SECONDS * 1000,
-    lingerMs: given.KUBEMBED_LINGER_SECONDS * 1000,
-    drainMs: given.KUBEMBED_DRAIN_SECONDS * 1000,
+    slowStartMs: given.KUBEMBED_SLOW_START_SECONDS,
+    lingerMs: given.KUBEMBED_LINGER_SECONDS,
+    drainMs: given.KUBEMBED_DRAIN_SECONDS,
     logLevel: given.KUBEMBED_LOG_LEVEL,
     statusPage: given.KUBEMBED_STATUS_PAGE,
-    keys: keySource(given.KUBEMBED_API_KEYS_FILE, given.KUBEMBED_API_KEYS_SECRET),
-    ...(tracing !== undefined && { tracing }),
+    keys: { file: given.KUBEMBED_API_KEYS_FILE, secret: secretOf(given.KUBEMBED_API_KEYS_SECRET) },
+    tracing: readTracing(env),
     cache: { models: words(given.KUBEMBED_CACHE_MODELS), maxBytes: given.KUBEMBED_CACHE_BYTES },
   };
 };

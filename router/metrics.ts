@@ -2,104 +2,80 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
-import { createTally } from './tally.ts';
-import type { Tallied } from './tally.ts';
 
 const PREFIX = 'kubembed_router_';
 /** Label of requests for names that nothing serves: clients choose names, so these must not make series. */
-export const UNKNOWN = 'unknown';
+const UNKNOWN = 'unknown';
 
 const WAIT_BUCKETS = [0.01, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600];
 
-/** Current values, read when scraped. By model key. */
-export interface Gauges {
-  readonly held: () => ReadonlyMap<string, number>;
-  readonly inFlight: () => ReadonlyMap<string, number>;
-  readonly endpoints: () => readonly { readonly model: string; readonly state: string; readonly count: number }[];
-  readonly synced: () => boolean;
+/** What the gauges show of a model, read when scraped. */
+export interface MeasuredModel {
+  readonly served: { readonly endpoints: readonly unknown[] };
+  readonly queue: { readonly size: () => number };
+  readonly balancer: { readonly inFlight: () => number; readonly healthy: () => number };
 }
 
 export interface Finished {
-  readonly model: string;
+  /** Key of the model, where one was found. */
+  readonly model: string | undefined;
   readonly status: number;
   readonly seconds: number;
-  readonly reason?: string;
+  /** Of a failure. */
+  readonly reason: string | undefined;
 }
+
+export type CacheResult = 'hit' | 'miss' | 'coalesced';
 
 export interface RouterMetrics {
   readonly finished: (request: Finished) => void;
-  readonly served: (model: string, of: { inputs: number; tokens: number }) => void;
+  readonly served: (model: string, inputs: number, tokens: number) => void;
   readonly upstream: (model: string, ms: number) => void;
-  readonly held: (model: string, ms: number) => void;
+  readonly queued: (model: string, ms: number) => void;
   readonly coldStart: (model: string, ms: number) => void;
   readonly activated: (model: string) => void;
   readonly retried: (model: string, reason: string) => void;
   readonly ejected: (model: string) => void;
   readonly split: (model: string, shards: number) => void;
-  readonly cache: (model: string, result: 'hit' | 'miss' | 'coalesced') => void;
-  /** Drops every series of models that are no longer served. */
-  readonly keep: (isServed: (model: string) => boolean) => void;
+  readonly cache: (model: string, result: CacheResult) => void;
+  /** Drops every series of these models. */
+  readonly forget: (models: ReadonlySet<string>) => void;
+  /** The routing table has been read whole. */
+  readonly synced: () => void;
 }
 
-type Labelled = Counter | Histogram;
-
-const removeSeries = async (metric: Labelled, isServed: (model: string) => boolean): Promise<void> => {
+const dropSeries = async (metric: Counter | Histogram, models: ReadonlySet<string>): Promise<void> => {
   const { values } = await metric.get();
   for (const { labels } of values) {
     const own = Object.fromEntries(Object.entries(labels).filter(([name]) => name !== 'le'));
-    const model = String(own['model']);
-    if (model !== UNKNOWN && !isServed(model)) metric.remove(own);
+    if (models.has(String(own['model']))) metric.remove(own);
   }
 };
 
-const registerGauges = (registry: Registry, gauges: Gauges): void => {
-  const perModel = (name: string, help: string, read: () => ReadonlyMap<string, number>): void => {
-    const gauge = new Gauge({
+export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<string, MeasuredModel>): RouterMetrics => {
+  const registers = [registry];
+  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
+    new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers });
+  const histogram = (name: string, help: string, buckets: readonly number[]): Histogram<'model'> =>
+    new Histogram({ name: `${PREFIX}${name}`, help, labelNames: ['model'], buckets: [...buckets], registers });
+  /** A current value for each model, read when scraped. */
+  const gauge = (name: string, help: string, read: (model: MeasuredModel) => number): Gauge<'model'> =>
+    new Gauge({
       name: `${PREFIX}${name}`,
       help,
       labelNames: ['model'],
-      registers: [registry],
-      collect: () => {
-        gauge.reset();
-        for (const [model, value] of read()) gauge.set({ model }, value);
+      registers,
+      collect() {
+        this.reset();
+        for (const [key, model] of models) this.set({ model: key }, read(model));
       },
     });
-  };
-  perModel('held_requests', 'Requests waiting for an endpoint.', gauges.held);
-  perModel('in_flight_requests', 'Requests sent to an endpoint and not yet answered.', gauges.inFlight);
-  const endpoints = new Gauge({
-    name: `${PREFIX}endpoints`,
-    help: 'Endpoints in the routing table, by what the router thinks of them.',
-    labelNames: ['model', 'state'],
-    registers: [registry],
-    collect: () => {
-      endpoints.reset();
-      for (const { model, state, count } of gauges.endpoints()) endpoints.set({ model, state }, count);
-    },
-  });
-  const synced: Gauge = new Gauge({
-    name: `${PREFIX}table_synced`,
-    help: '1 once the routing table has been read whole.',
-    registers: [registry],
-    collect: () => {
-      synced.set(gauges.synced() ? 1 : 0);
-    },
-  });
-};
-
-export const createRouterMetrics = (registry: Registry, gauges: Gauges): RouterMetrics => {
-  const registers = [registry];
-  const collect = (): void => tally.pour();
-  const counter = <L extends string>(name: string, help: string, labelNames: readonly L[]): Counter<L> =>
-    new Counter({ name: `${PREFIX}${name}`, help, labelNames: [...labelNames], registers, collect });
-  const histogram = (name: string, help: string, buckets: readonly number[]): Histogram<'model'> =>
-    new Histogram({ name: `${PREFIX}${name}`, help, labelNames: ['model'], buckets: [...buckets], registers, collect });
 
   const requests = counter('requests_total', 'Embedding requests answered, by status code.', ['model', 'code']);
   const errors = counter('errors_total', 'Embedding requests that failed, by reason.', ['model', 'reason']);
   const duration = histogram('request_duration_seconds', 'Time from request to answer.', DURATION_BUCKETS);
   const upstream = histogram('upstream_seconds', 'Time from sending to the first byte of an answer.', DURATION_BUCKETS);
-  const hold = histogram('hold_seconds', 'Time that held requests waited for an endpoint.', WAIT_BUCKETS);
+  const queue = histogram('queue_seconds', 'Time that queued requests waited for an endpoint.', WAIT_BUCKETS);
   const cold = histogram('cold_start_seconds', 'Time from a wake-up call to the first endpoint.', WAIT_BUCKETS);
   const activations = counter('activations_total', 'Wake-up calls for models without an endpoint.', ['model']);
   const tokens = counter('tokens_total', 'Tokens run, as the runtimes report them.', ['model']);
@@ -108,45 +84,67 @@ export const createRouterMetrics = (registry: Registry, gauges: Gauges): RouterM
   const ejections = counter('ejections_total', 'Endpoints taken out of use for failing.', ['model']);
   const splits = counter('splits_total', 'Requests split over several endpoints.', ['model']);
   const shards = counter('shards_total', 'Shards that split requests were sent in.', ['model']);
-  const cached = counter('cache_inputs_total', 'Inputs looked up in the cache, by result.', ['model', 'result']);
-  const labelled: readonly Labelled[] = [
-    ...[requests, errors, duration, upstream, hold, cold, activations],
+  const cached = counter('cache_requests_total', 'Requests looked up in the cache, by result.', ['model', 'result']);
+  const labelled = [
+    ...[requests, errors, duration, upstream, queue, cold, activations],
     ...[tokens, inputs, retries, ejections, splits, shards, cached],
   ];
-  registerGauges(registry, gauges);
+  gauge('queued_requests', 'Requests waiting for an endpoint.', (model) => model.queue.size());
+  gauge('in_flight_requests', 'Requests sent to an endpoint and not yet answered.', ({ balancer }) =>
+    balancer.inFlight(),
+  );
+  new Gauge({
+    name: `${PREFIX}endpoints`,
+    help: 'Endpoints in the routing table, by what the router thinks of them.',
+    labelNames: ['model', 'state'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [model, { served, balancer }] of models) {
+        const usable = balancer.healthy();
+        this.set({ model, state: 'usable' }, usable);
+        this.set({ model, state: 'ejected' }, served.endpoints.length - usable);
+      }
+    },
+  });
+  const synced = new Gauge({
+    name: `${PREFIX}table_synced`,
+    help: '1 once the routing table has been read whole.',
+    registers,
+  });
 
-  const tell = (model: string, tallied: Tallied): void => {
-    for (const [code, count] of tallied.codes) requests.inc({ model, code: String(code) }, count);
-    for (const seconds of tallied.seconds) duration.observe({ model }, seconds);
-    for (const seconds of tallied.upstreamSeconds) upstream.observe({ model }, seconds);
-    if (tallied.inputs > 0) inputs.inc({ model }, tallied.inputs);
-    if (tallied.tokens > 0) tokens.inc({ model }, tallied.tokens);
-  };
-  const tally = createTally(tell);
+  /** Clients choose names, and requests outlive their models: neither may make series. */
+  const own =
+    <A extends readonly unknown[]>(count: (model: string, ...more: A) => void) =>
+    (model: string, ...more: A): void => {
+      if (models.has(model)) count(model, ...more);
+    };
 
   return {
-    finished: ({ model, status, seconds, reason }) => {
-      tally.answered(model, status, seconds);
+    finished: ({ model: given, status, seconds, reason }) => {
+      const model = given !== undefined && models.has(given) ? given : UNKNOWN;
+      requests.inc({ model, code: String(status) });
+      duration.observe({ model }, seconds);
       if (reason !== undefined) errors.inc({ model, reason });
     },
-    served: (model, of) => {
-      const tallied = tally.of(model);
-      tallied.inputs += of.inputs;
-      tallied.tokens += of.tokens;
-    },
-    upstream: (model, ms) => void tally.of(model).upstreamSeconds.push(ms / 1000),
-    held: (model, ms) => hold.observe({ model }, ms / 1000),
-    coldStart: (model, ms) => cold.observe({ model }, ms / 1000),
-    activated: (model) => activations.inc({ model }),
-    retried: (model, reason) => retries.inc({ model, reason }),
-    ejected: (model) => ejections.inc({ model }),
-    split: (model, count) => {
+    served: own((model, inputCount, tokenCount) => {
+      inputs.inc({ model }, inputCount);
+      tokens.inc({ model }, tokenCount);
+    }),
+    upstream: own((model, ms) => upstream.observe({ model }, ms / 1000)),
+    queued: own((model, ms) => queue.observe({ model }, ms / 1000)),
+    coldStart: own((model, ms) => cold.observe({ model }, ms / 1000)),
+    activated: own((model) => activations.inc({ model })),
+    retried: own((model, reason) => retries.inc({ model, reason })),
+    ejected: own((model) => ejections.inc({ model })),
+    split: own((model, count) => {
       splits.inc({ model });
       shards.inc({ model }, count);
+    }),
+    cache: own((model, result) => cached.inc({ model, result })),
+    forget: (gone) => {
+      for (const metric of labelled) void dropSeries(metric, gone);
     },
-    cache: (model, result) => cached.inc({ model, result }),
-    keep: (isServed) => {
-      for (const metric of labelled) void removeSeries(metric, isServed);
-    },
+    synced: () => synced.set(1),
   };
 };

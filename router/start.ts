@@ -1,4 +1,4 @@
-// startRouter: wires discovery, fleet, admission and the two listeners into one running router. `main.ts` and local mode call it.
+// startRouter: wires discovery, models, the proxy and the two listeners into one running router. `main.ts` and local mode call it.
 import { randomUUID } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,24 +9,23 @@ import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { createDemandBook } from './admission/demand.ts';
-import { createGate, OPEN_GATE } from './admission/gate.ts';
-import { followKeys } from './admission/key-source.ts';
 import { createInternalApp, createPublicApp } from './app.ts';
+import { followKeys } from './auth/api-keys.ts';
+import { createAuthenticator, createRateLimiter, NO_AUTHENTICATION } from './auth/limits.ts';
 import type { RouterConfig } from './config.ts';
-import { startDiscovery } from './discovery.ts';
-import { createDeliver } from './dispatch/deliver.ts';
-import { createMemo } from './dispatch/memo.ts';
-import { createModelMemories } from './dispatch/models.ts';
-import { createObtain } from './dispatch/obtain.ts';
-import { createGauges } from './gauges.ts';
+import type { Endpoint } from './endpoints/balancer.ts';
+import { createEndpointClient } from './endpoints/client.ts';
+import { startHealthChecker } from './endpoints/health.ts';
 import { createRouterMetrics } from './metrics.ts';
-import { createDemandStream } from './routes/demand.ts';
-import type { RouteTable } from './routing/table.ts';
-import { createActivity, recordedBy } from './status/activity.ts';
-import { createFleet } from './upstream/fleet.ts';
-import { startPatrol } from './upstream/patrol.ts';
-import { createPools } from './upstream/pools.ts';
+import { createDemandStream } from './models/demand.ts';
+import { createModels } from './models/model.ts';
+import type { Model } from './models/model.ts';
+import { createResponseCache } from './proxy/cache.ts';
+import { embeddingsRoute } from './proxy/embeddings.ts';
+import { createForwardWithRetry } from './proxy/forward.ts';
+import { createForward } from './proxy/shard.ts';
+import { startDiscovery } from './routing/discovery.ts';
+import { Activity, OVERALL } from './status/activity.ts';
 
 /** Monotonic milliseconds, and a source of randomness in [0, 1). */
 export interface RouterClock {
@@ -55,151 +54,115 @@ export interface RunningRouter {
   readonly ready: () => boolean;
   /** Settles when the table has been read whole for the first time. */
   readonly synced: Promise<void>;
-  /** Not ready, finishes held and running requests (at most `drainMs`), closes. Idempotent. */
+  /** Not ready, finishes queued and running requests (at most `drainMs`), closes. Idempotent. */
   readonly close: () => Promise<void>;
 }
 
 const SYSTEM_CLOCK: RouterClock = { now: () => performance.now(), random: () => Math.random() };
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
+/** For the internal listener's last answers. */
+const INTERNAL_DRAIN_MS = 1000;
 
-/** Everything between the API server and the listeners. */
-const assemble = (options: RouterOptions, registry: Registry) => {
-  const { config, client, log, clock = SYSTEM_CLOCK } = options;
-  const { now, random } = clock;
-  const pools = createPools({ connectMs: config.connectMs, now });
-  const memories = createModelMemories(config.hold);
-  const fleet = createFleet({
-    now,
-    random,
-    slowStartMs: config.slowStartMs,
-    onEject: ({ id, model }) => {
-      log.warn({ endpoint: id, model }, 'Endpoint ejected');
-      metrics.ejected(model);
-    },
-    onGone: pools.drop,
-  });
-  const demand = createDemandBook({
-    instance: randomUUID(),
-    now,
-    onWake: (model) => {
-      log.info({ model }, 'Waking a model without endpoints');
-      metrics.activated(model);
-      stream.push();
-    },
-  });
-
-  const onTable = (table: RouteTable, previous: RouteTable): void => {
-    const isServed = (key: string): boolean => table.byKey.has(key);
-    fleet.sync(table.byKey.values());
-    for (const [key, { endpoints }] of table.byKey) {
-      const tookMs = endpoints.length > 0 ? demand.awake(key) : undefined;
-      if (tookMs !== undefined) metrics.coldStart(key, tookMs);
-    }
-    memories.pump();
-    // Going through every series is work: only when a model has gone.
-    if ([...previous.byKey.keys()].every(isServed)) return;
-    memories.keep(isServed);
-    for (const key of demand.models()) if (!isServed(key)) demand.forget(key);
-    metrics.keep(isServed);
+/** Starts it all, or stops what it had started and rejects: a listener that cannot bind leaves nothing behind. */
+export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
+  const stops: (() => unknown)[] = [];
+  /** In the reverse order of the starts. */
+  const stopAll = async (): Promise<void> => {
+    for (const stop of stops.splice(0).toReversed()) await stop();
   };
-
-  const discovery = startDiscovery({
-    client,
-    ...(config.namespace !== undefined && { namespace: config.namespace }),
-    log,
-    random,
-    now,
-    onTable,
-  });
-  const { table, isSynced } = discovery;
-  const gauges = createGauges({ table, isSynced, fleet, memories });
-  const plainMetrics = createRouterMetrics(registry, gauges);
-  const activity = config.statusPage ? createActivity(now) : undefined;
-  const metrics = activity ? recordedBy(activity, plainMetrics) : plainMetrics;
-  const status = activity && { resources: discovery.resources, gauges, activity };
-  const stream = createDemandStream(() =>
-    demand.snapshot((model) => ({
-      heldRequests: memories.known(model)?.hold.size() ?? 0,
-      capacityTokensPerSecond: fleet.capacity(table().byKey.get(model)?.endpoints ?? []),
-    })),
-  );
-  const deliver = createDeliver({ table, fleet, pools, memories, demand, metrics, now });
-  const obtain = createObtain({ fleet, demand, deliver, metrics, splitMs: config.split.targetMs });
-  const memo = createMemo({ ...config.cache, metrics });
-  const keySource = followKeys({ ...config.keys, client, log, random });
-  const gate = keySource ? createGate(keySource.keys, now) : OPEN_GATE;
-  const endPatrol = startPatrol({ fleet, pools, now, onReturn: () => memories.pump() });
-  const stop = (): void => {
-    endPatrol();
-    discovery.stop();
-    stream.close();
-    keySource?.stop();
-  };
-  return {
-    pools,
-    memories,
-    table,
-    synced: discovery.synced,
-    isSynced,
-    metrics,
-    stream,
-    obtain,
-    memo,
-    gate,
-    status,
-    now,
-    stop,
-  };
+  try {
+    return await start(options, stops, stopAll);
+  } catch (error) {
+    await stopAll();
+    throw error;
+  }
 };
 
-export const startRouter = async (options: RouterOptions): Promise<RunningRouter> => {
-  const { config, log, registry = createRegistry(), version = 'development' } = options;
+const start = async (
+  options: RouterOptions,
+  stops: (() => unknown)[],
+  stopAll: () => Promise<void>,
+): Promise<RunningRouter> => {
+  const { config, client, log, registry = createRegistry(), version = 'development', clock = SYSTEM_CLOCK } = options;
+  const { now, random } = clock;
   // Who does not trace does not load the SDK.
   const tracer =
     config.tracing &&
     (await import('../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-router', version });
-  const parts = assemble(options, registry);
-  const { stream, pools } = parts;
-  const parser = createEmbeddingsParser();
-  const bodies = createBodyReader({
-    maxBytes: config.maxBodyBytes,
-    maxTotalBytes: config.maxBodyBytes * BODIES_AT_ONCE,
-  });
+  stops.push(() => tracer?.close());
   let draining = false;
   const isDraining = (): boolean => draining;
-  const stopParts = async (): Promise<void> => {
-    parts.stop();
-    pools.close();
-    await parser.close();
-  };
-  const listen = async (server: Parameters<typeof startServer>[0]): ReturnType<typeof startServer> => {
-    try {
-      return await startServer(server);
-    } catch (error) {
-      await stopParts();
-      throw error;
-    }
-  };
-  const publicServer = await listen({
+
+  // What is known of models, and who reads it
+  const byKey = new Map<string, Model>();
+  const endpoints = new Set<Endpoint>();
+  const metrics = createRouterMetrics(registry, byKey);
+  const activity = config.statusPage ? new Activity(OVERALL, now) : undefined;
+  const demand = createDemandStream({ instance: randomUUID(), models: byKey });
+  stops.push(demand.close);
+  const models = createModels(byKey, {
+    now,
+    random,
+    queueLimits: config.queue,
+    slowStartMs: config.slowStartMs,
+    connect: (origin) => createEndpointClient(origin, config),
+    endpoints,
+    metrics,
+    recordsActivity: config.statusPage,
+    onWake: ({ key }) => {
+      log.info({ model: key }, 'Waking a model without endpoints');
+      metrics.activated(key);
+      demand.push();
+    },
+    onEject: ({ key }, { id }) => {
+      log.warn({ endpoint: id, model: key }, 'Endpoint ejected');
+      metrics.ejected(key);
+    },
+  });
+  stops.push(() => {
+    for (const endpoint of endpoints) endpoint.client.destroy();
+  });
+  stops.push(startHealthChecker({ endpoints, now }));
+  const { namespace } = config;
+  const discovery = startDiscovery({ client, namespace, log, random, now, onTable: models.update });
+  stops.push(discovery.stop);
+
+  // Who may ask, and how they are answered
+  const keySource = followKeys(config.keys, { client, log, random });
+  if (keySource) stops.push(keySource.stop);
+  const authenticator = keySource ? createAuthenticator(keySource.keys, createRateLimiter(now)) : NO_AUTHENTICATION;
+  const parser = createEmbeddingsParser();
+  stops.push(() => parser.close());
+  const { maxBodyBytes } = config;
+  const forwardWithRetry = createForwardWithRetry({ metrics, now });
+  const embeddings = embeddingsRoute({
+    models,
+    bodies: createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE }),
+    parser,
+    cache: createResponseCache({ ...config.cache, metrics }),
+    forward: createForward({ forwardWithRetry, metrics, splitMs: config.split.targetMs }),
+    metrics,
+    activity,
+    now,
+    requestMs: config.requestMs,
+  });
+  const { resources } = discovery;
+  const showsUnserved = authenticator.isOpen;
+  const status = activity && { models, byKey, resources, activity, version, now, showsUnserved };
+
+  // The listeners
+  const shared = { models, isDraining, registry, log };
+  const publicServer = await startServer({
     host: config.host,
     port: config.port,
-    handler: createPublicApp({
-      ...parts,
-      log,
-      registry,
-      bodies,
-      parser,
-      tracer,
-      isDraining,
-      version,
-      requestMs: config.requestMs,
-    }),
+    handler: createPublicApp({ ...shared, byKey, authenticator, embeddings, metrics, tracer, version, status }),
   });
-  const internalServer = await listen({
+  stops.push(() => publicServer.drain(AbortSignal.abort()));
+  const internalServer = await startServer({
     host: config.internalHost,
     port: config.internalPort,
-    handler: createInternalApp({ log, registry, demand: stream.handler, isSynced: parts.isSynced, isDraining }),
+    handler: createInternalApp({ ...shared, demand: demand.handler }),
   });
   log.info({ url: publicServer.url, internalUrl: internalServer.url }, 'Router listens');
 
@@ -209,17 +172,17 @@ export const startRouter = async (options: RouterOptions): Promise<RunningRouter
     if (config.lingerMs > 0) await sleep(config.lingerMs);
     const cut = await publicServer.drain(AbortSignal.timeout(config.drainMs));
     log.info({ cut }, 'Router drained');
-    stream.close();
-    await internalServer.drain(AbortSignal.timeout(1000));
-    await stopParts();
+    // Its streams would never end by themselves.
+    demand.close();
+    await internalServer.drain(AbortSignal.timeout(INTERNAL_DRAIN_MS));
+    await stopAll();
   };
   let closing: Promise<void> | undefined;
-
   return {
     url: publicServer.url,
     internalUrl: internalServer.url,
-    ready: () => parts.isSynced() && !draining,
-    synced: parts.synced,
+    ready: () => models.isSynced() && !draining,
+    synced: discovery.synced,
     close: async () => await (closing ??= shutDown()),
   };
 };

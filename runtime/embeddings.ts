@@ -12,8 +12,8 @@ import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest } from '../common/openai/request.ts';
 import { embeddingBody } from '../common/openai/response.ts';
-import { isEngineError } from './engine/contract.ts';
-import type { EmbedRequest, EmbedResult, EngineError, EngineErrorCode, EngineStats, Stage } from './engine/contract.ts';
+import { EngineError } from './engine/contract.ts';
+import type { EmbedRequest, EmbedResult, EngineErrorCode, EngineStats, Stage } from './engine/contract.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 
@@ -168,7 +168,7 @@ const WORDS: Readonly<Partial<Record<EngineErrorCode, (error: EngineError) => st
 
 /** Anything else is a fault of ours and passes unchanged. */
 function fromEngine(thrown: unknown, stats: () => EngineStats): unknown {
-  if (!isEngineError(thrown)) return thrown;
+  if (!(thrown instanceof EngineError)) return thrown;
   const { code } = thrown;
   return new OpenAIError(KINDS[code], WORDS[code]?.(thrown) ?? thrown.message, {
     param: ABOUT_INPUT.has(code) ? 'input' : undefined,

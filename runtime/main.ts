@@ -40,7 +40,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
 const EVENTS = {
   'worker-died': ['error', 'A compute thread died'],
   'session-replaced': ['debug', 'Session of the first compute thread replaced'],
-  'solo-stopped': ['info', 'A lone text is slower on all cores: paused'],
+  'solo-stopped': ['info', 'Lone texts are slower on all cores: on one worker for a while'],
 } as const;
 
 async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {

@@ -10,33 +10,21 @@ const CHECKS: Readonly<Record<string, string>> = {
   'dead code': 'check:dead',
 };
 
-interface Outcome {
-  readonly name: string;
-  readonly code: number;
-  readonly output: string;
-  readonly seconds: number;
-}
-
-async function run(name: string, script: string): Promise<Outcome> {
+async function run(name: string, script: string): Promise<number> {
   const started = Date.now();
   const child = spawn('npm', ['run', '--silent', script], { stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
   const code = await new Promise<number>((resolve) => child.on('close', (status) => resolve(status ?? 1)));
-  return { name, code, output, seconds: (Date.now() - started) / 1000 };
+  console.log(`${code === 0 ? 'ok  ' : 'FAIL'} ${name} (${((Date.now() - started) / 1000).toFixed(1)} s)`);
+  if (code !== 0) console.log(output);
+  return code;
 }
 
-const waiting = Object.entries(CHECKS);
-const outcomes: Outcome[] = [];
+const waiting = Object.entries(CHECKS).values();
 
-async function worker(): Promise<void> {
-  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-    const outcome = await run(...next);
-    outcomes.push(outcome);
-    console.log(`${outcome.code === 0 ? 'ok  ' : 'FAIL'} ${outcome.name} (${outcome.seconds.toFixed(1)} s)`);
-    if (outcome.code !== 0) console.log(outcome.output);
-  }
+async function runNext(): Promise<void> {
+  for (const [name, script] of waiting) if ((await run(name, script)) !== 0) process.exitCode = 1;
 }
 
-await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, worker));
-process.exitCode = outcomes.every((outcome) => outcome.code === 0) ? 0 : 1;
+await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, runNext));

@@ -28,11 +28,7 @@ interface Shift {
   readonly groups: readonly (readonly Int32Array[])[];
 }
 
-/** For a thread: run until this moment of the shared clock. */
-interface ThreadOrder {
-  readonly untilMs: number;
-}
-
+/** From a thread, which was told until which moment of the shared clock to run. */
 interface ThreadReport {
   readonly tokens: number;
   readonly ms: number;
@@ -58,9 +54,9 @@ const spread = <T>(items: readonly T[]): T[] => {
 };
 
 async function work(threads: readonly Worker[], ms: number): Promise<ThreadReport[]> {
-  const order: ThreadOrder = { untilMs: Date.now() + ms };
+  const untilMs = Date.now() + ms;
   const reports = threads.map(async (thread) => (await once(thread, 'message')) as [ThreadReport]);
-  for (const thread of threads) thread.postMessage(order);
+  for (const thread of threads) thread.postMessage(untilMs);
   return (await Promise.all(reports)).map(([report]) => report);
 }
 
@@ -89,7 +85,7 @@ async function measure(source: RunnableModel, texts: readonly Int32Array[], coun
 async function serve({ source, groups }: Shift): Promise<void> {
   const runner = await createRunner(source, { device: 'cpu', threads: 1 });
   let next = 0;
-  const run = async ({ untilMs }: ThreadOrder): Promise<void> => {
+  const run = async (untilMs: number): Promise<void> => {
     const started = performance.now();
     let tokens = 0;
     while (Date.now() < untilMs) {
@@ -99,7 +95,7 @@ async function serve({ source, groups }: Shift): Promise<void> {
     }
     parentPort?.postMessage({ tokens, ms: performance.now() - started } satisfies ThreadReport);
   };
-  parentPort?.on('message', (order: ThreadOrder) => void run(order));
+  parentPort?.on('message', (untilMs: number) => void run(untilMs));
   parentPort?.postMessage('ready');
 }
 

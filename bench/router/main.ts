@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crowd, drive } from '../load.ts';
-import type { Call, Load } from '../load.ts';
+import type { Call, Load, Target as LoadTarget } from '../load.ts';
 import { circumstances, commitOf, ROOT, rssMb } from '../machine.ts';
 import type { Part, RouterOptions } from '../options.ts';
 import { exitOnSignals, freePort, startChild } from '../process.ts';
@@ -33,12 +33,7 @@ const callOf = (inputs: readonly string[], format: string): Call => ({
 
 // The processes.
 
-interface Target {
-  readonly name: string;
-  readonly port: number;
-  /** The process that does the work. */
-  readonly pid: number;
-}
+type Target = LoadTarget & { readonly name: string };
 
 const children: Child[] = [];
 

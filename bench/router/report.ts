@@ -1,5 +1,6 @@
 // Results → Markdown. Pure.
-import { list, met, table, times, whole } from '../report.ts';
+import { table } from '../../tools/docs/markdown.ts';
+import { list, met, times, whole } from '../report.ts';
 import type { Row } from '../report.ts';
 import { median, quantile } from '../statistics.ts';
 

@@ -77,7 +77,7 @@ const ROLES: Readonly<Record<string, (rest: readonly string[]) => Promise<number
   stub: async ([inputs, format]) => await stub(Number(inputs), format ?? 'float'),
   paced: async ([tokensPerSecond]) => await paced(Number(tokensPerSecond)),
   bare: async ([port]) => await bare(Number(port)),
-  cold: async ([held = '']) => await router([], { KUBEMBED_HOLD_MAX_REQUESTS: held }),
+  cold: async ([held = '']) => await router([], { KUBEMBED_QUEUE_MAX_REQUESTS: held }),
   router: async (endpoints) => await router(endpoints.map(Number)),
 };
 

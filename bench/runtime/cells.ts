@@ -36,6 +36,4 @@ export const CPU_TARGET = { atMost: 1.15, fromConcurrency: 8 } as const;
 export const MAX_PEAK_RSS_MB = 320;
 /** Start: this many times the bare session's load, and so many seconds on top. */
 export const START_TARGET = { loads: 1.5, seconds: 0.5 } as const;
-/** At saturation, in the cells with this concurrency. */
-export const AWAKE_TARGET = { concurrency: 64, healthMs: 20, eventLoopMs: 20 } as const;
 export const INT8_TARGETS = { avx2: 1.4, vnni: 2.5 } as const;

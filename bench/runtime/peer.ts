@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { startMeter, cpuSeconds } from '../machine.ts';
 import type { Usage } from '../machine.ts';
-import { drive, driveOnce, probe } from '../load.ts';
+import { drive, driveOnce } from '../load.ts';
 import type { Call, LoadReport, Target } from '../load.ts';
 import type { Timing } from '../options.ts';
 import { freePort, startChild } from '../process.ts';
@@ -10,7 +10,6 @@ import type { Child, Command } from '../process.ts';
 import { quantile } from '../statistics.ts';
 import type { Measured } from '../statistics.ts';
 import type { Limit, LimitOrder } from '../peers/limit.ts';
-import { AWAKE_TARGET } from './cells.ts';
 import type { Cell } from './cells.ts';
 import type { Corpora, CorpusName } from './corpora.ts';
 
@@ -53,9 +52,6 @@ export interface Findings {
   readonly seconds: number;
   readonly foreignCores: number;
   readonly clientCores: number;
-  /** Beside the load, where asked for. */
-  readonly healthP99Ms?: number;
-  readonly eventLoopP99Ms?: number;
 }
 
 /** One window of one peer. */
@@ -100,14 +96,9 @@ export interface ServerKind {
   command(context: BenchContext, port: number): Command;
   /** Inputs that one request may hold, where the peer cannot take all 2,048: then the corpus D is sent in pieces. */
   readonly maxInputs?: number;
-  /** It has `/healthz`, and a page of metrics that tells of event-loop delay. */
-  readonly isObserved?: boolean;
 }
 
 const PATH = '/v1/embeddings';
-/** prom-client's histogram holds the intervals of a 10 ms timer, not what they exceed it by. */
-const LOOP_TIMER_MS = 10;
-
 const bodyOf = (model: string, inputs: readonly string[]): string =>
   JSON.stringify({ model, input: inputs.length === 1 ? inputs[0] : inputs, encoding_format: 'float' });
 
@@ -117,25 +108,6 @@ async function embedOver(url: string, model: string, texts: readonly string[]): 
   if (!response.ok) throw new Error(`status ${response.status}: ${(await response.text()).slice(0, 300)}`);
   const { data } = (await response.json()) as { data: { index: number; embedding: number[] }[] };
   return data.toSorted((a, b) => a.index - b.index).map(({ embedding }) => embedding);
-}
-
-const eventLoopP99 = async ({ port }: Target): Promise<number> => {
-  const page = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  const seconds = Number(/^nodejs_eventloop_lag_p99_seconds\S* (\S+)/m.exec(page)?.[1]);
-  return Math.max(0, seconds * 1000 - LOOP_TIMER_MS);
-};
-
-/** In a window of its own: probes and pages take of the cores that the load is measured on. */
-async function awakeUnder(load: Parameters<typeof drive>[1], target: Target) {
-  let healthP99Ms = Number.NaN;
-  let eventLoopP99Ms = Number.NaN;
-  await drive(target, load, async () => {
-    // The first reading empties the histogram.
-    await eventLoopP99(target);
-    healthP99Ms = await probe(target, '/healthz', load.seconds * 0.9);
-    eventLoopP99Ms = await eventLoopP99(target);
-  });
-  return { healthP99Ms, eventLoopP99Ms };
 }
 
 /** The requests of each corpus as bytes, made once. */
@@ -186,10 +158,7 @@ export const server =
       async measure({ cell: { corpus, concurrency }, round, timing }) {
         const calls = callsOf(corpus);
         if (corpus === 'D') return findingsIn(await driveOnce(target, callsOf('C32')[0]!, calls));
-        const load = { calls, from: round * ROUND_STRIDE, concurrency, ...timing };
-        const found = findingsIn(await drive(target, load));
-        const isWatched = kind.isObserved === true && concurrency === AWAKE_TARGET.concurrency;
-        return isWatched ? { ...found, ...(await awakeUnder(load, target)) } : found;
+        return findingsIn(await drive(target, { calls, from: round * ROUND_STRIDE, concurrency, ...timing }));
       },
       stop: () => child.stop(),
     };

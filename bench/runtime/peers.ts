@@ -50,7 +50,6 @@ interface RuntimeChoices {
 const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
   const { precision = 'float32', device = 'cpu', checkout = ROOT } = choices;
   return {
-    isObserved: device === 'cpu',
     command: ({ modelId, store, threads }, port) => ({
       file: process.execPath,
       args: [join(checkout, 'dist/runtime/main.js'), 'serve'],

@@ -16,14 +16,7 @@ export interface SessionOptions extends RuntimeOptions {
   readonly keep: (samples: readonly Sample[]) => Promise<void>;
 }
 
-export interface SessionResults {
-  readonly samples: readonly Sample[];
-  readonly startUps: Readonly<Record<string, readonly StartUp[]>>;
-  readonly peakRssMb: Readonly<Record<string, number>>;
-  /** Smallest cosine to sentence-transformers' vectors. */
-  readonly smallestCosine: Readonly<Record<string, number>>;
-  readonly failed: readonly { readonly name: string; readonly reason: string }[];
-}
+export type SessionResults = Awaited<ReturnType<typeof runSession>>;
 
 interface Running {
   readonly peer: Peer;
@@ -118,20 +111,17 @@ async function measureCells(running: readonly Running[], options: SessionOptions
   return samples;
 }
 
-export async function runSession(
-  peers: readonly Peer[],
-  context: BenchContext,
-  options: SessionOptions,
-): Promise<SessionResults> {
+export async function runSession(peers: readonly Peer[], context: BenchContext, options: SessionOptions) {
   const running: Running[] = [];
   const startUps: Record<string, readonly StartUp[]> = {};
-  const cosines: Record<string, number> = {};
+  /** The smallest one to sentence-transformers' vectors. */
+  const smallestCosines: Record<string, number> = {};
   const failed: { name: string; reason: string }[] = [];
   const begin = async (peer: Peer): Promise<void> => {
     const { process, startUps: own } = await startRepeatedly(peer, context, options);
     running.push({ peer, process });
     startUps[peer.name] = own;
-    if (process.embed !== undefined) cosines[peer.name] = await smallestCosine(process.embed);
+    if (process.embed !== undefined) smallestCosines[peer.name] = await smallestCosine(process.embed);
   };
   try {
     for (const peer of peers) {
@@ -141,9 +131,10 @@ export async function runSession(
       });
     }
     for (const one of running) await exercise(one, options);
-    const samples = await measureCells(running, options);
+    const samples: readonly Sample[] = await measureCells(running, options);
     const peaks = running.map(({ peer, process }) => [peer.name, peakRssMb(process.pid)] as const);
-    return { samples, startUps, peakRssMb: Object.fromEntries(peaks), smallestCosine: cosines, failed };
+    const peakRss: Record<string, number> = Object.fromEntries(peaks);
+    return { samples, startUps, peakRssMb: peakRss, smallestCosine: smallestCosines, failed };
   } finally {
     await Promise.all(running.map(({ process }) => process.stop()));
   }

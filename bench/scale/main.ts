@@ -236,8 +236,7 @@ async function benchInside(options: ScaleOptions): Promise<void> {
   stack.defer(asker.close);
   const programs = { operator: await start('operator'), router: await start('router') };
   const results = await measure({ plane, kubelets, asker, start, programs }, options);
-  if (options.json) process.stdout.write(`${JSON.stringify(results)}\n`);
-  else await publish(renderScale(results), 'bench:scale', options.write);
+  await publish(renderScale(results), 'bench:scale', options.write);
 }
 
 const INSIDE = 'BENCH_SCALE_INSIDE';

@@ -1,15 +1,13 @@
 // Results → Markdown. Pure.
-import { list, met, table, whole } from '../report.ts';
+import { table } from '../../tools/docs/markdown.ts';
+import { list, met, whole } from '../report.ts';
 import type { Row } from '../report.ts';
 import { quantile } from '../statistics.ts';
 
 export type ProcessName = 'operator' | 'router';
 
-export interface Use {
-  readonly rssMb: number;
-  readonly peakMb: number;
-  readonly cpuSeconds: number;
-}
+export type Use = Readonly<Record<'rssMb' | 'peakMb' | 'cpuSeconds', number>>;
+type ByProcess<T> = Readonly<Record<ProcessName, T>>;
 
 export interface Latencies {
   readonly what: string;
@@ -32,14 +30,10 @@ export interface ScaleResults {
   readonly latencies: readonly Latencies[];
   /** Calls of the operator for one model of the bulk, by method. */
   readonly calls: Readonly<Record<string, number>>;
-  readonly bulkCpuSeconds: Readonly<Record<ProcessName, number>>;
-  readonly use: Readonly<Record<ProcessName, Use>>;
+  readonly bulkCpuSeconds: ByProcess<number>;
+  readonly use: ByProcess<Use>;
   readonly starts: readonly Start[];
-  readonly idle: {
-    readonly seconds: number;
-    readonly writes: number;
-    readonly cpuSeconds: Readonly<Record<ProcessName, number>>;
-  };
+  readonly idle: { readonly seconds: number; readonly writes: number; readonly cpuSeconds: ByProcess<number> };
   readonly circumstances: readonly string[];
 }
 

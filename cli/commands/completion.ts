@@ -46,26 +46,17 @@ export const completionsOf = (commands: Commands): readonly Completion[] => [
 
 const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
-/** Patterns of a `case` over "<path>:<option before the cursor>". */
-const valueCases = (completions: readonly Completion[]): string =>
-  completions
-    .flatMap(({ path, options }) =>
-      options
-        .filter(({ takesValue }) => takesValue)
-        .map(
-          ({ name, values }) =>
-            `    ${quoted(`${path}:--${name}`)}) candidates=${quoted(values.join(' '))}; value=1 ;;`,
-        ),
-    )
-    .join('\n');
+const caseOf = (pattern: string, words: readonly string[], more = ''): string =>
+  `    ${quoted(pattern)}) candidates=${quoted(words.join(' '))}${more} ;;\n`;
 
-const wordCases = (completions: readonly Completion[]): string =>
-  completions
-    .map(({ path, words, options }) => {
-      const all = [...words.map(({ word }) => word), ...options.map(({ name }) => `--${name}`)];
-      return `    ${quoted(path)}) candidates=${quoted(all.join(' '))} ;;`;
-    })
-    .join('\n');
+/** Patterns of a `case` over "<path>:<option before the cursor>". */
+const valueCases = ({ path, options }: Completion): string =>
+  options
+    .map(({ name, takesValue, values }) => (takesValue ? caseOf(`${path}:--${name}`, values, '; value=1') : ''))
+    .join('');
+
+const wordCases = ({ path, words, options }: Completion): string =>
+  caseOf(path, [...words.map(({ word }) => word), ...options.map(({ name }) => `--${name}`)]);
 
 const pathPattern = (completions: readonly Completion[]): string =>
   completions
@@ -82,12 +73,10 @@ const locate = (completions: readonly Completion[]): string => `  local named=''
     esac
   done
   case "$named:$previous" in
-${valueCases(completions)}
-  esac
+${completions.map(valueCases).join('')}  esac
   if [ $value = 0 ]; then
     case "$named" in
-${wordCases(completions)}
-    esac
+${completions.map(wordCases).join('')}    esac
   fi`;
 
 export const bashScript = (completions: readonly Completion[]): string => `# bash completion of kubembed

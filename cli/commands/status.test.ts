@@ -3,7 +3,7 @@ import { painter } from '../terminal.ts';
 import { renderModel, renderTable } from './status.ts';
 import type { ModelRow } from '../status-view.ts';
 
-const condition = { type: 'Ready', status: 'True', reason: 'Ready', message: 'Requests are answered.' };
+const condition = { type: 'Ready', status: 'True', reason: 'Ready', message: 'Requests are answered.' } as const;
 const row: ModelRow = {
   model: 'org/one',
   resource: 'default/one',
@@ -43,7 +43,7 @@ describe('status', () => {
       requestsPerSecond: 3.25,
       tokensPerSecond: 120,
       latencyMs: { p50: 4, p95: 1500 },
-      held: 0,
+      queued: 0,
       inFlight: 1,
     };
     const view = { source: 's', kind: 'router' as const, models: [{ ...row, load }] };

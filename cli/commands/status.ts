@@ -90,7 +90,7 @@ export function renderModel(row: ModelRow, { paint, width }: RenderOptions): str
     ['state', `${paint(STYLES[row.state], row.state)}: ${row.message}`],
     ['replicas', `${wanted(row)} ready`],
     ['age', row.ageSeconds === undefined ? undefined : printAge(row.ageSeconds)],
-    ['requests', load && `${printRate(load.requestsPerSecond)}/s, ${load.inFlight} running, ${load.held} waiting`],
+    ['requests', load && `${printRate(load.requestsPerSecond)}/s, ${load.inFlight} running, ${load.queued} waiting`],
     ['tokens', load && `${printRate(load.tokensPerSecond)}/s`],
     ['latency', load?.latencyMs && `p50 ${printMs(load.latencyMs.p50)}, p95 ${printMs(load.latencyMs.p95)}`],
   ];

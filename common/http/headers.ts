@@ -20,9 +20,6 @@ export const TRUNCATED = 'x-kubembed-truncated-inputs';
 /** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */
 export const CACHE = 'x-kubembed-cache';
 
-/** What a runtime's answer may carry for the router. */
-export const OF_ANSWERS = [CAPACITY, BACKLOG, REVISION, TRUNCATED] as const;
-
 /** Interactive requests do not wait behind bulk ones. */
 export type Priority = 'interactive' | 'bulk';
 

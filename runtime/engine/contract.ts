@@ -101,18 +101,16 @@ export interface Engine {
 
 // The errors: of one request (EngineError), and of a start that cannot succeed (EngineStartError).
 
-export const ENGINE_ERROR_CODES = [
-  'queue_full',
-  'too_large',
-  'context_length',
-  'token_out_of_range',
-  'empty_input',
-  'aborted',
-  'worker_failed',
-  'not_finite',
-  'draining',
-] as const;
-export type EngineErrorCode = (typeof ENGINE_ERROR_CODES)[number];
+export type EngineErrorCode =
+  | 'queue_full'
+  | 'too_large'
+  | 'context_length'
+  | 'token_out_of_range'
+  | 'empty_input'
+  | 'aborted'
+  | 'worker_failed'
+  | 'not_finite'
+  | 'draining';
 
 /** Numbers that a message to the client may name. */
 export interface EngineErrorDetails {
@@ -124,7 +122,6 @@ export interface EngineErrorDetails {
   readonly vocabularySize?: number;
   readonly tokens?: number;
   readonly maxTokens?: number;
-  readonly queuedTokens?: number;
   readonly maxQueueTokens?: number;
 }
 
@@ -140,9 +137,6 @@ export class EngineError extends Error {
     this.details = numbers;
   }
 }
-
-export const isEngineError = (error: unknown, code?: EngineErrorCode): error is EngineError =>
-  error instanceof EngineError && (code === undefined || error.code === code);
 
 /** Reasons are condition reasons of the EmbeddingModel where one exists. */
 export type EngineStartReason = 'InsufficientMemory' | 'DeviceUnavailable' | 'CorruptWeights' | 'TokenizerUnusable';

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../tests/helpers/tiny-model.ts';
 import { describeModel } from '../model/describe.ts';
-import { costModelFor } from '../scheduler/batching.ts';
+import { cpuCosts } from '../scheduler/batching.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import { createDispatcher, createEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
@@ -62,6 +62,7 @@ async function start(over: Partial<EngineOptions> = {}): Promise<Engine> {
     device: 'cpu',
     threads: 2,
     memoryBytes: 8e9,
+    maxQueueTokens: 2_000_000,
     ...over,
   });
   open.push(engine);
@@ -292,11 +293,11 @@ function setUp(lengths: readonly number[]) {
     returnMs: 0,
     maxGatherMs: 0,
     packing: true,
-    cost: costModelFor(384, 'cpu'),
+    cost: cpuCosts(384),
   });
   const openRequests = new Map<number, OpenRequest>();
   let tokens = 0;
-  const dispatcher = createDispatcher({
+  const wake = createDispatcher({
     scheduler,
     requests: openRequests,
     now: () => 0,
@@ -326,11 +327,11 @@ function setUp(lengths: readonly number[]) {
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   const end = async (): Promise<void> => {
     const ends = Uint32Array.from({ length: tokens }, (_, text) => text + 1);
-    running.shift()?.({ id: 0, bytes: new Uint8Array(tokens), ends, paddedTokens: 0, inferMs: 1, serializeMs: 0 });
+    running.shift()?.({ bytes: new Uint8Array(tokens), ends, paddedTokens: 0, inferMs: 1, serializeMs: 0 });
     await turn();
     await turn();
   };
-  dispatcher.wake();
+  wake();
   return { seen, end, turn };
 }
 

@@ -1,6 +1,6 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { costModelFor, createCapacityMeter } from '../scheduler/batching.ts';
+import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
 import type { Sequence } from '../scheduler/queue.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Scheduler } from '../scheduler/scheduler.ts';
@@ -19,12 +19,11 @@ export type EngineEvent =
   { readonly kind: 'worker-died'; readonly error: Error; readonly restartInMs: number } | SoloEvent;
 
 export interface EngineOptions extends ModelOptions {
-  /** Tokens that may wait; default two million. */
-  readonly maxQueueTokens?: number;
+  /** Tokens that may wait. */
+  readonly maxQueueTokens: number;
   readonly onEvent?: (event: EngineEvent) => void;
 }
 
-const DEFAULT_QUEUE_TOKENS = 2_000_000;
 /** Texts tokenised before the workers get the first sequences of a request. */
 const CHUNK = 32;
 
@@ -51,7 +50,7 @@ function schedulerFor(
   return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
     workers: loaded.topology.workers,
-    maxQueueTokens: maxQueueTokens ?? DEFAULT_QUEUE_TOKENS,
+    maxQueueTokens,
     smallRequestInputs: 8,
     bulkShare: 0.25,
     takesSolo: solo.takes,
@@ -60,7 +59,7 @@ function schedulerFor(
     returnMs: 1.5,
     maxGatherMs: 4,
     packing: loaded.packing,
-    cost: costModelFor(description.hiddenSize, device),
+    cost: (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize),
   });
 }
 
@@ -90,7 +89,7 @@ const shuttingDown = (): EngineError => new EngineError('draining', 'The runtime
 
 /** Rejects with EngineStartError. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  const { onEvent = () => undefined, maxQueueTokens = DEFAULT_QUEUE_TOKENS } = options;
+  const { onEvent = () => undefined, maxQueueTokens } = options;
   const loaded = await loadModel(options);
   const { pool, tokenizer } = loaded;
   const info = infoOf(options, loaded);
@@ -112,9 +111,9 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     onRun({ inputs: batch.sequences.length, tokens: batch.tokens });
   }
 
-  const dispatcher = createDispatcher({ scheduler, pool, requests, now, onEnd: solo.ran, onResults: count });
+  const wake = createDispatcher({ scheduler, pool, requests, now, onEnd: solo.ran, onResults: count });
   pool.watch({
-    onIdle: dispatcher.wake,
+    onIdle: wake,
     onCrash: (error, restartInMs, worker) => {
       if (worker === 0) solo.reset();
       onEvent({ kind: 'worker-died', error, restartInMs });
@@ -150,7 +149,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       });
       open.tokenizing(started, now());
       scheduler.add(open.id, sequences, start + CHUNK >= inputs.length);
-      dispatcher.wake();
+      wake();
     }
   }
 
@@ -168,7 +167,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
       requests.delete(open.id);
       scheduler.leave(open.id, now());
       // Others may have waited for its tokens.
-      dispatcher.wake();
+      wake();
       if (requests.size === 0) onEmpty();
     }
   }
@@ -212,15 +211,10 @@ export interface DispatcherParts {
   readonly onResults: (batch: Batch, reply: RunReply) => void;
 }
 
-export interface Dispatcher {
-  /** Gives idle workers what waits, once this turn of the event loop has brought in all it has. */
-  readonly wake: () => void;
-}
-
 type Targets = readonly (OpenRequest | undefined)[];
 
 /** Requests that are gone get room in the message all the same: the batch is formed, and counted. */
-function messageOf(id: number, { tokens, sequences }: Batch, targets: Targets): RunMessage {
+function messageOf({ tokens, sequences }: Batch, targets: Targets): RunMessage {
   const ids = new Int32Array(tokens);
   let start = 0;
   for (const [order, { index, length }] of sequences.entries()) {
@@ -229,7 +223,6 @@ function messageOf(id: number, { tokens, sequences }: Batch, targets: Targets): 
     start += length;
   }
   return {
-    id,
     ids,
     lengths: Int32Array.from(sequences, ({ length }) => length),
     encodings: targets.map((target) => target?.encoding ?? 'base64'),
@@ -238,25 +231,24 @@ function messageOf(id: number, { tokens, sequences }: Batch, targets: Targets): 
 }
 
 function deliver(batch: Batch, targets: Targets, startedMs: number, reply: RunReply): void {
-  const { bytes, ends, inferMs, serializeMs } = reply;
   let start = 0;
   for (const [order, { index }] of batch.sequences.entries()) {
-    const end = ends[order] ?? start;
-    targets[order]?.complete(index, { bytes: bytes.subarray(start, end), startedMs, inferMs, serializeMs });
+    const end = reply.ends[order] ?? start;
+    targets[order]?.complete(index, reply.bytes.subarray(start, end), startedMs, reply);
     start = end;
   }
 }
 
-export function createDispatcher(parts: DispatcherParts): Dispatcher {
+/** Returns what gives idle workers all that waits, once this turn of the event loop has brought in all it has. */
+export function createDispatcher(parts: DispatcherParts): () => void {
   const { scheduler, pool, requests, now: clock } = parts;
-  let batchId = 0;
   let waking = false;
   let later: NodeJS.Timeout | undefined;
 
   async function run(batch: Batch): Promise<void> {
     const startedMs = clock();
     const targets = batch.sequences.map(({ request }) => requests.get(request));
-    const running = pool.run(messageOf(batchId++, batch, targets), batch.solo ? 'first' : 'last');
+    const running = pool.run(messageOf(batch, targets), batch.solo ? 'first' : 'last');
     const reply = await running.catch((error: unknown) => {
       for (const target of new Set(targets)) target?.fail(error);
       return undefined;
@@ -291,5 +283,5 @@ export function createDispatcher(parts: DispatcherParts): Dispatcher {
     setImmediate(dispatch);
   }
 
-  return { wake };
+  return wake;
 }

@@ -46,7 +46,7 @@ describe('tryWorkers', () => {
       run: (message: RunMessage) => {
         const inferMs = ms[Math.floor(messages.push(message) / 2.5)] ?? NaN;
         const reply = { bytes: new Uint8Array(0), ends: new Uint32Array(0), paddedTokens: 0, serializeMs: 0 };
-        return Promise.resolve({ ...reply, id: message.id, inferMs });
+        return Promise.resolve({ ...reply, inferMs });
       },
     };
     return { pool, messages };

@@ -166,10 +166,9 @@ type TrialModel = Pick<ModelDescription, 'maxTokens' | 'vocabularySize'>;
 /** Runs whose results nobody reads, on all workers at once, as when busy. */
 export async function tryWorkers(pool: Pick<Pool, 'idle' | 'run'>, model: TrialModel): Promise<readonly Trial[]> {
   const tokens = Math.min(WORKER_TRIAL_TOKENS, model.maxTokens);
-  const tryOne = async (id: number): Promise<Trial> => {
+  const tryOne = async (): Promise<Trial> => {
     const ids = Int32Array.from({ length: tokens }, (_, position) => (position * 7919) % model.vocabularySize);
     const run = {
-      id,
       ids,
       lengths: Int32Array.of(tokens),
       encodings: ['base64'],
@@ -178,7 +177,7 @@ export async function tryWorkers(pool: Pick<Pool, 'idle' | 'run'>, model: TrialM
     const { inferMs, serializeMs } = await pool.run(run, 'last');
     return { tokens, ms: inferMs + serializeMs };
   };
-  const tryAll = () => Promise.all(Array.from({ length: pool.idle() }, (_, worker) => tryOne(worker)));
+  const tryAll = () => Promise.all(Array.from({ length: pool.idle() }, tryOne));
   const first = await tryAll();
   return Math.max(...first.map(({ ms }) => ms)) < SECOND_TRIAL_MS ? await tryAll() : first;
 }

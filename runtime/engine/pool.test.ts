@@ -32,9 +32,9 @@ parentPort.on('message', ({ kind, run, setup }) => {
   const [what] = run.ids;
   if (what === ${EXIT}) process.exit(7);
   if (what === ${THROW}) throw new Error('boom');
-  if (what === ${FAIL}) return parentPort.postMessage({ kind: 'failed', id: run.id, message: 'bad shape' });
+  if (what === ${FAIL}) return parentPort.postMessage({ kind: 'failed', message: 'bad shape' });
   if (what === ${SLOW}) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
-  const reply = { id: run.id, bytes: new Uint8Array([threads]), ends: new Uint32Array([1]) };
+  const reply = { bytes: new Uint8Array([threads]), ends: new Uint32Array([1]) };
   parentPort.postMessage({ kind: 'done', reply: { ...reply, paddedTokens: 0, inferMs: 1, serializeMs: 0 } });
 });
 `;
@@ -45,9 +45,7 @@ const setup = (threads = 1): WorkerSetup => ({
   model: { kind: 'file', path: 'unused', pooling: 'mean' },
 });
 
-let nextId = 0;
 const message = (what: number): RunMessage => ({
-  id: nextId++,
   ids: Int32Array.of(what),
   lengths: Int32Array.of(1),
   encodings: ['float'],

@@ -82,32 +82,25 @@ interface Pending {
   reject(error: EngineError): void;
 }
 
-interface Place {
+class Place {
   setup: WorkerSetup;
   worker: Worker | undefined;
-  ready: boolean;
+  ready = false;
   pending: Pending | undefined;
   /** Deaths since it last finished a batch. */
-  deaths: number;
+  deaths = 0;
   timer: NodeJS.Timeout | undefined;
   /** Making its session or running a batch: inside of ONNX Runtime. */
-  busy: boolean;
+  busy = false;
   /** Called when it no longer is. */
   onIdle: (() => void) | undefined;
+
+  constructor(setup: WorkerSetup) {
+    this.setup = setup;
+  }
 }
 
 const RESTARTS = { initialMs: 100, maxMs: 10_000 };
-
-const newPlace = (setup: WorkerSetup): Place => ({
-  setup,
-  worker: undefined,
-  ready: false,
-  pending: undefined,
-  deaths: 0,
-  timer: undefined,
-  busy: false,
-  onIdle: undefined,
-});
 
 const isIdle = (place: Place): boolean => place.ready && place.pending === undefined;
 
@@ -127,7 +120,7 @@ export async function createPool(
   setups: readonly WorkerSetup[],
   { url = workerUrl, again = setups, started }: PoolOptions = {},
 ): Promise<Pool> {
-  const places = setups.map(newPlace);
+  const places = setups.map((setup) => new Place(setup));
   let closing = false;
   let restarts = 0;
   let dimensions = 0;

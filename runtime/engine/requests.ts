@@ -1,15 +1,17 @@
 // One request in the engine: its inputs as they came, what is still open of it, and the result when nothing is.
 import { EngineError } from './contract.ts';
-import type { EmbedRequest, EmbedResult, EngineInput, OutputEncoding, Stage, StageSpan } from './contract.ts';
+import type {
+  EmbedRequest,
+  EmbedResult,
+  EngineInput,
+  OutputEncoding,
+  Stage,
+  StageSpan,
+  StageTimes,
+} from './contract.ts';
 import type { Tokens } from './tokenizer.ts';
 
 // Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
-
-export interface DistinctInputs {
-  readonly inputs: readonly EngineInput[];
-  /** For each input of the request, its place among the distinct ones. */
-  readonly places: readonly number[];
-}
 
 /** FNV-1a over the ids: a text key for each list would hold the event loop for tens of milliseconds. */
 function hashOf(ids: readonly number[]): number {
@@ -21,7 +23,8 @@ function hashOf(ids: readonly number[]): number {
 const sameIds = (a: EngineInput | undefined, b: readonly number[]): boolean =>
   typeof a === 'object' && a.length === b.length && a.every((id, index) => id === b[index]);
 
-export function distinctInputs(inputs: readonly EngineInput[]): DistinctInputs {
+/** `places`: for each input of the request, its place among the distinct ones. */
+export function distinctInputs(inputs: readonly EngineInput[]) {
   const distinct: EngineInput[] = [];
   const texts = new Map<string, number>();
   const lists = new Map<number, number[]>();
@@ -92,13 +95,7 @@ function extend(span: GrowingSpan, startMs: number, endMs: number): void {
 
 // What is open of a request.
 
-/** What came back for one distinct input. */
-export interface InputResult {
-  readonly bytes: Uint8Array;
-  readonly startedMs: number;
-  readonly inferMs: number;
-  readonly serializeMs: number;
-}
+type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 
 export interface OpenRequest {
   readonly id: number;
@@ -111,16 +108,20 @@ export interface OpenRequest {
   /** Refuses an input that is too long where the request wants that. */
   tokenized(index: number, tokens: Tokens, nowMs: number): void;
   tokenizing(startMs: number, endMs: number): void;
-  complete(index: number, result: InputResult): void;
+  /** The JSON value of a distinct input is there; empty: its vector is not finite. The times are those of its run. */
+  complete(index: number, bytes: Uint8Array, startedMs: number, times: RunTimes): void;
   readonly fail: (error: unknown) => void;
 }
 
-interface OpenInput {
-  tokens: Int32Array;
-  length: number;
-  truncated: boolean;
-  queuedMs: number;
-  bytes: Uint8Array;
+const NO_TOKENS = new Int32Array(0);
+const NO_BYTES = new Uint8Array(0);
+
+class OpenInput {
+  tokens: Int32Array = NO_TOKENS;
+  length = 0;
+  truncated = false;
+  queuedMs = 0;
+  bytes: Uint8Array = NO_BYTES;
 }
 
 export interface RequestParts {
@@ -132,13 +133,8 @@ export interface RequestParts {
   readonly maxTokens: number;
 }
 
-const NO_TOKENS = new Int32Array(0);
-const NO_BYTES = new Uint8Array(0);
-
-const newInput = (): OpenInput => ({ tokens: NO_TOKENS, length: 0, truncated: false, queuedMs: 0, bytes: NO_BYTES });
-
 export function openRequest({ id, request, places, distinct, maxTokens }: RequestParts): OpenRequest {
-  const inputs = Array.from({ length: distinct }, newInput);
+  const inputs = Array.from({ length: distinct }, () => new OpenInput());
   const spans = emptySpans();
   const stages = { queueMs: 0, tokenizeMs: 0, inferMs: 0, serializeMs: 0 };
   const { promise, resolve, reject } = Promise.withResolvers<EmbedResult>();
@@ -182,7 +178,7 @@ export function openRequest({ id, request, places, distinct, maxTokens }: Reques
       stages.tokenizeMs = Math.max(stages.tokenizeMs, endMs - startMs);
       extend(spans.tokenize, startMs, endMs);
     },
-    complete(index, { bytes, startedMs, inferMs, serializeMs }) {
+    complete(index, bytes, startedMs, { inferMs, serializeMs }) {
       if (bytes.length === 0) {
         reject(new EngineError('not_finite', `The vector of input ${firstInput(index)} is not finite.`));
         return;

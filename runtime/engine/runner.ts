@@ -24,12 +24,9 @@ export interface GraphModel {
  * A graph whose weights a session has written out as its kernels want them. Sessions that map this file share its pages; a
  * session made from the graph itself holds a copy of its own.
  */
-export interface PreparedModel {
+export interface PreparedModel extends Pick<GraphModel, 'outputName' | 'plan' | 'embeddings'> {
   readonly kind: 'prepared';
   readonly path: string;
-  readonly outputName: string;
-  readonly plan: FeedPlan;
-  readonly embeddings: EmbeddingTable | undefined;
 }
 
 /** A repository's own ONNX file: padded, masked, pooled outside of the graph. */

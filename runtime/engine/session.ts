@@ -1,15 +1,14 @@
 // Owns onnxruntime-node: makes sessions from graph bytes or a repository's own model file, and runs feeds through them.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { errorText } from '../../common/util/text.ts';
+import type { Feed as GraphFeed } from '../graph/types.ts';
 import { EngineStartError } from './contract.ts';
 
 export type Device = 'cpu' | 'gpu';
 
+/** What our own graphs take, and the ids of a repository's own file. */
 export type Feed =
-  | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
-  | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] }
-  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
-  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
+  GraphFeed | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] };
 
 /** Writes the optimised graph and the prepared weights there. */
 export interface SaveTo {

@@ -46,6 +46,15 @@ describe('habit', () => {
     expect(runs(habit, false, 10_000, 20_000)).toEqual([false, 16_000]);
   });
 
+  it('is not made slow for long by one change in a bad moment', () => {
+    const habit = createHabit();
+    runs(habit, true, 0, 1000);
+    habit.replaced(true, 200);
+    runs(habit, false, 10_000, 20_000);
+    habit.replaced(false, 5000);
+    expect(runs(habit, true, 30_000, 40_000)).toEqual([true, 30_600]);
+  });
+
   it('waits a minute after a change that the worker died of', () => {
     const habit = createHabit();
     runs(habit, true, 0, 1000);

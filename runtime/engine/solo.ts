@@ -11,13 +11,15 @@ export interface Habit {
   ran(alone: boolean, nowMs: number): boolean | undefined;
   /** The session was replaced by one that has all cores, or has not; it took so long. */
   replaced(hasAllCores: boolean, tookMs: number): void;
-  /** The worker died of it: its successor has one of a single worker's threads. */
+  /** The worker died of a replacement, which is worth a longer wait. */
   failed(): void;
+  /** The worker died, and its successor has a session as at start. */
+  restarted(): void;
 }
 
 /** A moment's change of habit is not worth a new session. */
 const MIN_PATIENCE_MS = 300;
-/** A large model's session takes seconds: the worker is then away for a quarter of the time at most. */
+/** A large model's session takes seconds: the worker is then away for a quarter of the time at most. A neighbour only ever makes it slower. */
 const PATIENCE_PER_COST = 3;
 /** A session that cannot be had, for want of memory perhaps, costs its worker each time. */
 const PATIENCE_AFTER_FAILURE_MS = 60_000;
@@ -26,8 +28,14 @@ const MIN_LONE_RUNS = 3;
 export function createHabit(): Habit {
   let hasAllCores = false;
   let patienceMs = MIN_PATIENCE_MS;
+  let fastestMs = Infinity;
   /** What the last runs have in common, and how many they are. */
   let current: { readonly alone: boolean; readonly sinceMs: number; runs: number } | undefined;
+  const settle = (now: boolean, patience: number): void => {
+    hasAllCores = now;
+    current = undefined;
+    patienceMs = patience;
+  };
   return {
     ran(alone, nowMs) {
       if (current?.alone !== alone) current = { alone, sinceMs: nowMs, runs: 0 };
@@ -36,15 +44,11 @@ export function createHabit(): Habit {
       return alone && current.runs < MIN_LONE_RUNS ? undefined : alone;
     },
     replaced(now, tookMs) {
-      hasAllCores = now;
-      current = undefined;
-      patienceMs = Math.max(MIN_PATIENCE_MS, tookMs * PATIENCE_PER_COST);
+      fastestMs = Math.min(fastestMs, tookMs);
+      settle(now, Math.max(MIN_PATIENCE_MS, fastestMs * PATIENCE_PER_COST));
     },
-    failed() {
-      hasAllCores = false;
-      current = undefined;
-      patienceMs = PATIENCE_AFTER_FAILURE_MS;
-    },
+    failed: () => settle(false, PATIENCE_AFTER_FAILURE_MS),
+    restarted: () => settle(false, MIN_PATIENCE_MS),
   };
 }
 
@@ -52,19 +56,23 @@ export function createHabit(): Habit {
 // is compared with those just before it, so that both saw the same neighbours.
 
 /** Texts from one power of two to the next are compared with each other: what sharing a run costs goes by its size. */
-interface LengthClass {
+class LengthClass {
   /** Milliseconds per token of the last runs on all cores, the latest last. */
-  readonly recent: number[];
+  readonly recent: number[] = [];
   /** Runs on all cores since the last comparison. */
-  soloRuns: number;
+  soloRuns = 0;
   comparedMs: number;
   /** The text that runs now is to be compared. */
-  comparing: boolean;
+  comparing = false;
   /** How much speaks for all cores being slower, from 0 to `ENOUGH_EVIDENCE`. */
-  evidence: number;
+  evidence = 0;
   /** Stops that nothing has made up for. */
-  stops: number;
-  stoppedUntilMs: number;
+  stops = 0;
+  stoppedUntilMs = -Infinity;
+
+  constructor(nowMs: number) {
+    this.comparedMs = nowMs;
+  }
 }
 
 /** Enough for a median that one disturbance does not move. */
@@ -104,15 +112,7 @@ export function createComparison(): Comparison {
     const key = Math.floor(Math.log2(tokens));
     const known = classes.get(key);
     if (known) return known;
-    const made = {
-      recent: [],
-      soloRuns: 0,
-      comparedMs: nowMs,
-      comparing: false,
-      evidence: 0,
-      stops: 0,
-      stoppedUntilMs: -Infinity,
-    };
+    const made = new LengthClass(nowMs);
     classes.set(key, made);
     return made;
   };
@@ -232,7 +232,7 @@ export function createSolo({ pool, threads, now, onEvent }: SoloParts): Solo {
     },
     reset() {
       hasAllCores = false;
-      habit.replaced(false, 0);
+      habit.restarted();
     },
   };
 }

@@ -1,5 +1,6 @@
 // Owns the tokenizer packages: text → token ids exactly as the Rust tokenizers give them, cut to the model's limit.
-import { access, readFile, stat } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { errorText } from '../../common/util/text.ts';
@@ -178,23 +179,11 @@ async function javascriptTokenizer(folder: string, maxTokens: number): Promise<T
   };
 }
 
-const exists = async (file: string): Promise<boolean> => {
-  try {
-    await access(file);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
-async function nativeIsLoadable(): Promise<boolean> {
-  try {
-    await import('tokenizers');
-    return true;
-  } catch {
-    return false;
-  }
-}
+const nativeIsLoadable = (): Promise<boolean> =>
+  import('tokenizers').then(
+    () => true,
+    () => false,
+  );
 
 export interface TokenizerOptions {
   /** Folder of the model's own files. */
@@ -208,7 +197,7 @@ export interface TokenizerOptions {
 export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
   const file = join(folder, 'tokenizer.json');
   try {
-    const native = implementation ? implementation === 'native' : (await exists(file)) && (await nativeIsLoadable());
+    const native = implementation ? implementation === 'native' : existsSync(file) && (await nativeIsLoadable());
     return await (native ? nativeTokenizer(file, maxTokens) : javascriptTokenizer(folder, maxTokens));
   } catch (error) {
     throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {

@@ -20,7 +20,6 @@ export interface WorkerSetup {
 }
 
 export interface RunMessage {
-  readonly id: number;
   /** Token ids of all texts, one after the other. */
   readonly ids: Int32Array;
   readonly lengths: Int32Array;
@@ -30,7 +29,6 @@ export interface RunMessage {
 }
 
 export interface RunReply {
-  readonly id: number;
   /** JSON values of all texts, one after the other. */
   readonly bytes: Uint8Array;
   /** Where each text's value ends in `bytes`; one that is not finite is empty. */
@@ -51,7 +49,7 @@ export type WorkerReply =
   | { readonly kind: 'ready'; readonly dimensions: number }
   | { readonly kind: 'unusable'; readonly reason: EngineStartReason; readonly message: string }
   | { readonly kind: 'done'; readonly reply: RunReply }
-  | { readonly kind: 'failed'; readonly id: number; readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'replaced' };
 
 async function openRunner({ device, threads, prepared, model }: WorkerSetup): Promise<Runner> {
@@ -93,7 +91,6 @@ async function runBatch(runner: Runner, message: RunMessage): Promise<RunReply> 
   const ran = performance.now();
   const written = serialize(message, vectors);
   return {
-    id: message.id,
     ...written,
     paddedTokens: vectors.paddedTokens,
     inferMs: ran - started,
@@ -120,7 +117,7 @@ async function serve(port: NonNullable<typeof parentPort>, setup: WorkerSetup): 
       const reply = await runBatch(runner, message);
       send({ kind: 'done', reply }, [reply.bytes.buffer, reply.ends.buffer] as ArrayBuffer[]);
     } catch (error) {
-      send({ kind: 'failed', id: message.id, message: errorText(error) });
+      send({ kind: 'failed', message: errorText(error) });
     }
   };
   // The old session goes first, so that there is never memory for two. Where the new one cannot be had, the thread ends and its successor gets the old setup.

@@ -18,7 +18,7 @@ export interface CostModel {
  * Measured for all-MiniLM-L6-v2 (hidden size 384) on AVX2; attention's part falls as the linear layers widen. Only the
  * order of the costs matters: a wrong constant costs a few per cent of speed and never changes a vector.
  */
-const cpuCosts = (hiddenSize: number): CostModel => ({
+export const cpuCosts = (hiddenSize: number): CostModel => ({
   perRun: 10,
   perCell: 0.165 / hiddenSize,
   perPackedCell: 0.29 / hiddenSize,
@@ -29,15 +29,12 @@ const cpuCosts = (hiddenSize: number): CostModel => ({
  * From runs of the same model on an H200: up to 2,000 tokens every run takes the same 1.3 ms, each further thousand 0.2 ms. So
  * nothing costs as much as one run more, and texts of any lengths share one.
  */
-const gpuCosts = (hiddenSize: number): CostModel => ({
+export const gpuCosts = (hiddenSize: number): CostModel => ({
   perRun: 2048,
   perCell: 0.1 / hiddenSize,
   perPackedCell: 0.6 / hiddenSize,
   perPackedToken: 1.1,
 });
-
-export const costModelFor = (hiddenSize: number, device: 'cpu' | 'gpu'): CostModel =>
-  device === 'gpu' ? gpuCosts(hiddenSize) : cpuCosts(hiddenSize);
 
 /** A run of some texts: how many, how many tokens, and the longest. */
 interface RunShape {

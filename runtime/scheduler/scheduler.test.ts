@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { costModelFor } from './batching.ts';
+import { cpuCosts, gpuCosts } from './batching.ts';
 import type { Sequence } from './queue.ts';
 import { createScheduler } from './scheduler.ts';
 import type { Batch, Scheduler, SchedulerLimits } from './scheduler.ts';
@@ -18,7 +18,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   returnMs: 2,
   maxGatherMs: 5,
   packing: true,
-  cost: costModelFor(384, 'cpu'),
+  cost: cpuCosts(384),
   ...over,
 });
 
@@ -312,7 +312,7 @@ describe('scheduler', () => {
       for (let id = 0; id < 8; id++) offer(scheduler, { id, lengths: [20 + 30 * id] });
       return drain(scheduler).length;
     };
-    expect(runsWith(costModelFor(384, 'gpu'))).toBe(1);
-    expect(runsWith(costModelFor(384, 'cpu'))).toBeGreaterThan(1);
+    expect(runsWith(gpuCosts(384))).toBe(1);
+    expect(runsWith(cpuCosts(384))).toBeGreaterThan(1);
   });
 });

@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { blocksOf } from '../../tools/docs/blocks.ts';
-import type { Block } from '../../tools/docs/blocks.ts';
-import { outcomesIn, scriptOf } from '../../tools/docs/newcomer.ts';
-import { vectorPattern } from '../../tools/docs/vector-pattern.ts';
+import { blocksOf } from '../helpers/docs-blocks.ts';
+import type { Block } from '../helpers/docs-blocks.ts';
+import { outcomesIn, scriptOf } from '../helpers/newcomer.ts';
+import { vectorPattern } from '../helpers/vector-pattern.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const SCRIPT = join(ROOT, 'tools', 'docs', 'newcomer.sh');

@@ -38,7 +38,7 @@ const errors = (reason: string, model = 'team/m'): string =>
 const endpoints = (state: string, pod = 'router-1'): string =>
   `kubembed_router_endpoints{model="team/m",pod="${pod}",state="${state}"}`;
 const coldStarts = (le: string): string => `kubembed_router_cold_start_seconds_bucket{${ROUTED},le="${le}"}`;
-const held = `kubembed_router_held_requests{${ROUTED}}`;
+const queued = `kubembed_router_queued_requests{${ROUTED}}`;
 const synced = 'kubembed_router_table_synced{pod="router-1",instance="a"}';
 
 const POD = 'namespace="team",model="m",pod="em-m-1"';
@@ -99,7 +99,7 @@ export const ALERT_CASES: Readonly<Record<string, AlertCases>> = {
       { series: { [requests('200')]: '0x30', [requests('503')]: '0x30' }, at: 25 },
     ],
   },
-  KubembedHeldRequestsRefused: {
+  KubembedQueuedRequestsRefused: {
     fires: [
       {
         series: { [errors('rate_limit_exceeded')]: '5x15 6+1x15' },
@@ -121,10 +121,10 @@ export const ALERT_CASES: Readonly<Record<string, AlertCases>> = {
     ],
   },
   KubembedRequestsStuck: {
-    fires: [{ series: { [held]: '3x20', [endpoints('usable')]: '0x20' }, at: 10, labels: { model: 'team/m' } }],
+    fires: [{ series: { [queued]: '3x20', [endpoints('usable')]: '0x20' }, at: 10, labels: { model: 'team/m' } }],
     quiet: [
-      { series: { [held]: '3x20', [endpoints('usable')]: '1x20' }, at: 10 },
-      { series: { [held]: '0x20', [endpoints('usable')]: '0x20' }, at: 10 },
+      { series: { [queued]: '3x20', [endpoints('usable')]: '1x20' }, at: 10 },
+      { series: { [queued]: '0x20', [endpoints('usable')]: '0x20' }, at: 10 },
     ],
   },
   KubembedSlowColdStarts: {

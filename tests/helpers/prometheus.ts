@@ -19,17 +19,10 @@ export interface Target {
   readonly model: string | undefined;
 }
 
-export interface RangeSeries {
-  readonly metric: Readonly<Record<string, string>>;
-  readonly values: readonly (readonly [number, string])[];
-}
-
 export interface Prometheus {
   readonly targets: () => Promise<Target[]>;
   /** Values of an instant query. */
   readonly query: (expression: string) => Promise<number[]>;
-  /** What a range query over the last seconds gives, one a second. */
-  readonly range: (expression: string, seconds: number) => Promise<RangeSeries[]>;
   readonly stop: () => Promise<void>;
 }
 
@@ -113,11 +106,6 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
       (await ask<QueryAnswer>(`query?query=${encodeURIComponent(expression)}`)).data.result.map(({ value }) =>
         Number(value[1]),
       ),
-    range: async (expression, seconds) => {
-      const end = Date.now() / 1000;
-      const window = new URLSearchParams({ query: expression, start: `${end - seconds}`, end: `${end}`, step: '1' });
-      return (await ask<{ data: { result: RangeSeries[] } }>(`query_range?${window.toString()}`)).data.result;
-    },
     stop: async () => {
       child.kill('SIGTERM');
       await exited;

@@ -30,7 +30,13 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
   });
   const pooling = poolingOf(twin.expected.vectors);
   const choices = { files, description, pooling, precision: 'float32' } as const;
-  const engine = await createEngine({ ...choices, device: 'cpu', threads: 1, memoryBytes: 2 ** 30 });
+  const engine = await createEngine({
+    ...choices,
+    device: 'cpu',
+    threads: 1,
+    memoryBytes: 2 ** 30,
+    maxQueueTokens: 1e6,
+  });
   const { maxTokens } = description;
   return {
     embed: async (inputs) => {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { allMetrics } from '../../tools/metrics/registries.ts';
+import { allMetrics } from '../../tools/metrics/reference.ts';
 import { ALERT_CASES } from '../helpers/alert-cases.ts';
 import type { AlertCases, Series } from '../helpers/alert-cases.ts';
 import { CHART, renderChart } from '../helpers/helm.ts';

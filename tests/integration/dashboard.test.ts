@@ -1,12 +1,10 @@
 // The dashboard against the three processes: it names what they emit, and every panel has data on a real Prometheus that scrapes them.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { picture } from '../../tools/dashboard/picture.ts';
-import type { PicturePanel } from '../../tools/dashboard/picture.ts';
-import { allMetrics } from '../../tools/metrics/registries.ts';
+import { allMetrics } from '../../tools/metrics/reference.ts';
 import { CHART, renderChart } from '../helpers/helm.ts';
 import { startObserved } from '../helpers/observed.ts';
 import type { Observed } from '../helpers/observed.ts';
@@ -18,17 +16,12 @@ interface Panel {
   readonly title: string;
   readonly type: string;
   readonly gridPos: { readonly x: number; readonly y: number; readonly w: number; readonly h: number };
-  readonly fieldConfig?: { readonly defaults: { readonly unit: string } };
-  readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[];
+  readonly targets?: readonly { readonly expr: string }[];
 }
 interface Dashboard {
   readonly uid: string;
   readonly panels: readonly Panel[];
 }
-
-/** `KUBEMBED_PICTURES=1` gathers data for longer and writes the docs' picture. */
-const PICTURE = join(import.meta.dirname, '..', '..', 'docs', 'images', 'dashboard.svg');
-const PICTURE_SECONDS = process.env['KUBEMBED_PICTURES'] === '1' ? 90 : 10;
 
 const FILE = join(CHART, 'dashboards', 'kubembed.json');
 const dashboard = JSON.parse(readFileSync(FILE, 'utf8')) as Dashboard;
@@ -45,8 +38,6 @@ const filled = (expr: string, namespace: string, model: string): string =>
     .replaceAll('$model', model);
 
 const stack = new AsyncDisposableStack();
-const hasValues = (series: PicturePanel['series']): boolean =>
-  series.some(({ points }) => points.some(([, value]) => Number.isFinite(value)));
 
 let observed: Observed;
 let prometheus: Prometheus;
@@ -130,37 +121,6 @@ describe('panels', () => {
     ];
     expect(expected.filter((title) => empty.includes(title))).toEqual([]);
     expect(await emptyPanels('ns', 'nobody')).toEqual(expect.arrayContaining(['Tokens by model', 'Queue', 'Replicas']));
-  });
-
-  it('can be drawn from what Prometheus answers', async () => {
-    await sleep(PICTURE_SECONDS * 1000);
-    const named = (legend: string, metric: Readonly<Record<string, string>>): string =>
-      legend === ''
-        ? Object.values(metric).join(' ')
-        : legend.replaceAll(/\{\{(\w+)\}\}/g, (_all, label: string) => metric[label] ?? '');
-    const seriesOf = async ({ targets = [] }: Panel): Promise<PicturePanel['series']> => {
-      const answers = await Promise.all(
-        targets.map(async ({ expr, legendFormat }) =>
-          (await prometheus.range(filled(expr, '.*', '.*'), PICTURE_SECONDS)).map(({ metric, values }) => ({
-            name: named(legendFormat, metric),
-            points: values.map(([time, value]) => [time, Number(value)] as const),
-          })),
-        ),
-      );
-      return answers.flat();
-    };
-    const drawn: PicturePanel[] = [];
-    for (const panel of dashboard.panels)
-      drawn.push({ ...panel, unit: panel.fieldConfig?.defaults.unit ?? '', series: await seriesOf(panel) });
-    const svg = picture(drawn);
-    // Booleans: the whole picture in a failure's message helps nobody.
-    expect(dashboard.panels.filter(({ title }) => !svg.includes(`>${title}</text>`))).toEqual([]);
-    expect(/NaN|Infinity|undefined/.test(svg)).toBe(false);
-    if (process.env['KUBEMBED_PICTURES'] !== '1') return;
-    const hollow = drawn.filter(({ type, series }) => type === 'timeseries' && !hasValues(series));
-    expect(hollow.map(({ title }) => title)).toEqual([]);
-    mkdirSync(dirname(PICTURE), { recursive: true });
-    writeFileSync(PICTURE, svg);
   });
 
   it('do not overlap, and stay on the grid', () => {

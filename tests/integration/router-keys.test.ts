@@ -1,8 +1,10 @@
-// API keys, limits and the memo over real sockets.
+// API keys, limits and the response cache over real sockets.
 import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { SECRETS } from '../../kube/resources.ts';
 import { embed, eventually, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
@@ -35,7 +37,7 @@ const boot = async (env: Record<string, string>): Promise<{ cluster: StubCluster
   await cluster.endpoints('model', [stub.port]);
   await cluster.router.synced;
   await eventually(async () =>
-    (await (await fetch(`${cluster.router.url}/metrics`)).text()).includes(
+    (await (await fetch(`${cluster.router.internalUrl}/metrics`)).text()).includes(
       'endpoints{model="ns/model",state="usable"} 1',
     ),
   );
@@ -92,6 +94,27 @@ describe('keys', () => {
     expect((await fetch(`${url}/v1/models/org/other`, as(KEY))).status).toBe(404);
   });
 
+  it('hide from strangers what the metrics would tell, and let no way of writing the address past', async () => {
+    const { cluster, url } = await boot({ KUBEMBED_API_KEYS_FILE: keyFile(list({ name: 'a', sha256: sha256(KEY) })) });
+    expect((await fetch(`${url}/metrics`, as(KEY))).status).toBe(404);
+    const page = await (await fetch(`${cluster.router.internalUrl}/metrics`)).text();
+    expect(page).toContain('model="ns/model"');
+    const raw = async (target: string): Promise<string> => {
+      const socket = connect(Number(new URL(url).port), '127.0.0.1');
+      socket.end(`GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+      return await text(socket);
+    };
+    for (const target of [
+      '/v1/models',
+      'http://x/v1/models',
+      '/v1/models/',
+      '/V1/Models/org/model',
+      'http://x/V1/models',
+    ]) {
+      expect(await raw(target)).toMatch(/^HTTP\/1\.1 401 /);
+    }
+  });
+
   it('have limits per minute, told in headers', async () => {
     const limits = { requestsPerMinute: 3, tokensPerMinute: 1000 };
     const { url } = await boot({
@@ -112,7 +135,7 @@ describe('keys', () => {
   });
 });
 
-describe('the memo', () => {
+describe('the response cache', () => {
   it('answers the same request from memory, byte for byte, and says so', async () => {
     const { url, stub } = await boot({ KUBEMBED_CACHE_MODELS: 'org/model' });
     const first = await embed(url, ask);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readRouterConfig } from '../../router/config.ts';
-import type { StatusDocument } from '../../router/status/document.ts';
+import type { StatusDocument } from '../../api/status-document.ts';
 import { readModelSettings } from '../../hub/paths.ts';
 import { openPage, startBrowser } from '../helpers/browser.ts';
 import { runCli } from '../helpers/cli.ts';

@@ -211,7 +211,7 @@ describe('the router', () => {
     expect(parentOf(good, good.seen.length - 1)?.spanId).toBe(attempts[1]!.spanId);
   });
 
-  it('tells how long a request was held while nothing served its model', async () => {
+  it('tells how long a request was queued while nothing served its model', async () => {
     const cluster = await startRouter();
     const late = await stub();
     await cluster.model('model');
@@ -220,14 +220,14 @@ describe('the router', () => {
     const asking = embed(cluster.router.url, { model: 'org/model', input: 'a' }, { headers });
     await eventually(async () => {
       const page = await (await fetch(`${cluster.router.internalUrl}/metrics`)).text();
-      return page.includes('kubembed_router_held_requests{model="ns/model"} 1');
+      return page.includes('kubembed_router_queued_requests{model="ns/model"} 1');
     });
     await cluster.endpoints('model', [late.port]);
     expect((await asking).status).toBe(200);
     const spans = await collector.trace(traceId, 3);
-    const hold = only(spans, 'hold');
-    nests(hold, only(spans, 'POST /v1/embeddings'));
-    expect(only(spans, 'embeddings org/model').startNs).toBeGreaterThanOrEqual(hold.endNs);
+    const queue = only(spans, 'queue');
+    nests(queue, only(spans, 'POST /v1/embeddings'));
+    expect(only(spans, 'embeddings org/model').startNs).toBeGreaterThanOrEqual(queue.endNs);
   });
 
   it('tells the shards of a split request, with an attempt each', async () => {

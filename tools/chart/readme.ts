@@ -1,6 +1,7 @@
 // The chart's README: an introduction and the table of values, read from values.yaml and its comments.
 import { isMap, isScalar, parseDocument } from 'yaml';
 import type { Node, Pair } from 'yaml';
+import { code, table } from '../docs/markdown.ts';
 
 interface Value {
   readonly key: string;
@@ -48,12 +49,11 @@ function withComment(child: Pair<Node, Node>, index: number, map: Node | null): 
   return child;
 }
 
-const cell = (text: string): string => text.replaceAll('|', '\\|');
-
 export function renderReadme(introduction: string, values: string): string {
-  const rows = documentedValues(values).map(
-    ({ key, fallback, description }) => `| \`${key}\` | ${cell(description)} | \`${cell(fallback)}\` |`,
-  );
-  const table = ['| Value | Meaning | Default |', '| --- | --- | --- |', ...rows].join('\n');
-  return `<!-- Made by \`npm run chart:sync\` from tools/chart/introduction.md and values.yaml. -->\n\n${introduction.trim()}\n\n## Values\n\n${table}\n`;
+  const rows = documentedValues(values).map(({ key, fallback, description }) => [
+    code(key),
+    description,
+    code(fallback),
+  ]);
+  return `<!-- Made by \`npm run chart:sync\` from tools/chart/introduction.md and values.yaml. -->\n\n${introduction.trim()}\n\n## Values\n\n${table(['Value', 'Meaning', 'Default'], rows)}\n`;
 }

@@ -1,5 +1,4 @@
 // The dashboard's rows and panels, as a table of titles, units and queries.
-import { ofModels, operators, ours, quantile, rate, ratio, router, runtime, sumBy } from './queries.ts';
 
 export interface Query {
   readonly expr: string;
@@ -19,6 +18,38 @@ export interface Row {
   readonly title: string;
   readonly panels: readonly Panel[];
 }
+
+// What the dashboard asks of Prometheus: the selections and shapes of query that its panels share.
+
+/** Series of the router: their `model` is namespace/name, and `unknown` for names that nothing serves. */
+const ROUTED = 'model=~"${namespace:regex}/${model:regex}|unknown"';
+/** Series of runtimes: namespace and model come from the scrape configuration. */
+const SERVED = 'namespace=~"$namespace",model=~"$model"';
+const RATE = '[$__rate_interval]';
+
+/** Every process of kubembed has one of these; Node's and client-go's names are shared with strangers. */
+const OURS = '(kubembed_router_table_synced or kubembed_runtime_ready or kubembed_operator_leader)';
+
+const selector = (...parts: readonly string[]): string => `{${parts.filter((part) => part !== '').join(',')}}`;
+
+const router = (metric: string, more = ''): string => `kubembed_router_${metric}${selector(ROUTED, more)}`;
+const runtime = (metric: string, more = ''): string => `kubembed_runtime_${metric}${selector(SERVED, more)}`;
+
+const rate = (series: string): string => `rate(${series}${RATE})`;
+const sumBy = (labels: string, inner: string): string =>
+  labels === '' ? `sum(${inner})` : `sum by (${labels}) (${inner})`;
+const quantile = (q: number, bucket: string, labels = ''): string =>
+  `histogram_quantile(${q}, ${sumBy(labels === '' ? 'le' : `le, ${labels}`, rate(bucket))})`;
+const ratio = (part: string, whole: string): string => `${part} / (${whole} > 0)`;
+
+/** The operator names models in labels of its own, which a scrape that does not honour labels renames. All replicas know the same. */
+const ofModels = (metric: string, more = ''): string =>
+  `max by (namespace, model) (label_replace(${metric}${selector('model=~"$model"', more)}, "namespace", "$1", "exported_namespace", "(.+)"))`;
+
+const ours = (series: string): string => `${series} and on (instance) ${OURS}`;
+const operators = (series: string): string => `(${series} and on (instance) kubembed_operator_leader)`;
+
+// The panels.
 
 const query = (legend: string, expr: string): Query => ({ legend, expr });
 const chart = (title: string, unit: string, description: string, ...queries: readonly Query[]): Panel => ({
@@ -93,17 +124,17 @@ const traffic: Row = {
     stacked('Tokens by model', 'short', 'A second.', query('{{model}}', sumBy('model', rate(router('tokens_total'))))),
     stacked('Inputs by model', 'short', 'A second.', query('{{model}}', sumBy('model', rate(router('inputs_total'))))),
     chart(
-      'In flight and held',
+      'In flight and queued',
       'short',
-      'Held requests wait for an endpoint.',
+      'Queued requests wait for an endpoint.',
       query('in flight {{model}}', sumBy('model', router('in_flight_requests'))),
-      query('held {{model}}', sumBy('model', router('held_requests'))),
+      query('queued {{model}}', sumBy('model', router('queued_requests'))),
     ),
     chart(
       'Cache and splits',
       'short',
-      'Inputs looked up by result, and requests split over several endpoints; a second.',
-      query('cache {{result}}', sumBy('result', rate(router('cache_inputs_total')))),
+      'Requests looked up by result, and requests split over several endpoints; a second.',
+      query('cache {{result}}', sumBy('result', rate(router('cache_requests_total')))),
       query('splits', sumBy('', rate(router('splits_total')))),
     ),
   ],
@@ -119,7 +150,7 @@ const waking: Row = {
       query('p50 {{model}}', quantile(0.5, router('cold_start_seconds_bucket'), 'model')),
       query('p95 {{model}}', quantile(0.95, router('cold_start_seconds_bucket'), 'model')),
     ),
-    chart('Hold times', 's', 'How long held requests waited.', ...percentiles(router('hold_seconds_bucket'))),
+    chart('Queue times', 's', 'How long queued requests waited.', ...percentiles(router('queue_seconds_bucket'))),
     chart(
       'Wake-ups',
       'short',

@@ -1,5 +1,6 @@
 // The reference page of the HTTP API, from the OpenAPI document that router and runtime serve. Pure.
-import { code, fieldRow, fieldsOf, table, typeInWords } from './schema.ts';
+import { code, table } from './markdown.ts';
+import { fieldRow, fieldsOf, typeInWords } from './schema.ts';
 import type { Schema } from './schema.ts';
 
 interface Content {

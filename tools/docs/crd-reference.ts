@@ -1,6 +1,7 @@
 // The reference page of EmbeddingModel, from its CustomResourceDefinition. Pure.
 import { parse } from 'yaml';
-import { code, fieldRow, fieldsOf, table } from './schema.ts';
+import { code, table } from './markdown.ts';
+import { fieldRow, fieldsOf } from './schema.ts';
 import type { Schema } from './schema.ts';
 
 interface Definition {

@@ -1,5 +1,5 @@
 // The README's table of measured numbers, taken from the document that the bench writes. Pure.
-import { table } from './schema.ts';
+import { table } from './markdown.ts';
 
 const CELLS: Readonly<Record<string, string>> = {
   'A:1': 'a sentence at a time',
@@ -38,11 +38,4 @@ export function renderNumbers(performance: string): string {
       return [words, ...measured];
     }),
   );
-}
-
-/** Puts `text` between the markers of a page. */
-export function between(page: string, name: string, text: string): string {
-  const pattern = new RegExp(`(<!-- ${name} -->)[^]*?(<!-- /${name} -->)`);
-  if (!pattern.test(page)) throw new Error(`no <!-- ${name} --> … <!-- /${name} -->`);
-  return page.replace(pattern, (_all, open: string, close: string) => `${open}\n\n${text}\n\n${close}`);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it, test } from 'vitest';
-import { between, renderNumbers } from './numbers.ts';
+import { between } from './markdown.ts';
+import { renderNumbers } from './numbers.ts';
 import { stalePages } from './reference.ts';
 import { fieldsOf, limitsInWords, typeInWords } from './schema.ts';
 import type { Schema } from './schema.ts';
@@ -64,6 +65,10 @@ describe('numbers', () => {
 
   it('replace what stood between the markers', () => {
     expect(between('a <!-- n --> old <!-- /n --> b', 'n', 'new')).toBe('a <!-- n -->\n\nnew\n\n<!-- /n --> b');
+    const other = '<!-- other -->\nkept\n<!-- /other -->';
+    expect(between(`before\n<!-- n -->\nold\n<!-- /n -->\nafter\n${other}`, 'n', 'new')).toBe(
+      `before\n<!-- n -->\n\nnew\n\n<!-- /n -->\nafter\n${other}`,
+    );
     expect(() => between('a', 'n', 'new')).toThrow(/no <!-- n -->/);
   });
 });

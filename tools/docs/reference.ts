@@ -9,7 +9,8 @@ import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
-import { between, renderNumbers } from './numbers.ts';
+import { between } from './markdown.ts';
+import { renderNumbers } from './numbers.ts';
 import { renderValues } from './values-reference.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');

@@ -1,4 +1,5 @@
 // JSON Schema in words and as rows of a table: what the references of CRD, values and API share. Pure.
+import { code } from './markdown.ts';
 
 export interface Schema {
   readonly type?: string | readonly string[];
@@ -22,13 +23,6 @@ export interface Schema {
   readonly 'x-kubernetes-int-or-string'?: boolean;
   readonly 'x-kubernetes-validations'?: readonly { readonly rule: string; readonly message: string }[];
 }
-
-const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
-/** Inline code that may hold backticks and, on the site, double braces. */
-export const code = (text: string): string => (text.includes('`') ? `\`\` ${text} \`\`` : `\`${text}\``);
-
-export const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n');
 
 /** Limits that stand for "none" in generated schemas. */
 const BOUNDLESS = 2 ** 31 - 1;

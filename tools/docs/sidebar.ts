@@ -1,4 +1,4 @@
-// The order in which the site shows its pages.
+// The order in which the site shows its pages; their own titles are what it calls them.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -13,77 +13,32 @@ export interface Section {
   readonly items: (Entry | Section)[];
 }
 
-const page = (text: string, path: string): Entry => ({ text, link: `/${path}` });
+/** Pages by section; what ends in a slash is a folder of pages, its `README` first. */
+const ORDER = {
+  Start: ['install', 'quickstart', 'quickstart-kind', 'concepts'],
+  Use: ['models', 'gpu', 'scaling', 'autoscaling', 'air-gapped', 'security'],
+  Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting'],
+  Reference: ['reference/api', 'reference/crd', 'reference/values', 'reference/cli'],
+  'From elsewhere': ['clients', 'migration', 'performance'],
+  Inside: ['architecture', 'adr/', 'contributing'],
+};
+const FOLDERS: Readonly<Record<string, string>> = { 'runbooks/': 'Alerts and runbooks', 'adr/': 'Decisions' };
 
-const titleOf = (file: string): string => /^# (.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? file;
-
-/** Every page of a folder, by its own title. */
-const pagesOf = (docs: string, folder: string): Entry[] =>
-  readdirSync(join(docs, folder))
-    .filter((name) => name.endsWith('.md') && name !== 'README.md')
-    .sort()
-    .map((name) => page(titleOf(join(docs, folder, name)), `${folder}/${name.replace(/\.md$/, '')}`));
-
-export const sidebarOf = (docs: string): Section[] => [
-  {
-    text: 'Start',
-    items: [
-      page('Install', 'install'),
-      page('Quickstart without a cluster', 'quickstart'),
-      page('Quickstart on kind', 'quickstart-kind'),
-      page('Concepts', 'concepts'),
-    ],
-  },
-  {
-    text: 'Use',
-    items: [
-      page('Models and architectures', 'models'),
-      page('GPU', 'gpu'),
-      page('Scaling', 'scaling'),
-      page('Autoscaling', 'autoscaling'),
-      page('Air-gapped and mirrored', 'air-gapped'),
-      page('Security', 'security'),
-    ],
-  },
-  {
-    text: 'Operate',
-    items: [
-      page('Metrics', 'metrics'),
-      page('Logs and traces', 'logs-and-traces'),
-      {
-        text: 'Alerts and runbooks',
-        collapsed: true,
-        items: [page('All alerts', 'runbooks/'), ...pagesOf(docs, 'runbooks')],
-      },
-      page('Troubleshooting by reason', 'troubleshooting'),
-    ],
-  },
-  {
-    text: 'Reference',
-    items: [
-      page('API', 'reference/api'),
-      page('EmbeddingModel (CRD)', 'reference/crd'),
-      page('Values of the chart', 'reference/values'),
-      page('Command line', 'reference/cli'),
-    ],
-  },
-  {
-    text: 'From elsewhere',
-    items: [
-      page('Clients and examples', 'clients'),
-      page('Migration', 'migration'),
-      page('Performance', 'performance'),
-    ],
-  },
-  {
-    text: 'Inside',
-    items: [
-      page('Architecture', 'architecture'),
-      { text: 'Decisions', collapsed: true, items: pagesOf(docs, 'adr') },
-      page('Contributing', 'contributing'),
-    ],
-  },
-];
+export function sidebarOf(docs: string): Section[] {
+  const page = (path: string): Entry => {
+    const file = join(docs, path.endsWith('/') ? `${path}README.md` : `${path}.md`);
+    return { text: /^# (.+)$/m.exec(readFileSync(file, 'utf8'))?.[1] ?? path, link: `/${path}` };
+  };
+  const folder = (path: string): Section => {
+    const names = readdirSync(join(docs, path)).filter((name) => name.endsWith('.md'));
+    const pages = names.map((name) => path + name.replace(/\.md$/, '').replace(/^README$/, ''));
+    return { text: FOLDERS[path] ?? path, collapsed: true, items: pages.sort().map(page) };
+  };
+  return Object.entries(ORDER).map(([text, paths]) => ({
+    text,
+    items: paths.map((path) => (path in FOLDERS ? folder(path) : page(path))),
+  }));
+}
 
 /** Paths of all pages of a sidebar, without extension; a folder's first page is its `README`. */
 export const pathsIn = (sections: readonly (Entry | Section)[]): string[] =>

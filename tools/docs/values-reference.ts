@@ -1,6 +1,7 @@
 // The reference page of the chart's values: descriptions and defaults from values.yaml, types from its schema. Pure.
 import { documentedValues } from '../chart/readme.ts';
-import { code, limitsInWords, table, typeInWords } from './schema.ts';
+import { code, table } from './markdown.ts';
+import { limitsInWords, typeInWords } from './schema.ts';
 import type { Schema } from './schema.ts';
 
 type Root = Schema & { readonly $defs?: Readonly<Record<string, Schema>> };

@@ -1,6 +1,6 @@
 // What every Dockerfile has to have: pinned bases that the local builds stand in for, labels, few tools, and a user who is not root.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -16,6 +16,25 @@ const argumentsOf = (text: string): ReadonlyMap<string, string> =>
 
 it('is one for each image', () => {
   expect(names.sort()).toEqual(['Dockerfile.operator', 'Dockerfile.runtime', 'Dockerfile.runtime-gpu']);
+});
+
+it('gets every folder that its processes import', () => {
+  const given = readFileSync(join(ROOT, '.dockerignore'), 'utf8').split('\n');
+  const folders = given
+    .flatMap((line) => (/^!\w+$/.test(line) ? [line.slice(1)] : []))
+    .filter((name) => name !== 'LICENSE');
+  const imported = folders.flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => /(?<!\.test)\.ts$/.test(file))
+      .flatMap((file) =>
+        [...readFileSync(join(ROOT, folder, file), 'utf8').matchAll(/from '((?:\.\.\/)+\w+)\//g)].map(([, path = '']) =>
+          relative(ROOT, join(ROOT, folder, dirname(file), path)),
+        ),
+      )
+      .filter((path) => !path.includes('/')),
+  );
+  expect(new Set(imported).difference(new Set(folders))).toEqual(new Set());
+  expect(folders).toContain('router');
 });
 
 describe.each(names)('%s', (name) => {

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { REFERENCE, renderReference } from './reference.ts';
-import { allMetrics } from './registries.ts';
+import { allMetrics, REFERENCE, renderReference } from './reference.ts';
 
 test('docs/metrics.md is what the registries say; `npm run docs:metrics` writes it', async () => {
   expect(readFileSync(REFERENCE, 'utf8')).toBe(await renderReference());

@@ -12,7 +12,7 @@ import { secretsIn } from './secrets.ts';
 const ROOT = resolve(import.meta.dirname, '..', '..');
 const IMAGES = join(ROOT, '.kubembed', 'images');
 const REPORTS = join(ROOT, 'reports', 'sbom');
-const MOST_SHOWN = 20;
+const MAX_SHOWN = 20;
 
 type Outcome = { readonly findings: readonly string[]; readonly note?: string } | { readonly notRun: string };
 
@@ -42,7 +42,7 @@ function image(name: string): Outcome {
     const development = new Set(
       Object.entries(lock.packages).flatMap(([path, { dev }]) => (dev === true ? [path] : [])),
     );
-    const bom = imageBom(opened, `kubembed/${name}`, lock.packages['node_modules/node']?.version ?? '');
+    const bom = imageBom(opened);
     mkdirSync(REPORTS, { recursive: true });
     writeFileSync(join(REPORTS, `${name}.cdx.json`), `${JSON.stringify(bom, undefined, 2)}\n`);
     const note = `${bom.components.length} components in reports/sbom/${name}.cdx.json`;
@@ -73,7 +73,7 @@ for (const [name, check] of Object.entries(CHECKS)) {
   const { findings, note } = outcome;
   if (findings.length > 0) failed += 1;
   console.log(`${findings.length === 0 ? 'ok  ' : 'FAIL'} ${name}${note === undefined ? '' : `: ${note}`}`);
-  for (const finding of findings.slice(0, MOST_SHOWN)) console.log(`     ${finding}`);
-  if (findings.length > MOST_SHOWN) console.log(`     and ${findings.length - MOST_SHOWN} more`);
+  for (const finding of findings.slice(0, MAX_SHOWN)) console.log(`     ${finding}`);
+  if (findings.length > MAX_SHOWN) console.log(`     and ${findings.length - MAX_SHOWN} more`);
 }
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,19 +1,14 @@
 // What npm says about the dependencies, and what the lock file promises about where they come from. Pure.
 
+interface LockedPackage {
+  readonly resolved?: string;
+  readonly integrity?: string;
+  readonly inBundle?: boolean;
+  readonly dev?: boolean;
+}
+
 export interface LockFile {
-  readonly packages: Readonly<
-    Record<
-      string,
-      {
-        readonly version?: string;
-        readonly resolved?: string;
-        readonly integrity?: string;
-        readonly link?: boolean;
-        readonly inBundle?: boolean;
-        readonly dev?: boolean;
-      }
-    >
-  >;
+  readonly packages: Readonly<Record<string, LockedPackage>>;
 }
 
 /** Every package comes from the registry, with the hash it must have. */
@@ -31,9 +26,7 @@ export function lockFaults({ packages }: LockFile): string[] {
 interface Report {
   readonly error?: { readonly code?: string; readonly summary?: string };
   readonly message?: string;
-  readonly vulnerabilities?: Readonly<
-    Record<string, { readonly severity: string; readonly range: string; readonly fixAvailable?: unknown }>
-  >;
+  readonly vulnerabilities?: Readonly<Record<string, { readonly severity: string; readonly range: string }>>;
 }
 
 /** Reads `npm audit --json`. An audit that could not be made is no audit without findings. */

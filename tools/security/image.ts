@@ -1,18 +1,13 @@
 // The contents of an image as a list of findings: what must not be in it, read from a docker-archive as build.sh makes it.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { bomOf, debianPackages, packageFolders } from './sbom.ts';
+import { debianPackages, installedIn, packageFolders } from './sbom.ts';
 import type { Bom } from './sbom.ts';
 import { secretsIn } from './secrets.ts';
 
 export interface ImageConfig {
-  readonly config: {
-    readonly User?: string;
-    readonly Env?: readonly string[];
-    readonly Entrypoint?: readonly string[];
-  };
-  readonly history?: readonly { readonly created_by?: string }[];
+  readonly config: { readonly User?: string };
 }
 
 export interface ImageFile {
@@ -117,6 +112,21 @@ const hasSources: Finding = ({ files }) =>
     .filter(({ path }) => /^app\/(?!node_modules\/).*\.ts$|^app\/(tests|\.git|\.npmrc|\.env)(\/|$)/.test(path))
     .map(({ path }) => `${path} is no part of the product`);
 
+/** The bill of materials that the image brings along: its npm packages and Node.js. */
+const billIn = ({ folder }: Image): Bom =>
+  JSON.parse(readFileSync(join(folder, 'app/sbom/sbom.cdx.json'), 'utf8')) as Bom;
+
+const billIsWrong: Finding = (image) => {
+  const installed = installedIn(join(image.folder, 'app'));
+  const listed = new Set(
+    billIn(image).components.flatMap(({ type, ...one }) => (type === 'library' ? one['bom-ref'] : [])),
+  );
+  return [
+    ...[...installed.difference(listed)].map((ref) => `${ref} is not in the bill of materials`),
+    ...[...listed.difference(installed)].map((ref) => `${ref} is in the bill of materials alone`),
+  ];
+};
+
 const FINDINGS: readonly Finding[] = [
   runsAsRoot,
   raisesRights,
@@ -125,6 +135,7 @@ const FINDINGS: readonly Finding[] = [
   holdsSecrets,
   isForDevelopment,
   hasSources,
+  billIsWrong,
 ];
 
 /** @param development folders, as package-lock.json names them, of packages that are for development alone */
@@ -142,9 +153,8 @@ function systemPackages(folder: string): ReturnType<typeof debianPackages> {
   return texts.flatMap((text) => debianPackages(text));
 }
 
-/** Of the whole image; `nodeVersion` as it was built. */
-export function imageBom({ folder }: Image, name: string, nodeVersion: string): Bom {
-  const root = join(folder, 'app');
-  if (!statSync(root).isDirectory()) throw new Error(`${name} has no /app`);
-  return bomOf({ root, name, nodeVersion, system: systemPackages(folder) });
+/** Of the whole image: what it brings along, and Debian's packages. */
+export function imageBom(image: Image): Bom {
+  const bill = billIn(image);
+  return { ...bill, components: [...bill.components, ...systemPackages(image.folder)] };
 }

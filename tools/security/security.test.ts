@@ -7,7 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import * as z from 'zod';
 import { advisoriesIn, lockFaults } from './dependencies.ts';
 import { findingsIn, imageBom, openImage } from './image.ts';
-import { bomOf, debianPackages } from './sbom.ts';
+import { billOf, debianPackages, installedIn } from './sbom.ts';
+import type { Bom } from './sbom.ts';
 import { secretsIn } from './secrets.ts';
 
 let folder: string;
@@ -25,7 +26,7 @@ const manifest = (value: object): string => JSON.stringify(value);
 /** Not in one piece in this file, which is itself looked through. */
 const TOKEN = `hf_${'aB3'.repeat(11)}`;
 
-/** The rules of the CycloneDX 1.6 schema for what is used of it. */
+/** The rules of the CycloneDX 1.5 schema for what is used of it. */
 const component = z.strictObject({
   type: z.enum(['library', 'platform', 'container']),
   'bom-ref': z.string().min(1),
@@ -38,6 +39,7 @@ const component = z.strictObject({
   licenses: z
     .array(
       z.union([
+        z.strictObject({ license: z.strictObject({ id: z.string() }) }),
         z.strictObject({ license: z.strictObject({ name: z.string() }) }),
         z.strictObject({ expression: z.string() }),
       ]),
@@ -50,42 +52,63 @@ const component = z.strictObject({
 });
 const cycloneDx = z.strictObject({
   bomFormat: z.literal('CycloneDX'),
-  specVersion: z.literal('1.6'),
-  serialNumber: z.string().regex(/^urn:uuid:[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/),
+  specVersion: z.literal('1.5'),
   version: z.literal(1),
   metadata: z.strictObject({ component }),
   components: z.array(component),
   dependencies: z.array(z.strictObject({ ref: z.string(), dependsOn: z.array(z.string()) })),
 });
 
+const NODE = { type: 'platform', 'bom-ref': 'node', name: 'node', version: '24.0.0', purl: 'pkg:generic/node@24.0.0' };
+
+/** As npm writes it, some of which differs from one run to the next. */
+const npmComponent = (name: string, version: string, purl: string, more: object = {}) => ({
+  ...{ type: 'library', 'bom-ref': `${name}@${version}`, name, version, purl },
+  ...{ scope: 'required', description: 'x', properties: [], externalReferences: [] },
+  ...more,
+});
+const hashes = [{ alg: 'SHA-512', content: '07'.repeat(64) }];
+const NPM_BILL = {
+  bomFormat: 'CycloneDX',
+  specVersion: '1.5',
+  serialNumber: 'urn:uuid:1',
+  version: 1,
+  metadata: { timestamp: 'now', component: npmComponent('kubembed', '1.2.3', 'pkg:npm/kubembed@1.2.3') },
+  components: [
+    npmComponent('@s/b', '2.0.0-rc.1+x', 'pkg:npm/%40s/b@2.0.0-rc.1%2Bx', {
+      licenses: [{ expression: '(MIT OR Apache-2.0)' }],
+    }),
+    npmComponent('a', '1.0.0', 'pkg:npm/a@1.0.0', { hashes, licenses: [{ license: { id: 'MIT' } }] }),
+    npmComponent('b', '3.0.0', 'pkg:npm/b@3.0.0'),
+    npmComponent('pruned', '1.0.0', 'pkg:npm/pruned@1.0.0'),
+  ],
+  dependencies: [
+    { ref: 'kubembed@1.2.3', dependsOn: ['a@1.0.0'] },
+    { ref: 'a@1.0.0', dependsOn: ['b@3.0.0', 'pruned@1.0.0'] },
+    { ref: 'b@3.0.0', dependsOn: ['@s/b@2.0.0-rc.1+x'] },
+    { ref: '@s/b@2.0.0-rc.1+x', dependsOn: [] },
+    { ref: 'pruned@1.0.0', dependsOn: [] },
+  ],
+};
+
+const bill = (): Bom => billOf(NPM_BILL, installedIn(folder), 'kubembed/runtime', [NODE]);
+
 const writeProduct = (at: string): void => {
   write(`${at}package.json`, manifest({ name: 'kubembed', version: '1.2.3' }));
-  write(
-    `${at}node_modules/a/package.json`,
-    manifest({ name: 'a', version: '1.0.0', license: 'MIT', dependencies: { b: '*' } }),
-  );
-  write(
-    `${at}node_modules/@s/b/package.json`,
-    manifest({ name: '@s/b', version: '2.0.0-rc.1+x', license: '(MIT OR Apache-2.0)' }),
-  );
-  write(
-    `${at}node_modules/a/node_modules/b/package.json`,
-    manifest({ name: 'b', version: '3.0.0', peerDependencies: { '@s/b': '*' } }),
-  );
+  write(`${at}node_modules/a/package.json`, manifest({ name: 'a', version: '1.0.0' }));
+  write(`${at}node_modules/@s/b/package.json`, manifest({ name: '@s/b', version: '2.0.0-rc.1+x' }));
+  write(`${at}node_modules/a/node_modules/b/package.json`, manifest({ name: 'b', version: '3.0.0' }));
   write(`${at}node_modules/stub/package.json`, manifest({ main: 'index.js' }));
+  const installed = installedIn(join(folder, at));
+  write(`${at}sbom/sbom.cdx.json`, manifest(billOf(NPM_BILL, installed, 'kubembed/runtime', [NODE])));
 };
 
 describe('the bill of materials', () => {
-  it('is CycloneDX: every package with its origin, and who needs whom as Node finds it', () => {
+  it('is CycloneDX: every package that is there with its origin, and who needs whom', () => {
     writeProduct('');
-    const integrity = `sha512-${Buffer.alloc(64, 7).toString('base64')}`;
-    write('package-lock.json', manifest({ packages: { 'node_modules/a': { integrity } } }));
-    const system = debianPackages('Package: libc6\nVersion: 2.36-9+deb12u4\nArchitecture: amd64\n\nPackage: broken\n');
-    const bom = bomOf({ root: folder, name: 'kubembed/runtime', nodeVersion: '24.0.0', system });
-    cycloneDx.parse(bom);
+    const bom = cycloneDx.parse(bill());
     expect(bom.components.map(({ purl }) => purl)).toEqual([
       'pkg:generic/node@24.0.0',
-      'pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=amd64',
       'pkg:npm/%40s/b@2.0.0-rc.1%2Bx',
       'pkg:npm/a@1.0.0',
       'pkg:npm/b@3.0.0',
@@ -94,14 +117,22 @@ describe('the bill of materials', () => {
     expect(refs.size).toBe(bom.components.length + 1);
     for (const { ref, dependsOn } of bom.dependencies)
       for (const one of [ref, ...dependsOn]) expect(refs).toContain(one);
-    expect(bom.dependencies).toContainEqual({ ref: 'node_modules/a', dependsOn: ['node_modules/a/node_modules/b'] });
-    expect(bom.dependencies).toContainEqual({
-      ref: 'node_modules/a/node_modules/b',
-      dependsOn: ['node_modules/@s/b'],
-    });
-    expect(bom.components.find(({ name }) => name === 'a')?.hashes?.[0]?.content).toBe('07'.repeat(64));
+    expect(bom.dependencies).toContainEqual({ ref: 'a@1.0.0', dependsOn: ['b@3.0.0'] });
+    expect(bom.dependencies).toContainEqual({ ref: 'b@3.0.0', dependsOn: ['@s/b@2.0.0-rc.1+x'] });
+    expect(bom.components.find(({ name }) => name === 'a')?.hashes).toEqual(hashes);
     // The same contents, the same document.
-    expect(bomOf({ root: folder, name: 'kubembed/runtime', nodeVersion: '24.0.0', system })).toEqual(bom);
+    expect(JSON.stringify(bill())).not.toMatch(/urn:uuid|timestamp/);
+  });
+
+  it('is not made when npm does not know a package that is there', () => {
+    writeProduct('');
+    write('node_modules/strange/package.json', manifest({ name: 'strange', version: '1.0.0' }));
+    expect(bill).toThrow('npm sbom does not list strange@1.0.0');
+  });
+
+  it("has Debian's packages by their own names", () => {
+    const found = debianPackages('Package: libc6\nVersion: 2.36-9+deb12u4\nArchitecture: amd64\n\nPackage: broken\n');
+    expect(found.map(({ purl }) => purl)).toEqual(['pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=amd64']);
   });
 });
 
@@ -137,12 +168,14 @@ describe('an image', () => {
     write('base/var/lib/dpkg/status.d/libc6', 'Package: libc6\nVersion: 2\n');
     const image = opened(['base']);
     expect(findingsIn(image, development)).toEqual([]);
-    const bom = cycloneDx.parse(imageBom(image, 'kubembed/runtime', '24.0.0'));
-    expect(bom.components.map(({ name }) => name)).toEqual(['node', 'libc6', '@s/b', 'a', 'b']);
+    const bom = cycloneDx.parse(imageBom(image));
+    expect(bom.components.map(({ name }) => name)).toEqual(['node', '@s/b', 'a', 'b', 'libc6']);
   });
 
   it('is told everything that has no place in it', () => {
+    write('base/app/node_modules/pruned/package.json', manifest({ name: 'pruned', version: '1.0.0' }));
     writeProduct('base/app/');
+    rmSync(join(folder, 'base/app/node_modules/pruned'), { recursive: true });
     write('base/usr/bin/su', '', 0o4755);
     write('base/usr/bin/perl', '', 0o755);
     write('base/etc/open', '', 0o666);
@@ -159,6 +192,8 @@ describe('an image', () => {
       'app/dist/main.js holds a Hugging Face token',
       'node_modules/vitest is a development dependency',
       'app/router/start.ts is no part of the product',
+      'vitest@4.0.0 is not in the bill of materials',
+      'pruned@1.0.0 is in the bill of materials alone',
     ]);
     expect(findings.join('\n')).not.toContain(TOKEN);
   });

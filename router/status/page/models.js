@@ -16,8 +16,8 @@ const note = (text) => (text === '' ? undefined : element('span', { class: 'mode
 
 const number = (label, ...content) => element('td', { class: 'number', 'data-label': label }, ...content);
 
-const waiting = ({ held, inFlight }) => {
-  if (held > 0) return `${count(held)} waiting`;
+const waiting = ({ queued, inFlight }) => {
+  if (queued > 0) return `${count(queued)} waiting`;
   return inFlight > 0 ? `${count(inFlight)} running` : '';
 };
 

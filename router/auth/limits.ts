@@ -1,0 +1,157 @@
+// Who a request is from, which models they may use, and how much per minute: the authenticator and the rate limiter.
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import { OpenAIError } from '../../common/openai/errors.ts';
+import { fullBucket, refill, take, waitMs } from '../../common/util/token-bucket.ts';
+import type { Bucket, BucketPolicy } from '../../common/util/token-bucket.ts';
+import type { ServedModel } from '../routing/table.ts';
+import { mayUse } from './api-keys.ts';
+import type { ApiKey } from './api-keys.ts';
+
+/** What was charged for a request. */
+export interface Charge {
+  /** What the client is told of its limits. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** The estimate that was charged gives way to what was used. */
+  readonly settle: (tokens: number) => void;
+}
+
+/** Who sent a request. */
+export interface Caller {
+  readonly mayUse: (model: ServedModel) => boolean;
+  /** Throws 403 or 429. */
+  readonly charge: (model: ServedModel, tokens: number) => Charge;
+}
+
+export interface Authenticator {
+  /** Nobody is asked for a key. */
+  readonly isOpen: boolean;
+  /** Throws 401, or 503 while no keys have been read. */
+  readonly authenticate: (headers: IncomingHttpHeaders) => Caller;
+}
+
+const FREE: Charge = { headers: [], settle: () => undefined };
+const ANYBODY: Caller = { mayUse: () => true, charge: () => FREE };
+
+export const NO_AUTHENTICATION: Authenticator = { isOpen: true, authenticate: () => ANYBODY };
+
+// The rate limiter: budgets per minute that refill steadily.
+
+const MINUTE_MS = 60_000;
+
+type Unit = 'requests' | 'tokens';
+
+/** What is left of one limit of one key. */
+interface Meter {
+  readonly unit: Unit;
+  readonly policy: BucketPolicy;
+  bucket: Bucket;
+}
+
+/** As OpenAI prints it: `20ms`, `1s`, `6m0s`. */
+export const printDuration = (ms: number): string => {
+  if (ms < 1000) return `${Math.ceil(ms)}ms`;
+  const seconds = Math.ceil(ms / 1000);
+  return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
+};
+
+const metersOf = (key: ApiKey, nowMs: number): readonly Meter[] => {
+  const meter = (unit: Unit, perMinute: number | undefined): readonly Meter[] => {
+    if (perMinute === undefined) return [];
+    const policy = { burst: perMinute, perMs: perMinute / MINUTE_MS };
+    return [{ unit, policy, bucket: fullBucket(policy, nowMs) }];
+  };
+  return [...meter('requests', key.requestsPerMinute), ...meter('tokens', key.tokensPerMinute)];
+};
+
+const told = ({ unit, policy, bucket }: Meter, nowMs: number): readonly (readonly [string, string])[] => [
+  [`x-ratelimit-limit-${unit}`, String(policy.burst)],
+  [`x-ratelimit-remaining-${unit}`, String(Math.max(0, Math.floor(refill(policy, bucket, nowMs).tokens)))],
+  [`x-ratelimit-reset-${unit}`, printDuration(waitMs(policy, bucket, policy.burst, nowMs))],
+];
+
+export interface RateLimiter {
+  /** Throws 429 when one of the key's limits is reached, and charges nothing then. */
+  readonly charge: (key: ApiKey, tokens: number) => Charge;
+}
+
+export const createRateLimiter = (now: () => number): RateLimiter => {
+  /** By name, so that a key's replacement does not start with a fresh minute. */
+  const meters = new Map<string, readonly Meter[]>();
+
+  const currentMeters = (key: ApiKey): readonly Meter[] => {
+    const known = meters.get(key.name) ?? [];
+    const current = metersOf(key, now()).map(
+      (fresh) => known.find(({ unit, policy }) => unit === fresh.unit && policy.burst === fresh.policy.burst) ?? fresh,
+    );
+    meters.set(key.name, current);
+    return current;
+  };
+
+  return {
+    charge: (key, tokens) => {
+      const nowMs = now();
+      const current = currentMeters(key);
+      const amount = ({ unit }: Meter): number => (unit === 'requests' ? 1 : tokens);
+      const taken = current.map((meter) => take(meter.policy, meter.bucket, amount(meter), nowMs));
+      const short = current[taken.indexOf(undefined)];
+      if (short) {
+        const { unit, policy, bucket } = short;
+        const retryAfterMs = waitMs(policy, bucket, amount(short), nowMs);
+        throw new OpenAIError(
+          'rate_limit_exceeded',
+          `Rate limit reached for ${unit} per minute: limit ${policy.burst}. Please try again in ${printDuration(retryAfterMs)}.`,
+          { retryAfterMs, headers: Object.fromEntries(current.flatMap((meter) => told(meter, nowMs))) },
+        );
+      }
+      for (const [at, meter] of current.entries()) meter.bucket = taken[at] ?? meter.bucket;
+      const metered = current.find(({ unit }) => unit === 'tokens');
+      return {
+        headers: current.flatMap((meter) => told(meter, nowMs)),
+        settle: (used) => {
+          if (metered) metered.bucket = { ...metered.bucket, tokens: metered.bucket.tokens + tokens - used };
+        },
+      };
+    },
+  };
+};
+
+// The authenticator
+
+const BEARER = /^Bearer\s+(\S+)$/i;
+
+const unauthorised = (message: string): OpenAIError =>
+  new OpenAIError('invalid_api_key', message, { headers: { 'www-authenticate': 'Bearer' } });
+
+export const createAuthenticator = (
+  keys: () => ReadonlyMap<string, ApiKey> | undefined,
+  limiter: RateLimiter,
+): Authenticator => {
+  const callerWith = (key: ApiKey): Caller => {
+    const isAllowed = (model: ServedModel): boolean => mayUse(key, [model.model, ...model.names]);
+    return {
+      mayUse: isAllowed,
+      charge: (model, tokens) => {
+        if (!isAllowed(model)) {
+          throw new OpenAIError('permission_denied', `This API key does not have access to model \`${model.model}\`.`);
+        }
+        return limiter.charge(key, tokens);
+      },
+    };
+  };
+
+  return {
+    isOpen: false,
+    authenticate: ({ authorization = '' }) => {
+      const known = keys();
+      if (known === undefined) throw new OpenAIError('service_unavailable', 'The API keys have not been read yet.');
+      const given = BEARER.exec(authorization)?.[1];
+      if (given === undefined) {
+        throw unauthorised("You didn't provide an API key. Send it in a header: Authorization: Bearer YOUR_KEY.");
+      }
+      const key = known.get(createHash('sha256').update(given).digest('hex'));
+      if (key === undefined) throw unauthorised('Incorrect API key provided.');
+      return callerWith(key);
+    },
+  };
+};

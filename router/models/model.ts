@@ -1,0 +1,212 @@
+// What this router keeps of each model between requests, as one object that the routing table makes, updates and forgets.
+import { OpenAIError } from '../../common/openai/errors.ts';
+import type { EmbeddingInput } from '../../common/openai/request.ts';
+import { createBalancer } from '../endpoints/balancer.ts';
+import type { Balancer, Endpoint, Reservation } from '../endpoints/balancer.ts';
+import type { EndpointClient } from '../endpoints/client.ts';
+import type { RouterMetrics } from '../metrics.ts';
+import { EMPTY_TABLE, findModel } from '../routing/table.ts';
+import type { RouteTable, ServedModel } from '../routing/table.ts';
+import { Activity, PER_MODEL } from '../status/activity.ts';
+import { DemandCounters } from './demand.ts';
+import { createActivationQueue } from './queue.ts';
+import type { ActivationQueue, QueueLimits } from './queue.ts';
+
+// Tokens of an input before anyone has tokenised it: bytes per token, learned per model from the usage it reports.
+
+export interface Estimator {
+  readonly bytesPerToken: number;
+}
+
+/** English prose in a WordPiece vocabulary; the first answers correct it. */
+export const UNLEARNED: Estimator = { bytesPerToken: 4 };
+
+const WEIGHT = 0.1;
+const MIN_BYTES_PER_TOKEN = 0.25;
+const MAX_BYTES_PER_TOKEN = 64;
+/** Tokens that every input has whatever its text: [CLS] and [SEP]. They are in the usage, too. */
+const SPECIAL_TOKENS = 2;
+
+export interface InputSize {
+  /** UTF-8 bytes of a text; absent for token ids. */
+  readonly bytes?: number;
+  /** Count of token ids; absent for text. */
+  readonly tokens?: number;
+}
+
+export const estimateTokens = (estimator: Estimator, size: InputSize, maxTokens = Infinity): number => {
+  const tokens = size.tokens ?? Math.ceil((size.bytes ?? 0) / estimator.bytesPerToken) + SPECIAL_TOKENS;
+  return Math.max(1, Math.min(tokens, maxTokens));
+};
+
+/** `bytes` of text gave `tokens`. Truncated requests teach nothing: leave them out. */
+export const learn = (estimator: Estimator, bytes: number, tokens: number): Estimator => {
+  if (bytes <= 0 || tokens <= 0) return estimator;
+  const seen = Math.min(MAX_BYTES_PER_TOKEN, Math.max(MIN_BYTES_PER_TOKEN, bytes / tokens));
+  return { bytesPerToken: estimator.bytesPerToken * (1 - WEIGHT) + seen * WEIGHT };
+};
+
+/** How much work a request asks for. */
+export interface Estimate {
+  /** Of each input. */
+  readonly tokens: readonly number[];
+  readonly totalTokens: number;
+  /** UTF-8 bytes of the inputs; 0 when they are token ids. */
+  readonly textBytes: number;
+}
+
+// The retry budget: how much extra load retries may make.
+
+export interface RetryBudget {
+  readonly tokens: number;
+}
+
+/** A quiet router must be able to move every request off a dead pod, hence the reserve. */
+const RESERVE = 100;
+const PER_REQUEST = 0.2;
+
+export const FULL_BUDGET: RetryBudget = { tokens: RESERVE };
+
+/** Every first attempt earns a fifth of a retry. */
+export const earn = (budget: RetryBudget): RetryBudget => ({ tokens: Math.min(RESERVE, budget.tokens + PER_REQUEST) });
+
+/** The budget after one retry, or nothing when it is spent. */
+export const spend = (budget: RetryBudget): RetryBudget | undefined =>
+  budget.tokens >= 1 ? { tokens: budget.tokens - 1 } : undefined;
+
+// One model
+
+export interface ModelDeps {
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly queueLimits: QueueLimits;
+  readonly slowStartMs: number;
+  readonly connect: (origin: string) => EndpointClient;
+  /** Gets every model's endpoints: what the health checker looks at. */
+  readonly endpoints: Set<Endpoint>;
+  readonly metrics: RouterMetrics;
+  /** Without it nothing is kept for the status page. */
+  readonly recordsActivity: boolean;
+  /** A request found no endpoint, and the operator should hear of it now. */
+  readonly onWake: (model: Model) => void;
+  readonly onEject: (model: Model, endpoint: Endpoint) => void;
+}
+
+export class Model {
+  /** `namespace/name`. */
+  readonly key: string;
+  /** As the routing table last had it. */
+  served: ServedModel;
+  /** The table has it no more: requests that outlive their model find nothing, and bring nothing back. */
+  isGone = false;
+  readonly queue: ActivationQueue<Reservation>;
+  readonly balancer: Balancer;
+  readonly demand: DemandCounters;
+  readonly activity: Activity | undefined;
+  estimator = UNLEARNED;
+  retryBudget = FULL_BUDGET;
+  readonly #deps: ModelDeps;
+
+  constructor(served: ServedModel, deps: ModelDeps) {
+    this.key = served.key;
+    this.served = served;
+    this.#deps = deps;
+    this.queue = createActivationQueue(deps.queueLimits);
+    this.balancer = createBalancer({
+      ...deps,
+      onEject: (endpoint) => deps.onEject(this, endpoint),
+      onFree: () => this.queue.drain(),
+    });
+    this.demand = new DemandCounters(deps.now);
+    this.activity = deps.recordsActivity ? new Activity(PER_MODEL, deps.now) : undefined;
+  }
+
+  update(served: ServedModel): void {
+    this.served = served;
+    this.balancer.update(served.endpoints);
+    const tookMs = served.endpoints.length > 0 ? this.demand.awake() : undefined;
+    if (tookMs !== undefined) this.#deps.metrics.coldStart(this.key, tookMs);
+    this.queue.drain();
+  }
+
+  /** Whoever waits is told; what runs is finished. */
+  forget(): void {
+    this.isGone = true;
+    this.balancer.update([]);
+    this.queue.drain();
+  }
+
+  /** A request found no endpoint. */
+  wake(): void {
+    if (this.demand.wake(this.queue.size())) this.#deps.onWake(this);
+  }
+
+  estimate(inputs: readonly EmbeddingInput[]): Estimate {
+    const maxTokens = this.served.embedding?.maxTokens;
+    let totalTokens = 0;
+    let textBytes = 0;
+    const tokens = inputs.map((input) => {
+      const bytes = typeof input === 'string' ? Buffer.byteLength(input) : 0;
+      const size = typeof input === 'string' ? { bytes } : { tokens: input.length };
+      const estimated = estimateTokens(this.estimator, size, maxTokens);
+      totalTokens += estimated;
+      textBytes += bytes;
+      return estimated;
+    });
+    return { tokens, totalTokens, textBytes };
+  }
+
+  /** Usage corrects the estimate of later requests. */
+  learn({ tokens, textBytes }: Estimate, promptTokens: number): void {
+    this.estimator = learn(this.estimator, textBytes, promptTokens - SPECIAL_TOKENS * tokens.length);
+  }
+}
+
+// All of them
+
+export interface Models {
+  readonly table: () => RouteTable;
+  /** The table has been read whole once. It never becomes false again: an old table is better than none. */
+  readonly isSynced: () => boolean;
+  /** Throws a 503 until then. */
+  readonly requireSynced: () => void;
+  /** By any served name. */
+  readonly find: (name: string) => Model | undefined;
+  /** Makes the models be those of the table. */
+  readonly update: (table: RouteTable) => void;
+}
+
+/** Kept in `byKey`, which others may read. */
+export const createModels = (byKey: Map<string, Model>, deps: ModelDeps): Models => {
+  let table = EMPTY_TABLE;
+  let isSynced = false;
+  return {
+    table: () => table,
+    isSynced: () => isSynced,
+    requireSynced: () => {
+      if (isSynced) return;
+      throw new OpenAIError('service_unavailable', 'The list of models has not been read yet.', { retryAfterMs: 1000 });
+    },
+    find: (name) => {
+      const served = findModel(table, name);
+      return served && byKey.get(served.key);
+    },
+    update: (next) => {
+      table = next;
+      isSynced = true;
+      deps.metrics.synced();
+      for (const [key, served] of next.byKey) {
+        const model = byKey.get(key) ?? new Model(served, deps);
+        byKey.set(key, model);
+        model.update(served);
+      }
+      const gone = [...byKey.values()].filter(({ key }) => !next.byKey.has(key));
+      for (const model of gone) {
+        byKey.delete(model.key);
+        model.forget();
+      }
+      // Going through every series is work: only when a model has gone.
+      if (gone.length > 0) deps.metrics.forget(new Set(gone.map(({ key }) => key)));
+    },
+  };
+};

@@ -1,0 +1,97 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import type { Answer, AnswerStream } from '../endpoints/client.ts';
+import { createResponseCache } from './cache.ts';
+import type { RequestContext } from './forward.ts';
+
+const answer = (status: number, revision: string): Answer => ({
+  kind: 'answer',
+  status,
+  headers: { 'x-kubembed-revision': revision },
+  chunks: [Buffer.from('{}')],
+  headAtMs: 0,
+});
+const stream: AnswerStream = {
+  kind: 'stream',
+  status: 200,
+  headers: { 'x-kubembed-revision': 'r' },
+  headAtMs: 0,
+  pipe: async () => undefined,
+  ended: Promise.resolve(undefined),
+};
+
+const ask = (signal = new AbortController().signal): RequestContext =>
+  ({
+    model: { key: 'a/b', served: { model: 'm', names: ['m'], revision: 'r' } },
+    request: { inputs: ['x'], encoding: 'float' },
+    signal,
+  }) as unknown as RequestContext;
+
+const setUp = (make: () => Answer | AnswerStream) => {
+  const results: string[] = [];
+  const cache = createResponseCache({
+    models: ['*'],
+    maxBytes: 1e6,
+    metrics: { cache: (_model, result) => results.push(result) },
+  });
+  const seen = { runs: 0, now: 0, atOnce: 0 };
+  const forward = async ({ signal }: RequestContext) => {
+    seen.runs += 1;
+    seen.atOnce = Math.max(seen.atOnce, (seen.now += 1));
+    try {
+      await sleep(20, undefined, { signal });
+      return make();
+    } finally {
+      seen.now -= 1;
+    }
+  };
+  const through = async (context = ask()) => {
+    const key = cache.keyFor({}, context) ?? expect.fail('no key');
+    return await cache.through(key, context, forward);
+  };
+  return { seen, results, through };
+};
+
+describe('identical requests at the same time', () => {
+  it('are computed once where the answer is kept', async () => {
+    const { seen, results, through } = setUp(() => answer(200, 'r'));
+    await Promise.all(Array.from({ length: 20 }, () => through()));
+    expect(seen.runs).toBe(1);
+    expect(results.toSorted()).toEqual([...Array<string>(19).fill('coalesced'), 'miss']);
+    expect((await through()).from).toBe('hit');
+    expect(seen.runs).toBe(1);
+  });
+
+  it.each([
+    ['a refusal', () => answer(400, 'r')],
+    ['an answer of another revision', () => answer(200, 'old')],
+    ['a streamed answer', () => stream],
+  ])('run side by side where it is not: %s', async (_what, make) => {
+    const { seen, results, through } = setUp(make);
+    await Promise.all(Array.from({ length: 20 }, () => through()));
+    // The first one, and then all others together.
+    expect(seen).toEqual({ runs: 20, now: 0, atOnce: 19 });
+    expect(results).toEqual(Array(20).fill('miss'));
+  });
+
+  it('are led by another one when the first client leaves', async () => {
+    const { seen, through } = setUp(() => answer(200, 'r'));
+    const leaving = new AbortController();
+    const leader = through(ask(leaving.signal));
+    const followers = Array.from({ length: 20 }, () => through());
+    leaving.abort();
+    await expect(leader).rejects.toThrow();
+    expect((await Promise.all(followers)).every(({ answer: { status } }) => status === 200)).toBe(true);
+    expect(seen.runs).toBe(2);
+  });
+
+  it('keep deadlines of their own', async () => {
+    const { through } = setUp(() => answer(200, 'r'));
+    const late = new AbortController();
+    const leader = through();
+    const follower = through(ask(late.signal));
+    late.abort();
+    await expect(follower).rejects.toThrow('The client went away.');
+    expect((await leader).from).toBe('miss');
+  });
+});

@@ -1,0 +1,128 @@
+// The response cache with singleflight: requests that were answered before, or are being answered now, are not computed again.
+// Exact matches only.
+import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
+import { LRUCache } from 'lru-cache';
+import { REVISION } from '../../common/http/headers.ts';
+import type { Answer, AnswerStream } from '../endpoints/client.ts';
+import type { CacheResult, RouterMetrics } from '../metrics.ts';
+import { abortError } from './forward.ts';
+import type { RequestContext } from './forward.ts';
+import type { Forward } from './shard.ts';
+
+export interface Cached {
+  readonly answer: Answer | AnswerStream;
+  readonly from: CacheResult;
+}
+
+export interface ResponseCache {
+  /** Under which the answer is kept; undefined when the model or the request does not use the cache. */
+  readonly keyFor: (headers: IncomingHttpHeaders, context: RequestContext) => string | undefined;
+  /** The answer, and where it is from. */
+  readonly through: (key: string, context: RequestContext, forward: Forward) => Promise<Cached>;
+}
+
+export interface ResponseCacheOptions {
+  /** Served names that use it; `*` for all. */
+  readonly models: readonly string[];
+  readonly maxBytes: number;
+  readonly metrics: Pick<RouterMetrics, 'cache'>;
+}
+
+/** One answer may take at most this part of the cache. */
+const SHARE = 16;
+
+const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength }) => sum + byteLength, 1);
+
+/** All that the answer depends on; undefined while the revision is not known. */
+const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
+  if (served.revision === undefined) return undefined;
+  const { inputs, encoding, dimensions, truncate } = request;
+  const { precision, pooling } = served.embedding ?? {};
+  const facts = [key, served.revision, precision, pooling, encoding, dimensions ?? null, truncate ?? null];
+  return createHash('sha256')
+    .update(JSON.stringify([facts, inputs]))
+    .digest('base64');
+};
+
+const refuses = (headers: IncomingHttpHeaders): boolean => /\bno-(store|cache)\b/i.test(headers['cache-control'] ?? '');
+
+/** What a request leaves to those that wait for it. */
+type Flight =
+  | { readonly kind: 'kept'; readonly answer: Answer }
+  /** Its answer may not be kept: everybody needs one of their own. */
+  | { readonly kind: 'unkept' }
+  /** Its own client left, or its own time ran out: that says nothing of the answer. */
+  | { readonly kind: 'abandoned' };
+
+const within = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(abortError(signal));
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+};
+
+export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCacheOptions): ResponseCache => {
+  const stored = new LRUCache<string, Answer>({
+    maxSize: maxBytes,
+    maxEntrySize: Math.ceil(maxBytes / SHARE),
+    sizeCalculation: bytesOf,
+  });
+  const flights = new Map<string, Promise<Flight>>();
+
+  const isUsedBy = ({ model: { served } }: RequestContext): boolean =>
+    models.includes('*') || models.includes(served.model) || served.names.some((name) => models.includes(name));
+
+  /** Only what came from the revision that the key names is worth keeping. */
+  const mayKeep = (answer: Answer | AnswerStream, revision: string | undefined): answer is Answer =>
+    answer.kind === 'answer' && answer.status === 200 && answer.headers[REVISION] === revision;
+
+  const lead = async (key: string, context: RequestContext, forward: Forward): Promise<Answer | AnswerStream> => {
+    const { revision } = context.model.served;
+    const { promise, resolve } = Promise.withResolvers<Flight>();
+    flights.set(key, promise);
+    let flight: Flight = { kind: 'unkept' };
+    try {
+      const answer = await forward(context);
+      if (mayKeep(answer, revision)) {
+        stored.set(key, answer);
+        flight = { kind: 'kept', answer };
+      }
+      return answer;
+    } catch (error) {
+      if (context.signal.aborted) flight = { kind: 'abandoned' };
+      throw error;
+    } finally {
+      flights.delete(key);
+      resolve(flight);
+    }
+  };
+
+  const lookUp = async (key: string, context: RequestContext, forward: Forward): Promise<Cached> => {
+    for (;;) {
+      const hit = stored.get(key);
+      if (hit) return { answer: hit, from: 'hit' };
+      const leader = flights.get(key);
+      if (leader === undefined) return { answer: await lead(key, context, forward), from: 'miss' };
+      const flight = await within(leader, context.signal);
+      if (flight.kind === 'kept') return { answer: flight.answer, from: 'coalesced' };
+      // Side by side: one after another would make the last of many wait for all of them.
+      if (flight.kind === 'unkept') return { answer: await forward(context), from: 'miss' };
+    }
+  };
+
+  return {
+    keyFor: (headers, context) =>
+      models.length > 0 && isUsedBy(context) && !refuses(headers) ? keyOf(context) : undefined,
+    through: async (key, context, forward) => {
+      const found = await lookUp(key, context, forward);
+      metrics.cache(context.model.key, found.from);
+      return found;
+    },
+  };
+};

@@ -1,0 +1,36 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { countAttempt, isRetryable, mayTryAgain, NO_ATTEMPTS } from './forward.ts';
+
+describe('a failed attempt', () => {
+  it.each([
+    [{ failure: 'connect' }, true],
+    [{ failure: 'reset' }, true],
+    [{ failure: 'stalled' }, true],
+    [{ failure: 'aborted' }, false],
+    [{ status: 421 }, true],
+    [{ status: 503 }, true],
+    [{ status: 200 }, false],
+  ] as const)('%o may be repeated: %s', (result, expected) => {
+    expect(isRetryable(result)).toBe(expected);
+  });
+
+  it('never repeats a client error or a 500', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 400, max: 500 }), (status) => {
+        fc.pre(status !== 421);
+        expect(isRetryable({ status })).toBe(false);
+      }),
+    );
+  });
+
+  it('a request that keeps killing endpoints is given up sooner than one that finds no door', () => {
+    const times = (failure: 'connect' | 'reset'): number => {
+      let counts = NO_ATTEMPTS;
+      while (mayTryAgain(counts)) counts = countAttempt(counts, { failure });
+      return counts.attempts;
+    };
+    expect(times('reset')).toBe(3);
+    expect(times('connect')).toBe(5);
+  });
+});

@@ -1,0 +1,88 @@
+// Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
+import type { KubeClient } from '../../kube/client.ts';
+import { systemClock } from '../../kube/clock.ts';
+import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
+import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import type { Log } from '../../common/obs/log.ts';
+import { LABEL_MODEL } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { buildTable } from './table.ts';
+import type { RouteTable } from './table.ts';
+
+export interface Discovery {
+  /** Every EmbeddingModel there is, those that are not accepted included. */
+  readonly resources: () => readonly EmbeddingModel[];
+  /** Settles when both kinds were read whole for the first time. */
+  readonly synced: Promise<void>;
+  readonly stop: () => void;
+}
+
+export interface DiscoveryOptions {
+  readonly client: KubeClient;
+  /** Undefined: all of them. */
+  readonly namespace: string | undefined;
+  readonly log: Log;
+  readonly random: () => number;
+  readonly now: () => number;
+  readonly onTable: (table: RouteTable) => void;
+}
+
+/** After an outage clients may wait for what the table does not know yet, and there are few routers. */
+const MAX_PAUSE_MS = 5000;
+const MIN_PAUSE_MS = 5;
+/** Of the event loop's time, at most a tenth goes into building tables, however many changes come. */
+const PAUSE_PER_BUILD = 10;
+
+export const startDiscovery = (options: DiscoveryOptions): Discovery => {
+  const { client, namespace, log, random, now, onTable } = options;
+  const stopping = new AbortController();
+  const environment = { clock: systemClock, random, log };
+  const scope = { maxPauseMs: MAX_PAUSE_MS, ...(namespace !== undefined && { namespace }) };
+  const models = createInformer(client, EMBEDDING_MODELS, environment, { ...scope, transform: withoutManagedFields });
+  const slices = createInformer(client, ENDPOINT_SLICES, environment, {
+    ...scope,
+    labelSelector: LABEL_MODEL,
+    transform: withoutManagedFields,
+  });
+  let pauseMs = MIN_PAUSE_MS;
+  let timer: NodeJS.Timeout | undefined;
+  let isSynced = false;
+  const synced = Promise.withResolvers<undefined>();
+
+  const rebuild = (): void => {
+    timer = undefined;
+    // A table of models without their endpoints, or the reverse, would be wrong.
+    if (!models.hasSynced() || !slices.hasSynced()) return;
+    const startedMs = now();
+    const table = buildTable(models.store.list(), slices.store.list());
+    pauseMs = Math.max(MIN_PAUSE_MS, (now() - startedMs) * PAUSE_PER_BUILD);
+    if (!isSynced) log.info({ models: table.byKey.size }, 'Routing table read');
+    isSynced = true;
+    onTable(table);
+    synced.resolve(undefined);
+  };
+
+  const changed = (): void => {
+    timer ??= setTimeout(rebuild, pauseMs);
+  };
+
+  const run = async (informer: typeof models | typeof slices): Promise<void> => {
+    informer.onChange(changed);
+    const running = informer.run(stopping.signal);
+    // An empty list brings no change to hear of.
+    await informer.whenSynced(stopping.signal).then(changed, () => undefined);
+    await running;
+  };
+  void run(models);
+  void run(slices);
+
+  return {
+    resources: () => models.store.list(),
+    synced: synced.promise,
+    stop: () => {
+      clearTimeout(timer);
+      stopping.abort();
+    },
+  };
+};

@@ -1,0 +1,56 @@
+// How much memory a model takes to serve: what the engine chooses its workers by, and what people are told beforehand. Pure.
+
+export interface ModelNeeds {
+  readonly device: 'cpu' | 'gpu';
+  /** Bytes that one session holds for weights. */
+  readonly weightBytes: number;
+  readonly maxTokens: number;
+  readonly hiddenSize: number;
+}
+
+const MB = 1e6;
+/** Node, ONNX Runtime, tokenizer, HTTP. */
+const PROCESS_BYTES = 130 * MB;
+const WORKER_BYTES = 12 * MB;
+/** Allocations of a session that do not grow with the model. */
+const SESSION_BYTES = 10 * MB;
+/** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
+const LIVE_STATES = 12;
+const RUN_TOKENS = 256;
+/** Weights in memory when they are shared: the prepared file, and while it is written the writer's own copy. */
+const SHARED_COPIES = 2.5;
+/** The prepared file also holds what was prepared from. */
+const PREPARED_FILE_COPIES = 2;
+/** Sharing takes a start a moment longer: it must be worth this much. */
+const WORTH_SHARING_BYTES = 256 * MB;
+/** One run is computed while the next one is prepared. */
+const GPU_WORKERS = 2;
+/** Workers that all of `cpus` are used by. */
+export const maxWorkers = (device: ModelNeeds['device'], cpus: number): number =>
+  device === 'gpu' ? GPU_WORKERS : cpus;
+
+/**
+ * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels, unless all
+ * of them map one prepared copy. What it maps anyway (the embedding tables) is shared, so this is an upper bound.
+ */
+function sessionBytes({ weightBytes, maxTokens, hiddenSize }: ModelNeeds): number {
+  return SESSION_BYTES + weightBytes + Math.max(maxTokens, RUN_TOKENS) * hiddenSize * 4 * LIVE_STATES;
+}
+
+export interface MemoryEstimate {
+  readonly estimatedBytes: number;
+  /** Whether the workers' sessions map one prepared copy of the weights. */
+  readonly shared: boolean;
+}
+
+/** @param scratchBytes free space for temporary files, where one copy of the weights may be prepared for all workers */
+export function estimateMemory(needs: ModelNeeds, workers: number, scratchBytes: number): MemoryEstimate {
+  const { weightBytes } = needs;
+  const fixed = PROCESS_BYTES + workers * WORKER_BYTES;
+  if (needs.device === 'gpu') {
+    return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
+  }
+  const saved = (workers - SHARED_COPIES) * weightBytes;
+  const shared = saved >= WORTH_SHARING_BYTES && scratchBytes >= weightBytes * PREPARED_FILE_COPIES;
+  return { estimatedBytes: fixed + workers * sessionBytes(needs) - (shared ? saved : 0), shared };
+}

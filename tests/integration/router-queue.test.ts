@@ -1,0 +1,196 @@
+// Scale from zero over real sockets: queued requests, one wake-up, bounds, reasons, and clients that leave.
+import { Agent, request } from 'node:http';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { DemandSnapshot } from '../../api/demand.ts';
+import { NO_DEMAND } from '../helpers/builders.ts';
+import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
+import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
+import { startStubRuntime } from '../helpers/stub-runtime.ts';
+import type { StubRuntime } from '../helpers/stub-runtime.ts';
+
+const KEY = 'ns/model';
+const ask = { model: 'org/model', input: 'hello' };
+
+let stub: StubRuntime;
+let cluster: StubCluster;
+const boot = async (env: Record<string, string> = {}): Promise<string> => {
+  cluster = await startStubCluster(env);
+  await cluster.model('model');
+  await cluster.router.synced;
+  await eventually(async () => (await fetch(`${cluster.router.url}/v1/models/org/model`)).status === 200);
+  return cluster.router.url;
+};
+beforeEach(async () => {
+  stub = await startStubRuntime();
+});
+afterEach(async () => {
+  await cluster.close();
+  await stub.kill();
+});
+
+const demand = async (): Promise<DemandSnapshot['models'][string]> =>
+  (await readDemand(cluster.router)).models[KEY] ?? NO_DEMAND;
+
+interface Small {
+  readonly status: number;
+  readonly ms: number;
+  readonly retryAfter: string | undefined;
+}
+
+const agent = new Agent({ maxSockets: 2000 });
+/** Lighter than fetch, so that the time measured is the router's. */
+const post = (url: string, body: string): Promise<Small> =>
+  new Promise((resolve, reject) => {
+    const startedAt = performance.now();
+    const sent = request(`${url}/v1/embeddings`, {
+      agent,
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+    });
+    sent.on('error', reject);
+    sent.on('response', (response) => {
+      response.resume().on('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          ms: performance.now() - startedAt,
+          retryAfter: response.headers['retry-after'],
+        }),
+      );
+    });
+    sent.end(body);
+  });
+
+describe('a cold model', () => {
+  it('is woken once by a thousand requests, all of which are answered', async () => {
+    const url = await boot();
+    const replies = Array.from({ length: 1000 }, () => post(url, JSON.stringify(ask)));
+    await eventually(async () => (await demand()).heldRequests === 1000);
+    expect(await demand()).toMatchObject({ activations: 1, offeredRequests: 1000, completedRequests: 0 });
+    await cluster.endpoints('model', [stub.port]);
+    const statuses = (await Promise.all(replies)).map(({ status }) => status);
+    expect(statuses).toEqual(Array(1000).fill(200));
+    const after = await demand();
+    expect(after).toMatchObject({ activations: 1, heldRequests: 0, completedRequests: 1000 });
+    expect(after.completedTokens).toBe(after.offeredTokens);
+  });
+
+  it('with room for a hundred answers a hundred and refuses the rest at once', async () => {
+    const url = await boot({ KUBEMBED_QUEUE_MAX_REQUESTS: '100' });
+    const all = Array.from({ length: 1000 }, () => post(url, JSON.stringify(ask)));
+    let refused = 0;
+    for (const one of all) void one.then(({ status }) => (refused += Number(status === 429)));
+    await eventually(() => refused === 900);
+    await cluster.endpoints('model', [stub.port]);
+    const replies = await Promise.all(all);
+    expect(replies.filter(({ status }) => status === 200)).toHaveLength(100);
+    expect(replies.every(({ status, retryAfter }) => status === 200 || Number(retryAfter) > 0)).toBe(true);
+    expect((await demand()).activations).toBe(1);
+  });
+
+  it('keeps the order in which they came', async () => {
+    const url = await boot();
+    const replies: Promise<unknown>[] = [];
+    for (let step = 0; step < 20; step += 1) {
+      replies.push(embed(url, { ...ask, input: `number ${step}` }));
+      await eventually(async () => (await demand()).heldRequests === step + 1);
+    }
+    await cluster.endpoints('model', [stub.port]);
+    await Promise.all(replies);
+    // Sent in order; sockets of one turn may reach the stub in another.
+    const numbers = stub.seen.map(({ inputs }) => Number(String(inputs[0]).slice(7)));
+    expect(numbers.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 20 }, (_, at) => at));
+  });
+
+  it('counts what waits in bytes too', async () => {
+    const url = await boot({ KUBEMBED_QUEUE_MAX_BYTES: '300000' });
+    const input = 'x'.repeat(100_000);
+    const replies = Array.from({ length: 5 }, () => embed(url, { ...ask, input }));
+    await eventually(async () => (await demand()).heldRequests === 2);
+    await cluster.endpoints('model', [stub.port]);
+    const statuses = (await Promise.all(replies)).map(({ status }) => status).toSorted();
+    expect(statuses).toEqual([200, 200, 429, 429, 429]);
+  });
+
+  it('still wakes when every client has left, and frees their places', async () => {
+    const url = await boot({ KUBEMBED_QUEUE_MAX_REQUESTS: '5' });
+    const leaving = new AbortController();
+    const replies = Array.from({ length: 5 }, () => embed(url, ask, { signal: leaving.signal }));
+    await eventually(async () => (await demand()).heldRequests === 5);
+    leaving.abort();
+    expect((await Promise.allSettled(replies)).every(({ status }) => status === 'rejected')).toBe(true);
+    await eventually(async () => (await demand()).heldRequests === 0);
+    expect(await demand()).toMatchObject({ activations: 1, offeredRequests: 5, completedRequests: 5 });
+    const next = embed(url, ask);
+    await eventually(async () => (await demand()).heldRequests === 1);
+    await cluster.endpoints('model', [stub.port]);
+    expect((await next).status).toBe(200);
+  });
+
+  it('that takes too long is a 503 with the condition in words', async () => {
+    const url = await boot({ KUBEMBED_QUEUE_SECONDS: '1' });
+    const starting = {
+      type: 'Available',
+      status: 'False',
+      reason: 'Starting',
+      message: 'Replicas are starting.',
+    } as const;
+    await cluster.model('model', { conditions: [starting] });
+    const reply = await embed(url, ask);
+    expect(reply.status).toBe(503);
+    expect(reply.body.error.message).toMatch(/did not become ready in time \(Starting: Replicas are starting\.\)/);
+    expect(Number(reply.headers.get('retry-after'))).toBeGreaterThan(0);
+  });
+
+  it('that cannot come up answers at once with the reason, those that wait already included, and recovers', async () => {
+    const url = await boot();
+    const waiting = embed(url, ask);
+    await eventually(async () => (await demand()).heldRequests === 1);
+    const gone = {
+      type: 'Fetched',
+      status: 'False',
+      reason: 'HubUnreachable',
+      message: 'No route to the hub.',
+    } as const;
+    await cluster.model('model', { conditions: [gone] });
+    for (const reply of [await waiting, await embed(url, ask)]) {
+      expect(reply.status).toBe(503);
+      expect(reply.body.error.message).toContain('HubUnreachable: No route to the hub.');
+    }
+    await cluster.endpoints('model', [stub.port]);
+    await eventually(async () => (await embed(url, ask)).status === 200);
+  });
+
+  it('that is removed while requests wait answers 404', async () => {
+    const url = await boot();
+    const waiting = embed(url, ask);
+    await eventually(async () => (await demand()).heldRequests === 1);
+    await cluster.removeModel('model');
+    expect((await waiting).body.error.code).toBe('model_not_found');
+    // And does not bring the model's series back.
+    await eventually(async () => !(await (await fetch(`${url}/metrics`)).text()).includes(KEY));
+  });
+});
+
+describe('the demand stream', () => {
+  it('sends a line at once when a model must wake, then goes on; lines are numbered', async () => {
+    const url = await boot();
+    const stopping = new AbortController();
+    const response = await fetch(`${cluster.router.internalUrl}/internal/demand`, { signal: stopping.signal });
+    const lines: DemandSnapshot[] = [];
+    const reading = (async () => {
+      for await (const chunk of response.body!)
+        for (const line of Buffer.from(chunk).toString().trim().split('\n'))
+          lines.push(JSON.parse(line) as DemandSnapshot);
+    })().catch(() => undefined);
+    await eventually(() => lines.length > 0);
+    const waiting = embed(url, ask);
+    await eventually(() => lines.some(({ models }) => models[KEY]?.activations === 1), 900);
+    await cluster.endpoints('model', [stub.port]);
+    await waiting;
+    await eventually(() => lines.some(({ models }) => models[KEY]?.completedRequests === 1));
+    stopping.abort();
+    await reading;
+    expect(lines.map(({ sequence }) => sequence)).toEqual(lines.map((_, at) => lines[0]!.sequence + at));
+    expect(new Set(lines.map(({ instance }) => instance)).size).toBe(1);
+  });
+});
