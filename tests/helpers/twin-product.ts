@@ -28,7 +28,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     resolvedRevision: undefined,
     store,
   });
-  const pooling = poolingOf(twin.expected.kind === 'vectors' ? twin.expected.vectors : undefined);
+  const pooling = poolingOf(twin.expected.vectors);
   const choices = { files, description, pooling, precision: 'float32' } as const;
   const engine = await createEngine({
     ...choices,
