@@ -1,14 +1,13 @@
 // Where a snapshot can be fetched from, and the hub as such a source: files that go on where they stopped and are proven.
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { open, readFile, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
+import { createReadStream } from 'node:fs';
 import { isRecord } from '../common/util/text.ts';
 import { TransientError, describeFailure, discardBody, refuseTransient } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError } from './errors.ts';
-import { descriptiveFiles, offeredWeights, requireUsable, weightFiles } from './files.ts';
+import { ModelError, descriptiveFiles, offeredWeights, requireUsable, weightFiles } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { describeFile, filePath, listRevision, persistently, refusal } from './listing.ts';
 import type { HubRepository, Listing } from './listing.ts';

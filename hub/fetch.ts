@@ -1,15 +1,14 @@
 // Makes a model's snapshot complete in the store: from the store itself, else from the hub, else from another source at hand.
 import { rename } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
+import { isCommitSha } from '../common/util/text.ts';
 import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
 import type { HubOptions, Retry, RetryPolicy } from './client.ts';
 import { hubSource } from './download.ts';
 import type { DownloadWatch, RemoteSnapshot, WeightSource } from './download.ts';
-import { ModelError, isModelError } from './errors.ts';
-import { preferSafetensors } from './files.ts';
+import { ModelError, isModelError, preferSafetensors } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { acquireLock, isAlive, readIdentity } from './lock.ts';
-import { isCommitSha } from '../common/util/text.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
 import {

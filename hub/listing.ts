@@ -1,12 +1,10 @@
 // A repository at a hub: the commit that a revision names, its files, small ones of them whole, and what each refusal means.
 import { z } from 'zod';
+import { isCommitSha } from '../common/util/text.ts';
 import { TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError } from './errors.ts';
-import type { ModelErrorReason } from './errors.ts';
-import { isEtag } from './files.ts';
-import type { RepositoryFile } from './files.ts';
-import { isCommitSha } from '../common/util/text.ts';
+import { ModelError, isEtag } from './files.ts';
+import type { ModelErrorReason, RepositoryFile } from './files.ts';
 import type { ModelRevision } from './paths.ts';
 
 export interface HubRepository extends ModelRevision {

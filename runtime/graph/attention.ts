@@ -1,7 +1,7 @@
 // Attention over each text, and what positions add to it: rotary angles and biases by distance.
 import { isRecord } from '../../common/util/text.ts';
-import { numberOf, requireSetting, unsupported } from './config.ts';
-import type { Config } from './config.ts';
+import { numberOf, requireSetting, unsupported } from '../model/description.ts';
+import type { Config } from '../model/description.ts';
 import type { Layout } from './layout.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';

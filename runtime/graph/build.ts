@@ -1,8 +1,8 @@
 // Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
-import { isModelError } from '../../hub/errors.ts';
+import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
-import { unsupported } from './config.ts';
-import type { FeedPlan, LayoutName, Pooling } from './feeds.ts';
+import { unsupported } from '../model/description.ts';
+import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';

@@ -1,9 +1,7 @@
 // What an architecture is given and provides, and the operators that architectures share: norms, activations, gates.
-import type { ModelDescription } from '../model/description.ts';
-import { unsupported } from './config.ts';
-import type { Config } from './config.ts';
-import type { Positions } from './feeds.ts';
-import type { Layout } from './layout.ts';
+import { unsupported } from '../model/description.ts';
+import type { ModelDescription, Config } from '../model/description.ts';
+import type { Positions, Layout } from './layout.ts';
 import type { LinearContext } from './linear.ts';
 import { ELEMENT, MICROSOFT } from './onnx.ts';
 import type { Element, GraphBuilder, Value } from './onnx.ts';

@@ -1,7 +1,7 @@
 // Which architecture builds which model.
 import type { ModelDescription } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
-import { bert } from './architectures/bert.ts';
+import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
@@ -9,8 +9,7 @@ import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen3 } from './architectures/qwen3.ts';
-import { roberta } from './architectures/roberta.ts';
-import { unsupported } from './config.ts';
+import { unsupported } from '../model/description.ts';
 import type { Architecture } from './ops.ts';
 
 const ARCHITECTURES: readonly Architecture[] = [

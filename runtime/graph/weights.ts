@@ -1,5 +1,5 @@
 // Gives the builders a model's tensors as graph values: external data, cast to the compute type where the file holds another.
-import { ModelError } from '../../hub/errors.ts';
+import { ModelError } from '../../hub/files.ts';
 import { ELEMENT } from './onnx.ts';
 import type { Element, GraphBuilder, Value } from './onnx.ts';
 
