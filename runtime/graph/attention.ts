@@ -8,7 +8,7 @@ import type { Value } from './onnx.ts';
 import { cast, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 
-// ── Rotary frequencies, from config.json in its old and new spellings ──
+// Rotary frequencies, from config.json in its old and new spellings.
 
 /** theta^(−2i/d). */
 export const frequenciesOf = (theta: number, headSize: number): readonly number[] =>
@@ -39,7 +39,7 @@ export function plainOrNtkFrequencies(config: Config, fallback: number, headSize
   return frequenciesOf(theta * factor, headSize).map((frequency) => frequency / factor ** (2 / headSize));
 }
 
-// ── What positions add ──
+// What positions add.
 
 export interface RotaryTables {
   /** `[longest, headSize / 2]` each. */
@@ -96,7 +96,7 @@ const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, heads: 
     attributes: { num_heads: { int: heads }, interleaved: { int: 0 } },
   });
 
-// ── Attention ──
+// Attention.
 
 export interface AttentionShape {
   readonly heads: number;

@@ -1,6 +1,16 @@
-// Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
+// Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
 import { isModelError } from '../../hub/errors.ts';
 import type { ModelDescription } from '../model/description.ts';
+import { albert } from './architectures/albert.ts';
+import { bert } from './architectures/bert.ts';
+import { distilbert } from './architectures/distilbert.ts';
+import { gte } from './architectures/gte.ts';
+import { jinaBert } from './architectures/jina-bert.ts';
+import { modernBert } from './architectures/modernbert.ts';
+import { mpnet } from './architectures/mpnet.ts';
+import { nomicBert } from './architectures/nomic-bert.ts';
+import { qwen3 } from './architectures/qwen3.ts';
+import { roberta } from './architectures/roberta.ts';
 import { unsupported } from './config.ts';
 import type { FeedPlan, LayoutName, Pooling } from './feeds.ts';
 import { createLayout } from './layout.ts';
@@ -8,7 +18,6 @@ import { linear } from './linear.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
 import { activation, cast } from './ops.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
-import { findArchitecture } from './registry.ts';
 import { openWeights } from './weights.ts';
 import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
 
@@ -36,6 +45,32 @@ export interface BuiltGraph {
   readonly tokenEmbeddings: TokenEmbeddings | undefined;
   /** Bytes that one session holds for weights, after any cast to the compute type. */
   readonly weightBytes: number;
+}
+
+const ARCHITECTURES: readonly Architecture[] = [
+  bert,
+  roberta,
+  mpnet,
+  distilbert,
+  albert,
+  nomicBert,
+  modernBert,
+  gte,
+  jinaBert,
+  qwen3,
+];
+
+const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
+
+/** By class name first: custom code may reuse a `model_type` for another class. */
+export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
+  const found =
+    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+  if (found) return found;
+  throw unsupported(
+    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
+  );
 }
 
 const OUTPUT = 'embeddings';

@@ -91,7 +91,7 @@ export function feedForwardHalf(context: Context, rows: Value, { weights, shape,
 export const encoderLayer = (context: Context, rows: Value, layer: Layer): Value =>
   feedForwardHalf(context, attentionHalf(context, rows, layer), layer);
 
-// ── The whole encoder ──
+// The whole encoder.
 
 export interface Encoder {
   readonly config: Config;

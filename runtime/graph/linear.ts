@@ -10,7 +10,7 @@ export interface LinearShape {
 
 type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
 
-// ── int8: weights in steps of their own output, activations in steps of their own token ──
+// int8: weights in steps of their own output, activations in steps of their own token.
 
 /**
  * Without VNNI the kernels add two products in 16 bits and saturate. 2 × 180 × 91 stays below 2¹⁵, so that every CPU gives
@@ -99,7 +99,7 @@ function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, sh
   return graph.node('Gemm', [offsetAndOne, corrected, scaled]);
 }
 
-// ── Either ──
+// Either.
 
 export interface LinearContext {
   readonly graph: GraphBuilder;
@@ -117,7 +117,7 @@ export function linear({ graph, int8 }: LinearContext, rows: Value, weights: Lin
   });
 }
 
-// ── One layer as a graph of its own ──
+// One layer as a graph of its own.
 
 export const TRIAL_INPUT = 'rows';
 

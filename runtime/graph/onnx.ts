@@ -61,7 +61,7 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxValue[];
 }
 
-// ── Collecting ──
+// Collecting.
 
 /** A value of the graph, by name. Values are distinct types of string only in prose: ONNX names them so. */
 export type Value = string;
@@ -142,7 +142,7 @@ export function createGraphBuilder(): GraphBuilder {
   };
 }
 
-// ── Encoding, with protobufjs ──
+// Encoding, with protobufjs.
 
 const IR_VERSION = 9;
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, ints: 7 } as const;
