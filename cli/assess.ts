@@ -5,7 +5,7 @@ import type { WeightFormat } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import { describeModel } from '../runtime/model/description.ts';
-import { ModelError } from '../hub/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
 import { chooseWeights } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
-import { ModelError } from '../hub/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
 import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
 import type { HubRepository, Listing } from '../hub/listing.ts';

@@ -3,8 +3,8 @@ import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EnvHttpProxyAgent, request } from 'undici';
 import type { Dispatcher } from 'undici';
-import { backoffMs, jittered } from '../common/util/backoff.ts';
-import { ModelError } from './errors.ts';
+import { backoffMs, jittered } from '../common/util/pacing.ts';
+import { ModelError } from './files.ts';
 import type { HubSettings } from './paths.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';

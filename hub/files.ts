@@ -1,6 +1,5 @@
 // What a repository holds: which of its files kubembed needs, what proves them, and whether they make a usable model. Pure.
 import { isRecord } from '../common/util/text.ts';
-import { ModelError } from './errors.ts';
 
 /** A file of a commit, with what proves that its bytes are right. */
 export interface RepositoryFile {
@@ -108,3 +107,31 @@ export const isSelfEvident = (names: readonly string[]): boolean =>
   names.includes('modules.json') &&
   names.some((name) => SENTENCE_CONFIG.test(name)) &&
   names.some((name) => /^\d+_Pooling\/config\.json$/.test(name));
+
+// ModelError: the one error for a model that cannot be had or used; its reason is a condition reason of the EmbeddingModel.
+
+export type ModelErrorReason =
+  | 'InvalidModelId'
+  | 'RepositoryNotFound'
+  | 'RevisionNotFound'
+  | 'GatedRepository'
+  | 'HubUnreachable'
+  | 'CorruptWeights'
+  | 'InsufficientDisk'
+  | 'StoreNotWritable'
+  | 'UnsupportedFiles'
+  | 'UnsupportedArchitecture'
+  | 'Aborted';
+
+export class ModelError extends Error {
+  override readonly name = 'ModelError';
+  readonly reason: ModelErrorReason;
+
+  constructor(reason: ModelErrorReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+export const isModelError = (error: unknown, reason?: ModelErrorReason): error is ModelError =>
+  error instanceof ModelError && (reason === undefined || error.reason === reason);

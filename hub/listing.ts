@@ -3,10 +3,8 @@ import { z } from 'zod';
 import { isCommitSha } from '../common/util/text.ts';
 import { TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError } from './errors.ts';
-import type { ModelErrorReason } from './errors.ts';
-import { isEtag, parseObject } from './files.ts';
-import type { RepositoryFile } from './files.ts';
+import { ModelError, isEtag, parseObject } from './files.ts';
+import type { ModelErrorReason, RepositoryFile } from './files.ts';
 import type { ModelRevision } from './paths.ts';
 
 export interface HubRepository extends ModelRevision {

@@ -1,7 +1,7 @@
 // Where models come from and where they lie: the environment's settings, ids and revisions, the folders of the store. Pure.
 import path from 'node:path';
 import type { Environment } from '../common/util/env.ts';
-import { ModelError } from './errors.ts';
+import { ModelError } from './files.ts';
 
 // The environment, as every Hugging Face tool reads it.
 

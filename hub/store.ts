@@ -1,5 +1,4 @@
 // The model store, laid out like the Hugging Face cache: which snapshots are whole, and how one is written so that a kill at any
-// point leaves nothing half-visible: blobs, then the snapshot by one rename, then the ref.
 import { randomUUID } from 'node:crypto';
 import {
   constants,
@@ -19,8 +18,8 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { isCommitSha, printBytes } from '../common/util/text.ts';
-import { ModelError } from './errors.ts';
 import {
+  ModelError,
   ONNX_MODEL,
   REQUIRED_FILES,
   SAFETENSORS_INDEX,
@@ -34,6 +33,8 @@ import {
 import type { ChooseWeights, RepositoryFile, WeightFormat } from './files.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
+
+// point leaves nothing half-visible: blobs, then the snapshot by one rename, then the ref.
 
 /** A complete snapshot in the store. Every path is real (symlinks resolved where ONNX Runtime needs it). */
 export interface ModelFiles {

@@ -5,7 +5,7 @@ import { open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
 import { isIntact } from '../hub/download.ts';
 import type { RemoteSnapshot, WeightSource } from '../hub/download.ts';
-import { ModelError } from '../hub/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import type { RepositoryFile } from '../hub/files.ts';
 import type { ModelRevision } from '../hub/paths.ts';
 

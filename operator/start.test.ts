@@ -14,7 +14,7 @@ import { ifPresent } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICE_ACCOUNTS, SERVICES } from '../kube/resources.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../kube/types.ts';
-import { createStoreClient } from '../local/apiserver/client.ts';
+import { createStoreClient } from '../local/apiserver/store.ts';
 import { ApiStore } from '../local/apiserver/store.ts';
 import { findCondition } from '../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';

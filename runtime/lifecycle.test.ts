@@ -2,7 +2,7 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ModelError } from '../hub/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import { emptySpans } from './engine/requests.ts';
 import type { EmbedResult, EngineInfo } from './engine/contract.ts';
 import { chooseWeights, fetchedFacts } from './model/snapshot.ts';

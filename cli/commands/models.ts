@@ -6,7 +6,7 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
-import { isModelError } from '../../hub/errors.ts';
+import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, UsageError } from '../command.ts';

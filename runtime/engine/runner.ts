@@ -2,8 +2,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { distinctTokens, feedsFor } from '../graph/feeds.ts';
-import type { FeedPlan, Feeds } from '../graph/feeds.ts';
+import { distinctTokens, feedsFor } from '../graph/layout.ts';
+import type { FeedPlan, Feeds } from '../graph/layout.ts';
 import { EngineError } from './contract.ts';
 import { normalize } from './json.ts';
 import { createSession } from './session.ts';

@@ -1,11 +1,11 @@
 // Attention over each text, and what positions add to it: rotary angles and biases by distance.
 import { isRecord } from '../../common/util/text.ts';
-import { numberOf, requireSetting, unsupported } from './config.ts';
-import type { Config } from './config.ts';
+import { numberOf, requireSetting, unsupported } from '../model/description.ts';
+import type { Config } from '../model/description.ts';
 import type { Layout } from './layout.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';
-import { cast, toCompute } from './ops.ts';
+import { toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 
 // Rotary frequencies, from config.json in its old and new spellings.
@@ -56,7 +56,7 @@ export function rotaryTables(context: Context, frequencies: readonly number[]): 
   const { graph } = context;
   const column = graph.node('Unsqueeze', [textPositions(context), graph.int64([1])]);
   const row = graph.float32(frequencies, [1, frequencies.length]);
-  const angles = graph.node('Mul', [cast(context, column, 'float32'), row]);
+  const angles = graph.node('Mul', [graph.cast(column, 'float32'), row]);
   const table = (op: string) => toCompute(context, graph.node(op, [angles]));
   return { cos: table('Cos'), sin: table('Sin') };
 }
@@ -73,7 +73,7 @@ export function keyDistances(context: Context): Value {
 /** −slope × |distance| per head, `[1, heads, longest, longest]`. */
 export function linearBias(context: Context, slopes: readonly number[]): Value {
   const { graph } = context;
-  const distances = cast(context, graph.node('Abs', [keyDistances(context)]), 'float32');
+  const distances = graph.cast(graph.node('Abs', [keyDistances(context)]), 'float32');
   const negated = graph.float32(
     slopes.map((slope) => -slope),
     [1, slopes.length, 1, 1],

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { largestDifference, loadFolder, openGraph, readJson } from '../../tests/helpers/graph-session.ts';
 import { readTensorIndex } from '../model/safetensors.ts';
-import { ModelError } from '../../hub/errors.ts';
+import { ModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { buildGraph } from './build.ts';
 import type { TensorEntry, TensorIndex } from './weights.ts';

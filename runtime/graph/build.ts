@@ -1,8 +1,9 @@
 // Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
-import { isModelError } from '../../hub/errors.ts';
+import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
+import { unsupported } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
-import { bert } from './architectures/bert.ts';
+import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
@@ -10,13 +11,11 @@ import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen3 } from './architectures/qwen3.ts';
-import { roberta } from './architectures/roberta.ts';
-import { unsupported } from './config.ts';
-import type { FeedPlan, LayoutName, Pooling } from './feeds.ts';
+import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
-import { activation, cast } from './ops.ts';
+import { activation } from './ops.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
 import { openWeights } from './weights.ts';
 import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
@@ -119,7 +118,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
   const pooled = { rows: layout.pool(rows), width };
   const embedded = applyDense({ ...context, int8: false }, pooled, weights, description);
-  const vectors = compute === 'float32' ? embedded.rows : cast(context, embedded.rows, 'float32');
+  const vectors = compute === 'float32' ? embedded.rows : graph.cast(embedded.rows, 'float32');
   const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
 
   const { nodes, initializers } = graph.collected();

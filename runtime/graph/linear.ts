@@ -1,5 +1,5 @@
 // Linear layers, in floating point or in int8, and the trial which of the two a CPU is faster at.
-import { createGraphBuilder, ELEMENT, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
+import { createGraphBuilder, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
 import type { GraphBuilder, Value } from './onnx.ts';
 import type { GraphPrecision, Weights } from './weights.ts';
 
@@ -52,7 +52,7 @@ function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const column = graph.node('Div', [atLeast(graph, largest, TINY), graph.float32([WEIGHT_STEPS], [])]);
   const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
   const step = graph.node('Squeeze', [column, graph.int64([1])]);
-  const steps = graph.node('Cast', [rounded], { attributes: { to: { int: ELEMENT.int8 } } });
+  const steps = graph.cast(rounded, 'int8');
   const transposed = graph.node('Transpose', [steps], { attributes: { perm: { ints: [1, 0] } } });
   const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
   return { value: transposed, step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };

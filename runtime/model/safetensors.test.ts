@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ModelError } from '../../hub/errors.ts';
+import { ModelError } from '../../hub/files.ts';
 import { parseHeader, readHeader, readTensorIndex } from './safetensors.ts';
 
 const encode = (header: unknown) => new TextEncoder().encode(JSON.stringify(header));

@@ -2,7 +2,7 @@
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { ModelError } from '../../hub/errors.ts';
+import { ModelError } from '../../hub/files.ts';
 import type { TensorDtype, TensorEntry, TensorIndex } from '../graph/weights.ts';
 
 /** The format's own limit. */

@@ -1,8 +1,7 @@
 // A model's snapshot on disk: which of its weights are used, and what its files say. What `fetch` reports and `serve` loads.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isModelError, ModelError } from '../../hub/errors.ts';
-import { preferSafetensors } from '../../hub/files.ts';
+import { isModelError, ModelError, preferSafetensors } from '../../hub/files.ts';
 import type { ChooseWeights } from '../../hub/files.ts';
 import { openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';

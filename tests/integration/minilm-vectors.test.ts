@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { describeModel } from '../../runtime/model/description.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
-import type { LayoutName } from '../../runtime/graph/feeds.ts';
+import type { LayoutName } from '../../runtime/graph/layout.ts';
 import type { GraphPrecision } from '../../runtime/graph/weights.ts';
 import { readTensorIndex } from '../../runtime/model/safetensors.ts';
 import { largestDifference, openGraph, readJson } from '../helpers/graph-session.ts';

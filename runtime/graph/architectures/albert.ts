@@ -1,7 +1,6 @@
 // ALBERT: narrow embeddings widened once, and groups of layers that share their weights.
-import { integerOf, requireSetting, stringOf } from '../config.ts';
-import { positionedEmbeddings } from '../embeddings.ts';
-import { encoderLayer, encoderShapeOf } from '../encoder.ts';
+import { integerOf, requireSetting, stringOf } from '../../model/description.ts';
+import { positionedEmbeddings, encoderLayer, encoderShapeOf } from '../encoder.ts';
 import type { LayerNames } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Architecture } from '../ops.ts';

@@ -1,6 +1,6 @@
 // DistilBERT: BERT's layers under other names, without token types.
-import { headSizeOf, integerOf, stringOf } from '../config.ts';
-import type { Config } from '../config.ts';
+import { headSizeOf, integerOf, stringOf } from '../../model/description.ts';
+import type { Config } from '../../model/description.ts';
 import { encode } from '../encoder.ts';
 import type { EncoderShape, LayerNames } from '../encoder.ts';
 import type { Architecture } from '../ops.ts';

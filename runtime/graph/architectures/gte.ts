@@ -1,9 +1,8 @@
 // GTE "new" (model_type `new` on the hub, `gte` in transformers): rotary positions, gated feed-forward, post-norm.
 import { attend, plainOrNtkFrequencies, rotaryTables } from '../attention.ts';
 import type { RotaryTables } from '../attention.ts';
-import { requireSetting } from '../config.ts';
-import { unpositionedEmbeddings } from '../embeddings.ts';
-import { encoderShapeOf } from '../encoder.ts';
+import { requireSetting } from '../../model/description.ts';
+import { unpositionedEmbeddings, encoderShapeOf } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';

@@ -1,9 +1,8 @@
 // Jina BERT v2: no learned positions, ALiBi, gated feed-forward.
 import { linearBias } from '../attention.ts';
-import { requireSetting, stringOf } from '../config.ts';
-import type { Config } from '../config.ts';
-import { unpositionedEmbeddings } from '../embeddings.ts';
-import { attentionHalf, BERT_NAMES, encoderShapeOf } from '../encoder.ts';
+import { requireSetting, stringOf } from '../../model/description.ts';
+import type { Config } from '../../model/description.ts';
+import { unpositionedEmbeddings, attentionHalf, BERT_NAMES, encoderShapeOf } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';

@@ -1,10 +1,9 @@
 // ModernBERT: pre-norm, rotary positions, GeGLU; most layers see only a window around each token.
 import { attend, frequenciesOf, plainTheta, rotaryTables, windowBias } from '../attention.ts';
 import type { AttentionShape } from '../attention.ts';
-import { integerOf, numberOf, stringOf, unsupported } from '../config.ts';
-import type { Config } from '../config.ts';
-import { tokenEmbeddings } from '../embeddings.ts';
-import { encoderShapeOf } from '../encoder.ts';
+import { integerOf, numberOf, stringOf, unsupported } from '../../model/description.ts';
+import type { Config } from '../../model/description.ts';
+import { tokenEmbeddings, encoderShapeOf } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';

@@ -1,12 +1,12 @@
 // MPNet: BERT's layers with a learned bias by bucketed distance, shared by all layers.
 import { keyDistances } from '../attention.ts';
-import { integerOf } from '../config.ts';
+import { integerOf } from '../../model/description.ts';
 import { encode, encoderShapeOf } from '../encoder.ts';
 import type { LayerNames } from '../encoder.ts';
 import type { Value } from '../onnx.ts';
 import type { Architecture, Context } from '../ops.ts';
 import type { Weights } from '../weights.ts';
-import { positionsAfterPadding } from './roberta.ts';
+import { positionsAfterPadding } from './bert.ts';
 
 const NAMES: LayerNames = {
   query: 'attention.attn.q',

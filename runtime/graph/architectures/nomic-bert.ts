@@ -1,9 +1,9 @@
 // Nomic BERT: rotary positions, SwiGLU, post-norm; its config speaks GPT-2's names on the hub, BERT's in transformers.
 import { attend, frequenciesOf, plainTheta, rotaryTables } from '../attention.ts';
 import type { RotaryTables } from '../attention.ts';
-import { headSizeOf, integerOf, numberOf, requireSetting } from '../config.ts';
-import type { Config } from '../config.ts';
-import { unpositionedEmbeddings } from '../embeddings.ts';
+import { headSizeOf, integerOf, numberOf, requireSetting } from '../../model/description.ts';
+import type { Config } from '../../model/description.ts';
+import { unpositionedEmbeddings } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';

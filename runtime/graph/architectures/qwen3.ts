@@ -1,9 +1,9 @@
 // Qwen3: causal, pre-norm with RMSNorm, rotary positions, normalised queries and keys, grouped key-value heads.
 import { attend, frequenciesOf, plainTheta, rotaryTables } from '../attention.ts';
 import type { RotaryTables } from '../attention.ts';
-import { integerOf, numberOf, requireSetting, stringOf } from '../config.ts';
-import type { Config } from '../config.ts';
-import { tokenEmbeddings } from '../embeddings.ts';
+import { integerOf, numberOf, requireSetting, stringOf } from '../../model/description.ts';
+import type { Config } from '../../model/description.ts';
+import { tokenEmbeddings } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { add, gate, rootMeanSquareNorm } from '../ops.ts';

@@ -1,7 +1,7 @@
 // The inputs of a run: shapes, row bookkeeping and positions, for any texts.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { distinctTokens, feedsFor } from './feeds.ts';
+import { distinctTokens, feedsFor } from './layout.ts';
 
 const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
 const packedMean = { layout: 'packed', pooling: 'mean' } as const;

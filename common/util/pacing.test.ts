@@ -1,6 +1,7 @@
+import { backoffMs, jittered } from './pacing.ts';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { fullBucket, refill, reserve, take, waitMs } from './token-bucket.ts';
+import { fullBucket, refill, reserve, take, waitMs } from './pacing.ts';
 
 const policy = { burst: 10, perMs: 0.01 };
 
@@ -74,4 +75,22 @@ describe('a token bucket', () => {
       }),
     );
   });
+});
+
+it('doubles up to its limit, and stays there', () => {
+  const policy = { initialMs: 100, maxMs: 1000 };
+  expect([0, 1, 2, 3, 4, 5, 6, 10_000].map((failures) => backoffMs(policy, failures))).toEqual([
+    100, 100, 200, 400, 800, 1000, 1000, 1000,
+  ]);
+});
+
+it('is jittered within the upper half of the delay', () => {
+  const below1 = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1e6 }), below1, (delayMs, random) => {
+      const delay = jittered(delayMs, random);
+      expect(delay).toBeGreaterThanOrEqual(delayMs / 2);
+      expect(delay).toBeLessThanOrEqual(delayMs);
+    }),
+  );
 });
