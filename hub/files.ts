@@ -11,6 +11,16 @@ export interface RepositoryFile {
 
 export const isEtag = (etag: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 
+/** Undefined for what is no JSON object. */
+export const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 export type WeightFormat = 'safetensors' | 'onnx';
 
 export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;

@@ -36,8 +36,6 @@ export interface ProgressTarget {
   readonly modelId: string;
 }
 
-type Printer = (message: string, fields: Readonly<Record<string, unknown>>) => void;
-
 const wordsOf = (event: Exclude<FetchEvent, { kind: 'progress' }>): string => {
   switch (event.kind) {
     case 'source':
@@ -54,7 +52,7 @@ export const showProgress = (target: ProgressTarget): ((event: FetchEvent) => vo
   let started: { at: number; bytes: number } | undefined;
   let drawnAt = Number.NEGATIVE_INFINITY;
   let lineOpen = false;
-  const print: Printer = (message, fields) => {
+  const print = (message: string, fields: object): void => {
     if (lineOpen) target.write('\n');
     lineOpen = false;
     const line = target.json === true ? JSON.stringify({ msg: message, ...fields }) : `${target.modelId}: ${message}`;
