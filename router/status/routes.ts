@@ -85,7 +85,6 @@ const FILES: Readonly<Record<string, readonly [name: string, type: keyof typeof 
   '/': ['index.html', 'html'],
   '/status/page.css': ['page.css', 'css'],
   '/status/page.js': ['page.js', 'js'],
-  '/status/models.js': ['models.js', 'js'],
   '/status/plot.js': ['plot.js', 'js'],
   '/status/try.js': ['try.js', 'js'],
   '/status/text.js': ['text.js', 'js'],
