@@ -136,7 +136,7 @@ export interface HubRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal: AbortSignal;
   /** `own`: stop at a redirect that leaves the hub, and return it. */
-  readonly follow?: 'all' | 'own';
+  readonly follow?: 'own';
 }
 
 export interface HubClient {

@@ -28,7 +28,7 @@ export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
 /** Decides from config.json which weights to use, of those offered; may throw a ModelError, before anything big is fetched. */
 export type ChooseWeights = (config: Readonly<Record<string, unknown>>, offered: OfferedWeights) => WeightFormat;
 
-export const SAFETENSORS = 'model.safetensors';
+const SAFETENSORS = 'model.safetensors';
 export const SAFETENSORS_INDEX = 'model.safetensors.index.json';
 export const ONNX_MODEL = 'onnx/model.onnx';
 const ONNX_DATA = 'onnx/model.onnx_data';
