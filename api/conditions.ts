@@ -50,7 +50,8 @@ export const REASONS = {
     'The model is not in the catalog (supported_models.txt); add its id there to allow it.',
   ),
   // Not blocking: a name passes to the younger resource a moment after the older one is gone, and requests wait for that moment.
-  AliasConflict: warning('An older EmbeddingModel serves one of these names already.'),
+  NameTaken: warning('A name belongs to another EmbeddingModel or to the list; choose others in spec.servedNames.'),
+  RemovedFromList: warning('Its id was taken off the list, and it is withdrawn soon; add it there again to keep it.'),
   NameConflict: blocking('An object with the name of one of the children exists and belongs to something else.'),
   CatalogMissing: normal('The catalog (supported_models.txt) has not been read yet.'),
   NotAccepted: normal('The model is not accepted; see the Accepted condition.'),

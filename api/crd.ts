@@ -58,6 +58,13 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
     'x-kubernetes-list-map-keys': ['type'],
     items: CONDITION,
   },
+  servedNames: {
+    description: 'The names that requests reach this model by: those of spec.servedNames that are its own.',
+    type: 'array',
+    'x-kubernetes-list-type': 'set',
+    items: { type: 'string' },
+  },
+  desiredReplicas: count('Pods that kubembed asks for.'),
   replicas: count('Pods that exist.'),
   readyReplicas: count('Pods that serve.'),
   selector: text('Label selector of the pods, for the scale subresource.'),
@@ -85,8 +92,10 @@ const column = (name: string, jsonPath: string, rest: object = {}): object => ({
 
 const PRINTER_COLUMNS = [
   column('Model', '.spec.model'),
+  column('Names', '.status.servedNames'),
   column('Device', '.spec.device'),
   column('Ready', '.status.conditions[?(@.type=="Ready")].status'),
+  column('Desired', '.status.desiredReplicas', { type: 'integer' }),
   column('Replicas', '.status.readyReplicas', { type: 'integer' }),
   column('Reason', '.status.conditions[?(@.type=="Ready")].reason'),
   column('Revision', '.status.revision', { priority: 1 }),

@@ -1,7 +1,7 @@
 // Names: labels, annotations and the deterministic names of everything that belongs to an EmbeddingModel.
 import { createHash } from 'node:crypto';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
-import type { EmbeddingModel } from './types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
 import type { OwnerReference } from '../kube/types.ts';
 
 /** On every child, pod and EndpointSlice: the name of the EmbeddingModel (in the same namespace). */
@@ -80,5 +80,8 @@ export const ownerReferenceTo = ({ metadata }: EmbeddingModel): OwnerReference =
   blockOwnerDeletion: true,
 });
 
-/** Every name under which clients may ask for this model: its id, then its aliases. */
-export const servedNames = ({ spec }: EmbeddingModel): readonly string[] => [spec.model, ...(spec.aliases ?? [])];
+/** Every name under which clients are to reach a model: those that it lists, or else its id. */
+export const servedNames = ({ model, servedNames: own }: EmbeddingModelSpec): readonly string[] => own ?? [model];
+
+/** The hub tells no two ids apart by case, and nor do routers: names that differ in case alone are one name, which has one owner. */
+export const foldName = (name: string): string => name.toLowerCase();

@@ -42,7 +42,8 @@ export interface EmbeddingModelSpec {
   readonly model: string;
   /** Branch, tag or commit; `main` when omitted. */
   readonly revision?: string;
-  readonly aliases?: readonly string[];
+  /** What clients send as `model`; the id when omitted. */
+  readonly servedNames?: readonly string[];
   readonly device?: Device;
   readonly precision?: Precision;
   readonly pooling?: Pooling;
@@ -65,6 +66,10 @@ export interface EmbeddingModelSpec {
 export interface EmbeddingModelStatus {
   readonly observedGeneration?: number;
   readonly conditions?: readonly Condition[];
+  /** The names that requests reach this model by: those of `spec.servedNames` that are its own. */
+  readonly servedNames?: readonly string[];
+  /** What kubembed asks of the Deployment. */
+  readonly desiredReplicas?: number;
   readonly replicas?: number;
   readonly readyReplicas?: number;
   /** Label selector string for /scale. */
@@ -107,7 +112,6 @@ export interface ResolvedScaling {
 export interface ResolvedSpec {
   readonly model: string;
   readonly revision: string;
-  readonly aliases: readonly string[];
   readonly device: Device;
   readonly precision: Precision;
   readonly pooling: Pooling;
@@ -141,7 +145,6 @@ export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
   return {
     model: spec.model,
     revision: spec.revision ?? 'main',
-    aliases: spec.aliases ?? [],
     device,
     precision: spec.precision ?? PRECISION_BY_DEVICE[device],
     pooling: spec.pooling ?? 'mean',

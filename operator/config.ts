@@ -62,6 +62,8 @@ const environment = z.object({
   KUBEMBED_WATCH_NAMESPACE: z.string().optional(),
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
   KUBEMBED_CATALOG_KEY: text.default('supported_models.txt'),
+  /** How long what serves goes on when its line is taken off the catalog. */
+  KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: seconds(0).default(600_000),
   /** Service whose EndpointSlices name the routers, and its port with the demand stream. */
   KUBEMBED_ROUTER_SERVICE: text.default('kubembed-router-internal'),
   KUBEMBED_ROUTER_PORT_NAME: text.default('internal'),
@@ -110,7 +112,7 @@ export interface OperatorConfig {
   readonly namespace: string;
   /** Undefined: all namespaces. */
   readonly watchNamespace: string | undefined;
-  readonly catalog: { readonly configMap: string; readonly key: string };
+  readonly catalog: { readonly configMap: string; readonly key: string; readonly removalGraceMs: number };
   readonly router: { readonly service: string; readonly portName: string };
   readonly manifests: ManifestConfig;
   readonly scaler: ScalerConfig;
@@ -153,7 +155,11 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
   return {
     namespace: given.KUBEMBED_NAMESPACE,
     watchNamespace: given.KUBEMBED_WATCH_NAMESPACE,
-    catalog: { configMap: given.KUBEMBED_CATALOG_CONFIGMAP, key: given.KUBEMBED_CATALOG_KEY },
+    catalog: {
+      configMap: given.KUBEMBED_CATALOG_CONFIGMAP,
+      key: given.KUBEMBED_CATALOG_KEY,
+      removalGraceMs: given.KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS,
+    },
     router: { service: given.KUBEMBED_ROUTER_SERVICE, portName: given.KUBEMBED_ROUTER_PORT_NAME },
     manifests: manifestConfig(given),
     scaler: {

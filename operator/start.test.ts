@@ -156,35 +156,136 @@ describe('catalog to children', () => {
     });
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
     catalog.write('org/b\norg/mine');
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b']));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
-  test("somebody's own resource for a listed model takes the catalog's place", async () => {
+  const reasonOf = async (client: KubeClient, name: string, namespace = NAMESPACE) =>
+    readyReason(await find(client, EMBEDDING_MODELS, name, namespace));
+
+  test("somebody's own resource in the list's namespace takes the catalog's place, and gives it back", async () => {
     const client = newStore();
-    const catalog = writtenCatalog('org/a');
-    await start({ client, catalog: catalog.source });
+    await start({ client, catalog: writtenCatalog('org/a').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
-    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    await client.create(
+      EMBEDDING_MODELS,
+      manifest('own', { model: 'org/a', servedNames: ['org/a', 'fast'] }, NAMESPACE),
+    );
     await until(async () => {
       expect(await names(client, EMBEDDING_MODELS)).toEqual(['own']);
-      expect(await find(client, DEPLOYMENTS, 'em-own', 'default')).toBeDefined();
+      expect(await names(client, DEPLOYMENTS)).toEqual(['em-own']);
     });
+    const { items } = await client.list(EVENTS);
+    expect(items.map(({ reason, message }) => `${reason}: ${message}`)).toContain(
+      'ShadowsListedModel: Line 1 of supported_models.txt (org/a) is not served as written: kubembed/own has its place',
+    );
+    await client.delete(EMBEDDING_MODELS, { namespace: NAMESPACE, name: 'own' });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+  });
+
+  test.each([
+    ['for a listed id', { model: 'org/a', servedNames: ['org/a'], replicas: 0 }],
+    ['that is refused', { model: 'org/a', servedNames: ['org/b'] }],
+    ['that is not listed', { model: 'org/none', servedNames: ['org/a'] }],
+  ])('a resource of another namespace %s changes nothing of what the list serves', async (_what, spec) => {
+    const { client, writes } = countingClient(newStore());
+    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+    await start({ client, catalog: writtenCatalog(text).source });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']));
+    await quiet(writes);
+    const before = writes.length;
+    await client.create(EMBEDDING_MODELS, manifest('mine', spec, 'team-dev'));
+    await until(async () =>
+      expect(await reasonOf(client, 'mine', 'team-dev')).toMatch(/NameTaken|NotInSupportedModels/),
+    );
+    await quiet(writes);
+    expect(writes.slice(before).filter(({ what }) => !/mine|Event/.test(what))).toEqual([]);
+    expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
+  });
+
+  test('a refused resource in the list’s own namespace changes nothing either', async () => {
+    const { client, writes } = countingClient(newStore());
+    await start({ client, catalog: writtenCatalog('org/a').source });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await quiet(writes);
+    const before = writes.length;
+    // Somebody else's Service is in its way.
+    const metadata = { name: 'em-own', namespace: NAMESPACE };
+    await client.create(SERVICES, { apiVersion: 'v1', kind: 'Service', metadata, spec: { ports: [{ port: 1 }] } });
+    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', servedNames: ['org/a'] }, NAMESPACE));
+    await until(async () => expect(await reasonOf(client, 'own')).toBe('NameConflict'));
+    await quiet(writes);
+    expect(writes.slice(before).filter(({ what }) => what.includes('org--a'))).toEqual([]);
+    expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']);
+    // Out of its way: now it takes the place.
+    await client.delete(SERVICES, metadata);
+    await client.patch(EMBEDDING_MODELS, { namespace: NAMESPACE, name: 'own' }, { spec: { precision: 'int8' } });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-own']));
   });
 
   test('two models that claim a name: the older serves, the younger follows when it goes', async () => {
     const client = newStore();
     await start({ client, catalog: writtenCatalog('org/a\norg/b').source });
-    await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', servedNames: ['fast'] }, 'default'));
     await clock.advance(1100);
-    await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', aliases: ['fast'] }, 'default'));
+    await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', servedNames: ['fast'] }, 'default'));
     await until(async () => {
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'one', 'default'))).toBe('ScaledToZero');
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('AliasConflict');
+      expect(await reasonOf(client, 'one', 'default')).toBe('ScaledToZero');
+      expect(await reasonOf(client, 'two', 'default')).toBe('NameTaken');
     });
     await client.delete(EMBEDDING_MODELS, { namespace: 'default', name: 'one' });
+    await until(async () => expect(await reasonOf(client, 'two', 'default')).toBe('ScaledToZero'));
+  });
+});
+
+describe('a slip in the list', () => {
+  const LIST = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+
+  test.each([
+    ['in an option', 'org/a minReplicas=2 maxReplica=4\norg/b'],
+    ['that empties it', ''],
+  ])('%s tears nothing down: not the list’s, and not of those who serve the id themselves', async (_what, slip) => {
+    const { client, writes } = countingClient(newStore());
+    const catalog = writtenCatalog(LIST);
+    await start({ client, catalog: catalog.source });
+    await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/a' }, 'team-dev'));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--a', 'em-org--b']));
+    await quiet(writes);
+    const before = writes.length;
+    catalog.write(slip);
+    await quiet(writes);
+    expect(writes.slice(before)).toEqual([]);
+    // As it was when the line was last good.
+    const key = { namespace: NAMESPACE, name: 'org--a' };
+    expect((await client.get(EMBEDDING_MODELS, key)).spec.scaling).toEqual({ minReplicas: 2, maxReplicas: 8 });
+    catalog.write(LIST.replace('=8', '=4'));
     await until(async () =>
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('ScaledToZero'),
+      expect((await client.get(EMBEDDING_MODELS, key)).spec.scaling).toEqual({ minReplicas: 2, maxReplicas: 4 }),
     );
+  });
+
+  test('a line that was taken out goes on serving for a time, and nothing happens if it comes back', async () => {
+    const { client, writes } = countingClient(newStore());
+    const catalog = writtenCatalog(LIST);
+    const env = { KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '3600' };
+    await start({ client, catalog: catalog.source, env });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
+    await quiet(writes);
+    catalog.write('org/b');
+    await until(async () => {
+      const found = await find(client, EMBEDDING_MODELS, 'org--a');
+      expect(findCondition(found?.status?.conditions, 'Accepted')).toMatchObject({
+        status: 'True',
+        reason: 'RemovedFromList',
+      });
+    });
+    catalog.write(LIST);
+    await quiet(writes);
+    expect(writes.filter(({ verb }) => verb === 'delete')).toEqual([]);
+    catalog.write('org/b');
+    await clock.advance(3_500_000);
+    expect(await names(client, DEPLOYMENTS)).toHaveLength(2);
+    await clock.advance(200_000);
+    await until(async () => expect(await names(client, EMBEDDING_MODELS)).toEqual(['org--b']));
   });
 });
 
@@ -192,7 +293,7 @@ describe('a restart', () => {
   test('that comes to know the models before the list changes nothing, though a refused one has the name', async () => {
     const store = newStore();
     const first = await start({ client: store, catalog: writtenCatalog('org/a').source });
-    const shared = { aliases: ['shared'] };
+    const shared = { servedNames: ['shared'] };
     await store.create(EMBEDDING_MODELS, manifest('a-refused', { model: 'org/unlisted', ...shared }, 'default'));
     await store.create(EMBEDDING_MODELS, manifest('b-serving', { model: 'org/a', ...shared }, 'default'));
     await until(async () => {

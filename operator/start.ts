@@ -73,7 +73,8 @@ export function startOperator(options: OperatorOptions): RunningOperator {
 
   const caches = createCaches(client, config.watchNamespace, environment);
   const catalog = catalogOf(options, environment);
-  const acceptance = trackAcceptance(caches.models, catalog);
+  const { removalGraceMs } = config.catalog;
+  const acceptance = trackAcceptance(caches.models, catalog, { clock, removalGraceMs });
   const demand =
     options.demand ??
     createDemandStreams(
@@ -98,12 +99,21 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     : noElection;
   const writer = leaderElection.enabled ? guardWrites(client, () => elector.isLeader()) : client;
   const recorder = { client: writer, component: MANAGED_BY, instance: leaderElection.identity };
+  const metrics = createOperatorMetrics(registry, {
+    leading: () => manager.leading(),
+    models: () => caches.models.store.list(),
+    replicas: (key) => observed(key).replicas,
+    routers: demand.routers,
+    catalog: () => acceptance.catalog()?.catalog,
+    isCatalogRefused: acceptance.isRefused,
+  });
   const manager = createManager(
     {
       client: writer,
       elector,
       caches,
       catalog,
+      onShadowed: metrics.shadowed,
       acceptance,
       autoscaler,
       events: createEventRecorder(recorder, environment),
@@ -113,13 +123,6 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     },
     environment,
   );
-  const metrics = createOperatorMetrics(registry, {
-    leading: manager.leading,
-    models: () => caches.models.store.list(),
-    replicas: (key) => observed(key).replicas,
-    routers: demand.routers,
-    catalog: () => acceptance.catalog()?.catalog,
-  });
   autoscaler.onChange(({ key, from, to, reason }) => {
     metrics.decided(from, to);
     if (from !== to) log.info({ model: key, from, to, reason }, 'Scaling');

@@ -57,7 +57,8 @@ export function ownershipOf(child: KubeObject, { metadata }: EmbeddingModel): Ow
 function standing({ model, acceptance }: Snapshot): Acceptance {
   const before = findCondition(model.status?.conditions, 'Accepted');
   if (acceptance.status !== 'Unknown' || before === undefined || !isReason(before.reason)) return acceptance;
-  return { status: before.status, reason: before.reason, message: before.message };
+  const names = before.status === 'True' ? (model.status?.servedNames ?? []) : [];
+  return { status: before.status, reason: before.reason, message: before.message, names };
 }
 
 /** A name of ours in foreign hands: applying would take over somebody else's object. */
@@ -71,6 +72,7 @@ function acceptanceOf(snapshot: Snapshot): Acceptance {
     status: 'False',
     reason: 'NameConflict',
     message: `${foreign.kind} ${foreign.metadata.name} exists and is not of this model; rename one of them`,
+    names: [],
   };
 }
 

@@ -21,8 +21,8 @@ import type { ObservedChildren, Snapshot } from './snapshot.ts';
 import type { Acceptance } from './acceptance.ts';
 
 const CONFIG = manifestConfig();
-const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok' };
-const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed' };
+const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] };
+const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed', names: [] };
 
 const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   model: embeddingModel(),
@@ -424,7 +424,7 @@ describe('other hands', () => {
 
   test('a list that cannot be read changes nothing that was decided', () => {
     const first = carriedOut(snapshot(), plan(snapshot(), CONFIG));
-    const blind: Acceptance = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read' };
+    const blind: Acceptance = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read', names: [] };
     expect(plan({ ...first, acceptance: blind }, CONFIG)).toEqual(NOTHING);
     expect(plan(snapshot({ acceptance: blind }), CONFIG).apply).toEqual([]);
   });
@@ -454,6 +454,7 @@ describe('properties', () => {
     status: 'Unknown',
     reason: 'CatalogMissing',
     message: '',
+    names: [],
   } as const);
   const target = fc.option(fc.nat(4), { nil: undefined });
 

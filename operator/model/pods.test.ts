@@ -31,7 +31,7 @@ const event = (kind: string, reason: string, message: string, lastTimestamp = NO
 });
 const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   model: embeddingModel('minilm', { spec: { cache: { existingClaim: 'weights' } } }),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok' },
+  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],

@@ -98,17 +98,18 @@ function readyFinding(facts: ConditionFacts, available: Finding): Finding {
 
 function findings(facts: ConditionFacts): Readonly<Record<ConditionType, Finding>> {
   const { acceptance } = facts;
+  const accepted = finding(acceptance.status, acceptance.reason, acceptance.message);
   if (acceptance.status !== 'True')
     return {
-      Accepted: acceptance,
+      Accepted: accepted,
       Fetched: finding('Unknown', 'NotAccepted'),
       Available: finding(acceptance.status, 'NotAccepted'),
       Progressing: finding('False', 'NotAccepted'),
-      Ready: acceptance,
+      Ready: accepted,
     };
   const available = availableFinding(facts);
   return {
-    Accepted: acceptance,
+    Accepted: accepted,
     Fetched: fetchedFinding(facts),
     Available: available,
     Progressing: progressingFinding(facts),
@@ -155,6 +156,8 @@ export function statusOf(snapshot: Snapshot, facts: Facts): EmbeddingModelStatus
   return withoutUndefined({
     observedGeneration: model.metadata.generation ?? 0,
     conditions: conditionsOf({ ...facts, model, deployment, livePods: livePods(pods).length, now }),
+    servedNames: facts.acceptance.status === 'True' ? facts.acceptance.names : undefined,
+    desiredReplicas: facts.acceptance.status === 'True' ? facts.replicas : undefined,
     replicas: deployment?.status?.replicas ?? 0,
     readyReplicas: deployment?.status?.readyReplicas ?? 0,
     selector: selectorString(podSelector(model.metadata.name)),

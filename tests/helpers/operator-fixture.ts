@@ -125,7 +125,12 @@ export function runOperator({ client, catalog, demand, config, env, clock }: Fix
   const operator = startOperator({
     client,
     config: {
-      ...readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false', ...env }),
+      ...readOperatorConfig({
+        KUBEMBED_NAMESPACE: NAMESPACE,
+        KUBEMBED_LEADER_ELECTION: 'false',
+        KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '0',
+        ...env,
+      }),
       ...config,
     },
     log: pino({ level: 'silent' }),

@@ -9,6 +9,7 @@ import type { EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/apiserver/client.ts';
 import { ApiStore } from '../../local/apiserver/store.ts';
 import type { Condition } from '../../api/conditions.ts';
+import { servedNames } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import { readRouterConfig } from '../../router/config.ts';
@@ -38,7 +39,14 @@ export interface StubCluster {
 const slice = (model: string, port: number): EndpointSlice => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
-  metadata: { name: `${model}-${port}`, namespace: NAMESPACE, labels: { 'kubembed.dev/model': model } },
+  metadata: {
+    name: `${model}-${port}`,
+    namespace: NAMESPACE,
+    labels: { 'kubembed.dev/model': model },
+    ownerReferences: [
+      { apiVersion: 'v1', kind: 'Service', name: `em-${model}`, uid: `service-${model}`, controller: true },
+    ],
+  },
   addressType: 'IPv4',
   ports: [{ name: 'http', port }],
   endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
@@ -71,7 +79,10 @@ export const startStubCluster = async (
     const base = { apiVersion: API_VERSION, kind: 'EmbeddingModel', metadata: { name, namespace: NAMESPACE } };
     const wanted = { ...base, spec: { model: `org/${name}`, ...spec } };
     await client.apply(EMBEDDING_MODELS, wanted, apply);
-    const observed = { ...base, status: { revision, conditions: [accepted, ...conditions].map(stamped) } };
+    const observed = {
+      ...base,
+      status: { revision, servedNames: servedNames(wanted.spec), conditions: [accepted, ...conditions].map(stamped) },
+    };
     await client.apply(EMBEDDING_MODELS, observed, { ...apply, subresource: 'status' });
   };
 

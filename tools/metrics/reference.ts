@@ -30,6 +30,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
       replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
+      isCatalogRefused: () => false,
     });
     createControllerMetrics(registry);
     createApiCallMetrics(registry);

@@ -1,9 +1,9 @@
 // The table of models: one row each, its state in a word and its reason in a sentence.
 import { byId, count, element, milliseconds } from './text.js';
 
-const facts = ({ aliases, device, precision, dimensions, maxTokens }) =>
+const facts = ({ model, names, device, precision, dimensions, maxTokens }) =>
   [
-    aliases.length > 0 ? `also ${aliases.join(', ')}` : undefined,
+    names.length === 1 && names[0] === model ? undefined : `as ${names.join(', ')}`,
     dimensions === undefined ? undefined : `${dimensions} dimensions`,
     maxTokens === undefined ? undefined : `${maxTokens} tokens`,
     // Most models run on CPUs, and few are awake: what goes without saying would fill the page.
