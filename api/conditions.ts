@@ -104,6 +104,11 @@ export const REASONS = {
   // Refused for what it is (422) or by what may forbid it (403: quota, admission, security policy). A server that merely fails to
   // answer gives neither.
   ApplyFailed: blocking('The API server refuses an object of this model.'),
+  // What serves goes on serving.
+  ChangeRefused: warning(
+    'The API server refuses a change of an object of this model; it is served with what is there.',
+  ),
+  Contested: warning('Somebody changes an object of this model back again and again; it is left alone for a while.'),
   PodsRefused: blocking('The API server refuses the pods (quota, admission or security policy).'),
 
   // Of Progressing and Ready.

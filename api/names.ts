@@ -14,6 +14,12 @@ export const MANAGED_BY = 'kubembed-operator';
 /** On children: hash of the manifest they were applied from. */
 export const ANNOTATION_HASH = 'kubembed.dev/spec-hash';
 
+/**
+ * On children and on EmbeddingModels made from a catalog: the release that made them, by its Lease (`namespace/name`). On any other
+ * EmbeddingModel it says which release is to manage it.
+ */
+export const ANNOTATION_RELEASE = 'kubembed.dev/release';
+
 export const FIELD_MANAGER = 'kubembed-operator';
 export const CATALOG_FIELD_MANAGER = 'kubembed-catalog';
 

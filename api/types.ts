@@ -63,8 +63,16 @@ export interface EmbeddingModelSpec {
   readonly imagePullSecrets?: readonly { readonly name: string }[];
 }
 
+export interface ResolvedRevision {
+  /** As asked for. */
+  readonly revision: string;
+  readonly commit: string;
+}
+
 export interface EmbeddingModelStatus {
   readonly observedGeneration?: number;
+  /** The release that manages it, by the Lease of its operators: `namespace/name`. */
+  readonly release?: string;
   readonly conditions?: readonly Condition[];
   /** The names that requests reach this model by: those of `spec.servedNames` that are its own. */
   readonly servedNames?: readonly string[];
@@ -76,6 +84,8 @@ export interface EmbeddingModelStatus {
   readonly selector?: string;
   /** Commit sha that every replica serves; resolved once per spec.revision. */
   readonly revision?: string;
+  /** For every branch and tag that was ever asked for. */
+  readonly resolvedRevisions?: readonly ResolvedRevision[];
   readonly embedding?: {
     readonly dimensions: number;
     readonly maxTokens: number;

@@ -16,7 +16,10 @@ import type { RouterState } from './autoscaler/demand.ts';
 
 export interface OperatorState {
   readonly leading: () => boolean;
+  /** Those that it manages. */
   readonly models: () => readonly EmbeddingModel[];
+  /** How many are left to other releases. */
+  readonly elsewhere: () => number;
   /** Asked for, by the model's key. */
   readonly replicas: (key: string) => number | undefined;
   readonly routers: () => readonly RouterState[];
@@ -99,6 +102,11 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     'kubembed_catalog_shadowed_lines',
     'Lines of the catalog whose place an EmbeddingModel of its namespace has.',
     () => shadowed,
+  );
+  single(
+    'kubembed_operator_models_elsewhere',
+    'EmbeddingModels that another release manages and this one leaves alone.',
+    state.elsewhere,
   );
   single('kubembed_operator_routers', 'Routers known to exist.', () => state.routers().length);
   single(

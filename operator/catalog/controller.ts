@@ -1,6 +1,7 @@
 // The catalog controller: keeps EmbeddingModels equal to the catalog, whatever that comes from; and the ConfigMap it comes from on
 // a cluster.
-import { CATALOG_FIELD_MANAGER, foldName, modelKey } from '../../api/names.ts';
+import { ANNOTATION_RELEASE, CATALOG_FIELD_MANAGER, foldName, LABEL_CATALOG, modelKey } from '../../api/names.ts';
+import { REASONS } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -9,17 +10,22 @@ import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from 
 import { ifPresent } from '../../kube/client.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import { createInformer } from '../../kube/informer.ts';
-import { keyOf } from '../../kube/types.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import type { ObjectKey } from '../../kube/types.ts';
+import type { ManifestConfig } from '../config.ts';
+import { hashOf } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
+import type { Releases } from '../releases.ts';
+import { repeatId } from '../repeats.ts';
+import type { Repeats } from '../repeats.ts';
 import { namesOnRecord } from '../model/acceptance.ts';
 import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance.ts';
 import type { Caches } from '../model/caches.ts';
 import { remove } from '../model/mutation-cache.ts';
 import type { MutationCache } from '../model/mutation-cache.ts';
-import { catalogManifests, isFromCatalog, planCatalog } from './plan.ts';
+import { catalogManifests, planCatalog } from './plan.ts';
 import type { CatalogSource, ListedModel, ShadowedLine } from './plan.ts';
 
 export interface WatchedCatalog extends CatalogSource {
@@ -61,6 +67,9 @@ export interface CatalogControllerDeps {
   readonly caches: Pick<Caches, 'models'>;
   readonly written: MutationCache;
   readonly acceptance: AcceptanceTracker;
+  readonly releases: Pick<Releases, 'managerOf'>;
+  readonly repeats: Repeats;
+  readonly config: Pick<ManifestConfig, 'release'>;
   readonly events: Pick<EventRecorder, 'record'>;
   /** Told how many lines are not served as written. */
   readonly onShadowed: (lines: number) => void;
@@ -86,8 +95,9 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
 /** What the plan looks at: of the status, which changes most, only the names on record. */
 const shapeOf = (model: EmbeddingModel | undefined): string => {
   if (model === undefined) return '';
-  const { uid, generation, labels, deletionTimestamp } = model.metadata;
-  return JSON.stringify([uid, generation, labels, deletionTimestamp, namesOnRecord(model)]);
+  const { uid, generation, labels, annotations, deletionTimestamp } = model.metadata;
+  const release = annotations?.[ANNOTATION_RELEASE];
+  return JSON.stringify([uid, generation, labels, release, deletionTimestamp, namesOnRecord(model)]);
 };
 
 export function createCatalogController(deps: CatalogControllerDeps, environment: Environment): Controller {
@@ -131,8 +141,17 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   }
 
   function wantedOf(read: ReadCatalog): readonly ListedModel[] {
-    if (made?.read !== read) made = { read, wanted: catalogManifests(read.catalog, read) };
+    if (made?.read !== read) made = { read, wanted: catalogManifests(read.catalog, read, deps.config.release) };
     return made.wanted;
+  }
+
+  /** What the catalog of a release that is gone made is this one's now. */
+  function isMade(model: EmbeddingModel, read: ReadCatalog): boolean {
+    const { labels, annotations, namespace } = model.metadata;
+    if (namespace !== read.namespace || labels?.[LABEL_CATALOG] === undefined) return false;
+    if (deps.releases.managerOf(model) !== undefined) return false;
+    const release = annotations?.[ANNOTATION_RELEASE];
+    return labels[LABEL_CATALOG] === read.name || (release !== undefined && release !== deps.config.release);
   }
 
   /** Names of the list's namespace that its own resources must leave alone: accepted just now, and on record as accepted. */
@@ -141,7 +160,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       (model) =>
         model.metadata.namespace === read.namespace &&
         model.metadata.deletionTimestamp === undefined &&
-        !isFromCatalog(model, read),
+        !isMade(model, read),
     );
     const held = own.flatMap((model) => {
       const granted = new Set(acceptance.of(modelKey(model))?.names.map(foldName));
@@ -168,10 +187,20 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
     const key = keyOf(manifest);
+    const [id, hash] = [repeatId(EMBEDDING_MODELS.kind, key), hashOf(manifest)];
+    const pause = deps.repeats.paused(id);
+    if (pause?.hash === hash) {
+      controller.enqueueAfter(KEY, pause.leftMs);
+      return;
+    }
     // Whoever has the name, the cache will tell of it soon.
     if (!(await isFree(key, signal))) return;
     const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
     await written.write(store, key, async () => await client.apply(EMBEDDING_MODELS, manifest, options));
+    if (deps.repeats.applied(id, hash)) {
+      environment.log.warn({ model: formatKey(key) }, REASONS.Contested.message);
+      deps.events.record(manifest, { type: 'Warning', reason: 'Contested', message: REASONS.Contested.message });
+    }
   }
 
   async function reconcile(context: RunContext): Promise<ReconcileResult> {
@@ -184,7 +213,14 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     const wanted = wantedOf(read);
     const models = existing(wanted);
     const kept = new Set([...read.catalog.kept, ...acceptance.leaving()].map(foldName));
-    const plan = planCatalog({ ...read, wanted, existing: models, kept, holders: holdersOf(models, read) });
+    const plan = planCatalog({
+      namespace: read.namespace,
+      isMade: (model) => isMade(model, read),
+      wanted,
+      existing: models,
+      kept,
+      holders: holdersOf(models, read),
+    });
     reportShadows(plan.shadowed, read, context);
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: read.origin }, 'Catalog changed');

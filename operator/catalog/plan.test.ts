@@ -3,7 +3,7 @@ import { embeddingModel } from '../../tests/helpers/builders.ts';
 import { LABEL_CATALOG, resourceNameOf } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { parseCatalog } from '../../api/catalog.ts';
-import { catalogManifests, planCatalog } from './plan.ts';
+import { catalogManifests, isFromCatalog, planCatalog } from './plan.ts';
 
 const SETTINGS = { name: 'list', namespace: 'kubembed' };
 
@@ -16,8 +16,9 @@ describe('planCatalog', () => {
   ) => {
     const catalog = parseCatalog(text);
     return planCatalog({
-      ...SETTINGS,
-      wanted: catalogManifests(catalog, SETTINGS),
+      namespace: SETTINGS.namespace,
+      isMade: (model) => isFromCatalog(model, SETTINGS),
+      wanted: catalogManifests(catalog, SETTINGS, 'here/operator'),
       existing,
       kept: catalog.kept,
       holders: new Map(Object.entries(holders)),

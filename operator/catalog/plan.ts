@@ -1,6 +1,6 @@
 // The catalog plan: listed models × existing EmbeddingModels → which to apply and which to prune. Pure.
 import type { Catalog } from '../../api/catalog.ts';
-import { foldName, LABEL_CATALOG, resourceNameOf, servedNames } from '../../api/names.ts';
+import { ANNOTATION_RELEASE, foldName, LABEL_CATALOG, resourceNameOf, servedNames } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { needsApply, withHash } from '../manifests/manifest.ts';
@@ -45,11 +45,16 @@ export interface CatalogPlan {
   readonly shadowed: readonly ShadowedLine[];
 }
 
-const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: Settings): EmbeddingModel =>
+const manifestOf = (spec: EmbeddingModelSpec, { name, namespace }: Settings, release: string): EmbeddingModel =>
   withHash({
     apiVersion: API_VERSION,
     kind: EMBEDDING_MODELS.kind,
-    metadata: { name: resourceNameOf(spec.model), namespace, labels: { [LABEL_CATALOG]: name } },
+    metadata: {
+      name: resourceNameOf(spec.model),
+      namespace,
+      labels: { [LABEL_CATALOG]: name },
+      annotations: { [ANNOTATION_RELEASE]: release },
+    },
     spec,
   });
 
@@ -59,10 +64,15 @@ export interface ListedModel {
 }
 
 /** What the catalog asks for, one EmbeddingModel per entry. Worth keeping while it stays: each is hashed. */
-export const catalogManifests = ({ entries }: Pick<Catalog, 'entries'>, settings: Settings): readonly ListedModel[] =>
-  entries.map(({ line, spec }) => ({ line, manifest: manifestOf(spec, settings) }));
+export const catalogManifests = (
+  { entries }: Pick<Catalog, 'entries'>,
+  settings: Settings,
+  release: string,
+): readonly ListedModel[] => entries.map(({ line, spec }) => ({ line, manifest: manifestOf(spec, settings, release) }));
 
-export interface CatalogState extends Settings {
+export interface CatalogState extends Pick<CatalogText, 'namespace'> {
+  /** Whether the catalog made it, or that of a release which is gone did. */
+  readonly isMade: (model: EmbeddingModel) => boolean;
   readonly wanted: readonly ListedModel[];
   readonly existing: readonly EmbeddingModel[];
   /** Ids whose resource stays as it is: their line cannot be read, or went a short while ago. */
@@ -86,15 +96,15 @@ function shadowOf({ line, manifest }: ListedModel, { holders }: CatalogState, oc
  * withdraws its own where nothing is.
  */
 export function planCatalog(state: CatalogState): CatalogPlan {
-  const { wanted, existing, kept, namespace } = state;
+  const { wanted, existing, kept, namespace, isMade } = state;
   const here = existing.filter(({ metadata }) => metadata.namespace === namespace);
   const isGoing = ({ metadata }: EmbeddingModel): boolean => metadata.deletionTimestamp !== undefined;
   const named = new Map(here.map((model) => [model.metadata.name, model]));
-  const own = here.filter((model) => isFromCatalog(model, state));
+  const own = here.filter(isMade);
   const shadows = new Map(
     wanted.map((one) => {
       const found = named.get(one.manifest.metadata.name);
-      const occupant = found === undefined || isGoing(found) || isFromCatalog(found, state) ? undefined : found;
+      const occupant = found === undefined || isGoing(found) || isMade(found) ? undefined : found;
       return [one.manifest.metadata.name, shadowOf(one, state, occupant)] as const;
     }),
   );

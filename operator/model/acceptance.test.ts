@@ -312,7 +312,7 @@ const tracked = (text: string, removalGraceMs = 0) => {
   const { informer, set, remove } = writtenModels();
   const catalog = writtenCatalog(text);
   const clock = new FakeClock();
-  const tracker = trackAcceptance(informer, catalog.source, { clock, removalGraceMs });
+  const tracker = trackAcceptance(informer, catalog.source, { clock, removalGraceMs, isElsewhere: () => false });
   const told: string[] = [];
   tracker.onChange((key) => told.push(key));
   return { tracker, catalog, clock, told, set, remove };

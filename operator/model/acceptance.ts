@@ -4,7 +4,7 @@ import { parseCatalog } from '../../api/catalog.ts';
 import type { Catalog } from '../../api/catalog.ts';
 import { findCondition, isTrue, reasonInfo } from '../../api/conditions.ts';
 import type { ConditionStatus, Reason } from '../../api/conditions.ts';
-import { foldName, LABEL_CATALOG, modelKey, servedNames } from '../../api/names.ts';
+import { ANNOTATION_RELEASE, foldName, LABEL_CATALOG, modelKey, servedNames } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
 import type { Informer } from '../../kube/informer.ts';
@@ -199,6 +199,8 @@ export interface AcceptanceTracker {
   readonly isAccepted: (model: EmbeddingModel) => boolean;
   /** Looks at all models anew, if one that matters or the catalog changed since, and calls back for whose acceptance changed. */
   readonly refresh: () => void;
+  /** The same, whether anything changed or not. */
+  readonly reconsider: () => void;
   /** Calls back with the key of every model whose acceptance changed. */
   readonly onChange: (changed: (key: string) => void) => void;
   /** The same object while the text stays the same; undefined while there is none. */
@@ -211,6 +213,8 @@ export interface AcceptanceTracker {
 }
 
 export interface TrackerOptions {
+  /** Whether another release manages it: then it is none of ours, and neither are its names. */
+  readonly isElsewhere: (model: EmbeddingModel) => boolean;
   readonly clock: Pick<Clock, 'now' | 'setTimeout'>;
   /** How long what serves goes on when its id is taken off the list. */
   readonly removalGraceMs: number;
@@ -221,15 +225,16 @@ const claimText = (model: EmbeddingModel | undefined): string => {
   if (model === undefined) return '';
   const { metadata, spec } = model;
   const { status, reason } = acceptedOf(model) ?? {};
-  const { uid, creationTimestamp, deletionTimestamp, labels } = metadata;
+  const { uid, creationTimestamp, deletionTimestamp, labels, annotations } = metadata;
+  const marks = [labels?.[LABEL_CATALOG], annotations?.[ANNOTATION_RELEASE], model.status?.release];
   const names = [servedNames(spec), namesOnRecord(model)];
-  return JSON.stringify([uid, creationTimestamp, deletionTimestamp, labels?.[LABEL_CATALOG], names, status, reason]);
+  return JSON.stringify([uid, creationTimestamp, deletionTimestamp, marks, names, status, reason]);
 };
 
 export function trackAcceptance(
   models: Pick<Informer<EmbeddingModel>, 'store' | 'onChange'>,
   source: CatalogSource,
-  { clock, removalGraceMs }: TrackerOptions,
+  { clock, removalGraceMs, isElsewhere }: TrackerOptions,
 ): AcceptanceTracker {
   const listeners = new Set<(key: string) => void>();
   /** Since when an id that serves is missing from the list, as far as this process knows. */
@@ -239,6 +244,8 @@ export function trackAcceptance(
   let isRefused = false;
   let isStale = true;
   let cancel = (): void => undefined;
+
+  const own = (): readonly EmbeddingModel[] => models.store.list().filter((model) => !isElsewhere(model));
 
   function catalog(): ReadCatalog | undefined {
     const text = source.current();
@@ -254,7 +261,7 @@ export function trackAcceptance(
   }
 
   function followMissing({ catalog: { models: ids } }: ReadCatalog): void {
-    const serving = models.store.list().filter(({ status }) => isTrue(status?.conditions ?? [], 'Accepted'));
+    const serving = own().filter(({ status }) => isTrue(status?.conditions ?? [], 'Accepted'));
     const missing = new Set(serving.map(({ spec }) => spec.model).filter((id) => !ids.has(id)));
     for (const id of missingSince.keys()) if (!missing.has(id)) missingSince.delete(id);
     for (const id of missing) if (!missingSince.has(id)) missingSince.set(id, clock.now());
@@ -273,7 +280,7 @@ export function trackAcceptance(
     const before = accepted;
     const now = catalog();
     if (now !== undefined) followMissing(now);
-    accepted = acceptModels(models.store.list(), now && { ...now, ...now.catalog, leaving: leaving() });
+    accepted = acceptModels(own(), now && { ...now, ...now.catalog, leaving: leaving() });
     for (const [key, acceptance] of accepted) {
       const old = before.get(key);
       if (old !== undefined && JSON.stringify(old) === JSON.stringify(acceptance)) continue;
@@ -295,6 +302,7 @@ export function trackAcceptance(
     of: (key) => accepted.get(key),
     isAccepted: (model) => accepted.get(modelKey(model))?.status === 'True',
     refresh,
+    reconsider,
     onChange: (changed) => void listeners.add(changed),
     catalog,
     leaving,

@@ -56,12 +56,11 @@ export function countingClient(client: KubeClient, allow: (write: Write) => void
 }
 
 /** A list that the test rewrites. */
-export function writtenCatalog(initial: string | undefined) {
+export function writtenCatalog(initial: string | undefined, namespace = NAMESPACE) {
   let text = initial;
   const subscribers = new Set<() => void>();
   const source: CatalogSource = {
-    current: () =>
-      text === undefined ? undefined : { name: 'list', origin: 'supported_models.txt', text, namespace: NAMESPACE },
+    current: () => (text === undefined ? undefined : { name: 'list', origin: 'supported_models.txt', text, namespace }),
     subscribe: (changed) => {
       subscribers.add(changed);
       return () => subscribers.delete(changed);

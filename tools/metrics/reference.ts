@@ -31,6 +31,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
       routers: () => [],
       catalog: () => undefined,
       isCatalogRefused: () => false,
+      elsewhere: () => 0,
     });
     createControllerMetrics(registry);
     createApiCallMetrics(registry);
