@@ -3,11 +3,11 @@ import { isRecord, printBytes } from '../common/util/text.ts';
 import { offeredWeights, requireUsable, weightFiles } from '../hub/files.ts';
 import type { WeightFormat } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
-import type { GraphPrecision, TensorIndex } from '../runtime/graph/types.ts';
-import { describeModel } from '../runtime/model/describe.ts';
-import { ModelError } from '../hub/errors.ts';
-import type { ModelDescription } from '../runtime/model/types.ts';
-import { chooseWeights } from '../runtime/lifecycle-model.ts';
+import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
+import { describeModel } from '../runtime/model/description.ts';
+import { ModelError } from '../hub/files.ts';
+import type { ModelDescription } from '../runtime/model/description.ts';
+import { chooseWeights } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
@@ -39,9 +39,14 @@ function needsOf(repository: Repository, description: ModelDescription, format: 
   const { tensors } = repository;
   if (format === 'safetensors' && tensors !== undefined) {
     const { pooling, precision, device } = choices;
-    return buildGraph(description, tensors, { pooling, layout: 'flexible', precision, feedWords: device === 'cpu' });
+    return buildGraph(description, tensors, {
+      pooling,
+      layout: 'flexible',
+      precision,
+      feedTokenEmbeddings: device === 'cpu',
+    });
   }
-  const { denseLayers = [], hiddenSize } = description;
+  const { denseLayers, hiddenSize } = description;
   const bytes = weightBytesOf(repository, format);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
@@ -82,7 +87,7 @@ function warningsOf(repository: Repository, description: ModelDescription, choic
   ];
 }
 
-/** @throws ModelError, GraphError: why it cannot be served */
+/** @throws ModelError: why it cannot be served */
 export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, files, tensors } = repository;
   const names = [...files.keys()];

@@ -5,16 +5,16 @@ import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
-import { ModelError } from '../hub/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
 import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
 import type { HubRepository, Listing } from '../hub/listing.ts';
 import { checkModelId, checkRevision, readModelSettings } from '../hub/paths.ts';
 import type { HubSettings, ModelRevision } from '../hub/paths.ts';
 import { listSnapshot, openSnapshot } from '../hub/store.ts';
-import type { TensorEntry, TensorIndex } from '../runtime/graph/types.ts';
-import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/describe.ts';
-import type { JsonFiles } from '../runtime/model/describe.ts';
+import type { TensorEntry, TensorIndex } from '../runtime/graph/weights.ts';
+import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/description.ts';
+import type { JsonFiles } from '../runtime/model/description.ts';
 import { parseHeader, readHeader } from '../runtime/model/safetensors.ts';
 
 export interface Repository {
@@ -113,7 +113,7 @@ async function visitRepository(visit: Visit): Promise<Repository> {
   return { modelId, source: 'hub', revision: listing.sha, files, json, tensors: await readTensors(visit) };
 }
 
-/** @throws ModelError, GraphError */
+/** @throws ModelError */
 export async function repositoryOnHub(
   wanted: ModelRevision,
   settings: HubSettings,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isModelError } from './errors.ts';
+import { isModelError } from './files.ts';
 import {
   descriptiveFiles,
   isSelfEvident,

@@ -1,6 +1,5 @@
 // What a repository holds: which of its files kubembed needs, what proves them, and whether they make a usable model. Pure.
 import { isRecord } from '../common/util/text.ts';
-import { ModelError } from './errors.ts';
 
 /** A file of a commit, with what proves that its bytes are right. */
 export interface RepositoryFile {
@@ -12,6 +11,16 @@ export interface RepositoryFile {
 
 export const isEtag = (etag: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 
+/** Undefined for what is no JSON object. */
+export const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 export type WeightFormat = 'safetensors' | 'onnx';
 
 export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
@@ -19,7 +28,7 @@ export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
 /** Decides from config.json which weights to use, of those offered; may throw a ModelError, before anything big is fetched. */
 export type ChooseWeights = (config: Readonly<Record<string, unknown>>, offered: OfferedWeights) => WeightFormat;
 
-export const SAFETENSORS = 'model.safetensors';
+const SAFETENSORS = 'model.safetensors';
 export const SAFETENSORS_INDEX = 'model.safetensors.index.json';
 export const ONNX_MODEL = 'onnx/model.onnx';
 const ONNX_DATA = 'onnx/model.onnx_data';
@@ -98,3 +107,31 @@ export const isSelfEvident = (names: readonly string[]): boolean =>
   names.includes('modules.json') &&
   names.some((name) => SENTENCE_CONFIG.test(name)) &&
   names.some((name) => /^\d+_Pooling\/config\.json$/.test(name));
+
+// ModelError: the one error for a model that cannot be had or used; its reason is a condition reason of the EmbeddingModel.
+
+export type ModelErrorReason =
+  | 'InvalidModelId'
+  | 'RepositoryNotFound'
+  | 'RevisionNotFound'
+  | 'GatedRepository'
+  | 'HubUnreachable'
+  | 'CorruptWeights'
+  | 'InsufficientDisk'
+  | 'StoreNotWritable'
+  | 'UnsupportedFiles'
+  | 'UnsupportedArchitecture'
+  | 'Aborted';
+
+export class ModelError extends Error {
+  override readonly name = 'ModelError';
+  readonly reason: ModelErrorReason;
+
+  constructor(reason: ModelErrorReason, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.reason = reason;
+  }
+}
+
+export const isModelError = (error: unknown, reason?: ModelErrorReason): error is ModelError =>
+  error instanceof ModelError && (reason === undefined || error.reason === reason);

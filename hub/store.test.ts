@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { ModelError, isModelError } from './errors.ts';
+import { ModelError, isModelError } from './files.ts';
 import { explainDisk, requireSpace } from './store.ts';
 
 const need = { store: '/store', modelId: 'acme/x', bytes: 100_000_000 };

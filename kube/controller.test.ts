@@ -1,14 +1,13 @@
 // The controller's loop: retries, deadlines, caches, priorities, and its end.
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/apiserver/client.ts';
-import { ApiStore } from '../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
+import { ApiError } from './client.ts';
+import { silentLog } from './clock.ts';
 import { createController, createControllerMetrics } from './controller.ts';
 import type { ControllerOptions, Reconcile } from './controller.ts';
-import { ApiError } from './client.ts';
 import { createInformer } from './informer.ts';
-import { silentLog } from './clock.ts';
 import { CONFIG_MAPS } from './resources.ts';
 
 const key = (name: string) => ({ namespace: 'ns', name });

@@ -1,10 +1,9 @@
 // Events: counted, combined, cut off, and never in the way of the caller.
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/apiserver/client.ts';
-import { ApiStore } from '../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
-import { createCorrelator, createEventRecorder } from './events.ts';
 import { silentLog } from './clock.ts';
+import { createCorrelator, createEventRecorder } from './events.ts';
 import { EVENTS } from './resources.ts';
 import type { Event } from './resources.ts';
 

@@ -1,7 +1,7 @@
 // EventRecorder: tells people about an object through Events, without ever delaying or failing the caller.
 import { rfc3339 } from '../common/util/text.ts';
-import { fullBucket, reserve } from '../common/util/token-bucket.ts';
-import type { Bucket } from '../common/util/token-bucket.ts';
+import { fullBucket, reserve } from '../common/util/pacing.ts';
+import type { Bucket } from '../common/util/pacing.ts';
 import { ifPresent } from './client.ts';
 import type { KubeClient } from './client.ts';
 import type { Environment } from './clock.ts';

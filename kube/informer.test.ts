@@ -1,14 +1,13 @@
 // The informer against the in-memory API store: news, indices, resync, and equality whatever the connection does.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/apiserver/client.ts';
-import { ApiStore } from '../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient, WatchOptions } from './client.ts';
-import { createInformer } from './informer.ts';
-import type { InformerOptions } from './informer.ts';
 import { silentLog } from './clock.ts';
 import type { Log } from './clock.ts';
+import { createInformer } from './informer.ts';
+import type { InformerOptions } from './informer.ts';
 import { CONFIG_MAPS } from './resources.ts';
 import type { ConfigMap } from './resources.ts';
 import type { KubeObject, ResourceType, WatchEvent } from './types.ts';

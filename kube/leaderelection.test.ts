@@ -1,13 +1,12 @@
 // Leader election: the rules as functions, and electors that share an in-memory API server under pauses and cuts.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createStoreClient } from '../local/apiserver/client.ts';
-import { ApiStore } from '../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../local/apiserver/store.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient } from './client.ts';
+import { silentLog } from './clock.ts';
 import { createElector, guardWrites, heldBy, mayHold, observe } from './leaderelection.ts';
 import type { Observation } from './leaderelection.ts';
-import { silentLog } from './clock.ts';
 import { CONFIG_MAPS, LEASES } from './resources.ts';
 import type { Lease } from './resources.ts';
 

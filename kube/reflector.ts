@@ -1,5 +1,5 @@
 // Reflector: keeps a sink equal to a list on the server — list, watch, and what to do after every way these can end.
-import { backoffMs } from '../common/util/backoff.ts';
+import { backoffMs } from '../common/util/pacing.ts';
 import { ApiError, isExpired } from './client.ts';
 import type { KubeClient, ListOptions, Selection, WatchOptions } from './client.ts';
 import { sleep } from './clock.ts';

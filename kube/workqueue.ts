@@ -1,6 +1,5 @@
 // WorkQueue: keys that await work. A key waits at most once, is worked on by one worker at a time, and none is lost.
-import { backoffMs } from '../common/util/backoff.ts';
-import { fullBucket, reserve } from '../common/util/token-bucket.ts';
+import { backoffMs, fullBucket, reserve } from '../common/util/pacing.ts';
 import type { Clock } from './clock.ts';
 
 /** What just changed goes before what is only looked at again. */

@@ -1,12 +1,11 @@
 // What the controllers of local mode decide: pods of a Deployment, EndpointSlices of a Service.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Deployment, Pod, Service } from '../kube/resources.ts';
 import { silentLog } from '../kube/clock.ts';
 import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICES } from '../kube/resources.ts';
+import type { Deployment, Pod, Service } from '../kube/resources.ts';
 import { FakeClock } from '../tests/helpers/fake-clock.ts';
-import { createStoreClient } from './apiserver/client.ts';
-import { ApiStore } from './apiserver/store.ts';
+import { createStoreClient, ApiStore } from './apiserver/store.ts';
 import { deploymentStatus, desiredSlices, planPods, runControllers } from './controllers.ts';
 
 const HASH = 'pod-template-hash';

@@ -8,7 +8,7 @@ import { createApp } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
-import { sendJson } from '../common/http/reply.ts';
+import { sendJson } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';

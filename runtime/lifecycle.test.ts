@@ -2,11 +2,9 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ModelError } from '../hub/errors.ts';
-import { UnsupportedArchitecture } from './graph/errors.ts';
+import { ModelError } from '../hub/files.ts';
 import { emptySpans } from './engine/requests.ts';
 import type { EmbedResult, EngineInfo } from './engine/contract.ts';
-import { chooseWeights, fetchedFacts } from './lifecycle-model.ts';
 import { checkVector, failureOf, writeTerminationMessage } from './lifecycle.ts';
 
 const INFO: EngineInfo = {
@@ -67,7 +65,7 @@ describe('checkVector', () => {
 describe('the termination message', () => {
   it('carries the condition reason that an error has', () => {
     expect(failureOf(new ModelError('GatedRepository', 'm'), 'X')).toEqual({ reason: 'GatedRepository', message: 'm' });
-    expect(failureOf(new UnsupportedArchitecture('m'), 'X').reason).toBe('UnsupportedArchitecture');
+    expect(failureOf(new ModelError('UnsupportedArchitecture', 'm'), 'X').reason).toBe('UnsupportedArchitecture');
     expect(failureOf(Object.assign(new Error('m'), { code: 'EADDRINUSE' }), 'CrashLooping').reason).toBe(
       'CrashLooping',
     );
@@ -79,41 +77,5 @@ describe('the termination message', () => {
     await writeTerminationMessage(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
     expect((await readFile(path)).byteLength).toBeLessThan(4096);
     await expect(writeTerminationMessage(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();
-  });
-
-  it('tells the dimensions after the last dense layer', () => {
-    const files = { modelId: 'm', revision: 'r', snapshotDir: '', weights: new Map<string, string>() };
-    const description = {
-      architecture: 'A',
-      modelType: 'a',
-      maxTokens: 5,
-      vocabularySize: 9,
-      hiddenSize: 8,
-      config: {},
-    };
-    expect(fetchedFacts({ files, description })).toEqual({
-      revision: 'r',
-      dimensions: 8,
-      maxTokens: 5,
-      architecture: 'A',
-    });
-    const dense = { ...description, declaredPooling: 'cls', denseLayers: [{ path: '2_Dense', outFeatures: 4 }] };
-    expect(fetchedFacts({ files, description: dense })).toMatchObject({ dimensions: 4, pooling: 'cls' });
-  });
-});
-
-describe('chooseWeights', () => {
-  const bert = { model_type: 'bert', vocab_size: 9, hidden_size: 8, max_position_embeddings: 5 };
-  const alien = { ...bert, model_type: 'alien' };
-
-  it('reads safetensors where a builder serves, else the graph of the repository', () => {
-    expect(chooseWeights(bert, { safetensors: true, onnx: true })).toBe('safetensors');
-    expect(chooseWeights(bert, { safetensors: false, onnx: true })).toBe('onnx');
-    expect(chooseWeights(alien, { safetensors: true, onnx: true })).toBe('onnx');
-  });
-
-  it('refuses before anything big is fetched', () => {
-    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(UnsupportedArchitecture);
-    expect(() => chooseWeights(bert, { safetensors: false, onnx: false })).toThrow(ModelError);
   });
 });

@@ -8,7 +8,7 @@ import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
 import { failureOf, writeTerminationMessage } from './lifecycle.ts';
-import type { ModelDescription } from './model/types.ts';
+import type { ModelDescription } from './model/description.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
@@ -44,7 +44,7 @@ const EVENTS = {
 } as const;
 
 async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
-  const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./lifecycle-model.ts');
+  const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./model/snapshot.ts');
   const { fetchSnapshot } = await import('../hub/fetch.ts');
   const { showProgress } = await import('../hub/progress.ts');
   const isTerminal = process.stdout.isTTY;
@@ -74,7 +74,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
 async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {
   const { pooling, precision, device, threads, maxQueueTokens } = config;
   const [{ openModel }, { createEngine }] = await Promise.all([
-    import('./lifecycle-model.ts'),
+    import('./model/snapshot.ts'),
     import('./engine/engine.ts'),
   ]);
   const opening = openModel(config);

@@ -9,7 +9,7 @@ import { chooseModel } from '../../runtime/engine/load.ts';
 import type { ModelChoices } from '../../runtime/engine/load.ts';
 import type { RunnableModel } from '../../runtime/engine/runner.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
-import { openModel } from '../../runtime/lifecycle-model.ts';
+import { openModel } from '../../runtime/model/snapshot.ts';
 import type { CorpusName, WrittenCorpora } from '../runtime/corpora.ts';
 
 /** From the bench. */
@@ -108,7 +108,7 @@ async function takeOrders([store = '', model = '', corporaFile = '', threads = '
   const served = await chooseModel(choices);
   await createRunner(served.model, { device: 'cpu', threads: 1 });
   print({ loadSeconds: (performance.now() - startedMs) / 1000 });
-  const { model: source } = await chooseModel({ ...choices, layout: 'grouped' });
+  const { model: source } = await chooseModel({ ...choices, layout: 'flexible' });
   for await (const line of createInterface({ input: process.stdin })) {
     const { corpus, seconds } = JSON.parse(line) as LimitOrder;
     const texts = corpora[corpus].ids.map((ids) => Int32Array.from(ids));

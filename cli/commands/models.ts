@@ -6,8 +6,7 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
-import { GraphError } from '../../runtime/graph/errors.ts';
-import { isModelError } from '../../hub/errors.ts';
+import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, UsageError } from '../command.ts';
@@ -164,10 +163,8 @@ function choicesOf({ choice, count }: Parsed): Choices {
 
 /** Why it cannot be served, with the reason that its condition would have. */
 function asRefusal(error: unknown): { readonly reason: string; readonly message: string } | undefined {
-  if (isModelError(error) || error instanceof CommandError) {
-    return { reason: error.reason ?? 'Unknown', message: error.message };
-  }
-  return error instanceof GraphError ? { reason: error.code, message: error.message } : undefined;
+  const isRefusal = isModelError(error) || error instanceof CommandError;
+  return isRefusal ? { reason: error.reason ?? 'Unknown', message: error.message } : undefined;
 }
 
 async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolean> {

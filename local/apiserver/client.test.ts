@@ -4,8 +4,7 @@ import { isExpired } from '../../kube/client.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import type { ConfigMap } from '../../kube/resources.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
-import { createStoreClient } from './client.ts';
-import { ApiStore } from './store.ts';
+import { ApiStore, createStoreClient } from './store.ts';
 
 const configMap = (name: string, labels: Record<string, string> = {}): ConfigMap => ({
   apiVersion: 'v1',

@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { backoffMs } from '../../common/util/backoff.ts';
+import { backoffMs } from '../../common/util/pacing.ts';
 import { errorText } from '../../common/util/text.ts';
 import type { Container, ContainerStatus, ContainerTermination, Pod } from '../../kube/resources.ts';
 import { runProbe, startChild } from './process.ts';

@@ -9,7 +9,7 @@ import { silentLog, systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
-import { createStoreClient } from '../../local/apiserver/client.ts';
+import { createStoreClient } from '../../local/apiserver/store.ts';
 import { ApiStore } from '../../local/apiserver/store.ts';
 import { parseDemandLine } from '../../api/demand.ts';
 import { createDemandStreams, isUrgent, routerAddresses } from './demand.ts';

@@ -2,7 +2,7 @@
 import { Client } from 'undici';
 import { DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
 import type { DemandSnapshot } from '../../api/demand.ts';
-import { backoffMs, jittered } from '../../common/util/backoff.ts';
+import { backoffMs, jittered } from '../../common/util/pacing.ts';
 import { lines } from '../../common/util/lines.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { sleep } from '../../kube/clock.ts';

@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { OpenAIError } from '../../common/openai/errors.ts';
-import { fullBucket, refill, take, waitMs } from '../../common/util/token-bucket.ts';
-import type { Bucket, BucketPolicy } from '../../common/util/token-bucket.ts';
+import { fullBucket, refill, take, waitMs } from '../../common/util/pacing.ts';
+import type { Bucket, BucketPolicy } from '../../common/util/pacing.ts';
 import type { ServedModel } from '../routing/table.ts';
 import { mayUse } from './api-keys.ts';
 import type { ApiKey } from './api-keys.ts';

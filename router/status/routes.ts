@@ -9,7 +9,7 @@ import type { ModelActivity, ModelStatus, StatusDocument } from '../../api/statu
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Handler, Routes } from '../../common/http/app.ts';
-import { sendJson } from '../../common/http/reply.ts';
+import { sendJson } from '../../common/http/exchange.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { Model, Models } from '../models/model.ts';
 import type { Activity } from './activity.ts';
@@ -85,7 +85,6 @@ const FILES: Readonly<Record<string, readonly [name: string, type: keyof typeof 
   '/': ['index.html', 'html'],
   '/status/page.css': ['page.css', 'css'],
   '/status/page.js': ['page.js', 'js'],
-  '/status/models.js': ['models.js', 'js'],
   '/status/plot.js': ['plot.js', 'js'],
   '/status/try.js': ['try.js', 'js'],
   '/status/text.js': ['text.js', 'js'],

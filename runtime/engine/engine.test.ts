@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { tinyModel } from '../../tests/helpers/tiny-model.ts';
-import { describeModel } from '../model/describe.ts';
+import { describeModel } from '../model/description.ts';
 import { cpuCosts } from '../scheduler/batching.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import { createDispatcher, createEngine } from './engine.ts';

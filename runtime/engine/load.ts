@@ -3,12 +3,13 @@ import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { buildGraph } from '../graph/build.ts';
-import { UnsupportedArchitecture } from '../graph/errors.ts';
-import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear-trial.ts';
-import type { GraphPrecision, LayoutName } from '../graph/types.ts';
-import { readTensorIndex } from '../model/safetensors.ts';
+import { isModelError } from '../../hub/files.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import type { ModelDescription, PoolingMode } from '../model/types.ts';
+import type { LayoutName, Pooling } from '../graph/layout.ts';
+import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
+import type { GraphPrecision } from '../graph/weights.ts';
+import type { ModelDescription } from '../model/description.ts';
+import { readTensorIndex } from '../model/safetensors.ts';
 import { createPool } from './pool.ts';
 import type { Pool, StartedThreads } from './pool.ts';
 import type { RunnableModel } from './runner.ts';
@@ -24,12 +25,12 @@ import type { WorkerSetup } from './worker.ts';
 export interface ModelChoices {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: PoolingMode;
+  readonly pooling: Pooling;
   readonly precision: GraphPrecision;
   /** Default `flexible`. */
   readonly layout?: LayoutName;
   /** Whether runs read the token embeddings that they need, instead of each session mapping the table. Default false. */
-  readonly feedWords?: boolean;
+  readonly feedTokenEmbeddings?: boolean;
 }
 
 export interface ChosenModel {
@@ -40,14 +41,14 @@ export interface ChosenModel {
   readonly weightBytes: number;
 }
 
-/** kubembed's own graph where a builder serves the model, else the repository's ONNX file. Throws a GraphError when neither does. */
+/** kubembed's own graph where a builder serves the model, else the repository's ONNX file. Throws a ModelError when neither does. */
 export async function chooseModel(choices: ModelChoices): Promise<ChosenModel> {
   const { onnxModel, weights } = choices.files;
   if (onnxModel !== undefined && ![...weights].some(isSafetensors)) return await repositoryFile(choices, onnxModel);
   try {
     return await ownGraph(choices);
   } catch (error) {
-    if (error instanceof UnsupportedArchitecture && onnxModel !== undefined) {
+    if (isModelError(error, 'UnsupportedArchitecture') && onnxModel !== undefined) {
       return await repositoryFile(choices, onnxModel);
     }
     throw error;
@@ -57,15 +58,16 @@ export async function chooseModel(choices: ModelChoices): Promise<ChosenModel> {
 const isSafetensors = ([name]: readonly [string, string]): boolean => name.endsWith('.safetensors');
 
 async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
-  const { files, description, pooling, precision, layout = 'flexible', feedWords = false } = choices;
+  const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
   const weights = new Map([...files.weights].filter(isSafetensors));
   const weightFolder = commonFolder([...weights.values()]);
   const tensors = await readTensorIndex(weights, weightFolder);
-  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedWords });
+  const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
   const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
-  const embeddings = graph.words && { ...graph.words, path: join(weightFolder, graph.words.file) };
+  const table = graph.tokenEmbeddings;
+  const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
-    model: { kind: 'graph', bytes, weightFolder, outputName, plan, embeddings },
+    model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
     packing: mixesLengths,
     weightBytes,
   };
@@ -104,7 +106,7 @@ export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'pa
 export interface ModelOptions {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: PoolingMode;
+  readonly pooling: Pooling;
   readonly precision: GraphPrecision;
   readonly device: Device;
   /** Compute threads. */
@@ -136,7 +138,7 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { files, description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
-    chooseModel({ ...options, layout: layoutFor(device), feedWords: device === 'cpu' }),
+    chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     loadTokenizer({ folder: files.snapshotDir, maxTokens }),
     freeScratchBytes(),
   ]);

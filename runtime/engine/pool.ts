@@ -1,7 +1,7 @@
 // The worker threads: started, handed one batch at a time, replaced when one dies.
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { backoffMs } from '../../common/util/backoff.ts';
+import { backoffMs } from '../../common/util/pacing.ts';
 import { threadUrl } from '../../common/util/process.ts';
 import { EngineError, EngineStartError } from './contract.ts';
 import type { FirstMessage, RunMessage, RunReply, WorkerReply, WorkerRequest, WorkerSetup } from './worker.ts';

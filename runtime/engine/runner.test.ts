@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createGraphBuilder } from '../graph/builder.ts';
-import { encodeModel } from '../graph/onnx.ts';
+import { createGraphBuilder, encodeModel } from '../graph/onnx.ts';
 import type { OnnxModel } from '../graph/onnx.ts';
-import { describeModel } from '../model/describe.ts';
+import { describeModel } from '../model/description.ts';
 import { chooseModel } from './load.ts';
 import { createRunner, prepareModel } from './runner.ts';
 import { createSession } from './session.ts';
@@ -34,7 +33,7 @@ function exported(output: string, extraInput?: string): Uint8Array {
   // Padding gives NaN: pooling must not touch it.
   const poison = graph.node('Div', [mask, mask]);
   const vectors = graph.node('Mul', [looked, graph.node('Unsqueeze', [poison, graph.int64([2])])]);
-  const { nodes, initializers } = graph.collected;
+  const { nodes, initializers } = graph.collected();
   const model: OnnxModel = {
     name: 'exported',
     opsets: { '': 18 },

@@ -2,8 +2,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { distinctWords, feedsFor } from '../graph/feeds.ts';
-import type { FeedPlan, Feeds } from '../graph/types.ts';
+import { distinctTokens, feedsFor } from '../graph/layout.ts';
+import type { FeedPlan, Feeds } from '../graph/layout.ts';
 import { EngineError } from './contract.ts';
 import { normalize } from './json.ts';
 import { createSession } from './session.ts';
@@ -17,14 +17,14 @@ export interface GraphModel {
   readonly outputName: string;
   readonly plan: FeedPlan;
   /** Set where runs are fed the token embeddings that they need. */
-  readonly embeddings: EmbeddingTable | undefined;
+  readonly tokenEmbeddings: EmbeddingTable | undefined;
 }
 
 /**
  * A graph whose weights a session has written out as its kernels want them. Sessions that map this file share its pages; a
  * session made from the graph itself holds a copy of its own.
  */
-export interface PreparedModel extends Pick<GraphModel, 'outputName' | 'plan' | 'embeddings'> {
+export interface PreparedModel extends Pick<GraphModel, 'outputName' | 'plan' | 'tokenEmbeddings'> {
   readonly kind: 'prepared';
   readonly path: string;
 }
@@ -65,7 +65,7 @@ const sessionModel = (model: GraphModel | PreparedModel): SessionModel =>
 
 async function graphRunner(model: GraphModel | PreparedModel, settings: SessionSettings): Promise<Runner> {
   const session = await createSession(sessionModel(model), settings);
-  const embeddings = model.embeddings && openEmbeddings(model.embeddings);
+  const embeddings = model.tokenEmbeddings && openEmbeddings(model.tokenEmbeddings);
   const feeds = (texts: readonly Int32Array[]): Feeds => {
     const plain = feedsFor(texts, model.plan);
     return embeddings === undefined ? plain : withEmbeddings(plain, embeddings);
@@ -85,12 +85,12 @@ async function graphRunner(model: GraphModel | PreparedModel, settings: SessionS
 const PREPARED_WEIGHTS = 'weights.bin';
 
 /** What `prepareModel` leaves in a folder: the graph, and beside it the weights as ONNX Runtime's kernels want them. */
-export const preparedIn = (folder: string, { outputName, plan, embeddings }: GraphModel): PreparedModel => ({
+export const preparedIn = (folder: string, { outputName, plan, tokenEmbeddings }: GraphModel): PreparedModel => ({
   kind: 'prepared',
   path: join(folder, 'model.onnx'),
   outputName,
   plan,
-  embeddings,
+  tokenEmbeddings,
 });
 
 /** Has a session write the model out as its kernels want it. */
@@ -170,11 +170,11 @@ export function openEmbeddings({ path, byteOffset, rows, width }: EmbeddingTable
 /** The rows that these texts need, and ids that count those. */
 function withEmbeddings({ input_ids: ids, ...others }: Feeds, embeddings: EmbeddingReader): Feeds {
   if (ids?.type !== 'int32') throw new TypeError('a graph that is fed token embeddings takes int32 ids');
-  const { places, words } = distinctWords(ids.data);
+  const { places, tokens } = distinctTokens(ids.data);
   return {
     ...others,
     input_ids: { ...ids, data: places },
-    words: { type: 'float32', data: embeddings.read(words), dims: [words.length, embeddings.width] },
+    token_embeddings: { type: 'float32', data: embeddings.read(tokens), dims: [tokens.length, embeddings.width] },
   };
 }
 

@@ -1,5 +1,5 @@
 // Solo mode: a text that nothing else is open beside runs on all cores. When the first worker gets a session for that, and what stops it.
-import { backoffMs } from '../../common/util/backoff.ts';
+import { backoffMs } from '../../common/util/pacing.ts';
 import { median } from '../../common/util/stats.ts';
 import type { Batch } from '../scheduler/scheduler.ts';
 import type { Pool } from './pool.ts';

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { describeModel } from '../model/describe.ts';
+import { describeModel } from '../model/description.ts';
 import { chooseModel } from './load.ts';
 import { createRunner, openEmbeddings } from './runner.ts';
 
@@ -91,7 +91,7 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
     const shards = readdirSync(snapshotDir).filter((file) => file.endsWith('.safetensors'));
     const copies = mkdtempSync(join(folder, name));
     for (const file of shards) copyAsFloat32(join(snapshotDir, file), join(copies, file));
-    const open = async (feedWords: boolean) => {
+    const open = async (feedTokenEmbeddings: boolean) => {
       const { model, weightBytes } = await chooseModel({
         files: {
           modelId: name,
@@ -102,9 +102,9 @@ describe.each(readdirSync(FIXTURES))('%s', (name) => {
         description: describeModel(new Map([['config.json', config]])),
         pooling: 'mean',
         precision: 'float32',
-        feedWords,
+        feedTokenEmbeddings,
       });
-      const isFed = model.kind === 'graph' && model.embeddings !== undefined;
+      const isFed = model.kind === 'graph' && model.tokenEmbeddings !== undefined;
       return { runner: await createRunner(model, { device: 'cpu', threads: 1 }), weightBytes, isFed };
     };
     const [mapped, fed] = [await open(false), await open(true)];

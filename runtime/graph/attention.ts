@@ -1,25 +1,50 @@
 // Attention over each text, and what positions add to it: rotary angles and biases by distance.
-import { MICROSOFT } from './builder.ts';
-import type { Value } from './builder.ts';
-import { cast, toCompute } from './ops.ts';
-import type { Layout } from './layouts.ts';
+import { isRecord } from '../../common/util/text.ts';
+import { numberOf, requireSetting, unsupported } from '../model/description.ts';
+import type { Config } from '../model/description.ts';
+import type { Layout } from './layout.ts';
+import { MICROSOFT } from './onnx.ts';
+import type { Value } from './onnx.ts';
+import { toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
+
+// Rotary frequencies, from config.json in its old and new spellings.
+
+/** theta^(−2i/d). */
+export const frequenciesOf = (theta: number, headSize: number): readonly number[] =>
+  Array.from({ length: headSize / 2 }, (_, i) => 1 / theta ** ((2 * i) / headSize));
+
+/** The base of plain rotary embeddings; scaled ones are refused, because each scaling is its own formula. */
+export function plainTheta(config: Config, fallback: number): number {
+  const parameters = config['rope_parameters'];
+  if (isRecord(parameters)) {
+    requireSetting(parameters, 'rope_type', ['default']);
+    requireSetting(parameters, 'partial_rotary_factor', [1]);
+    return numberOf(parameters, ['rope_theta'], fallback);
+  }
+  requireSetting(config, 'rope_scaling', []);
+  return numberOf(config, ['rope_theta'], fallback);
+}
+
+/** Plain, or the fixed NTK scaling of Alibaba's models: base × factor, and every frequency ÷ factor^(2/d). */
+export function plainOrNtkFrequencies(config: Config, fallback: number, headSize: number): readonly number[] {
+  const scaling = config['rope_scaling'];
+  if (!isRecord(scaling)) return frequenciesOf(plainTheta(config, fallback), headSize);
+  const type = scaling['type'] ?? scaling['rope_type'];
+  if (type !== 'ntk' || (scaling['mixed_b'] ?? null) !== null) {
+    throw unsupported(`config.json: rope_scaling ${JSON.stringify(scaling)} is not supported.`);
+  }
+  const factor = numberOf(scaling, ['factor']);
+  const theta = numberOf(config, ['rope_theta'], fallback);
+  return frequenciesOf(theta * factor, headSize).map((frequency) => frequency / factor ** (2 / headSize));
+}
+
+// What positions add.
 
 export interface RotaryTables {
   /** `[longest, headSize / 2]` each. */
   readonly cos: Value;
   readonly sin: Value;
-}
-
-export interface AttentionShape {
-  readonly heads: number;
-  readonly headSize: number;
-  /** Heads of keys and values, when fewer than of queries. */
-  readonly keyValueHeads?: number;
-  /** Added to the scores, `[1, heads or 1, longest, longest]`. */
-  readonly bias?: Value | undefined;
-  readonly rotary?: RotaryTables | undefined;
-  readonly causal?: boolean;
 }
 
 /** 0, 1, 2 … of a text, int64 `[longest]`. */
@@ -31,7 +56,7 @@ export function rotaryTables(context: Context, frequencies: readonly number[]): 
   const { graph } = context;
   const column = graph.node('Unsqueeze', [textPositions(context), graph.int64([1])]);
   const row = graph.float32(frequencies, [1, frequencies.length]);
-  const angles = graph.node('Mul', [cast(context, column, 'float32'), row]);
+  const angles = graph.node('Mul', [graph.cast(column, 'float32'), row]);
   const table = (op: string) => toCompute(context, graph.node(op, [angles]));
   return { cos: table('Cos'), sin: table('Sin') };
 }
@@ -48,7 +73,7 @@ export function keyDistances(context: Context): Value {
 /** −slope × |distance| per head, `[1, heads, longest, longest]`. */
 export function linearBias(context: Context, slopes: readonly number[]): Value {
   const { graph } = context;
-  const distances = cast(context, graph.node('Abs', [keyDistances(context)]), 'float32');
+  const distances = graph.cast(graph.node('Abs', [keyDistances(context)]), 'float32');
   const negated = graph.float32(
     slopes.map((slope) => -slope),
     [1, slopes.length, 1, 1],
@@ -70,6 +95,19 @@ const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, heads: 
     domain: MICROSOFT,
     attributes: { num_heads: { int: heads }, interleaved: { int: 0 } },
   });
+
+// Attention.
+
+export interface AttentionShape {
+  readonly heads: number;
+  readonly headSize: number;
+  /** Heads of keys and values, when fewer than of queries. */
+  readonly keyValueHeads?: number;
+  /** Added to the scores, `[1, heads or 1, longest, longest]`. */
+  readonly bias?: Value | undefined;
+  readonly rotary?: RotaryTables | undefined;
+  readonly causal?: boolean;
+}
 
 /** Each head of keys or values `groups` times in a row, as many as there are query heads. */
 function repeatHeads({ graph }: Context, rows: Value, { heads, keyValueHeads = heads, headSize }: AttentionShape) {
@@ -104,7 +142,7 @@ export function attend(
     });
     return blocks.fromBlocks(output, width);
   };
-  const general = over({ ...layout, lengths: layout.lengths ?? '' });
+  const general = over(layout);
   const { uniform } = layout;
   return uniform ? graph.branch(uniform.condition, over({ ...uniform, lengths: '' }), general) : general();
 }

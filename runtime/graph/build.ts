@@ -1,80 +1,128 @@
-// Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
-import type { ModelDescription } from '../model/types.ts';
-import type { Architecture } from './architecture.ts';
-import { createGraphBuilder, MICROSOFT } from './builder.ts';
-import type { Value } from './builder.ts';
-import { GraphError, UnsupportedArchitecture } from './errors.ts';
-import { createLayout } from './layouts.ts';
-import { encodeModel } from './onnx.ts';
-import { activation, cast, linear } from './ops.ts';
-import type { Context } from './ops.ts';
-import { findArchitecture } from './registry.ts';
-import type { BuiltGraph, GraphOptions, TensorIndex } from './types.ts';
+// Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
+import { isModelError } from '../../hub/files.ts';
+import type { ModelDescription } from '../model/description.ts';
+import { unsupported } from '../model/description.ts';
+import { albert } from './architectures/albert.ts';
+import { bert, roberta } from './architectures/bert.ts';
+import { distilbert } from './architectures/distilbert.ts';
+import { gte } from './architectures/gte.ts';
+import { jinaBert } from './architectures/jina-bert.ts';
+import { modernBert } from './architectures/modernbert.ts';
+import { mpnet } from './architectures/mpnet.ts';
+import { nomicBert } from './architectures/nomic-bert.ts';
+import { qwen3 } from './architectures/qwen3.ts';
+import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
+import { createLayout } from './layout.ts';
+import { linear } from './linear.ts';
+import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
+import { activation } from './ops.ts';
+import type { Architecture, Context, Rows } from './ops.ts';
 import { openWeights } from './weights.ts';
-import type { Weights } from './weights.ts';
+import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
 
-const OPSETS = { '': 18, [MICROSOFT]: 1 };
+export interface GraphOptions {
+  readonly pooling: Pooling;
+  readonly layout: LayoutName;
+  readonly precision: GraphPrecision;
+  /** Whether each run is handed the token embeddings that it needs, instead of a session mapping all of them. Default false. */
+  readonly feedTokenEmbeddings?: boolean;
+}
+
+export interface BuiltGraph {
+  /** A serialised ONNX ModelProto whose initializers are external data in the weight folder. */
+  readonly bytes: Uint8Array;
+  readonly dimensions: number;
+  /**
+   * Whether texts of different lengths may share a run without changing each other's vectors. Not in int8: mixing lengths changes
+   * attention by 1e-7, which tips roundings, and the vectors move by up to 2e-2.
+   */
+  readonly mixesLengths: boolean;
+  /** float32 `[texts, dimensions]`, each row of unit length. */
+  readonly outputName: string;
+  readonly feedPlan: FeedPlan;
+  /** Where the graph's input `token_embeddings` comes from; undefined where ids are those of the vocabulary. */
+  readonly tokenEmbeddings: TokenEmbeddings | undefined;
+  /** Bytes that one session holds for weights, after any cast to the compute type. */
+  readonly weightBytes: number;
+}
+
+const ARCHITECTURES: readonly Architecture[] = [
+  bert,
+  roberta,
+  mpnet,
+  distilbert,
+  albert,
+  nomicBert,
+  modernBert,
+  gte,
+  jinaBert,
+  qwen3,
+];
+
+const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
+
+/** By class name first: custom code may reuse a `model_type` for another class. */
+export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
+  const found =
+    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+  if (found) return found;
+  throw unsupported(
+    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
+  );
+}
+
 const OUTPUT = 'embeddings';
 
 /** The Dense modules of sentence-transformers: after pooling, before the norm. */
-function applyDense(
-  context: Context,
-  pooled: { readonly vectors: Value; readonly width: number },
-  weights: Weights,
-  { denseLayers = [] }: ModelDescription,
-): { readonly vectors: Value; readonly width: number } {
-  let { vectors, width } = pooled;
-  for (const dense of denseLayers) {
-    const below = weights.below(`${dense.path}/linear.`);
-    if (!below.has('weight')) {
-      throw new UnsupportedArchitecture(`The model ends in a Dense module, and ${dense.path} has no safetensors file.`);
-    }
-    const outputs = dense.outFeatures;
-    vectors = linear(context, vectors, below, { inputs: width, outputs });
-    if (dense.activation !== undefined) vectors = activation(context, vectors, dense.activation);
-    width = outputs;
+function applyDense(context: Context, pooled: Rows, weights: Weights, { denseLayers }: ModelDescription): Rows {
+  let { rows, width } = pooled;
+  for (const { path, outFeatures, activation: name } of denseLayers) {
+    const below = weights.below(`${path}/linear.`);
+    if (!below.has('weight'))
+      throw unsupported(`The model ends in a Dense module, and ${path} has no safetensors file.`);
+    rows = linear(context, rows, below, { inputs: width, outputs: outFeatures });
+    if (name !== undefined) rows = activation(context, rows, name);
+    width = outFeatures;
   }
-  return { vectors, width };
+  return { rows, width };
 }
 
 /** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
 function encodeOrExplain(
   architecture: Architecture,
   ...[context, weights, description]: Parameters<Architecture['encode']>
-): ReturnType<Architecture['encode']> {
+): Rows {
   try {
     return architecture.encode(context, weights, description);
   } catch (error) {
-    const custom = error instanceof GraphError && error.code === 'CorruptWeights' && 'auto_map' in description.config;
-    if (!custom) throw error;
-    const name = description.architecture;
-    throw new UnsupportedArchitecture(`${name} here is defined by the repository's own code. ${error.message}`);
+    if (!isModelError(error, 'CorruptWeights') || !('auto_map' in description.config)) throw error;
+    throw unsupported(`${description.architecture} here is defined by the repository's own code. ${error.message}`);
   }
 }
 
+/** @throws ModelError: why no graph can be built */
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
-  if (description.unsupportedModules && description.unsupportedModules.length > 0) {
+  if (description.unsupportedModules.length > 0) {
     const names = description.unsupportedModules.join(', ');
-    throw new UnsupportedArchitecture(`modules.json names modules that kubembed does not compute: ${names}.`);
+    throw unsupported(`modules.json names modules that kubembed does not compute: ${names}.`);
   }
+  const { precision, pooling, layout: layoutName, feedTokenEmbeddings = false } = options;
   const graph = createGraphBuilder();
-  const weights = openWeights(graph, tensors, options.precision);
-  const layout = createLayout(graph, options, weights.compute);
-  const { precision, feedWords = false } = options;
-  const context: Context = { graph, layout, compute: weights.compute, int8: precision === 'int8', feedWords };
+  const weights = openWeights(graph, tensors, precision);
+  const { compute } = weights;
+  const layout = createLayout(graph, options, compute);
+  const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
-  const pooled = { vectors: layout.pool(rows, width), width };
+  const pooled = { rows: layout.pool(rows), width };
   const embedded = applyDense({ ...context, int8: false }, pooled, weights, description);
-  const vectors = weights.compute === 'float32' ? embedded.vectors : cast(context, embedded.vectors, 'float32');
+  const vectors = compute === 'float32' ? embedded.rows : graph.cast(embedded.rows, 'float32');
   const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
 
-  const { nodes, initializers } = graph.collected;
-  const { files, bytes: weightBytes } = weights.usage();
-  const words = layout.fedTable();
-  const inputNames = layout.inputs.map(({ name }) => name);
-  const positions = inputNames.includes('position_ids')
+  const { nodes, initializers } = graph.collected();
+  const positions = layout.inputs.some(({ name }) => name === 'position_ids')
     ? (architecture.positions?.(description.config) ?? { start: 0 })
     : undefined;
   return {
@@ -89,15 +137,11 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
       inputs: layout.inputs,
       outputs: [{ name: OUTPUT, element: 'float32', dims: ['texts', embedded.width] }],
     }),
-    weightFolderNeeded: true,
-    weightFiles: files,
     dimensions: embedded.width,
-    layout: options.layout,
-    mixesLengths: options.layout !== 'grouped' && options.precision !== 'int8',
-    inputNames,
+    mixesLengths: precision !== 'int8',
     outputName: OUTPUT,
-    feedPlan: { layout: options.layout, pooling: options.pooling, ...(positions && { positions }) },
-    ...(words && { words }),
-    weightBytes,
+    feedPlan: { layout: layoutName, pooling, positions },
+    tokenEmbeddings: layout.fedTable(),
+    weightBytes: weights.heldBytes(),
   };
 }

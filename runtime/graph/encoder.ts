@@ -1,13 +1,98 @@
-// The encoder of BERT and its kin: embeddings with learned positions, then equal post-norm layers.
-import type { Architecture } from './architecture.ts';
-import type { Value } from './builder.ts';
-import { encoderLayer } from './blocks.ts';
-import type { EncoderShape, Layer, LayerNames } from './blocks.ts';
-import type { Config } from './config.ts';
-import { positionedEmbeddings } from './embeddings.ts';
-import type { Context } from './ops.ts';
+// What BERT's kin share: token ids → the first hidden states → the last.
+import { attend } from './attention.ts';
+import type { AttentionShape } from './attention.ts';
+import { headSizeOf, integerOf, numberOf, stringOf } from '../model/description.ts';
+import type { Config } from '../model/description.ts';
+import { toRows } from './layout.ts';
+import { linear } from './linear.ts';
+import { MICROSOFT } from './onnx.ts';
+import type { Value } from './onnx.ts';
+import { activation, addAndNormalize, normalize, normParameters } from './ops.ts';
+import type { Context, Rows, NormShape } from './ops.ts';
 import { belowPrefix } from './weights.ts';
 import type { Weights } from './weights.ts';
+
+export interface EncoderShape {
+  readonly layers: number;
+  readonly hidden: number;
+  readonly intermediate: number;
+  readonly heads: number;
+  readonly headSize: number;
+  readonly epsilon: number;
+  readonly activation: string;
+}
+
+/** The names that most configs use. */
+export function encoderShapeOf(config: Config): EncoderShape {
+  const hidden = integerOf(config, ['hidden_size']);
+  const heads = integerOf(config, ['num_attention_heads']);
+  return {
+    layers: integerOf(config, ['num_hidden_layers']),
+    hidden,
+    intermediate: integerOf(config, ['intermediate_size']),
+    heads,
+    headSize: headSizeOf(hidden, heads),
+    epsilon: numberOf(config, ['layer_norm_eps'], 1e-12),
+    activation: stringOf(config, 'hidden_act', 'gelu'),
+  };
+}
+
+/** Tensor names without their `.weight` and `.bias`. */
+export interface LayerNames {
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  readonly attended: string;
+  readonly attentionNorm: string;
+  readonly up: string;
+  readonly down: string;
+  readonly outputNorm: string;
+}
+
+export const BERT_NAMES: LayerNames = {
+  query: 'attention.self.query',
+  key: 'attention.self.key',
+  value: 'attention.self.value',
+  attended: 'attention.output.dense',
+  attentionNorm: 'attention.output.LayerNorm',
+  up: 'intermediate.dense',
+  down: 'output.dense',
+  outputNorm: 'output.LayerNorm',
+};
+
+export interface Layer {
+  readonly weights: Weights;
+  readonly shape: EncoderShape;
+  readonly names: LayerNames;
+  readonly attention?: Pick<AttentionShape, 'bias'> | undefined;
+}
+
+/** Norm(rows + attention(rows)) with separate query, key and value matrices. */
+export function attentionHalf(context: Context, rows: Value, { weights, shape, names, attention }: Layer): Value {
+  const { hidden, heads, headSize, epsilon } = shape;
+  const square = { inputs: hidden, outputs: hidden };
+  const project = (name: string, input: Value) => linear(context, input, weights.below(`${name}.`), square);
+  const inputs = [project(names.query, rows), project(names.key, rows), project(names.value, rows)] as const;
+  const attended = project(names.attended, attend(context, inputs, { heads, headSize, ...attention }));
+  return addAndNormalize(context, [attended, rows], weights.below(`${names.attentionNorm}.`), {
+    width: hidden,
+    epsilon,
+  });
+}
+
+/** Norm(rows + down(activation(up(rows)))). */
+export function feedForwardHalf(context: Context, rows: Value, { weights, shape, names }: Layer): Value {
+  const { hidden, intermediate, epsilon } = shape;
+  const up = linear(context, rows, weights.below(`${names.up}.`), { inputs: hidden, outputs: intermediate });
+  const active = activation(context, up, shape.activation);
+  const down = linear(context, active, weights.below(`${names.down}.`), { inputs: intermediate, outputs: hidden });
+  return addAndNormalize(context, [down, rows], weights.below(`${names.outputNorm}.`), { width: hidden, epsilon });
+}
+
+export const encoderLayer = (context: Context, rows: Value, layer: Layer): Value =>
+  feedForwardHalf(context, attentionHalf(context, rows, layer), layer);
+
+// The whole encoder.
 
 export interface Encoder {
   readonly config: Config;
@@ -17,24 +102,97 @@ export interface Encoder {
   readonly layers: string;
   readonly names: LayerNames;
   readonly shape: EncoderShape;
-  /** int32 like the ids; undefined where they are 0, 1, 2 … of each text. */
-  readonly positions: Value | undefined;
   /** What attention adds to its scores. */
   readonly bias?: (weights: Weights) => Value;
 }
 
-export function encode(context: Context, allWeights: Weights, encoder: Encoder): ReturnType<Architecture['encode']> {
-  const { config, shape, names, positions, bias } = encoder;
+export function encode(context: Context, allWeights: Weights, encoder: Encoder): Rows {
+  const { config, shape, names, bias } = encoder;
   const weights = belowPrefix(allWeights, encoder.prefixes, 'embeddings.word_embeddings.weight');
   const { hidden: width, epsilon } = shape;
-  let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, { positions, width, epsilon });
-  const common: Omit<Layer, 'weights'> = { shape, names, ...(bias && { attention: { bias: bias(weights) } }) };
+  let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, { width, epsilon });
+  const attention = bias && { bias: bias(weights) };
   for (let layer = 0; layer < shape.layers; layer++) {
-    rows = encoderLayer(context, rows, { ...common, weights: weights.below(`${encoder.layers}.${layer}.`) });
+    rows = encoderLayer(context, rows, {
+      weights: weights.below(`${encoder.layers}.${layer}.`),
+      shape,
+      names,
+      attention,
+    });
   }
   return { rows, width };
 }
 
-/** From 0, and asked of the caller only where they are not the columns of the ids. */
-export const plainPositions = ({ layout }: Context): Value | undefined =>
-  layout.implicitPositions ? undefined : layout.positions();
+// Token ids → the first hidden states.
+
+/** int32 zeros of the shape of the token ids: the token type of every token. */
+function zeroIds({ graph, layout }: Context): Value {
+  const zero = { name: 'zero', element: 'int32', dims: [1], data: new Uint8Array(4) } as const;
+  return graph.node('ConstantOfShape', [graph.node('Shape', [layout.ids])], {
+    attributes: { value: { tensor: zero } },
+  });
+}
+
+type TableShape = readonly [rows: number, width: number];
+
+/** The rows that each run is handed, which its ids then count; nothing where the session has the table itself. */
+function fedRows(context: Context, weights: Weights, shape: TableShape): Value | undefined {
+  const table = context.feedTokenEmbeddings ? weights.rowsOf('weight', shape) : undefined;
+  return table && context.layout.tokenEmbeddings(table);
+}
+
+/** LayerNorm(token + token type 0 + position), as BERT's. Without a table of token types that term is left out. */
+export function positionedEmbeddings(context: Context, weights: Weights, config: Config, shape: NormShape): Value {
+  const { graph, layout } = context;
+  const positions = layout.positions();
+  const table = (name: string, rows: number) => weights.tensor(name, [rows, shape.width]);
+  const vocabulary = integerOf(config, ['vocab_size']);
+  const typed = weights.has('token_type_embeddings.weight');
+  const [scale, bias = ''] = normParameters(weights.below('LayerNorm.'), shape.width);
+  const inputs = [
+    layout.ids,
+    typed ? zeroIds(context) : '',
+    fedRows(context, weights.below('word_embeddings.'), [vocabulary, shape.width]) ??
+      table('word_embeddings.weight', vocabulary),
+    table('position_embeddings.weight', integerOf(config, ['max_position_embeddings'])),
+    typed ? table('token_type_embeddings.weight', integerOf(config, ['type_vocab_size'], 2)) : '',
+    scale,
+    bias,
+    '',
+    positions,
+  ];
+  const [embedded = ''] = graph.nodes('EmbedLayerNormalization', inputs, {
+    domain: MICROSOFT,
+    attributes: { epsilon: { float: shape.epsilon } },
+    outputs: 2,
+  });
+  return toRows(graph, embedded, shape.width);
+}
+
+/** The embedding of each token, cast after the look-up: a cast table of 250,000 tokens would cost a gigabyte. */
+export function tokenEmbeddings(context: Context, weights: Weights, config: Config, width: number): Value {
+  const { graph, layout, compute } = context;
+  const shape: TableShape = [integerOf(config, ['vocab_size']), width];
+  const look = (table: Value): Value => toRows(graph, graph.node('Gather', [table, layout.ids]), width);
+  const fed = fedRows(context, weights, shape);
+  if (fed !== undefined) return look(fed);
+  const table = weights.stored('weight', shape);
+  const rows = look(table.value);
+  return table.element === compute ? rows : graph.cast(rows, compute);
+}
+
+/** LayerNorm(token + token type 0) for models that learn no positions. */
+export function unpositionedEmbeddings(
+  context: Context,
+  weights: Weights,
+  config: Config,
+  norms: { readonly weights: Weights; readonly shape: NormShape },
+): Value {
+  const { width } = norms.shape;
+  const tokens = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
+  const types = integerOf(config, ['type_vocab_size'], 0);
+  if (types === 0) return normalize(context, tokens, norms.weights, norms.shape);
+  const table = weights.tensor('token_type_embeddings.weight', [types, width]);
+  const first = context.graph.node('Gather', [table, context.graph.int64([0])]);
+  return normalize(context, context.graph.node('Add', [tokens, first]), norms.weights, norms.shape);
+}

@@ -1,47 +1,41 @@
-// The operators that architectures share: linear layers, norms, activations, gates.
-import { MICROSOFT } from './builder.ts';
-import type { GraphBuilder, Value } from './builder.ts';
-import { UnsupportedArchitecture } from './errors.ts';
-import { int8Linear } from './int8.ts';
-import type { LinearShape, LinearWeights } from './int8.ts';
-import type { Layout } from './layouts.ts';
-import { ELEMENT } from './onnx.ts';
-import type { Element } from './onnx.ts';
+// What an architecture is given and provides, and the operators that architectures share: norms, activations, gates.
+import { unsupported } from '../model/description.ts';
+import type { ModelDescription, Config } from '../model/description.ts';
+import type { Positions, Layout } from './layout.ts';
+import type { LinearContext } from './linear.ts';
+import { MICROSOFT } from './onnx.ts';
+import type { GraphBuilder, Value } from './onnx.ts';
 import type { ComputeElement, Weights } from './weights.ts';
 
 /** What every block needs; one per graph. */
-export interface Context {
-  readonly graph: GraphBuilder;
+export interface Context extends LinearContext {
   readonly layout: Layout;
   /** The type of weights and hidden states. */
   readonly compute: ComputeElement;
-  /** Whether linear layers multiply in int8. */
-  readonly int8: boolean;
-  /** Whether runs are handed the rows of the word table that they need. */
-  readonly feedWords: boolean;
+  /** Whether runs are handed the token embeddings that they need. */
+  readonly feedTokenEmbeddings: boolean;
 }
 
-export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Element): Value =>
-  graph.node('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } });
+/** Rows and how many numbers each has. */
+export interface Rows {
+  readonly rows: Value;
+  readonly width: number;
+}
+
+export interface Architecture {
+  /** `model_type` values of config.json that mean this architecture. */
+  readonly modelTypes: readonly string[];
+  /** `architectures` values of config.json that mean it. */
+  readonly classes: readonly string[];
+  /** Token ids → final hidden states. */
+  encode(context: Context, weights: Weights, description: ModelDescription): Rows;
+  /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
+  positions?(config: Config): Positions;
+}
 
 /** float32 → the type the graph computes in. */
 export const toCompute = (context: Context, value: Value): Value =>
-  context.compute === 'float32' ? value : cast(context, value, context.compute);
-
-/** Rows × a torch Linear (`weight` is `[out, in]`, as published: no transposed copy), plus its bias when there is one. */
-export function linear(
-  { graph, int8 }: Pick<Context, 'graph' | 'int8'>,
-  rows: Value,
-  weights: LinearWeights,
-  shape: LinearShape,
-): Value {
-  if (int8) return int8Linear(graph, rows, weights, shape);
-  const bias = weights.optional('bias', [shape.outputs]);
-  const weight = weights.tensor('weight', [shape.outputs, shape.inputs]);
-  return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {
-    attributes: { transB: { int: 1 } },
-  });
-}
+  context.compute === 'float32' ? value : context.graph.cast(value, context.compute);
 
 export interface NormShape {
   readonly width: number;
@@ -101,7 +95,7 @@ export function activation({ graph }: Context, rows: Value, name: string): Value
   const apply = ACTIVATIONS[name];
   if (!apply) {
     const known = Object.keys(ACTIVATIONS).join(', ');
-    throw new UnsupportedArchitecture(`config.json: activation ${name} is not supported; supported: ${known}.`);
+    throw unsupported(`config.json: activation ${name} is not supported; supported: ${known}.`);
   }
   return apply(graph, rows);
 }

@@ -1,9 +1,36 @@
 // Gives the builders a model's tensors as graph values: external data, cast to the compute type where the file holds another.
-import type { GraphBuilder, Value } from './builder.ts';
-import { GraphError } from './errors.ts';
-import { ELEMENT } from './onnx.ts';
-import type { Element } from './onnx.ts';
-import type { GraphPrecision, TensorDtype, TensorEntry, TensorIndex, WordTable } from './types.ts';
+import { ModelError } from '../../hub/files.ts';
+import type { Element, GraphBuilder, Value } from './onnx.ts';
+
+/** Element types of safetensors files, by their names in the header. */
+export type TensorDtype =
+  'F64' | 'F32' | 'F16' | 'BF16' | 'I64' | 'I32' | 'I16' | 'I8' | 'U64' | 'U32' | 'U16' | 'U8' | 'BOOL';
+
+/** Where the bytes of one tensor lie. */
+export interface TensorEntry {
+  /** Path of the weight file relative to the weight folder; in a Hugging Face cache the blob's own name. */
+  readonly file: string;
+  readonly dtype: TensorDtype;
+  readonly shape: readonly number[];
+  /** From the start of the file. */
+  readonly byteOffset: number;
+  readonly byteLength: number;
+}
+
+/** Tensors by name. Names out of a file in a subfolder of the repository carry it: `2_Dense/linear.weight`. */
+export type TensorIndex = ReadonlyMap<string, TensorEntry>;
+
+/** The token embeddings of a model: float32 rows in a weight file. */
+export interface TokenEmbeddings {
+  /** Relative to the weight folder. */
+  readonly file: string;
+  /** From the start of the file. */
+  readonly byteOffset: number;
+  readonly rows: number;
+  readonly width: number;
+}
+
+export type GraphPrecision = 'float32' | 'float16' | 'int8';
 
 const FLOAT_ELEMENTS: Partial<Readonly<Record<TensorDtype, Element>>> = {
   F64: 'float64',
@@ -16,6 +43,11 @@ const COMPUTE_BYTES = { float32: 4, float16: 2 } as const;
 
 export type ComputeElement = keyof typeof COMPUTE_BYTES;
 
+export interface Stored {
+  readonly value: Value;
+  readonly element: Element;
+}
+
 export interface Weights {
   readonly compute: ComputeElement;
   has(name: string): boolean;
@@ -24,97 +56,87 @@ export interface Weights {
    * element, where the graph turns the tensor into something smaller.
    */
   tensor(name: string, shape: readonly number[], heldBytes?: number): Value;
+  /** As `tensor`, or nothing when the file has none of that name. */
+  optional(name: string, shape: readonly number[]): Value | undefined;
   /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
   stored(name: string, shape: readonly number[]): Stored;
   /** Where a tensor's rows lie, for those who read them themselves; nothing where they are not of the compute type. */
-  rowsOf(name: string, shape: readonly [rows: number, width: number]): WordTable | undefined;
-  /** As `tensor`, or nothing when the file has none of that name. */
-  optional(name: string, shape: readonly number[]): Value | undefined;
-  shapeOf(name: string): readonly number[];
+  rowsOf(name: string, shape: readonly [rows: number, width: number]): TokenEmbeddings | undefined;
   /** The same weights below a prefix. */
   below(prefix: string): Weights;
-  usage(): { readonly files: readonly string[]; readonly bytes: number };
+  /** Bytes that a session holds for all that was asked for. */
+  heldBytes(): number;
 }
 
-interface Source {
+interface WeightFiles {
   readonly graph: GraphBuilder;
   readonly tensors: TensorIndex;
   readonly compute: ComputeElement;
   readonly values: Map<string, Value>;
-  readonly files: Set<string>;
-  bytes: number;
+  heldBytes: number;
 }
 
-function find(source: Source, name: string): TensorEntry {
-  const entry = source.tensors.get(name);
-  if (!entry) throw new GraphError('CorruptWeights', `The weight files hold no tensor ${name}.`);
-  return entry;
-}
+const corrupt = (message: string): ModelError => new ModelError('CorruptWeights', message);
 
-interface Stored {
-  readonly value: Value;
-  readonly element: Element;
-}
-
-function findFloats(source: Source, name: string, shape: readonly number[]): TensorEntry & { element: Element } {
-  const entry = find(source, name);
+function findFloats(
+  { tensors }: WeightFiles,
+  name: string,
+  shape: readonly number[],
+): TensorEntry & { element: Element } {
+  const entry = tensors.get(name);
+  if (!entry) throw corrupt(`The weight files hold no tensor ${name}.`);
   if (entry.shape.join() !== shape.join()) {
-    const message = `Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`;
-    throw new GraphError('CorruptWeights', message);
+    throw corrupt(`Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`);
   }
   const element = FLOAT_ELEMENTS[entry.dtype];
-  if (!element) throw new GraphError('CorruptWeights', `Tensor ${name} has type ${entry.dtype}, not a float type.`);
+  if (!element) throw corrupt(`Tensor ${name} has type ${entry.dtype}, not a float type.`);
   return { ...entry, element };
 }
 
-function loadStored(source: Source, name: string, shape: readonly number[]): Stored {
-  const { element, ...entry } = findFloats(source, name, shape);
-  const data = { location: entry.file, offset: entry.byteOffset, length: entry.byteLength };
-  source.files.add(entry.file);
-  return { value: source.graph.initializer({ name, element, dims: entry.shape, data }), element };
+function asStored(graph: GraphBuilder, name: string, entry: TensorEntry & { element: Element }): Stored {
+  const { element, shape: dims, file: location, byteOffset: offset, byteLength: length } = entry;
+  return { value: graph.initializer({ name, element, dims, data: { location, offset, length } }), element };
 }
 
-function load(source: Source, name: string, shape: readonly number[], heldBytes: number): Value {
-  const known = source.values.get(name);
+function asComputed(files: WeightFiles, name: string, shape: readonly number[], heldBytes: number): Value {
+  const known = files.values.get(name);
   if (known !== undefined) return known;
-  const stored = loadStored(source, name, shape);
+  const { graph, compute } = files;
+  const stored = asStored(graph, name, findFloats(files, name, shape));
   // ONNX Runtime folds the cast of a constant away at load: it costs nothing at run time.
-  const value =
-    stored.element === source.compute
-      ? stored.value
-      : source.graph.node('Cast', [stored.value], { attributes: { to: { int: ELEMENT[source.compute] } } });
-  source.values.set(name, value);
-  source.bytes += shape.reduce((product, dim) => product * dim, heldBytes);
+  const value = stored.element === compute ? stored.value : graph.cast(stored.value, compute);
+  files.values.set(name, value);
+  files.heldBytes += shape.reduce((product, dim) => product * dim, heldBytes);
   return value;
 }
 
-function view(source: Source, prefix: string): Weights {
-  const has = (name: string) => source.tensors.has(prefix + name);
-  const tensor = (name: string, shape: readonly number[], heldBytes: number = COMPUTE_BYTES[source.compute]) =>
-    load(source, prefix + name, shape, heldBytes);
+function weightsBelow(files: WeightFiles, prefix: string): Weights {
+  const has = (name: string) => files.tensors.has(prefix + name);
+  const tensor = (name: string, shape: readonly number[], heldBytes: number = COMPUTE_BYTES[files.compute]) =>
+    asComputed(files, prefix + name, shape, heldBytes);
   return {
-    compute: source.compute,
+    compute: files.compute,
     has,
     tensor,
+    optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
     stored: (name, shape) => {
-      source.bytes += find(source, prefix + name).byteLength;
-      return loadStored(source, prefix + name, shape);
+      const entry = findFloats(files, prefix + name, shape);
+      files.heldBytes += entry.byteLength;
+      return asStored(files.graph, prefix + name, entry);
     },
     rowsOf: (name, shape) => {
-      const { element, file, byteOffset } = findFloats(source, prefix + name, shape);
+      const { element, file, byteOffset } = findFloats(files, prefix + name, shape);
       const [rows, width] = shape;
-      return element === 'float32' && source.compute === 'float32' ? { file, byteOffset, rows, width } : undefined;
+      return element === 'float32' && files.compute === 'float32' ? { file, byteOffset, rows, width } : undefined;
     },
-    optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
-    shapeOf: (name) => find(source, prefix + name).shape,
-    below: (more) => view(source, prefix + more),
-    usage: () => ({ files: [...source.files], bytes: source.bytes }),
+    below: (more) => weightsBelow(files, prefix + more),
+    heldBytes: () => files.heldBytes,
   };
 }
 
 export function openWeights(graph: GraphBuilder, tensors: TensorIndex, precision: GraphPrecision): Weights {
   const compute = precision === 'float16' ? 'float16' : 'float32';
-  return view({ graph, tensors, compute, values: new Map(), files: new Set(), bytes: 0 }, '');
+  return weightsBelow({ graph, tensors, compute, values: new Map(), heldBytes: 0 }, '');
 }
 
 /** The weights below the first prefix under which `probe` exists: files are saved with or without a `bert.`-style prefix. */

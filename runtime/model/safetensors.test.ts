@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { GraphError } from '../graph/errors.ts';
+import { ModelError } from '../../hub/files.ts';
 import { parseHeader, readHeader, readTensorIndex } from './safetensors.ts';
 
 const encode = (header: unknown) => new TextEncoder().encode(JSON.stringify(header));
@@ -53,10 +53,10 @@ describe('parseHeader', () => {
     ['has a negative dimension', { a: tensor(0, 16, [-4]) }, 16],
     ['has no offsets', { a: { dtype: 'F32', shape: [1] } }, 4],
   ])('refuses a tensor that %s', (_what, header, dataBytes) => {
-    expect(() => parse(header, dataBytes)).toThrow(GraphError);
+    expect(() => parse(header, dataBytes)).toThrow(ModelError);
   });
 
-  it('answers any bytes with an index or a GraphError', () => {
+  it('answers any bytes with an index or a ModelError', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -67,7 +67,7 @@ describe('parseHeader', () => {
           try {
             expect(parseHeader(bytes, 'weights', bytes.length + 8)).toBeInstanceOf(Map);
           } catch (error) {
-            expect(error).toMatchObject({ code: 'CorruptWeights' });
+            expect(error).toMatchObject({ reason: 'CorruptWeights' });
           }
         },
       ),
@@ -84,13 +84,13 @@ describe('readHeader', () => {
 
   it.each([0, 7, 8, 20, whole.length - 1])('refuses a file cut to %i bytes', async (length) => {
     await expect(readHeader(onDisk('cut', whole.slice(0, length)), 'cut')).rejects.toMatchObject({
-      code: 'CorruptWeights',
+      reason: 'CorruptWeights',
     });
   });
 
   it('refuses a header length that no file has, without reading it', async () => {
     await expect(readHeader(onDisk('long', new Uint8Array(32).fill(255)), 'long')).rejects.toMatchObject({
-      code: 'CorruptWeights',
+      reason: 'CorruptWeights',
     });
   });
 });
@@ -116,11 +116,11 @@ describe('readTensorIndex', () => {
       ['model-00001-of-00002.safetensors', path],
       ['model-00002-of-00002.safetensors', path],
     ]);
-    await expect(readTensorIndex(files, folder)).rejects.toMatchObject({ code: 'CorruptWeights' });
+    await expect(readTensorIndex(files, folder)).rejects.toMatchObject({ reason: 'CorruptWeights' });
   });
 
   it('refuses a weight file outside of the weight folder', async () => {
     const files = new Map([['model.safetensors', onDisk('outside', fileOf({ a: tensor(0, 4) }, 4))]]);
-    await expect(readTensorIndex(files, join(folder, 'elsewhere'))).rejects.toMatchObject({ code: 'CorruptWeights' });
+    await expect(readTensorIndex(files, join(folder, 'elsewhere'))).rejects.toMatchObject({ reason: 'CorruptWeights' });
   });
 });

@@ -2,8 +2,8 @@
 import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { z } from 'zod';
-import type { TensorDtype, TensorEntry, TensorIndex } from '../graph/types.ts';
-import { GraphError } from '../graph/errors.ts';
+import { ModelError } from '../../hub/files.ts';
+import type { TensorDtype, TensorEntry, TensorIndex } from '../graph/weights.ts';
 
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -35,7 +35,7 @@ const headerSchema = z.record(
   }),
 );
 
-const corrupt = (file: string, what: string) => new GraphError('CorruptWeights', `${file}: ${what}`);
+const corrupt = (file: string, what: string) => new ModelError('CorruptWeights', `${file}: ${what}`);
 
 function checkExtents(file: string, entries: readonly [string, TensorEntry][], fileBytes: number): void {
   let end = 0;

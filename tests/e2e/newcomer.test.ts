@@ -10,7 +10,7 @@ import { outcomesIn, scriptOf } from '../helpers/newcomer.ts';
 import { vectorPattern } from '../helpers/vector-pattern.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const SCRIPT = join(ROOT, 'tools', 'docs', 'newcomer.sh');
+const SCRIPT = join(ROOT, 'tests', 'helpers', 'newcomer.sh');
 /** A busy machine takes minutes to install; the file system ends what runs in it a little earlier than the test ends. */
 const LIMIT_SECONDS = 1200;
 

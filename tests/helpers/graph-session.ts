@@ -2,13 +2,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { describeModel } from '../../runtime/model/describe.ts';
+import { describeModel } from '../../runtime/model/description.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
-import { feedsFor } from '../../runtime/graph/feeds.ts';
-import type { TokenList } from '../../runtime/graph/feeds.ts';
-import type { BuiltGraph, GraphOptions, TensorIndex } from '../../runtime/graph/types.ts';
+import { feedsFor } from '../../runtime/graph/layout.ts';
+import type { TokenList } from '../../runtime/graph/layout.ts';
+import type { BuiltGraph, GraphOptions } from '../../runtime/graph/build.ts';
+import type { TensorIndex } from '../../runtime/graph/weights.ts';
 import { readTensorIndex } from '../../runtime/model/safetensors.ts';
-import type { ModelDescription } from '../../runtime/model/types.ts';
+import type { ModelDescription } from '../../runtime/model/description.ts';
 
 export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));
 

@@ -2,7 +2,7 @@
 # newcomer.sh SCRIPT: runs a shell script in a Debian of its own as somebody who has just cloned the repository. There are git, curl, Node,
 # npm and Python, a clone of what is committed, an empty home and nothing else. Of this machine come along: how its npm and pip reach
 # their registries, and what npm has downloaded before, so that a test does not load hundreds of packages each time.
-. "$(dirname "$0")/../cluster/lib.sh"
+. "$(dirname "$0")/../../tools/cluster/lib.sh"
 . "$ROOT/tools/cluster/packages.sh"
 . "$ROOT/tools/images/local-bases.sh"
 require_root

@@ -1,17 +1,16 @@
 // One of each process on loopback, with work that reaches every kind of metric: a router, a runtime on a tiny model, an operator.
 import { randomUUID } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { createRegistry } from '../../common/obs/metrics.ts';
-import { systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import { systemClock } from '../../kube/clock.ts';
 import { DEPLOYMENTS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
-import { createStoreClient } from '../../local/apiserver/client.ts';
-import { ApiStore } from '../../local/apiserver/store.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
+import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import { createApiCallMetrics, createOperatorApp } from '../../operator/metrics.ts';
 import { startOperator } from '../../operator/start.ts';

@@ -1,17 +1,16 @@
 // A router over an in-memory API store in which the test writes EmbeddingModels and points endpoints at stub runtimes.
 import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
+import type { Condition } from '../../api/conditions.ts';
 import type { DemandSnapshot } from '../../api/demand.ts';
+import { servedNames } from '../../api/names.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
-import { createStoreClient } from '../../local/apiserver/client.ts';
-import { ApiStore } from '../../local/apiserver/store.ts';
-import type { Condition } from '../../api/conditions.ts';
-import { servedNames } from '../../api/names.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
-import type { EmbeddingModelSpec } from '../../api/types.ts';
+import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { readRouterConfig } from '../../router/config.ts';
 import { startRouter } from '../../router/start.ts';
 import type { RouterOptions, RunningRouter } from '../../router/start.ts';

@@ -3,7 +3,7 @@ import { createEngine } from '../../runtime/engine/engine.ts';
 import { chooseModel } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
-import { openModel } from '../../runtime/lifecycle-model.ts';
+import { openModel } from '../../runtime/model/snapshot.ts';
 import { failureOf } from '../../runtime/lifecycle.ts';
 import { twinId } from './twins.ts';
 import type { ExpectedVectors, Twin } from './twins.ts';
@@ -28,7 +28,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     resolvedRevision: undefined,
     store,
   });
-  const pooling = poolingOf(twin.expected.kind === 'vectors' ? twin.expected.vectors : undefined);
+  const pooling = poolingOf(twin.expected.vectors);
   const choices = { files, description, pooling, precision: 'float32' } as const;
   const engine = await createEngine({
     ...choices,

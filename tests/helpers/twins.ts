@@ -39,9 +39,8 @@ export interface Twin {
   /** Repositories on the hub that are like it. */
   readonly like: string;
   readonly weights: Readonly<Record<string, WeightFile>>;
-  readonly expected:
-    | { readonly kind: 'vectors'; readonly vectors: ExpectedVectors }
-    | { readonly kind: 'refusal'; readonly refusal: ExpectedRefusal };
+  /** With a refusal beside the vectors either is right; one of them is there. */
+  readonly expected: { readonly vectors: ExpectedVectors | undefined; readonly refusal: ExpectedRefusal | undefined };
 }
 
 interface TwinFile extends Pick<Twin, 'family' | 'about' | 'like' | 'weights'> {
@@ -69,16 +68,11 @@ function unpack(base64: string, dimensions: number): Float32Array[] {
 
 export function readTwin(name: string): Twin {
   const { expected, ...twin } = readJson(join(TWINS, name, 'twin.json')) as TwinFile;
-  if (expected.vectors !== undefined) {
-    const { base64, ...vectors } = expected.vectors;
-    return {
-      ...twin,
-      name,
-      expected: { kind: 'vectors', vectors: { ...vectors, vectors: unpack(base64, vectors.dimensions) } },
-    };
-  }
-  if (expected.refusal === undefined) throw new Error(`twin ${name} expects nothing`);
-  return { ...twin, name, expected: { kind: 'refusal', refusal: expected.refusal } };
+  if (expected.vectors === undefined)
+    return { ...twin, name, expected: { vectors: undefined, refusal: expected.refusal } };
+  const { base64, ...rest } = expected.vectors;
+  const vectors = { ...rest, vectors: unpack(base64, rest.dimensions) };
+  return { ...twin, name, expected: { vectors, refusal: expected.refusal } };
 }
 
 // ── The formula ──

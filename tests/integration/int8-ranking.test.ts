@@ -6,9 +6,9 @@ import { beforeAll, expect, it } from 'vitest';
 import { seededRandom, wordsOf } from '../../bench/runtime/corpora.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
-import type { GraphPrecision } from '../../runtime/graph/types.ts';
+import type { GraphPrecision } from '../../runtime/graph/weights.ts';
 import { readTensorIndex } from '../../runtime/model/safetensors.ts';
-import { describeSnapshot } from '../../runtime/lifecycle-model.ts';
+import { describeSnapshot } from '../../runtime/model/snapshot.ts';
 import { openGraph } from '../helpers/graph-session.ts';
 import { minilm } from '../helpers/minilm.ts';
 import { spearman } from '../helpers/rank-correlation.ts';
@@ -42,7 +42,7 @@ function overlappingPassages(words: readonly string[]): Pair[] {
 async function embedder(precision: GraphPrecision): Promise<(texts: readonly number[][]) => Promise<number[][]>> {
   const { weights, snapshotDir } = await minilm();
   const folder = dirname(weights.get('model.safetensors')!);
-  const options = { pooling: 'mean', layout: 'grouped', precision } as const;
+  const options = { pooling: 'mean', layout: 'flexible', precision } as const;
   const graph = buildGraph(await describeSnapshot(snapshotDir), await readTensorIndex(weights, folder), options);
   const run = await openGraph(graph, folder);
   return async (texts) => {

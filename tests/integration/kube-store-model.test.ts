@@ -5,8 +5,7 @@ import { ApiError } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
-import { createStoreClient } from '../../local/apiserver/client.ts';
-import { ApiStore } from '../../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 

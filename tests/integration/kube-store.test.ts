@@ -7,8 +7,7 @@ import { listAll } from '../../kube/reflector.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, LEASES } from '../../kube/resources.ts';
 import type { ConfigMap, Deployment } from '../../kube/resources.ts';
 import type { ObjectMeta } from '../../kube/types.ts';
-import { createStoreClient } from '../../local/apiserver/client.ts';
-import { ApiStore } from '../../local/apiserver/store.ts';
+import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 

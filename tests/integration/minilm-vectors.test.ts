@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { describeModel } from '../../runtime/model/describe.ts';
+import { describeModel } from '../../runtime/model/description.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
-import type { LayoutName, GraphPrecision } from '../../runtime/graph/types.ts';
+import type { LayoutName } from '../../runtime/graph/layout.ts';
+import type { GraphPrecision } from '../../runtime/graph/weights.ts';
 import { readTensorIndex } from '../../runtime/model/safetensors.ts';
 import { largestDifference, openGraph, readJson } from '../helpers/graph-session.ts';
 import type { RunTexts } from '../helpers/graph-session.ts';
@@ -42,7 +43,7 @@ const cosines = (vectors: readonly number[][]): number[] =>
 
 describe('float32', () => {
   it.each([
-    ['grouped', runAlone],
+    ['flexible', runAlone],
     ['packed', runInSevens],
     ['flexible', runInSevens],
   ] as const)('equals sentence-transformers: %s', async (layout, runAll) => {
@@ -53,7 +54,7 @@ describe('float32', () => {
 describe('int8', () => {
   let alone: number[][];
   beforeAll(async () => {
-    alone = await runAlone(await open('grouped', 'int8'));
+    alone = await runAlone(await open('flexible', 'int8'));
   });
 
   it('stays close to float32', () => {

@@ -1,0 +1,113 @@
+// The inputs of a run: shapes, row bookkeeping and positions, for any texts.
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { distinctTokens, feedsFor } from './layout.ts';
+
+const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
+const packedMean = { layout: 'packed', pooling: 'mean' } as const;
+const data = (feeds: ReturnType<typeof feedsFor>, name: string) => [...feeds[name]!.data];
+
+describe('feedsFor', () => {
+  it('leads every token into its block and back', () => {
+    fc.assert(
+      fc.property(texts, (lists) => {
+        const feeds = feedsFor(lists, packedMean);
+        const [, longest = 0] = feeds['block_rows']!.dims;
+        const blockRows = data(feeds, 'block_rows');
+        const ids = data(feeds, 'input_ids');
+        expect(ids).toEqual(lists.flat());
+        expect(data(feeds, 'row_blocks').map((cell) => blockRows[cell])).toEqual(ids.map((_, row) => row));
+        for (const [text, list] of lists.entries()) {
+          const rows = blockRows.slice(text * longest, text * longest + list.length);
+          expect(rows.map((row) => ids[row])).toEqual(list);
+        }
+      }),
+    );
+  });
+
+  it('weighs the tokens of each text to one, and no others', () => {
+    fc.assert(
+      fc.property(texts, (lists) => {
+        const feeds = feedsFor(lists, packedMean);
+        const [, , longest = 0] = feeds['mean_weights']!.dims;
+        for (const [cell, weight] of data(feeds, 'mean_weights').entries()) {
+          const { length } = lists[Math.floor(cell / longest)]!;
+          expect(weight).toBe(cell % longest < length ? Math.fround(1 / length) : 0);
+        }
+      }),
+    );
+  });
+
+  it('stays small when a GPU gets many texts at once', () => {
+    const lists = Array.from({ length: 800 }, () => Array.from({ length: 20 }, () => 7));
+    const bytes = Object.values(feedsFor(lists, packedMean)).map((feed) => feed.data.byteLength);
+    expect(Math.max(...bytes)).toBe(800 * 20 * 4);
+  });
+
+  it('names the first row of each text for CLS', () => {
+    const feeds = feedsFor([[1, 2, 3], [4], [5, 6]], { layout: 'packed', pooling: 'cls' });
+    expect(data(feeds, 'first_rows')).toEqual([0, 3, 4]);
+    expect(feeds).not.toHaveProperty('mean_weights');
+  });
+
+  it('numbers positions afresh in each text', () => {
+    const feeds = feedsFor(
+      [
+        [7, 7, 7],
+        [7, 7],
+      ],
+      { ...packedMean, positions: { start: 0 } },
+    );
+    expect(data(feeds, 'position_ids')).toEqual([0, 1, 2, 0, 1]);
+  });
+});
+
+describe('positions', () => {
+  it('give padding ids of RoBERTa no number of their own', () => {
+    const plan = { layout: 'packed', pooling: 'mean', positions: { start: 2, paddingId: 1 } } as const;
+    const feeds = feedsFor(
+      [
+        [0, 5, 1, 6],
+        [1, 1, 7, 2],
+      ],
+      plan,
+    );
+    expect(data(feeds, 'position_ids')).toEqual([2, 3, 1, 4, 1, 1, 2, 3]);
+    expect(feeds['position_ids']!.dims).toEqual([1, 8]);
+  });
+});
+
+it('says whether all texts of a flexible run have one length', () => {
+  const uniform = (lists: number[][]) => data(feedsFor(lists, { layout: 'flexible', pooling: 'mean' }), 'uniform');
+  expect(uniform([[1, 2]])).toEqual([1]);
+  expect(
+    uniform([
+      [1, 2],
+      [3, 4],
+    ]),
+  ).toEqual([1]);
+  expect(uniform([[1, 2], [3]])).toEqual([0]);
+  expect(feedsFor([[1]], packedMean)).not.toHaveProperty('uniform');
+});
+
+describe('distinctTokens', () => {
+  it('names each token once, and leads every token back to its own', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(9)), (ids) => {
+        const { places, tokens } = distinctTokens(Int32Array.from(ids));
+        expect([...places].map((place) => tokens[place])).toEqual(ids);
+        expect(new Set(tokens).size).toBe(tokens.length);
+        expect(tokens.length).toBe(new Set(ids).size);
+      }),
+    );
+  });
+});
+
+it.each([
+  ['flexible', []],
+  ['flexible', [[]]],
+  ['packed', []],
+  ['packed', [[1], []]],
+] as const)('refuses, %s, %j', (layout, lists) => {
+  expect(() => feedsFor(lists, { layout, pooling: 'mean' })).toThrow(RangeError);
+});

@@ -1,0 +1,82 @@
+// A model's snapshot on disk: which of its weights are used, and what its files say. What `fetch` reports and `serve` loads.
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isModelError, ModelError, preferSafetensors } from '../../hub/files.ts';
+import type { ChooseWeights } from '../../hub/files.ts';
+import { openSnapshot } from '../../hub/store.ts';
+import type { ModelFiles } from '../../hub/store.ts';
+import { findArchitecture } from '../graph/build.ts';
+import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
+import type { ModelDescription } from './description.ts';
+
+/** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
+export const chooseWeights: ChooseWeights = (config, offered) => {
+  try {
+    findArchitecture(describeModel(new Map([['config.json', config]])));
+  } catch (error) {
+    if (!isModelError(error, 'UnsupportedArchitecture')) throw error;
+    if (offered.onnx) return 'onnx';
+    if (offered.safetensors) throw error;
+  }
+  return preferSafetensors(config, offered);
+};
+
+export interface OpenedModel {
+  readonly files: ModelFiles;
+  readonly description: ModelDescription;
+}
+
+/** What of the runtime's configuration says where the model is. */
+export interface ModelPlace {
+  readonly store: string;
+  readonly model: string;
+  readonly revision: string;
+  readonly resolvedRevision: string | undefined;
+}
+
+/** Rejects with `ModelError` when the store has no such snapshot; never touches the network. */
+export async function openModel(place: ModelPlace): Promise<OpenedModel> {
+  const { store, model, revision: asked, resolvedRevision: revision = asked } = place;
+  const files = await openSnapshot(store, model, revision, chooseWeights);
+  if (files === undefined) {
+    throw new ModelError(
+      'RevisionNotFound',
+      `The store ${store} holds no complete snapshot of ${model} at ${revision}; run \`fetch\` first.`,
+    );
+  }
+  return { files, description: await describeSnapshot(files.snapshotDir) };
+}
+
+export async function describeSnapshot(folder: string): Promise<ModelDescription> {
+  const known = await readJsonFiles(folder, DESCRIBING_FILES);
+  const modules = await readJsonFiles(folder, moduleConfigPaths(known.get('modules.json')));
+  return describeModel(new Map([...known, ...modules]));
+}
+
+async function readJsonFiles(folder: string, names: readonly string[]): Promise<Map<string, unknown>> {
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(join(folder, name), 'utf8').catch(() => undefined);
+      return text === undefined ? [] : [[name, parse(name, text)] as const];
+    }),
+  );
+  return new Map(found.flat());
+}
+
+function parse(name: string, text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new ModelError('UnsupportedFiles', `${name} is not valid JSON`, { cause });
+  }
+}
+
+/** The termination message of a `fetch` that succeeded: what the operator records. */
+export function fetchedFacts({
+  files,
+  description,
+}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
+  const { hiddenSize, denseLayers, maxTokens, declaredPooling, architecture } = description;
+  const dimensions = denseLayers.at(-1)?.outFeatures ?? hiddenSize;
+  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling, architecture };
+}
