@@ -79,10 +79,16 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
       conditions: { ready: true, serving: true, terminating: false },
       targetRef: { kind: 'Pod', namespace, name: `${name}-${index}` },
     }));
+    // The model's Service has the Deployment's name.
+    const service = await ifPresent(client.get(SERVICES, key));
+    const ownerReferences =
+      service === undefined
+        ? []
+        : [{ apiVersion: 'v1', kind: 'Service', name, uid: service.metadata.uid ?? '', controller: true }];
     const slice = {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
-      metadata: { name, namespace, labels: { ...labels } },
+      metadata: { name, namespace, labels: { ...labels }, ownerReferences },
       addressType: 'IPv4',
       ports: [{ name: 'http', port }],
       endpoints,

@@ -168,7 +168,7 @@ describe('local mode', () => {
   it('restarts a killed runtime; with two replicas no client sees an error', async () => {
     const { embed } = await start({
       supportedModels: 'tiny/one\n',
-      models: { 'two.yaml': manifest('pair', '{model: tiny/one, servedNames: [pair], replicas: 2}') },
+      models: { 'two.yaml': manifest('pair', '{model: tiny/one, replicas: 2}') },
     });
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
     const serving = async (): Promise<number[]> => await processesWith('KUBEMBED_MODEL=tiny/one');
