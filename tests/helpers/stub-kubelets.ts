@@ -71,6 +71,9 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
     const { name, namespace, labels } = deployment.metadata;
     const { replicas = 1 } = deployment.spec;
     if (running.get(idOf(key))?.length === replicas) return;
+    // The model's Service has the Deployment's name; it is tried again until that is there.
+    const { metadata: service } = await client.get(SERVICES, key);
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name, uid: service.uid ?? '', controller: true }];
     const addresses = Array.from({ length: replicas }, nextAddress);
     running.set(idOf(key), addresses);
     await Promise.all(addresses.map((address, index) => runPod(deployment, `${name}-${index}`, address)));
@@ -79,12 +82,6 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
       conditions: { ready: true, serving: true, terminating: false },
       targetRef: { kind: 'Pod', namespace, name: `${name}-${index}` },
     }));
-    // The model's Service has the Deployment's name.
-    const service = await ifPresent(client.get(SERVICES, key));
-    const ownerReferences =
-      service === undefined
-        ? []
-        : [{ apiVersion: 'v1', kind: 'Service', name, uid: service.metadata.uid ?? '', controller: true }];
     const slice = {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
