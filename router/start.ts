@@ -58,7 +58,7 @@ export interface RunningRouter {
   readonly close: () => Promise<void>;
 }
 
-const SYSTEM_CLOCK: RouterClock = { now: () => performance.now(), random: () => Math.random() };
+const SYSTEM_CLOCK: RouterClock = { now: performance.now.bind(performance), random: Math.random };
 /** Bodies of this many times the limit may be held at once. */
 const BODIES_AT_ONCE = 4;
 /** For the internal listener's last answers. */
@@ -140,7 +140,7 @@ const start = async (
     models,
     bodies: createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE }),
     parser,
-    cache: createResponseCache({ ...config.cache, metrics }),
+    cache: config.cache.models.length > 0 ? createResponseCache({ ...config.cache, metrics }) : undefined,
     forward: createForward({ forwardWithRetry, metrics, splitMs: config.split.targetMs }),
     metrics,
     activity,
