@@ -1,41 +1,26 @@
-// The test projects: `unit` beside the code, `integration` with real processes and a real API server, `e2e` on a real cluster.
+// The test projects: which files and how long they may take. What runs them, and what they need, is in tools/suites.ts.
 import { defineConfig } from 'vitest/config';
+import { PROJECTS } from './tools/suites.ts';
+import type { Project } from './tools/suites.ts';
 
 const common = { pool: 'forks', environment: 'node', restoreMocks: true } as const;
+/** Real processes: one file at a time, and what they wait for takes minutes on a busy machine. */
+const slow = { testTimeout: 120_000, hookTimeout: 900_000, fileParallelism: false } as const;
+
+const LIMITS: Readonly<Record<Project, object>> = {
+  unit: { testTimeout: 20_000 },
+  integration: slow,
+  kube: slow,
+  tools: slow,
+  e2e: { ...slow, testTimeout: 600_000 },
+};
 
 export default defineConfig({
   test: {
     reporters: ['default'],
     maxWorkers: 2,
-    projects: [
-      {
-        test: {
-          ...common,
-          name: 'unit',
-          include: ['{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench,tests/helpers}/**/*.test.ts'],
-          testTimeout: 20_000,
-        },
-      },
-      {
-        test: {
-          ...common,
-          name: 'integration',
-          include: ['tests/integration/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 900_000,
-          fileParallelism: false,
-        },
-      },
-      {
-        test: {
-          ...common,
-          name: 'e2e',
-          include: ['tests/e2e/**/*.test.ts'],
-          testTimeout: 600_000,
-          hookTimeout: 900_000,
-          fileParallelism: false,
-        },
-      },
-    ],
+    projects: Object.entries(PROJECTS).map(([name, include]) => ({
+      test: { ...common, ...LIMITS[name as Project], name, include: [include] },
+    })),
   },
 });

@@ -7,7 +7,7 @@ import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
 import type { HubSettings } from './paths.ts';
 
-export const DEFAULT_ENDPOINT = 'https://huggingface.co';
+const DEFAULT_ENDPOINT = 'https://huggingface.co';
 
 export interface Timeouts {
   /** Until a connection stands. */
@@ -32,7 +32,7 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
 
 export type HubOptions = Partial<HubSettings> & { readonly timeouts?: Partial<Timeouts> | undefined };
 
-// ── Failures that may pass by themselves ──
+// Failures that may pass by themselves.
 
 export class TransientError extends Error {
   override readonly name = 'TransientError';
@@ -109,7 +109,7 @@ export const retrying = async <T>(
   }
 };
 
-// ── Requests ──
+// Requests.
 
 const MAX_REDIRECTS = 5;
 const RETRIED_STATUSES = new Set([408, 425, 429, 500, 502, 503, 504]);
@@ -136,7 +136,7 @@ export interface HubRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   readonly signal: AbortSignal;
   /** `own`: stop at a redirect that leaves the hub, and return it. */
-  readonly follow?: 'all' | 'own';
+  readonly follow?: 'own';
 }
 
 export interface HubClient {

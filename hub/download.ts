@@ -1,13 +1,12 @@
 // Where a snapshot can be fetched from, and the hub as such a source: files that go on where they stopped and are proven.
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { open, readFile, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
-import { createReadStream } from 'node:fs';
-import { isRecord } from '../common/util/text.ts';
 import { TransientError, describeFailure, discardBody, refuseTransient } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError, descriptiveFiles, offeredWeights, requireUsable, weightFiles } from './files.ts';
+import { ModelError, descriptiveFiles, offeredWeights, parseObject, requireUsable, weightFiles } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { describeFile, filePath, listRevision, persistently, refusal } from './listing.ts';
 import type { HubRepository, Listing } from './listing.ts';
@@ -43,7 +42,7 @@ export interface DownloadWatch {
   readonly onBytes: (bytes: number) => void;
 }
 
-// ── Proof that bytes are the file they claim to be ──
+// Proof that bytes are the file they claim to be.
 
 export type Proof = Pick<RepositoryFile, 'size' | 'etag'>;
 
@@ -66,7 +65,7 @@ export const isIntact = async (file: string, proof: Proof): Promise<boolean> => 
   return bytes === proof.size && hash.digest('hex') === proof.etag;
 };
 
-// ── One file from the hub ──
+// One file from the hub.
 
 interface Download {
   readonly repository: HubRepository;
@@ -207,17 +206,7 @@ const downloadFile = async (download: Download): Promise<void> => {
   });
 };
 
-// ── The hub as a source ──
-
-const parseConfig = (text: string, modelId: string): Readonly<Record<string, unknown>> => {
-  try {
-    const config: unknown = JSON.parse(text);
-    if (isRecord(config)) return config;
-  } catch {
-    // Told below.
-  }
-  throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
-};
+// The hub as a source.
 
 /** The commit of a listing. Weights are chosen once its config.json is there, before anything big is fetched. */
 const listedSnapshot = (repository: HubRepository, listing: Listing, chooseWeights: ChooseWeights): RemoteSnapshot => {
@@ -234,8 +223,9 @@ const listedSnapshot = (repository: HubRepository, listing: Listing, chooseWeigh
     origin: `${hub.endpoint}/${modelId} at ${listing.sha}`,
     listFiles: async ({ signal, have }) => {
       requireUsable(modelId, listing.names);
-      const text = await readFile(await have(await describe('config.json', signal)), 'utf8');
-      const format = chooseWeights(parseConfig(text, modelId), offeredWeights(listing.names));
+      const config = parseObject(await readFile(await have(await describe('config.json', signal)), 'utf8'));
+      if (config === undefined) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
+      const format = chooseWeights(config, offeredWeights(listing.names));
       const names = [...descriptiveFiles(listing.names), ...weightFiles(listing.names, format)];
       const files: RepositoryFile[] = [];
       for (const name of names) files.push(await describe(name, signal));

@@ -1,5 +1,4 @@
 // Makes a model's snapshot complete in the store: from the store itself, else from the hub, else from another source at hand.
-import { rename } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { isCommitSha } from '../common/util/text.ts';
 import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
@@ -12,21 +11,16 @@ import { acquireLock, isAlive, readIdentity } from './lock.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
 import {
-  blobPath,
-  clearPartials,
   explainDisk,
-  freeBytes,
-  hasBlob,
   inspectSnapshot,
   isolatePartials,
-  markComplete,
-  missingBytes,
-  partialPath,
+  measureSpace,
   prepareStore,
   publishSnapshot,
   requireSpace,
   resolveStoredRevision,
   scratchFolder,
+  storeBlob,
   writeRef,
 } from './store.ts';
 import type { ModelFiles, StoredSnapshot } from './store.ts';
@@ -67,14 +61,14 @@ export interface FetchOptions extends HubOptions {
 interface Fetch {
   readonly options: FetchOptions;
   readonly paths: StorePaths;
-  /** The pinned commit when there is one. */
+  /** At the recorded commit when there is one. */
   readonly wanted: ModelRevision;
   readonly chooseWeights: ChooseWeights;
   readonly signal: AbortSignal;
   readonly onEvent: (event: FetchEvent) => void;
 }
 
-// ── Filling the store from a remote snapshot, under the lock ──
+// Filling the store from a remote snapshot, under the lock.
 
 const LOCK_STALE_MS = 30_000;
 const PARALLEL_FILES = 4;
@@ -112,6 +106,7 @@ const progressOf = (files: readonly RepositoryFile[], onEvent: Fetch['onEvent'])
   let bytes = 0;
   return (file: RepositoryFile) =>
     (fileBytes: number): void => {
+      if (fileBytes === done.get(file.name)) return;
       bytes += fileBytes - (done.get(file.name) ?? 0);
       done.set(file.name, fileBytes);
       onEvent({ kind: 'progress', file: file.name, fileBytes, fileTotal: file.size, bytes, total });
@@ -120,37 +115,27 @@ const progressOf = (files: readonly RepositoryFile[], onEvent: Fetch['onEvent'])
 
 /** Space, blobs side by side, then the snapshot in one step. */
 const fillStore = async ({ options, paths, onEvent }: Fetch, remote: RemoteSnapshot, signal: AbortSignal) => {
-  const fetchBlob = async (file: RepositoryFile, watch: DownloadWatch): Promise<void> => {
-    if (await hasBlob(paths, file)) {
-      watch.onBytes(file.size);
-      return;
-    }
-    const partial = partialPath(paths, file.etag);
-    await remote.download(file, partial, watch);
-    await rename(partial, blobPath(paths, file.etag));
+  const { store, modelId } = options;
+  const fetchBlob = async (file: RepositoryFile, watch: DownloadWatch): Promise<string> => {
+    const blob = await storeBlob(paths, file, async (partial) => await remote.download(file, partial, watch));
+    watch.onBytes(file.size);
+    return blob;
   };
   const files = await remote.listFiles({
     signal,
     scratch: async () => await scratchFolder(paths),
-    have: async (file) => {
-      await fetchBlob(file, { signal, onBytes: () => undefined });
-      return blobPath(paths, file.etag);
-    },
+    have: async (file) => await fetchBlob(file, { signal, onBytes: () => undefined }),
   });
-  const { store, modelId } = options;
-  requireSpace({ store, modelId, bytes: await missingBytes(paths, files) }, await freeBytes(paths.blobs));
+  const { missing, free } = await measureSpace(paths, files);
+  requireSpace({ store, modelId, bytes: missing }, free);
   const reportFor = progressOf(files, onEvent);
   // Two names may share one content, and a blob must have one writer.
   const unique = [...new Map(files.map((file) => [file.etag, file])).values()];
-  await runSome(
-    unique,
-    async (file, both) => await fetchBlob(file, { signal: both, onBytes: reportFor(file) }),
-    signal,
-  );
+  const fetchOne = async (file: RepositoryFile, both: AbortSignal): Promise<void> => {
+    await fetchBlob(file, { signal: both, onBytes: reportFor(file) });
+  };
+  await runSome(unique, fetchOne, signal);
   await publishSnapshot(paths, remote.sha, files);
-  await markComplete(paths, remote.sha, files);
-  await prepareStore(paths);
-  await clearPartials(paths);
 };
 
 const inspect = async (fetch: Fetch, revision: string): Promise<StoredSnapshot | undefined> =>
@@ -186,7 +171,7 @@ const fillOnce = async (fetch: Fetch, remote: RemoteSnapshot): Promise<ModelFile
   throw new ModelError('UnsupportedFiles', `${wanted.modelId}@${remote.sha}: its files do not make a whole model`);
 };
 
-// ── Which source ──
+// Which source.
 
 const fetchFromHub = async (fetch: Fetch, revision: string, hasAlternative: boolean): Promise<ModelFiles> => {
   const { options, signal, onEvent, wanted } = fetch;

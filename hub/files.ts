@@ -11,6 +11,16 @@ export interface RepositoryFile {
 
 export const isEtag = (etag: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 
+/** Undefined for what is no JSON object. */
+export const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isRecord(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
 export type WeightFormat = 'safetensors' | 'onnx';
 
 export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
@@ -18,7 +28,7 @@ export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
 /** Decides from config.json which weights to use, of those offered; may throw a ModelError, before anything big is fetched. */
 export type ChooseWeights = (config: Readonly<Record<string, unknown>>, offered: OfferedWeights) => WeightFormat;
 
-export const SAFETENSORS = 'model.safetensors';
+const SAFETENSORS = 'model.safetensors';
 export const SAFETENSORS_INDEX = 'model.safetensors.index.json';
 export const ONNX_MODEL = 'onnx/model.onnx';
 const ONNX_DATA = 'onnx/model.onnx_data';

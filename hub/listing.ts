@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { isCommitSha } from '../common/util/text.ts';
 import { TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError, isEtag } from './files.ts';
+import { ModelError, isEtag, parseObject } from './files.ts';
 import type { ModelErrorReason, RepositoryFile } from './files.ts';
 import type { ModelRevision } from './paths.ts';
 
@@ -20,7 +20,7 @@ export interface Listing {
   readonly known: ReadonlyMap<string, RepositoryFile>;
 }
 
-// ── What a listing says ──
+// What a listing says.
 
 const listingSchema = z.object({
   sha: z.string().refine(isCommitSha),
@@ -43,23 +43,17 @@ const fileOf = (sibling: Sibling): RepositoryFile | undefined => {
 };
 
 export const parseListing = (text: string): Listing | undefined => {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const parsed = listingSchema.safeParse(json);
-  if (!parsed.success) return undefined;
-  const files = parsed.data.siblings.map(fileOf).filter((file) => file !== undefined);
+  const { data } = listingSchema.safeParse(parseObject(text));
+  if (data === undefined) return undefined;
+  const files = data.siblings.map(fileOf).filter((file) => file !== undefined);
   return {
-    sha: parsed.data.sha,
-    names: parsed.data.siblings.map((sibling) => sibling.rfilename),
+    sha: data.sha,
+    names: data.siblings.map((sibling) => sibling.rfilename),
     known: new Map(files.map((file) => [file.name, file])),
   };
 };
 
-// ── What a refusal means ──
+// What a refusal means.
 
 const REASON_BY_ERROR_CODE: Readonly<Record<string, ModelErrorReason>> = {
   RepoNotFound: 'RepositoryNotFound',
@@ -115,7 +109,7 @@ export const persistently = async <T>(
   }
 };
 
-// ── Questions to the hub ──
+// Questions to the hub.
 
 const MAX_ANSWER_BYTES = 64 << 20;
 

@@ -8,6 +8,7 @@ import { hostname } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
+import { parseObject } from './files.ts';
 
 /** Where a process lives: pids compare only within one kernel boot and pid namespace. */
 export interface ProcessIdentity {
@@ -67,24 +68,9 @@ const numbers = async (folder: string): Promise<number[]> =>
     .map(Number)
     .sort((a, b) => a - b);
 
-const readRecord = async (file: string): Promise<LockRecord | undefined> => {
-  try {
-    return recordSchema.parse(JSON.parse(await readFile(file, 'utf8')));
-  } catch {
-    // Just created and still empty, or already gone.
-    return undefined;
-  }
-};
-
-const create = async (file: string, record: LockRecord): Promise<boolean> => {
-  try {
-    await writeFile(file, JSON.stringify(record), { flag: 'wx' });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
-};
+/** Undefined when just created and still empty, or already gone. */
+const readRecord = async (file: string): Promise<LockRecord | undefined> =>
+  recordSchema.safeParse(parseObject(await readFile(file, 'utf8').catch(() => ''))).data;
 
 /** Whether the record alone shows that nobody holds the lock. */
 const isFree = (record: LockRecord | undefined, options: LockOptions): boolean => {
@@ -94,9 +80,10 @@ const isFree = (record: LockRecord | undefined, options: LockOptions): boolean =
   return record.pid === options.self.pid ? !heldHere.has(record.id) : !options.isAlive(record.pid);
 };
 
+type HeldLock = Omit<Lock, 'predecessorMayWake'>;
+
 /** Keeps the heartbeat going; `lost` when a higher number has appeared. */
-const hold = (number: number, record: LockRecord, options: LockOptions): Omit<Lock, 'predecessorMayWake'> => {
-  const { folder } = options;
+const hold = (number: number, record: LockRecord, { folder, staleMs }: LockOptions): HeldLock => {
   const file = fileOf(folder, number);
   const lost = new AbortController();
   const beat = async (): Promise<void> => {
@@ -107,7 +94,7 @@ const hold = (number: number, record: LockRecord, options: LockOptions): Omit<Lo
   };
   const timer = setInterval(() => {
     beat().catch(() => undefined);
-  }, options.staleMs / 6);
+  }, staleMs / 6);
   timer.unref();
   return {
     lost: lost.signal,
@@ -124,22 +111,22 @@ const hold = (number: number, record: LockRecord, options: LockOptions): Omit<Lo
 };
 
 /** Creates the numbered file; false when another was first. */
-const claim = async (number: number, record: LockRecord, options: LockOptions): Promise<boolean> => {
-  if (!(await create(fileOf(options.folder, number), record))) return false;
-  const all = await numbers(options.folder);
-  // Our view of the folder was old: others have come and gone meanwhile.
-  if (all.at(-1) !== number) {
-    await rm(fileOf(options.folder, number), { force: true });
-    return false;
+const claim = async (number: number, record: LockRecord, { folder }: LockOptions): Promise<boolean> => {
+  try {
+    await writeFile(fileOf(folder, number), JSON.stringify(record), { flag: 'wx' });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   }
-  for (const old of all.filter((other) => other < number)) await rm(fileOf(options.folder, old), { force: true });
-  return true;
+  const all = await numbers(folder);
+  // Our view of the folder was old when others have come and gone meanwhile.
+  const won = all.at(-1) === number;
+  const needless = won ? all.filter((other) => other < number) : [number];
+  for (const one of needless) await rm(fileOf(folder, one), { force: true });
+  return won;
 };
 
-const takeNext = async (
-  highest: number,
-  options: LockOptions,
-): Promise<Omit<Lock, 'predecessorMayWake'> | undefined> => {
+const takeNext = async (highest: number, options: LockOptions): Promise<HeldLock | undefined> => {
   const record = { id: randomUUID(), ...options.self, released: false };
   const number = highest + 1;
   // Before the file exists: others of this process must not take our own pid for a dead predecessor's.
@@ -155,7 +142,7 @@ interface Watch {
   stillMs: number;
 }
 
-const pollMs = (options: LockOptions): number => Math.min(500, options.staleMs / 6);
+const pollMs = ({ staleMs }: LockOptions): number => Math.min(500, staleMs / 6);
 
 /**
  * Whether the heartbeat of the current holder has stood still for too long. Clocks of other machines play no part,

@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { ModelError } from './files.ts';
 
-// ── The environment, as every Hugging Face tool reads it ──
+// The environment, as every Hugging Face tool reads it.
 
 export interface HubSettings {
   /** `HF_ENDPOINT`; undefined: `https://huggingface.co`. */
@@ -40,7 +40,7 @@ export function readModelSettings(env: Environment, home: string): ModelSettings
   };
 }
 
-// ── Ids and revisions ──
+// Ids and revisions.
 
 export interface ModelRevision {
   readonly modelId: string;
@@ -70,7 +70,7 @@ export function checkRevision(revision: string): void {
   if (!sound) throw new ModelError('RevisionNotFound', `"${revision}" is no name of a branch, tag or commit`);
 }
 
-// ── The store's folders, laid out like the Hugging Face cache ──
+// The store's folders, laid out like the Hugging Face cache.
 
 export interface StorePaths {
   /** `models--org--name`. */

@@ -9,13 +9,13 @@ const PLAIN_MS = 5_000;
 const duration = (seconds: number): string =>
   seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
 
-export interface Progress {
+interface Progress {
   readonly bytes: number;
   readonly total: number;
   readonly bytesPerSecond: number;
 }
 
-export const describeProgress = ({ bytes, total, bytesPerSecond }: Progress): string => {
+const describeProgress = ({ bytes, total, bytesPerSecond }: Progress): string => {
   const percent = total === 0 ? 100 : Math.floor((bytes / total) * 100);
   const rest = bytesPerSecond > 0 && bytes < total ? `, ${duration((total - bytes) / bytesPerSecond)} left` : '';
   return `${percent}% of ${printBytes(total)}, ${printBytes(bytesPerSecond)}/s${rest}`;
@@ -27,7 +27,7 @@ export const drawBar = (progress: Progress): string => {
   return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${describeProgress(progress)}`;
 };
 
-export interface ProgressTarget {
+interface ProgressTarget {
   readonly write: (text: string) => void;
   readonly isTerminal: boolean;
   /** Plain lines as JSON, for logs that a machine reads. */
@@ -35,8 +35,6 @@ export interface ProgressTarget {
   readonly now: () => number;
   readonly modelId: string;
 }
-
-type Printer = (message: string, fields: Readonly<Record<string, unknown>>) => void;
 
 const wordsOf = (event: Exclude<FetchEvent, { kind: 'progress' }>): string => {
   switch (event.kind) {
@@ -54,7 +52,7 @@ export const showProgress = (target: ProgressTarget): ((event: FetchEvent) => vo
   let started: { at: number; bytes: number } | undefined;
   let drawnAt = Number.NEGATIVE_INFINITY;
   let lineOpen = false;
-  const print: Printer = (message, fields) => {
+  const print = (message: string, fields: object): void => {
     if (lineOpen) target.write('\n');
     lineOpen = false;
     const line = target.json === true ? JSON.stringify({ msg: message, ...fields }) : `${target.modelId}: ${message}`;

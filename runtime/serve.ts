@@ -9,7 +9,7 @@ import { createBodyReader } from '../common/http/body.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
-import { sendJson } from '../common/http/reply.ts';
+import { sendJson } from '../common/http/exchange.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';

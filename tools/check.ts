@@ -1,6 +1,7 @@
 // `npm run check`: every static check, two at a time, with one line each and the output of those that fail.
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import { report } from './results.ts';
 
 const CHECKS: Readonly<Record<string, string>> = {
   types: 'check:types',
@@ -22,9 +23,12 @@ async function run(name: string, script: string): Promise<number> {
 }
 
 const waiting = Object.entries(CHECKS).values();
+const codes: number[] = [];
 
 async function runNext(): Promise<void> {
-  for (const [name, script] of waiting) if ((await run(name, script)) !== 0) process.exitCode = 1;
+  for (const [name, script] of waiting) codes.push(await run(name, script));
 }
 
 await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, runNext));
+const failed = codes.filter((code) => code !== 0).length;
+report({ suite: 'check', passed: codes.length - failed, failed });

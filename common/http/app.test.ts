@@ -9,7 +9,7 @@ import { docsRoutes } from './docs.ts';
 import { decodeJson } from './embeddings-parser.ts';
 import { exchangeOf } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
-import { sendBytes } from './reply.ts';
+import { sendBytes } from './exchange.ts';
 import { startServer } from './server.ts';
 import type { RunningServer } from './server.ts';
 

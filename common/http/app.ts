@@ -6,9 +6,8 @@ import type { Log } from '../obs/log.ts';
 import { parseTraceparent, TRACEPARENT } from '../obs/tracing.ts';
 import type { Attributes, Span, Tracer } from '../obs/tracing.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
-import { exchangeOf, openExchange } from './exchange.ts';
+import { exchangeOf, openExchange, sendError } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
-import { sendError } from './reply.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
 export type Method = 'get' | 'post' | 'put' | 'delete';

@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
 import { OpenAIError } from '../openai/errors.ts';
 import type { Routes } from './app.ts';
-import { sendJson } from './reply.ts';
+import { sendJson } from './exchange.ts';
 
 // Redoc searches in a worker made from a blob and styles inline; images of other sites stay out.
 const POLICY =

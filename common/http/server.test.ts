@@ -7,7 +7,7 @@ import { createBodyReader } from './body.ts';
 import { decodeJson } from './embeddings-parser.ts';
 import { exchangeOf } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
-import { sendBytes } from './reply.ts';
+import { sendBytes } from './exchange.ts';
 import { startServer } from './server.ts';
 import type { RunningServer, ServerTimeouts } from './server.ts';
 

@@ -2,10 +2,9 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
-import { exchangeOf, withDeadline } from '../../common/http/exchange.ts';
+import { exchangeOf, withDeadline, sendBytes } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
-import { sendBytes } from '../../common/http/reply.ts';
 import { passedOnTrace } from '../../common/obs/tracing.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
 import type { Caller } from '../auth/limits.ts';

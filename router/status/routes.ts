@@ -4,12 +4,11 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Request, Response } from 'express';
 import { standingOf } from '../../api/conditions.ts';
-import { modelKey } from '../../api/names.ts';
 import type { ModelActivity, ModelStatus, StatusDocument } from '../../api/status-document.ts';
-import { withDefaults } from '../../api/types.ts';
+import { modelKey, servedNames, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Handler, Routes } from '../../common/http/app.ts';
-import { sendJson } from '../../common/http/reply.ts';
+import { sendJson } from '../../common/http/exchange.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { Model, Models } from '../models/model.ts';
 import type { Activity } from './activity.ts';
@@ -37,7 +36,7 @@ const described = ({ metadata, spec, status }: EmbeddingModel) => ({
   name: metadata.name,
   namespace: metadata.namespace ?? '',
   model: spec.model,
-  aliases: spec.aliases ?? [],
+  names: status?.servedNames ?? servedNames(spec),
   device: withDefaults(spec).device,
   ...status?.embedding,
   revision: status?.revision,
@@ -85,7 +84,6 @@ const FILES: Readonly<Record<string, readonly [name: string, type: keyof typeof 
   '/': ['index.html', 'html'],
   '/status/page.css': ['page.css', 'css'],
   '/status/page.js': ['page.js', 'js'],
-  '/status/models.js': ['models.js', 'js'],
   '/status/plot.js': ['plot.js', 'js'],
   '/status/try.js': ['try.js', 'js'],
   '/status/text.js': ['text.js', 'js'],

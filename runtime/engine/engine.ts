@@ -1,7 +1,7 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
-import type { Sequence } from '../scheduler/queue.ts';
+import type { Sequence } from '../scheduler/batching.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Scheduler } from '../scheduler/scheduler.ts';
 import { EngineError } from './contract.ts';

@@ -2,22 +2,23 @@
 import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { buildGraph } from '../graph/build.ts';
 import { isModelError } from '../../hub/files.ts';
 import type { ModelFiles } from '../../hub/store.ts';
+import { buildGraph } from '../graph/build.ts';
 import type { LayoutName, Pooling } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
 import type { ModelDescription } from '../model/description.ts';
+import { estimateMemory, maxWorkers } from '../model/memory.ts';
+import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
 import { readTensorIndex } from '../model/safetensors.ts';
+import { EngineStartError } from './contract.ts';
 import { createPool } from './pool.ts';
 import type { Pool, StartedThreads } from './pool.ts';
 import type { RunnableModel } from './runner.ts';
 import type { Device } from './session.ts';
 import { loadTokenizer } from './tokenizer.ts';
 import type { Tokenizer } from './tokenizer.ts';
-import { chooseTopology } from './topology.ts';
-import type { Topology } from './topology.ts';
 import type { WorkerSetup } from './worker.ts';
 
 // What the workers run.
@@ -257,4 +258,49 @@ async function openTrial(hiddenSize: number, precision: TrialPrecision) {
     },
     release: () => session.release(),
   };
+}
+
+// How many workers with how many threads, within the CPUs and the memory there are. Pure.
+
+export interface Machine {
+  /** CPUs to compute on. */
+  readonly cpus: number;
+  readonly memoryBytes: number;
+  /** Free space for temporary files. */
+  readonly scratchBytes: number;
+}
+
+export interface Topology extends MemoryEstimate {
+  readonly workers: number;
+  readonly threadsPerWorker: number;
+  /** Intra-op threads of the first worker's session while texts come one at a time; undefined where that changes nothing. */
+  readonly soloThreads: number | undefined;
+}
+
+const MB = 1e6;
+/** Short texts gain nothing from more. */
+const MAX_SOLO_THREADS = 8;
+
+/**
+ * One thread a worker: several sessions of one thread do 3–9 % more than one session of several, and keep what they do when
+ * a neighbour takes a core. A text that is alone takes half the time on all cores, which the first worker has while texts
+ * come one at a time (`solo.ts`). Too little memory costs workers, whose threads the remaining ones get.
+ */
+export function chooseTopology({ cpus, memoryBytes, scratchBytes }: Machine, needs: ModelNeeds): Topology {
+  const of = (workers: number) => estimateMemory(needs, workers, scratchBytes);
+  const most = maxWorkers(needs.device, cpus);
+  for (let workers = most; workers >= 1; workers--) {
+    const threadsPerWorker = needs.device === 'gpu' ? 1 : Math.floor(cpus / workers);
+    const estimated = of(workers);
+    if (estimated.estimatedBytes > memoryBytes) continue;
+    const allThreads = Math.min(cpus, MAX_SOLO_THREADS);
+    const maySolo = needs.device === 'cpu' && workers > 1 && allThreads > threadsPerWorker;
+    return { workers, threadsPerWorker, soloThreads: maySolo ? allThreads : undefined, ...estimated };
+  }
+  const megabytes = (bytes: number): string => `${Math.ceil(bytes / MB)} MB`;
+  const least = megabytes(of(1).estimatedBytes);
+  throw new EngineStartError(
+    'InsufficientMemory',
+    `The model needs about ${least} (weights ${megabytes(needs.weightBytes)}), and the memory limit is ${megabytes(memoryBytes)}. Raise resources.limits.memory to at least ${least}; ${megabytes(of(most).estimatedBytes)} lets it use all ${cpus} CPUs.`,
+  );
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { chooseTopology } from './topology.ts';
+import { chooseTopology } from './load.ts';
 
 const GB = 1e9;
 /** No room for a prepared copy: every session has its own. */

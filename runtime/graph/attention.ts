@@ -5,10 +5,10 @@ import type { Config } from '../model/description.ts';
 import type { Layout } from './layout.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';
-import { cast, toCompute } from './ops.ts';
+import { toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 
-// ── Rotary frequencies, from config.json in its old and new spellings ──
+// Rotary frequencies, from config.json in its old and new spellings.
 
 /** theta^(−2i/d). */
 export const frequenciesOf = (theta: number, headSize: number): readonly number[] =>
@@ -39,7 +39,7 @@ export function plainOrNtkFrequencies(config: Config, fallback: number, headSize
   return frequenciesOf(theta * factor, headSize).map((frequency) => frequency / factor ** (2 / headSize));
 }
 
-// ── What positions add ──
+// What positions add.
 
 export interface RotaryTables {
   /** `[longest, headSize / 2]` each. */
@@ -56,7 +56,7 @@ export function rotaryTables(context: Context, frequencies: readonly number[]): 
   const { graph } = context;
   const column = graph.node('Unsqueeze', [textPositions(context), graph.int64([1])]);
   const row = graph.float32(frequencies, [1, frequencies.length]);
-  const angles = graph.node('Mul', [cast(context, column, 'float32'), row]);
+  const angles = graph.node('Mul', [graph.cast(column, 'float32'), row]);
   const table = (op: string) => toCompute(context, graph.node(op, [angles]));
   return { cos: table('Cos'), sin: table('Sin') };
 }
@@ -73,7 +73,7 @@ export function keyDistances(context: Context): Value {
 /** −slope × |distance| per head, `[1, heads, longest, longest]`. */
 export function linearBias(context: Context, slopes: readonly number[]): Value {
   const { graph } = context;
-  const distances = cast(context, graph.node('Abs', [keyDistances(context)]), 'float32');
+  const distances = graph.cast(graph.node('Abs', [keyDistances(context)]), 'float32');
   const negated = graph.float32(
     slopes.map((slope) => -slope),
     [1, slopes.length, 1, 1],
@@ -96,7 +96,7 @@ const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, heads: 
     attributes: { num_heads: { int: heads }, interleaved: { int: 0 } },
   });
 
-// ── Attention ──
+// Attention.
 
 export interface AttentionShape {
   readonly heads: number;

@@ -1,14 +1,22 @@
-// Config and tensor index → ONNX model with pooling and L2 norm inside. Pure.
+// Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
 import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
+import { albert } from './architectures/albert.ts';
+import { bert, roberta } from './architectures/bert.ts';
+import { distilbert } from './architectures/distilbert.ts';
+import { gte } from './architectures/gte.ts';
+import { jinaBert } from './architectures/jina-bert.ts';
+import { modernBert } from './architectures/modernbert.ts';
+import { mpnet } from './architectures/mpnet.ts';
+import { nomicBert } from './architectures/nomic-bert.ts';
+import { qwen3 } from './architectures/qwen3.ts';
 import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
-import { activation, cast } from './ops.ts';
+import { activation } from './ops.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
-import { findArchitecture } from './registry.ts';
 import { openWeights } from './weights.ts';
 import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
 
@@ -36,6 +44,32 @@ export interface BuiltGraph {
   readonly tokenEmbeddings: TokenEmbeddings | undefined;
   /** Bytes that one session holds for weights, after any cast to the compute type. */
   readonly weightBytes: number;
+}
+
+const ARCHITECTURES: readonly Architecture[] = [
+  bert,
+  roberta,
+  mpnet,
+  distilbert,
+  albert,
+  nomicBert,
+  modernBert,
+  gte,
+  jinaBert,
+  qwen3,
+];
+
+const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
+
+/** By class name first: custom code may reuse a `model_type` for another class. */
+export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
+  const found =
+    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+  if (found) return found;
+  throw unsupported(
+    `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
+  );
 }
 
 const OUTPUT = 'embeddings';
@@ -84,7 +118,7 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
   const pooled = { rows: layout.pool(rows), width };
   const embedded = applyDense({ ...context, int8: false }, pooled, weights, description);
-  const vectors = compute === 'float32' ? embedded.rows : cast(context, embedded.rows, 'float32');
+  const vectors = compute === 'float32' ? embedded.rows : graph.cast(embedded.rows, 'float32');
   const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
 
   const { nodes, initializers } = graph.collected();

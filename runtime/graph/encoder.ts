@@ -7,7 +7,7 @@ import { toRows } from './layout.ts';
 import { linear } from './linear.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';
-import { activation, addAndNormalize, cast, normalize, normParameters } from './ops.ts';
+import { activation, addAndNormalize, normalize, normParameters } from './ops.ts';
 import type { Context, Rows, NormShape } from './ops.ts';
 import { belowPrefix } from './weights.ts';
 import type { Weights } from './weights.ts';
@@ -92,7 +92,7 @@ export function feedForwardHalf(context: Context, rows: Value, { weights, shape,
 export const encoderLayer = (context: Context, rows: Value, layer: Layer): Value =>
   feedForwardHalf(context, attentionHalf(context, rows, layer), layer);
 
-// ── The whole encoder ──
+// The whole encoder.
 
 export interface Encoder {
   readonly config: Config;
@@ -178,7 +178,7 @@ export function tokenEmbeddings(context: Context, weights: Weights, config: Conf
   if (fed !== undefined) return look(fed);
   const table = weights.stored('weight', shape);
   const rows = look(table.value);
-  return table.element === compute ? rows : cast(context, rows, compute);
+  return table.element === compute ? rows : graph.cast(rows, compute);
 }
 
 /** LayerNorm(token + token type 0) for models that learn no positions. */

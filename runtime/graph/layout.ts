@@ -1,5 +1,5 @@
 // How the sequences of a run lie side by side: the graph's inputs and pooling, and the feeds of each run. Pure.
-import { ELEMENT } from './onnx.ts';
+// Workers load it for the feeds: whatever builds graphs is imported as types alone.
 import type { GraphBuilder, OnnxValue, Value } from './onnx.ts';
 import type { ComputeElement, TokenEmbeddings } from './weights.ts';
 
@@ -66,10 +66,7 @@ export function createLayout(
   if (layout === 'flexible') inputs.push({ name: 'uniform', element: 'bool', dims: [] });
   let fed: TokenEmbeddings | undefined;
   const toBlocks = (rows: Value): Value => graph.node('Gather', [rows, 'block_rows']);
-  const meanWeights = (): Value =>
-    compute === 'float32'
-      ? 'mean_weights'
-      : graph.node('Cast', ['mean_weights'], { attributes: { to: { int: ELEMENT[compute] } } });
+  const meanWeights = (): Value => (compute === 'float32' ? 'mean_weights' : graph.cast('mean_weights', compute));
   return {
     inputs,
     ids: 'input_ids',

@@ -1,5 +1,5 @@
 // Linear layers, in floating point or in int8, and the trial which of the two a CPU is faster at.
-import { createGraphBuilder, ELEMENT, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
+import { createGraphBuilder, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
 import type { GraphBuilder, Value } from './onnx.ts';
 import type { GraphPrecision, Weights } from './weights.ts';
 
@@ -10,7 +10,7 @@ export interface LinearShape {
 
 type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
 
-// ── int8: weights in steps of their own output, activations in steps of their own token ──
+// int8: weights in steps of their own output, activations in steps of their own token.
 
 /**
  * Without VNNI the kernels add two products in 16 bits and saturate. 2 × 180 × 91 stays below 2¹⁵, so that every CPU gives
@@ -52,7 +52,7 @@ function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const column = graph.node('Div', [atLeast(graph, largest, TINY), graph.float32([WEIGHT_STEPS], [])]);
   const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
   const step = graph.node('Squeeze', [column, graph.int64([1])]);
-  const steps = graph.node('Cast', [rounded], { attributes: { to: { int: ELEMENT.int8 } } });
+  const steps = graph.cast(rounded, 'int8');
   const transposed = graph.node('Transpose', [steps], { attributes: { perm: { ints: [1, 0] } } });
   const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
   return { value: transposed, step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
@@ -99,7 +99,7 @@ function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, sh
   return graph.node('Gemm', [offsetAndOne, corrected, scaled]);
 }
 
-// ── Either ──
+// Either.
 
 export interface LinearContext {
   readonly graph: GraphBuilder;
@@ -117,7 +117,7 @@ export function linear({ graph, int8 }: LinearContext, rows: Value, weights: Lin
   });
 }
 
-// ── One layer as a graph of its own ──
+// One layer as a graph of its own.
 
 export const TRIAL_INPUT = 'rows';
 

@@ -1,7 +1,7 @@
 // ONNX graphs: nodes and initializers as a builder collects them, and the ModelProto that they become. Only what our graphs use.
 import protobuf from 'protobufjs/light.js';
 
-export const ELEMENT = {
+const ELEMENT = {
   float32: 1,
   uint8: 2,
   int8: 3,
@@ -61,7 +61,7 @@ export interface OnnxModel {
   readonly outputs: readonly OnnxValue[];
 }
 
-// ── Collecting ──
+// Collecting.
 
 /** A value of the graph, by name. Values are distinct types of string only in prose: ONNX names them so. */
 export type Value = string;
@@ -78,6 +78,7 @@ export interface GraphBuilder {
   node(op: string, inputs: readonly Value[], extras?: NodeExtras): Value;
   /** Adds a node with several results. */
   nodes(op: string, inputs: readonly Value[], extras: NodeExtras & { outputs: number }): readonly Value[];
+  cast(value: Value, to: Element): Value;
   /** Computes one branch or the other. Values made inside of a branch must not be used outside of it. */
   branch(condition: Value, whenTrue: () => Value, whenFalse: () => Value): Value;
   initializer(tensor: OnnxTensor): Value;
@@ -133,6 +134,7 @@ export function createGraphBuilder(): GraphBuilder {
       })[0],
     node: (op, inputs, extras) => addNodes(op, inputs, extras)[0],
     nodes: addNodes,
+    cast: (value, to) => addNodes('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } })[0],
     initializer,
     int64: (list, dims = [list.length]) =>
       constant('int64', list.join(), bytesOf(BigInt64Array.from(list, (value) => BigInt(value))), dims),
@@ -142,7 +144,7 @@ export function createGraphBuilder(): GraphBuilder {
   };
 }
 
-// ── Encoding, with protobufjs ──
+// Encoding, with protobufjs.
 
 const IR_VERSION = 9;
 const ATTRIBUTE_TYPE = { float: 1, int: 2, string: 3, tensor: 4, graph: 5, ints: 7 } as const;

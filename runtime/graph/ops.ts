@@ -3,8 +3,8 @@ import { unsupported } from '../model/description.ts';
 import type { ModelDescription, Config } from '../model/description.ts';
 import type { Positions, Layout } from './layout.ts';
 import type { LinearContext } from './linear.ts';
-import { ELEMENT, MICROSOFT } from './onnx.ts';
-import type { Element, GraphBuilder, Value } from './onnx.ts';
+import { MICROSOFT } from './onnx.ts';
+import type { GraphBuilder, Value } from './onnx.ts';
 import type { ComputeElement, Weights } from './weights.ts';
 
 /** What every block needs; one per graph. */
@@ -33,12 +33,9 @@ export interface Architecture {
   positions?(config: Config): Positions;
 }
 
-export const cast = ({ graph }: Pick<Context, 'graph'>, value: Value, to: Element): Value =>
-  graph.node('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } });
-
 /** float32 → the type the graph computes in. */
 export const toCompute = (context: Context, value: Value): Value =>
-  context.compute === 'float32' ? value : cast(context, value, context.compute);
+  context.compute === 'float32' ? value : context.graph.cast(value, context.compute);
 
 export interface NormShape {
   readonly width: number;

@@ -1,6 +1,5 @@
 // Gives the builders a model's tensors as graph values: external data, cast to the compute type where the file holds another.
 import { ModelError } from '../../hub/files.ts';
-import { ELEMENT } from './onnx.ts';
 import type { Element, GraphBuilder, Value } from './onnx.ts';
 
 /** Element types of safetensors files, by their names in the header. */
@@ -105,10 +104,7 @@ function asComputed(files: WeightFiles, name: string, shape: readonly number[], 
   const { graph, compute } = files;
   const stored = asStored(graph, name, findFloats(files, name, shape));
   // ONNX Runtime folds the cast of a constant away at load: it costs nothing at run time.
-  const value =
-    stored.element === compute
-      ? stored.value
-      : graph.node('Cast', [stored.value], { attributes: { to: { int: ELEMENT[compute] } } });
+  const value = stored.element === compute ? stored.value : graph.cast(stored.value, compute);
   files.values.set(name, value);
   files.heldBytes += shape.reduce((product, dim) => product * dim, heldBytes);
   return value;

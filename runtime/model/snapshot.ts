@@ -5,7 +5,7 @@ import { isModelError, ModelError, preferSafetensors } from '../../hub/files.ts'
 import type { ChooseWeights } from '../../hub/files.ts';
 import { openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { findArchitecture } from '../graph/registry.ts';
+import { findArchitecture } from '../graph/build.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
 import type { ModelDescription } from './description.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createReturnPredictor } from './queue.ts';
+import { createReturnPredictor } from './batching.ts';
 
 const loop = (returns: ReturnType<typeof createReturnPredictor>, rounds: number, backAfterMs: number): number => {
   let nowMs = 0;

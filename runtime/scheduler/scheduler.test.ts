@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cpuCosts, gpuCosts } from './batching.ts';
-import type { Sequence } from './queue.ts';
+import type { Sequence } from './batching.ts';
 import { createScheduler } from './scheduler.ts';
 import type { Batch, Scheduler, SchedulerLimits } from './scheduler.ts';
 

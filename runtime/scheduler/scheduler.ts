@@ -1,9 +1,7 @@
 // Decides what runs next: a state machine without clock or timers. Work-conserving, bounded in tokens, fair.
 import type { Priority } from '../../common/http/headers.ts';
-import { formBatch } from './batching.ts';
-import type { CostModel } from './batching.ts';
-import { createQueue, createReturnPredictor } from './queue.ts';
-import type { Queue, Sequence } from './queue.ts';
+import { formBatch, createQueue, createReturnPredictor } from './batching.ts';
+import type { CostModel, Queue, Sequence } from './batching.ts';
 
 export interface Batch {
   /** One text that nothing else is open beside. */

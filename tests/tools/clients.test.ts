@@ -1,0 +1,147 @@
+// Clients as their registries have them, and requests as applications make them, against local mode with the real all-MiniLM-L6-v2.
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { vectorFromBytes } from '../../common/openai/response.ts';
+import { clientRequests } from '../helpers/client-requests.ts';
+import type { ClientRequest } from '../helpers/client-requests.ts';
+import { startLocalProcess } from '../helpers/local-process.ts';
+import type { LocalProcess } from '../helpers/local-process.ts';
+import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+import { runPythonIn } from '../helpers/openai-python.ts';
+
+const run = promisify(execFile);
+const EXAMPLES = join(import.meta.dirname, '../../examples');
+const ALIAS = 'text-embedding-3-small';
+const TEXTS = ['A cat naps in the sun.', 'The invoice is due on Friday.', 'Rain is expected tomorrow.'];
+const QUESTION = 'When do I have to pay?';
+const MANIFEST = `apiVersion: kubembed.dev/v1alpha1
+kind: EmbeddingModel
+metadata: {name: search}
+spec: {model: ${MINILM}, servedNames: ['${MINILM}', ${ALIAS}], scaling: {minReplicas: 1, maxReplicas: 1}}
+`;
+
+let local: LocalProcess;
+beforeAll(async () => {
+  await minilm();
+  for (const language of ['javascript', 'python']) await run(join(EXAMPLES, 'run'), ['install', language]);
+  local = await startLocalProcess({
+    supportedModels: `${MINILM}\n`,
+    models: { 'search.yaml': MANIFEST },
+    env: { HF_HUB_CACHE: testStore, KUBEMBED_LOG_LEVEL: 'warn' },
+  });
+});
+afterAll(async () => {
+  await local.stop();
+});
+
+const base = (): string => `${local.url}/v1`;
+const cosine = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((sum, value, at) => sum + value * b[at]!, 0);
+
+async function vectors(input: readonly string[]): Promise<number[][]> {
+  const response = await local.embed({ model: MINILM, input });
+  expect(response.status).toBe(200);
+  const { data } = (await response.json()) as { data: { embedding: number[] }[] };
+  return data.map(({ embedding }) => embedding);
+}
+
+/** Standard output of an example, run as its README says. */
+async function example(name: string, ...args: readonly string[]): Promise<string> {
+  const env = { ...process.env, OPENAI_BASE_URL: base(), EMBEDDING_MODEL: MINILM };
+  return (await run(join(EXAMPLES, 'run'), [name, ...args], { env })).stdout;
+}
+
+// Importing a framework takes seconds of CPU.
+describe('examples', { timeout: 400_000 }, () => {
+  it.each(['openai-python', 'openai-node', 'langchain-python', 'langchain-js', 'llama-index', 'vercel-ai-sdk'])(
+    '%s ranks the texts as their vectors do',
+    async (name) => {
+      const [question, ...passages] = await vectors([QUESTION, ...TEXTS]);
+      const expected = TEXTS.map((text, at) => ({ text, score: cosine(question!, passages[at]!) }))
+        .sort((a, b) => b.score - a.score)
+        .map(({ text, score }) => ({ text, score: expect.closeTo(score, 2) as number }));
+      const printed = (await example(name)).trim().split('\n');
+      expect(printed.map((line) => ({ text: line.slice(7), score: Number(line.slice(0, 5)) }))).toEqual(expected);
+      expect(expected[0]?.text).toBe('The invoice is due on Friday.');
+    },
+  );
+
+  it('curl lists the models and embeds two texts', async () => {
+    const [models, answer] = (await example('curl')).trim().split('\n');
+    const { data } = JSON.parse(models!) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id)).toEqual(expect.arrayContaining([MINILM, ALIAS]));
+    expect(JSON.parse(answer!)).toMatchObject({ data: [{ index: 0 }, { index: 1 }] });
+  });
+
+  it('vector-search finds the passage of a novel that answers the question', async () => {
+    const found = await example(
+      'vector-search',
+      ...['--passages', '100', '--database', join(local.dataDir, 'passages.db')],
+      'Who likes to share a bed with a stranger?',
+    );
+    expect(found.trim().split('\n')).toHaveLength(3);
+    expect(found).toMatch(/^0\.\d+ {2}passage \d+: No man prefers to sleep two in a bed\./);
+  });
+});
+
+describe('LangChain for Python by default', { timeout: 400_000 }, () => {
+  const script = join(import.meta.dirname, '../helpers/langchain-tokens.py');
+
+  it('is told of the setting when it sends ids beyond the vocabulary', async () => {
+    expect(await runPythonIn({}, script, base(), MINILM, '40000')).toEqual({
+      class: 'BadRequestError',
+      message: expect.stringMatching(/check_embedding_ctx_length=False/) as string,
+    });
+  });
+
+  it('gets vectors of other words for ids within it', async () => {
+    const { vector } = (await runPythonIn({}, script, base(), MINILM, '2000')) as { vector: number[] };
+    const [question] = await vectors([QUESTION]);
+    expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
+    expect(cosine(vector, question!)).toBeLessThan(0.5);
+  });
+
+  it('sends nothing when it cannot download its vocabulary', async () => {
+    const env = { HTTPS_PROXY: 'http://127.0.0.1:9', TIKTOKEN_CACHE_DIR: local.dataDir, NO_PROXY: '127.0.0.1' };
+    expect(await runPythonIn(env, script, base(), MINILM)).toEqual({
+      class: expect.stringMatching(/Error$/) as string,
+      message: expect.stringMatching(/cl100k_base/) as string,
+    });
+  });
+});
+
+/** What stands at a path such as `data.0.embedding`. */
+const at = (value: unknown, path: string): unknown =>
+  path.split('.').reduce<unknown>((inner, key) => (inner as Record<string, unknown>)[key], value);
+
+async function answerTo({ method, path, headers, body }: ClientRequest): Promise<unknown> {
+  const response = await fetch(`${base()}${path}`, {
+    method,
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  expect(response.status, text).toBe(200);
+  return JSON.parse(text);
+}
+
+describe('applications', () => {
+  it.each(clientRequests(ALIAS))('$client', async (request) => {
+    const answer = await answerTo(request);
+    for (const path of request.reads) {
+      const value = at(answer, path);
+      expect(value, path).toBeDefined();
+      if (!path.endsWith('embedding')) continue;
+      const vector = typeof value === 'string' ? vectorFromBytes(Buffer.from(value, 'base64')) : (value as number[]);
+      expect(vector.length).toBe(request.body?.['dimensions'] ?? 384);
+      expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
+    }
+  });
+
+  it("n8n's list, which keeps ids with `embed` in them, has the alias", async () => {
+    const { data } = (await (await fetch(`${base()}/models`)).json()) as { data: { id: string }[] };
+    expect(data.map(({ id }) => id).filter((id) => id.includes('embed'))).toEqual([ALIAS]);
+  });
+});

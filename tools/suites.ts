@@ -1,0 +1,75 @@
+// The suites of tests: what each command runs, what it needs, and about how long it takes. Pure.
+import { table } from './docs/markdown.ts';
+
+/** The projects of Vitest and the files of each. A test holds that every test file is in exactly one. */
+export const PROJECTS = {
+  unit: '{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench,tests/helpers}/**/*.test.ts',
+  integration: 'tests/integration/**/*.test.ts',
+  kube: 'tests/kube/**/*.test.ts',
+  tools: 'tests/tools/**/*.test.ts',
+  e2e: 'tests/e2e/**/*.test.ts',
+} as const;
+export type Project = keyof typeof PROJECTS;
+
+/** Programs of other people that a suite takes from the operating system. */
+export type Program = 'chromium' | 'prometheus';
+
+export interface Suite {
+  readonly command: string;
+  readonly projects: readonly Project[];
+  readonly runs: string;
+  readonly needs: string;
+  /** On two cores: from a fresh clone, and when everything that is made once is there. */
+  readonly minutes: { readonly first: number; readonly later: number };
+  readonly programs: readonly Program[];
+}
+
+export const SUITES = {
+  test: {
+    command: 'npm test',
+    projects: ['unit', 'integration'],
+    runs: 'unit and property tests, then real processes with the real all-MiniLM-L6-v2: runtime, router, downloads, local mode',
+    needs: "Python's pip",
+    minutes: { first: 5, later: 4 },
+    programs: [],
+  },
+  kube: {
+    command: 'npm run test:kube',
+    projects: ['kube'],
+    runs: 'operator, chart and client framework against a real Kubernetes API server, which it builds from source once',
+    needs: 'Go ≥ 1.24, else pip, which has it too; openssl',
+    minutes: { first: 25, later: 10 },
+    programs: [],
+  },
+  tools: {
+    command: 'npm run test:tools',
+    projects: ['tools'],
+    runs: 'the status page in a browser, alerts and dashboard in Prometheus, the API by schemathesis, the documentation as a site, OpenAI clients',
+    needs: 'as above; Chromium and Prometheus, which root gets by apt',
+    minutes: { first: 10, later: 5 },
+    programs: ['chromium', 'prometheus'],
+  },
+  e2e: {
+    command: 'npm run test:e2e',
+    projects: ['e2e'],
+    runs: 'images, chart and walkthroughs on a real single-node cluster, and a newcomer in a fresh Debian',
+    needs: 'root on Debian, or KUBECONFIG of a cluster that has the images',
+    minutes: { first: 30, later: 20 },
+    programs: [],
+  },
+} as const satisfies Readonly<Record<string, Suite>>;
+export type SuiteName = keyof typeof SUITES;
+
+/** What everything together has to report: the static checks count as a suite. */
+export const ALL_SUITES: readonly string[] = ['check', ...Object.keys(SUITES)];
+
+export const renderSuites = (): string =>
+  table(
+    ['command', 'what it runs', 'needs besides Node', 'minutes on 2 cores: first, later'],
+    Object.values<Suite>(SUITES).map(({ command, runs, needs, minutes }) => [
+      `\`${command}\``,
+      runs,
+      needs,
+      `${minutes.first}, ${minutes.later}`,
+    ]),
+  );
