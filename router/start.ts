@@ -140,7 +140,7 @@ const start = async (
     models,
     bodies: createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE }),
     parser,
-    cache: createResponseCache({ ...config.cache, metrics }),
+    cache: config.cache.models.length > 0 ? createResponseCache({ ...config.cache, metrics }) : undefined,
     forward: createForward({ forwardWithRetry, metrics, splitMs: config.split.targetMs }),
     metrics,
     activity,

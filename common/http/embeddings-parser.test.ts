@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import { OpenAIError } from '../openai/errors.ts';
-import { createEmbeddingsParser, requireModestShape } from './embeddings-parser.ts';
+import { createEmbeddingsParser, printInputs, RawText, requireModestShape } from './embeddings-parser.ts';
+import type { OutlinedInput } from './embeddings-parser.ts';
 
 const parser = createEmbeddingsParser();
 afterAll(() => parser.close());
@@ -108,4 +109,50 @@ it('takes bytes that are not JSON', () => {
       expect(() => requireModestShape(Buffer.from(bytes), { maxParts: 1000, maxValues: 1000 })).not.toThrow();
     }),
   );
+});
+
+const decoded = (inputs: readonly OutlinedInput[]): unknown =>
+  inputs.map((input) => (input instanceof RawText ? (JSON.parse(input.json().toString()) as unknown) : input));
+
+it('outlines a large body: the same request, its long texts where they were, and printed as they came', async () => {
+  const text = fc.string({ unit: fc.constantFrom('"', '\\', '\n', 'a', 'é', '😀', ']', '}', ','), maxLength: 4000 });
+  await fc.assert(
+    fc.asyncProperty(fc.array(text, { minLength: 1, maxLength: 8 }), fc.boolean(), async (texts, escaped) => {
+      const input = [...texts, 'x'.repeat(300_000)];
+      const plain = JSON.stringify({
+        user: 'u'.repeat(2000),
+        model: 'm',
+        input,
+        encoding_format: 'base64',
+        dimensions: 3,
+      });
+      const given = Buffer.from(escaped ? plain.replaceAll('é', '\\u00e9') : plain);
+      const { inputs, ...rest } = await parser.outline(given);
+      expect({ ...rest, inputs: decoded(inputs) }).toEqual(await parser.parse(given));
+      expect(inputs.filter((one) => one instanceof RawText).length).toBeGreaterThan(0);
+      const printed = Buffer.concat(printInputs(inputs).map((piece) => Buffer.from(piece))).toString();
+      expect(JSON.parse(`[${printed}]`)).toEqual(input);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+it('outlines small bodies, and large ones of ids, as they are', async () => {
+  const ids = Array.from({ length: 200_000 }, (_, at) => at);
+  for (const input of [['a', 'b'], [ids]]) {
+    expect((await parser.outline(body({ model: 'm', input }))).inputs).toEqual(input);
+  }
+});
+
+it('outlines no large body that is none', async () => {
+  const long = 'a'.repeat(300_000);
+  const refused: readonly (readonly [Buffer, RegExp])[] = [
+    [Buffer.from(`{"model":"m","input":"${long}`), /could not parse/],
+    [Buffer.from(`{"model":"m","input":"${long}"`), /could not parse/],
+    [Buffer.from(`{"model":"m","input":["${long}",]}`), /could not parse/],
+    [Buffer.from(`{"model":"m","input":["${long}",5]}`), /Invalid type for 'input\[1\]'/],
+    [Buffer.concat([Buffer.from(`{"model":"m","input":"${long}`), Buffer.from([0xff]), Buffer.from('"}')]), /UTF-8/],
+  ];
+  for (const [given, why] of refused) await expect(parser.outline(given)).rejects.toThrow(why);
+  expect((await parser.outline(body({ model: long, input: 'a' }))).model).toBe(long);
 });

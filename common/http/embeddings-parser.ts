@@ -1,18 +1,45 @@
 // Bytes to an embedding request: small bodies at once, large ones in a thread, one after the other.
 import { isUtf8 } from 'node:buffer';
+import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import { Worker, parentPort, workerData } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
-import type { EmbeddingRequest } from '../openai/request.ts';
+import type { EmbeddingInput, EmbeddingRequest } from '../openai/request.ts';
 import { threadUrl } from '../util/process.ts';
 
 export interface EmbeddingsParser {
   /** Rejects with `OpenAIError`. */
   parse(body: Buffer): Promise<EmbeddingRequest>;
+  /** For who passes the body on: long texts of a large one stay in it. Faults within them are left to whoever decodes them. */
+  outline(body: Buffer): Promise<RequestOutline>;
   close(): Promise<void>;
 }
+
+/** A long text where it stands in a body, with its quotes and escapes: decoding it costs more than all else that a proxy does. */
+export class RawText {
+  readonly #body: Buffer;
+  readonly #start: number;
+  readonly #end: number;
+
+  constructor(body: Buffer, start: number, end: number) {
+    this.#body = body;
+    this.#start = start;
+    this.#end = end;
+  }
+
+  get byteLength(): number {
+    return this.#end - this.#start;
+  }
+
+  json(): Buffer {
+    return this.#body.subarray(this.#start, this.#end);
+  }
+}
+
+export type OutlinedInput = EmbeddingInput | RawText;
+export type RequestOutline = Omit<EmbeddingRequest, 'inputs'> & { readonly inputs: readonly OutlinedInput[] };
 
 /** So much takes 2 ms to parse if it is text and 8 if it is ids; a thread costs as much in hand-over, and 20 MB while it lives. */
 const INLINE_BYTES = 1024 * 1024;
@@ -72,8 +99,12 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
 
+  const parse: EmbeddingsParser['parse'] = async (body) =>
+    body.byteLength <= INLINE_BYTES ? parseBody(body) : await parseInThread(body);
+
   return {
-    parse: async (body) => (body.byteLength <= INLINE_BYTES ? parseBody(body) : await parseInThread(body)),
+    parse,
+    outline: async (body) => (body.byteLength > MODEST_BYTES ? outlineOf(body) : undefined) ?? (await parse(body)),
     close: async () => {
       clearTimeout(idle);
       await worker?.terminate();
@@ -95,11 +126,59 @@ function parseBody(body: Buffer): EmbeddingRequest {
   return parseEmbeddingRequest(decodeJson(body));
 }
 
+/** As long as this a text is worth leaving where it is. */
+const LONG_TEXT = 1024;
+/** Begins what stands for a text while the rest is parsed: nobody outside can know it. */
+const STAND_IN = randomUUID();
+
+/** Undefined when that saves nothing: what makes it large is not its texts. Throws `OpenAIError`. */
+function outlineOf(body: Buffer): RequestOutline | undefined {
+  const texts: RawText[] = [];
+  let short = '';
+  let from = 0;
+  requireModestShape(body, SHAPE_LIMITS, (start, end) => {
+    if (end - start < LONG_TEXT) return;
+    short += `${body.toString('utf8', from, start)}"${STAND_IN}${texts.length}"`;
+    texts.push(new RawText(body, start, end));
+    from = end;
+  });
+  if (short.length + body.length - from > MODEST_BYTES) return undefined;
+  if (!isUtf8(body)) throw notUtf8();
+  const textOf = (given: unknown): RawText | undefined =>
+    typeof given === 'string' && given.startsWith(STAND_IN) ? texts[Number(given.slice(STAND_IN.length))] : undefined;
+  const { model, inputs, ...rest } = parseEmbeddingRequest(parseJson(short + body.toString('utf8', from)));
+  return {
+    ...rest,
+    model: String(decodeJson(textOf(model)?.json() ?? Buffer.from(JSON.stringify(model)))),
+    inputs: inputs.map((input) => textOf(input) ?? input),
+  };
+}
+
+/** The inputs as members of a JSON array, in pieces: long texts as they came. */
+export function printInputs(inputs: readonly OutlinedInput[]): readonly (string | Buffer)[] {
+  const pieces: (string | Buffer)[] = [];
+  let text = '';
+  for (const [at, input] of inputs.entries()) {
+    if (at > 0) text += ',';
+    if (input instanceof RawText) {
+      pieces.push(text, input.json());
+      text = '';
+    } else text += JSON.stringify(input);
+  }
+  return [...pieces, text];
+}
+
+const notUtf8 = (): OpenAIError => new OpenAIError('invalid_request', 'The request body is not valid UTF-8.');
+
 /** Throws `OpenAIError`. */
 export function decodeJson(body: Buffer): unknown {
-  if (!isUtf8(body)) throw new OpenAIError('invalid_request', 'The request body is not valid UTF-8.');
+  if (!isUtf8(body)) throw notUtf8();
+  return parseJson(body.toString('utf8'));
+}
+
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(body.toString('utf8')) as unknown;
+    return JSON.parse(text) as unknown;
   } catch (error) {
     // V8 quotes what it could not parse, and that may be a user's text.
     const position = error instanceof SyntaxError ? /at position \d+/.exec(error.message)?.[0] : undefined;
@@ -127,15 +206,23 @@ const OPEN_OBJECT = 0x7b;
 
 /**
  * Refuses a JSON text beyond the limits, counted on its bytes: millions of empty arrays need gigabytes when parsed. A heap
- * limit of the thread is no guard: running out of it inside `JSON.parse` ends the whole process.
+ * limit of the thread is no guard: running out of it inside `JSON.parse` ends the whole process. On its way it tells where strings
+ * are, quotes included.
  */
-export function requireModestShape(body: Buffer, { maxParts, maxValues }: ShapeLimits = SHAPE_LIMITS): void {
+export function requireModestShape(
+  body: Buffer,
+  { maxParts, maxValues }: ShapeLimits = SHAPE_LIMITS,
+  onString?: (start: number, end: number) => void,
+): void {
   let parts = 0;
   let values = 0;
   for (let at = 0; at < body.length; at += 1) {
     const byte = body[at];
-    if (byte === QUOTE) at = endOfString(body, at + 1);
-    else if (byte === COMMA) values += 1;
+    if (byte === QUOTE) {
+      const start = at;
+      at = endOfString(body, at + 1);
+      onString?.(start, at + 1);
+    } else if (byte === COMMA) values += 1;
     else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT || byte === COLON) parts += 1;
     if (parts > maxParts || values > maxValues) {
       throw new OpenAIError('invalid_request', 'The request body holds too many values.', { param: 'input' });

@@ -118,6 +118,8 @@ export function withDeadline(parent: AbortSignal, ms: number, reason: Error): De
 const JSON_TYPE = 'application/json; charset=utf-8';
 /** Up to this size an answer goes out at once, with its head. */
 const SMALL_BYTES = 65_536;
+/** What may wait in a connection for its reader: the answer is in memory either way, and each wait is a turn of the event loop. */
+const MAX_PENDING_BYTES = 1024 * 1024;
 
 export function sendJson(response: ServerResponse, status: number, value: unknown): void {
   const body = Buffer.from(JSON.stringify(value));
@@ -143,7 +145,7 @@ export async function sendBytes(
   }
   for (const chunk of joinPieces(pieces)) {
     if (response.destroyed) return;
-    if (!response.write(chunk)) await drained(response);
+    if (!response.write(chunk) && response.writableLength > MAX_PENDING_BYTES) await drained(response);
   }
   response.end();
 }

@@ -1,6 +1,7 @@
 // What this router keeps of each model between requests, as one object that the routing table makes, updates and forgets.
+import { RawText } from '../../common/http/embeddings-parser.ts';
+import type { OutlinedInput } from '../../common/http/embeddings-parser.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
-import type { EmbeddingInput } from '../../common/openai/request.ts';
 import { createBalancer } from '../endpoints/balancer.ts';
 import type { Balancer, Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { EndpointClient } from '../endpoints/client.ts';
@@ -44,6 +45,12 @@ export const learn = (estimator: Estimator, bytes: number, tokens: number): Esti
   if (bytes <= 0 || tokens <= 0) return estimator;
   const seen = Math.min(MAX_BYTES_PER_TOKEN, Math.max(MIN_BYTES_PER_TOKEN, bytes / tokens));
   return { bytesPerToken: estimator.bytesPerToken * (1 - WEIGHT) + seen * WEIGHT };
+};
+
+/** UTF-8 bytes; of a text that is still escaped a few more than it has. */
+const textBytesOf = (input: OutlinedInput): number => {
+  if (typeof input === 'string') return Buffer.byteLength(input);
+  return input instanceof RawText ? input.byteLength : 0;
 };
 
 /** How much work a request asks for. */
@@ -141,13 +148,13 @@ export class Model {
     if (this.demand.wake(this.queue.size())) this.#deps.onWake(this);
   }
 
-  estimate(inputs: readonly EmbeddingInput[]): Estimate {
+  estimate(inputs: readonly OutlinedInput[]): Estimate {
     const maxTokens = this.served.embedding?.maxTokens;
     let totalTokens = 0;
     let textBytes = 0;
     const tokens = inputs.map((input) => {
-      const bytes = typeof input === 'string' ? Buffer.byteLength(input) : 0;
-      const size = typeof input === 'string' ? { bytes } : { tokens: input.length };
+      const bytes = textBytesOf(input);
+      const size = Array.isArray(input) ? { tokens: input.length } : { bytes };
       const estimated = estimateTokens(this.estimator, size, maxTokens);
       totalTokens += estimated;
       textBytes += bytes;

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
+import { printInputs } from '../../common/http/embeddings-parser.ts';
 import { REVISION } from '../../common/http/headers.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { CacheResult, RouterMetrics } from '../metrics.ts';
@@ -40,9 +41,9 @@ const keyOf = ({ model: { key, served }, request }: RequestContext): string | un
   const { inputs, encoding, dimensions, truncate } = request;
   const { precision, pooling } = served.embedding ?? {};
   const facts = [key, served.revision, precision, pooling, encoding, dimensions ?? null, truncate ?? null];
-  return createHash('sha256')
-    .update(JSON.stringify([facts, inputs]))
-    .digest('base64');
+  const hash = createHash('sha256').update(JSON.stringify(facts));
+  for (const piece of printInputs(inputs)) hash.update(piece);
+  return hash.digest('base64');
 };
 
 const refuses = (headers: IncomingHttpHeaders): boolean => /\bno-(store|cache)\b/i.test(headers['cache-control'] ?? '');
@@ -117,8 +118,7 @@ export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCache
   };
 
   return {
-    keyFor: (headers, context) =>
-      models.length > 0 && isUsedBy(context) && !refuses(headers) ? keyOf(context) : undefined,
+    keyFor: (headers, context) => (isUsedBy(context) && !refuses(headers) ? keyOf(context) : undefined),
     through: async (key, context, forward) => {
       const found = await lookUp(key, context, forward);
       metrics.cache(context.model.key, found.from);

@@ -20,7 +20,8 @@ export interface EmbeddingsDeps {
   readonly models: Models;
   readonly bodies: BodyReader;
   readonly parser: EmbeddingsParser;
-  readonly cache: ResponseCache;
+  /** Undefined: no model uses one. */
+  readonly cache: ResponseCache | undefined;
   readonly forward: Forward;
   readonly metrics: RouterMetrics;
   /** Of all models, where there is a status page. */
@@ -108,7 +109,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     exchange: Exchange,
     given: Pick<RequestContext, 'body' | 'signal' | 'deadlineMs'>,
   ): Promise<RequestContext> => {
-    const request = await parser.parse(given.body);
+    const request = await parser.outline(given.body);
     const model = models.find(request.model);
     if (model === undefined) throw modelNotFound(request.model);
     const { facts, span } = exchange;
@@ -143,8 +144,8 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     response: ServerResponse,
     context: RequestContext,
   ): Promise<Answer | AnswerStream> => {
-    const key = cache.keyFor(headers, context);
-    if (key === undefined) return await deps.forward(context);
+    const key = cache?.keyFor(headers, context);
+    if (cache === undefined || key === undefined) return await deps.forward(context);
     const { answer, from } = await cache.through(key, context, deps.forward);
     response.setHeader(CACHE, from);
     return answer;

@@ -1,10 +1,10 @@
 // Forwards one request (or one shard of it) to an endpoint: a place on one, an attempt, and another elsewhere where that is safe.
 import type { Cause } from '../../api/conditions.ts';
+import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
 import type { Priority } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
 import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
-import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { Answer, AnswerStream, Attempt, Failure, Outcome } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
@@ -15,7 +15,7 @@ import { QueueError } from '../models/queue.ts';
 /** One client's request, from when its body was read and its model found. */
 export interface RequestContext {
   readonly model: Model;
-  readonly request: EmbeddingRequest;
+  readonly request: RequestOutline;
   readonly body: Buffer;
   readonly estimate: Estimate;
   /** As the client asked for. */

@@ -1,9 +1,10 @@
 // Splits a big input array over several endpoints, and joins their answers as if one had given them. Planning and joining first,
 // as functions of values: vectors are neither parsed nor printed again.
 import { setImmediate } from 'node:timers/promises';
+import { printInputs } from '../../common/http/embeddings-parser.ts';
+import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
-import type { EmbeddingRequest } from '../../common/openai/request.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Forwarded, ForwardWithRetry, RequestContext } from './forward.ts';
@@ -157,11 +158,10 @@ export const mergeResponses = (shards: readonly ShardResponse[]): readonly Buffe
 
 // Forwarding
 
-const shardBody = (request: EmbeddingRequest, { start, end }: Shard): Buffer => {
-  const { model, inputs, encoding, dimensions, truncate } = request;
-  return Buffer.from(
-    JSON.stringify({ model, input: inputs.slice(start, end), encoding_format: encoding, dimensions, truncate }),
-  );
+const shardBody = ({ model, inputs, encoding, dimensions, truncate }: RequestOutline, shard: Shard): Buffer => {
+  const head = JSON.stringify({ model, encoding_format: encoding, dimensions, truncate }).slice(0, -1);
+  const pieces = [`${head},"input":[`, ...printInputs(inputs.slice(shard.start, shard.end)), ']}'];
+  return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
 };
 
 const sumOf = (answers: readonly Answer[], header: string): number =>
