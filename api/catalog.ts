@@ -1,5 +1,5 @@
 // The grammar of the catalog, supported_models.txt: one Hugging Face id a line, `#` comments, optional `key=value` options after the id.
-import { foldName, servedNames } from './names.ts';
+import { foldName, servedNames } from './types.ts';
 import { specFaults } from './validation.ts';
 import type { EmbeddingModelSpec } from './types.ts';
 

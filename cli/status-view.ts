@@ -1,16 +1,15 @@
 // How the models stand, one row for each, whatever told it: a router's `status.json` or list of models, or a cluster's API server.
 import { standingOf } from '../api/conditions.ts';
 import type { Condition, ModelState } from '../api/conditions.ts';
-import { modelKey } from '../api/names.ts';
-import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
+import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
+import { modelKey, EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { errorText } from '../common/util/text.ts';
+import { ApiError, TransportError } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import type { ConnectionConfig } from '../kube/config.ts';
-import { ApiError, TransportError } from '../kube/client.ts';
 import { createRestClient } from '../kube/rest.ts';
-import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
 import { CommandError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { getJson, readModels } from './endpoint.ts';

@@ -7,9 +7,8 @@ import { createCatalogController } from './catalog/controller.ts';
 import type { CatalogControllerDeps } from './catalog/controller.ts';
 import { createModelController } from './model/controller.ts';
 import type { ModelControllerDeps } from './model/controller.ts';
-import { createMutationCache } from './model/mutation-cache.ts';
+import { createMutationCache, createRepeats } from './model/mutation-cache.ts';
 import type { Releases } from './releases.ts';
-import { createRepeats } from './repeats.ts';
 
 export interface ManagerDeps extends Omit<
   ModelControllerDeps & CatalogControllerDeps,

@@ -5,7 +5,7 @@ import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Catalog } from '../api/catalog.ts';
 import { CONDITION_TYPES } from '../api/conditions.ts';
-import { modelKey } from '../api/names.ts';
+import { modelKey } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { createApp, probeRoutes } from '../common/http/app.ts';
 import type { Log } from '../common/obs/log.ts';

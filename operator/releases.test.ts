@@ -1,6 +1,6 @@
 // Which release manages a resource: who is named lives as long as its Lease is renewed, by our own clock.
 import { afterEach, expect, test } from 'vitest';
-import { ANNOTATION_RELEASE } from '../api/names.ts';
+import { ANNOTATION_RELEASE } from '../api/types.ts';
 import { ApiError } from '../kube/client.ts';
 import { silentLog } from '../kube/clock.ts';
 import type { Lease } from '../kube/resources.ts';

@@ -1,6 +1,6 @@
 // Releases: several operators may watch the same namespaces; each EmbeddingModel is managed by one of them. A release is called by
 // the Lease of its operators, `namespace/name`, and lives as long as that is renewed.
-import { ANNOTATION_RELEASE } from '../api/names.ts';
+import { ANNOTATION_RELEASE } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { ifPresent } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';

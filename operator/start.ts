@@ -1,7 +1,7 @@
 // startOperator: wires caches, acceptance, autoscaler and manager into one running operator.
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { MANAGED_BY, childName } from '../api/names.ts';
+import { MANAGED_BY, childName } from '../api/types.ts';
 import { systemClock } from '../kube/clock.ts';
 import type { Clock, Environment } from '../kube/clock.ts';
 import type { KubeClient } from '../kube/client.ts';

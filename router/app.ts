@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http';
 import type { Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
-import { foldName } from '../api/names.ts';
+import { foldName } from '../api/types.ts';
 import { createApp } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';

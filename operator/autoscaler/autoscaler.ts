@@ -1,6 +1,5 @@
 // The autoscaler's shell: every second, and at once when a request found no endpoint, it decides for each model.
-import { modelKey } from '../../api/names.ts';
-import { withDefaults } from '../../api/types.ts';
+import { modelKey, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { decide, newScaler } from './decide.ts';

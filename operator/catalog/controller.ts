@@ -1,32 +1,37 @@
 // The catalog controller: keeps EmbeddingModels equal to the catalog, whatever that comes from; and the ConfigMap it comes from on
-// a cluster.
-import { ANNOTATION_RELEASE, CATALOG_FIELD_MANAGER, foldName, LABEL_CATALOG, modelKey } from '../../api/names.ts';
 import { REASONS } from '../../api/conditions.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
+import {
+  ANNOTATION_RELEASE,
+  CATALOG_FIELD_MANAGER,
+  foldName,
+  LABEL_CATALOG,
+  modelKey,
+  EMBEDDING_MODELS,
+} from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
-import { ifPresent } from '../../kube/client.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import { createInformer } from '../../kube/informer.ts';
-import { formatKey, keyOf } from '../../kube/types.ts';
-import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
 import type { ObjectKey } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { hashOf } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
-import type { Releases } from '../releases.ts';
-import { repeatId } from '../repeats.ts';
-import type { Repeats } from '../repeats.ts';
 import { namesOnRecord } from '../model/acceptance.ts';
 import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance.ts';
 import type { Caches } from '../model/caches.ts';
-import { remove } from '../model/mutation-cache.ts';
-import type { MutationCache } from '../model/mutation-cache.ts';
+import { remove, repeatId } from '../model/mutation-cache.ts';
+import type { MutationCache, Repeats } from '../model/mutation-cache.ts';
+import type { Releases } from '../releases.ts';
 import { catalogManifests, planCatalog } from './plan.ts';
 import type { CatalogSource, ListedModel, ShadowedLine } from './plan.ts';
+
+// a cluster.
 
 export interface WatchedCatalog extends CatalogSource {
   readonly hasSynced: () => boolean;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
-import { LABEL_CATALOG, resourceNameOf } from '../../api/names.ts';
+import { LABEL_CATALOG, resourceNameOf } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { parseCatalog } from '../../api/catalog.ts';
 import { catalogManifests, isFromCatalog, planCatalog } from './plan.ts';

@@ -1,7 +1,14 @@
 // The catalog plan: listed models × existing EmbeddingModels → which to apply and which to prune. Pure.
 import type { Catalog } from '../../api/catalog.ts';
-import { ANNOTATION_RELEASE, foldName, LABEL_CATALOG, resourceNameOf, servedNames } from '../../api/names.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import {
+  ANNOTATION_RELEASE,
+  foldName,
+  LABEL_CATALOG,
+  resourceNameOf,
+  servedNames,
+  API_VERSION,
+  EMBEDDING_MODELS,
+} from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { needsApply, withHash } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';

@@ -5,7 +5,7 @@ import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
 import { desiredChildren, factsKey } from './children.ts';
-import { revisionKey } from '../../api/names.ts';
+import { revisionKey } from '../../api/types.ts';
 import type { ChildrenInput } from './children.ts';
 import { needsApply } from './manifest.ts';
 

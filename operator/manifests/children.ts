@@ -12,7 +12,7 @@ import {
   podSelector,
   revisionConfigMapName,
   revisionKey,
-} from '../../api/names.ts';
+} from '../../api/types.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
 import {
   CONFIG_MAPS,

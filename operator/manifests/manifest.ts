@@ -1,6 +1,6 @@
 // A manifest, the hash it carries, and whether what the server stores still covers it: when to apply one is answered here, for
 // children and catalog resources alike. Pure.
-import { ANNOTATION_HASH, shortHash } from '../../api/names.ts';
+import { ANNOTATION_HASH, shortHash } from '../../api/types.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ApplyBody } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { Condition } from '../../api/conditions.ts';
-import { foldName, LABEL_CATALOG, modelKey } from '../../api/names.ts';
+import { foldName, LABEL_CATALOG, modelKey } from '../../api/types.ts';
 import { embeddingModel } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';

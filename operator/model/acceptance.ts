@@ -4,7 +4,7 @@ import { parseCatalog } from '../../api/catalog.ts';
 import type { Catalog } from '../../api/catalog.ts';
 import { findCondition, isTrue, reasonInfo } from '../../api/conditions.ts';
 import type { ConditionStatus, Reason } from '../../api/conditions.ts';
-import { ANNOTATION_RELEASE, foldName, LABEL_CATALOG, modelKey, servedNames } from '../../api/names.ts';
+import { ANNOTATION_RELEASE, foldName, LABEL_CATALOG, modelKey, servedNames } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
 import type { Informer } from '../../kube/informer.ts';

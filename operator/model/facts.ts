@@ -1,8 +1,7 @@
 // Snapshot → the facts that both the children and the status are derived from. Pure.
 import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
-import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';

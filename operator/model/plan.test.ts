@@ -11,7 +11,7 @@ import {
 } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import type { ConditionType } from '../../api/conditions.ts';
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo, revisionKey } from '../../api/names.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo, revisionKey } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';

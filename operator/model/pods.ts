@@ -2,7 +2,7 @@
 // first. Pure.
 import { isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { FETCH_CONTAINER } from '../../api/names.ts';
+import { FETCH_CONTAINER } from '../../api/types.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ContainerStatus, ContainerTermination, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';

@@ -1,23 +1,22 @@
 // Observe: everything the plan for one model needs to know, read from caches as of now, and from the server where caches cannot know.
-import { modelKey } from '../../api/names.ts';
+import { modelKey } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { rfc3339 } from '../../common/util/text.ts';
+import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { ifPresent } from '../../kube/client.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { Decision } from '../autoscaler/decide.ts';
 import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
-import { repeatId } from '../repeats.ts';
-import type { Pause, Repeats } from '../repeats.ts';
 import { CATALOG_MISSING } from './acceptance.ts';
 import type { Acceptance, AcceptanceTracker } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
 import type { Caches } from './caches.ts';
-import type { MutationCache } from './mutation-cache.ts';
+import { repeatId } from './mutation-cache.ts';
+import type { Pause, Repeats, MutationCache } from './mutation-cache.ts';
 import { unexplained } from './pods.ts';
 
 /** The objects that carry the names of this model's children, whoever they belong to. */

@@ -2,7 +2,7 @@
 // worth. Pure.
 import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
-import { podSelector, selectorString } from '../../api/names.ts';
+import { podSelector, selectorString } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { Deployment } from '../../kube/resources.ts';

@@ -1,12 +1,11 @@
 // Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
+import { LABEL_MODEL, EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import type { Log } from '../../common/obs/log.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
-import type { Log } from '../../common/obs/log.ts';
-import { LABEL_MODEL } from '../../api/names.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
-import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable } from './table.ts';
 import type { RouteTable } from './table.ts';
 

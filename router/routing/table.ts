@@ -2,7 +2,7 @@
 import { SERVICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
-import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
+import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/types.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 

@@ -1,12 +1,11 @@
 // Builders of test objects: valid by default, each test names only what matters to it.
 import type { ModelDemand } from '../../api/demand.ts';
-import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
+import { API_VERSION, EMBEDDING_MODELS, LABEL_MODEL } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
-import { readOperatorConfig } from '../../operator/config.ts';
-import type { ManifestConfig } from '../../operator/config.ts';
-import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
+import { readOperatorConfig } from '../../operator/config.ts';
+import type { ManifestConfig } from '../../operator/config.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';

@@ -1,6 +1,12 @@
 // What a cluster would do about the operator's Deployments, and no more: pods that run at once, their EndpointSlices, and the end of both.
-import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER } from '../../api/names.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
+import {
+  FETCH_CONTAINER,
+  LABEL_MANAGED_BY,
+  LABEL_MODEL,
+  MANAGED_BY,
+  SERVE_CONTAINER,
+  EMBEDDING_MODELS,
+} from '../../api/types.ts';
 import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { silentLog, systemClock } from '../../kube/clock.ts';

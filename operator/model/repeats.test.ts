@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { FakeClock } from '../tests/helpers/fake-clock.ts';
-import { createRepeats } from './repeats.ts';
+import { FakeClock } from '../../tests/helpers/fake-clock.ts';
+import { createRepeats } from './mutation-cache.ts';
 
 test('the same manifest again and again is left alone, each time for longer, and tried again', async () => {
   const clock = new FakeClock();
