@@ -104,7 +104,9 @@ describe('the status page', () => {
     expect(await row('one')).toMatch(/tiny\/one[^]*also first[^]*32 dimensions[^]*ready[^]*1 \/ 1/);
     // What goes without saying is not said of every sleeping model.
     expect((await row('two')).split(/\s+/)).toEqual(['tiny/two', 'asleep', '0', '/', '0', '0', '0', '–']);
-    expect(await page.locator('[data-model="tiny/two"] .pill').getAttribute('title')).toMatch(/^ScaledToZero: Scaled to zero/);
+    expect(await page.locator('[data-model="tiny/two"] .pill').getAttribute('title')).toMatch(
+      /^ScaledToZero: Scaled to zero/,
+    );
     expect(await row('gated')).toMatch(/tiny\/gated[^]*(failed|starting)/);
     expect(await page.locator('#health').innerText()).toMatch(/^[12] failing$/);
     expect(await page.locator('#model option').allInnerTexts()).toEqual(['tiny/gated', 'tiny/one', 'tiny/two']);
