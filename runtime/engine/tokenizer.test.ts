@@ -116,7 +116,7 @@ describe('long texts', () => {
   );
 });
 
-describe('transformers.js tokenizer', () => {
+describe('the tokenizer in JavaScript', () => {
   let folder = '';
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kubembed-tokenizer-'));
