@@ -42,8 +42,7 @@ export interface ModelStatus extends ModelActivity {
   readonly name: string;
   readonly namespace: string;
   readonly model: string;
-  /** What clients send as `model`. */
-  readonly names: readonly string[];
+  readonly aliases: readonly string[];
   readonly device: string;
   readonly precision?: string | undefined;
   readonly pooling?: string | undefined;

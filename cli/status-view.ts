@@ -1,15 +1,16 @@
 // How the models stand, one row for each, whatever told it: a router's `status.json` or list of models, or a cluster's API server.
 import { standingOf } from '../api/conditions.ts';
 import type { Condition, ModelState } from '../api/conditions.ts';
-import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
-import { modelKey, EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
+import { modelKey } from '../api/names.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { errorText } from '../common/util/text.ts';
-import { ApiError, TransportError } from '../kube/client.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
 import type { ConnectionConfig } from '../kube/config.ts';
+import { ApiError, TransportError } from '../kube/client.ts';
 import { createRestClient } from '../kube/rest.ts';
+import type { ModelStatus, StatusDocument } from '../api/status-document.ts';
 import { CommandError } from './command.ts';
 import type { CliIo } from './command.ts';
 import { getJson, readModels } from './endpoint.ts';
@@ -85,15 +86,15 @@ const rowOfListed = ({ id, root, ready_endpoints: ready = 0, problem }: ListedMo
     : { ...known, state: 'asleep', reason: 'NoEndpoint', message: 'No replica serves; a request wakes it.' };
 };
 
-/** Further names of a model are no further models. */
-const isFirstName = ({ id, names = [id] }: ListedModel): boolean => names[0] === id;
+/** Aliases are names of the same model, not further models. */
+const isOwnName = ({ id, root }: ListedModel): boolean => root === undefined || root === id;
 
 export async function viewOfRouter(endpoint: Endpoint, signal: AbortSignal): Promise<StatusView> {
   const status = await getJson<StatusDocument>(endpoint, '/status.json', signal);
   const view = { source: endpoint.url, kind: 'router' } as const;
   if (status === undefined) {
     const listed = await readModels(endpoint, signal);
-    return { ...view, models: listed.filter(isFirstName).map(rowOfListed) };
+    return { ...view, models: listed.filter(isOwnName).map(rowOfListed) };
   }
   const nowMs = Date.parse(status.now);
   return { ...view, models: status.models.map((model) => rowOfStatus(model, nowMs)) };

@@ -3,7 +3,6 @@
 import type { Express, Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
-import { foldName } from '../api/types.ts';
 import { createApp } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
@@ -55,17 +54,17 @@ const healthRoutes = ({ models, isDraining }: HealthDeps): Routes => ({
   },
 });
 
-// The list of models: every name that is served.
+// The list of models: every name that is served, aliases included.
 
 const modelEntry = (id: string, served: ServedModel): ModelEntry => {
-  const { model, names, created, embedding, revision, endpoints, blocked } = served;
+  const { model, aliases, created, embedding, revision, endpoints, blocked } = served;
   return {
     id,
     created,
     ownedBy: model.includes('/') ? model.slice(0, model.indexOf('/')) : 'kubembed',
     details: {
       root: model,
-      names,
+      aliases,
       ready_endpoints: endpoints.length,
       dimensions: embedding?.dimensions,
       max_tokens: embedding?.maxTokens,
@@ -93,7 +92,7 @@ const showModel = (models: Models, id: string, response: Response, caller: Calle
   const served = findModel(table, id);
   if (served === undefined || !caller.mayUse(served)) throw modelNotFound(id);
   // In the case in which it is served.
-  const name = table.byName.has(id) ? id : served.names.find((one) => foldName(one) === foldName(id));
+  const name = table.byName.has(id) ? id : served.names.find((one) => one.toLowerCase() === id.toLowerCase());
   sendJson(response, 200, modelObject(modelEntry(name ?? id, served)));
 };
 

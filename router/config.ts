@@ -15,8 +15,6 @@ const environment = z.object({
   KUBEMBED_INTERNAL_PORT: port.default(8081),
   /** One namespace to serve; all of them when absent. */
   KUBEMBED_NAMESPACE: z.string().optional(),
-  /** Releases whose models are served, by the Leases of their operators: `namespace/name`; those of all when absent. */
-  KUBEMBED_RELEASES: z.string().optional(),
   KUBEMBED_REQUEST_SECONDS: seconds(1).default(600_000),
   KUBEMBED_CONNECT_TIMEOUT_MS: whole(1).default(500),
   KUBEMBED_MAX_BODY_BYTES: whole(1).default(32 * MB),
@@ -62,7 +60,6 @@ export const readRouterConfig = (env: Environment) => {
     internalHost: given.KUBEMBED_INTERNAL_HOST ?? given.KUBEMBED_HOST,
     internalPort: given.KUBEMBED_INTERNAL_PORT,
     namespace: given.KUBEMBED_NAMESPACE,
-    releases: given.KUBEMBED_RELEASES === undefined ? undefined : words(given.KUBEMBED_RELEASES),
     requestMs: given.KUBEMBED_REQUEST_SECONDS,
     connectMs: given.KUBEMBED_CONNECT_TIMEOUT_MS,
     maxBodyBytes: given.KUBEMBED_MAX_BODY_BYTES,

@@ -1,5 +1,6 @@
 // The autoscaler's shell: every second, and at once when a request found no endpoint, it decides for each model.
-import { modelKey, withDefaults } from '../../api/types.ts';
+import { modelKey } from '../../api/names.ts';
+import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { decide, newScaler } from './decide.ts';
@@ -19,8 +20,6 @@ export interface ObservedScale {
   readonly replicas: number | undefined;
   /** It has replicas, and none has become ready yet. */
   readonly starting: boolean;
-  /** One of them is fetching or loading, and nothing has failed. */
-  readonly progressing: boolean;
 }
 
 export interface AutoscalerDeps {
@@ -76,7 +75,6 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
       routers: routers.map((router) => demandOf(router, key)),
       replicas: from,
       starting: observed.starting,
-      progressing: observed.progressing,
     };
     const { state, reason, replicas: to } = decide(before, sample, settingsOf(model), now);
     states.set(key, state);

@@ -1,6 +1,6 @@
 // A manifest, the hash it carries, and whether what the server stores still covers it: when to apply one is answered here, for
 // children and catalog resources alike. Pure.
-import { ANNOTATION_HASH, shortHash } from '../../api/types.ts';
+import { ANNOTATION_HASH, shortHash } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ApplyBody } from '../../kube/client.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -25,9 +25,6 @@ export function withHash<T extends Manifest>(manifest: T): T {
   const annotations = { ...manifest.metadata.annotations, [ANNOTATION_HASH]: shortHash(canonicalJson(manifest), 16) };
   return { ...manifest, metadata: { ...manifest.metadata, annotations } };
 }
-
-/** Of a manifest that `withHash` made. */
-export const hashOf = ({ metadata }: Manifest): string => metadata.annotations?.[ANNOTATION_HASH] ?? '';
 
 /** Whether the stored object lacks something of the manifest, or was applied from another one. */
 export const needsApply = (found: KubeObject | undefined, manifest: Manifest): boolean =>

@@ -8,7 +8,7 @@ import {
   podSelector,
   revisionConfigMapName,
   revisionKey,
-} from '../../api/types.ts';
+} from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';

@@ -1,10 +1,11 @@
 // The operator's caches: one informer per kind, and memory kept small.
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, EMBEDDING_MODELS } from '../../api/types.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import type { Environment } from '../../kube/clock.ts';
 import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
 import type { Informer, InformerOptions } from '../../kube/informer.ts';
+import type { Environment } from '../../kube/clock.ts';
 import { PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';

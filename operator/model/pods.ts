@@ -2,7 +2,7 @@
 // first. Pure.
 import { isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { FETCH_CONTAINER } from '../../api/types.ts';
+import { FETCH_CONTAINER } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ContainerStatus, ContainerTermination, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -162,17 +162,6 @@ function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem 
   return message === undefined
     ? undefined
     : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
-}
-
-const isRunning = ({ status }: Pod): boolean =>
-  [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].some(
-    ({ state }) => state?.running !== undefined,
-  );
-
-/** Something is fetching or loading, and nothing has failed. */
-export function isProgressing(pods: readonly Pod[]): boolean {
-  const live = livePods(pods);
-  return live.some(isRunning) && live.every((pod) => podProblem(pod) === undefined);
 }
 
 /** @param revision what the spec asks for; pods of an older template say nothing of it */

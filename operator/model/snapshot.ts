@@ -1,10 +1,10 @@
 // Observe: everything the plan for one model needs to know, read from caches as of now, and from the server where caches cannot know.
-import { modelKey } from '../../api/types.ts';
+import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { rfc3339 } from '../../common/util/text.ts';
-import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
+import { ifPresent } from '../../kube/client.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
@@ -15,8 +15,7 @@ import { CATALOG_MISSING } from './acceptance.ts';
 import type { Acceptance, AcceptanceTracker } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
 import type { Caches } from './caches.ts';
-import { repeatId } from './mutation-cache.ts';
-import type { Pause, Repeats, MutationCache } from './mutation-cache.ts';
+import type { MutationCache } from './mutation-cache.ts';
 import { unexplained } from './pods.ts';
 
 /** The objects that carry the names of this model's children, whoever they belong to. */
@@ -27,8 +26,6 @@ export interface Refusal {
   readonly kind: string;
   readonly name: string;
   readonly message: string;
-  /** The model can be served all the same: with what is there. */
-  readonly isUsable: boolean;
 }
 
 export interface Snapshot {
@@ -40,9 +37,7 @@ export interface Snapshot {
   readonly existingClaim: PersistentVolumeClaim | undefined;
   /** What the autoscaler wants; undefined until it has made up its mind. */
   readonly target: Decision | undefined;
-  readonly refusals: readonly Refusal[];
-  /** Children that somebody changes back each time, and the manifest from which they are not applied for now. */
-  readonly paused: ReadonlyMap<ChildKind, Pause>;
+  readonly refusal: Refusal | undefined;
   /** Warning events about what is stuck. */
   readonly warnings: readonly Event[];
   /** RFC 3339, whole seconds. */
@@ -56,7 +51,6 @@ export interface ObserveDeps {
   readonly acceptance: Pick<AcceptanceTracker, 'of'>;
   readonly autoscaler: { readonly target: (key: string) => Decision | undefined };
   readonly clock: Pick<Clock, 'now'>;
-  readonly repeats: Pick<Repeats, 'paused'>;
 }
 
 const childKey = ({ metadata }: EmbeddingModel, kind: ChildKind): ObjectKey => ({
@@ -71,14 +65,6 @@ function observedChildren(model: EmbeddingModel, { caches, written }: ObserveDep
   });
   return Object.fromEntries(found);
 }
-
-const pausedChildren = (model: EmbeddingModel, { repeats }: ObserveDeps): Snapshot['paused'] =>
-  new Map(
-    ALL_CHILD_KINDS.flatMap((kind) => {
-      const pause = repeats.paused(repeatId(CHILD_KINDS[kind].type.kind, childKey(model, kind)));
-      return pause === undefined ? [] : [[kind, pause] as const];
-    }),
-  );
 
 function existingClaim(model: EmbeddingModel, { caches }: ObserveDeps): PersistentVolumeClaim | undefined {
   const name = model.spec.cache?.existingClaim;
@@ -95,8 +81,7 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
     pods: deps.caches.pods.store.byIndex(BY_MODEL, key),
     existingClaim: existingClaim(model, deps),
     target: deps.autoscaler.target(key),
-    refusals: [],
-    paused: pausedChildren(model, deps),
+    refusal: undefined,
     warnings: [],
     now: rfc3339(deps.clock.now()),
   };

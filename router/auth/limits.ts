@@ -124,7 +124,7 @@ export const createAuthenticator = (
   limiter: RateLimiter,
 ): Authenticator => {
   const callerWith = (key: ApiKey): Caller => {
-    const isAllowed = (model: ServedModel): boolean => mayUse(key, model.names);
+    const isAllowed = (model: ServedModel): boolean => mayUse(key, [model.model, ...model.names]);
     return {
       mayUse: isAllowed,
       charge: (model, tokens) => {

@@ -1,11 +1,12 @@
 // Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
-import { LABEL_MODEL, EMBEDDING_MODELS } from '../../api/types.ts';
-import type { EmbeddingModel } from '../../api/types.ts';
-import type { Log } from '../../common/obs/log.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import type { Log } from '../../common/obs/log.ts';
+import { LABEL_MODEL } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable } from './table.ts';
 import type { RouteTable } from './table.ts';
 
@@ -21,8 +22,6 @@ export interface DiscoveryOptions {
   readonly client: KubeClient;
   /** Undefined: all of them. */
   readonly namespace: string | undefined;
-  /** Whose models are served; undefined: everybody's. Each release has names of its own. */
-  readonly releases: readonly string[] | undefined;
   readonly log: Log;
   readonly random: () => number;
   readonly now: () => number;
@@ -36,7 +35,7 @@ const MIN_PAUSE_MS = 5;
 const PAUSE_PER_BUILD = 10;
 
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
-  const { client, namespace, releases, log, random, now, onTable } = options;
+  const { client, namespace, log, random, now, onTable } = options;
   const stopping = new AbortController();
   const environment = { clock: systemClock, random, log };
   const scope = { maxPauseMs: MAX_PAUSE_MS, ...(namespace !== undefined && { namespace }) };
@@ -51,17 +50,12 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   let isSynced = false;
   const synced = Promise.withResolvers<undefined>();
 
-  /** What no operator has looked at yet may become one of ours. */
-  const isOurs = ({ status }: EmbeddingModel): boolean =>
-    releases === undefined || status?.release === undefined || releases.includes(status.release);
-  const resources = (): readonly EmbeddingModel[] => models.store.list().filter(isOurs);
-
   const rebuild = (): void => {
     timer = undefined;
     // A table of models without their endpoints, or the reverse, would be wrong.
     if (!models.hasSynced() || !slices.hasSynced()) return;
     const startedMs = now();
-    const table = buildTable(resources(), slices.store.list());
+    const table = buildTable(models.store.list(), slices.store.list());
     pauseMs = Math.max(MIN_PAUSE_MS, (now() - startedMs) * PAUSE_PER_BUILD);
     if (!isSynced) log.info({ models: table.byKey.size }, 'Routing table read');
     isSynced = true;
@@ -84,7 +78,7 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   void run(slices);
 
   return {
-    resources,
+    resources: () => models.store.list(),
     synced: synced.promise,
     stop: () => {
       clearTimeout(timer);

@@ -4,8 +4,9 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Request, Response } from 'express';
 import { standingOf } from '../../api/conditions.ts';
+import { modelKey } from '../../api/names.ts';
 import type { ModelActivity, ModelStatus, StatusDocument } from '../../api/status-document.ts';
-import { modelKey, servedNames, withDefaults } from '../../api/types.ts';
+import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Handler, Routes } from '../../common/http/app.ts';
 import { sendJson } from '../../common/http/exchange.ts';
@@ -36,7 +37,7 @@ const described = ({ metadata, spec, status }: EmbeddingModel) => ({
   name: metadata.name,
   namespace: metadata.namespace ?? '',
   model: spec.model,
-  names: status?.servedNames ?? servedNames(spec),
+  aliases: spec.aliases ?? [],
   device: withDefaults(spec).device,
   ...status?.embedding,
   revision: status?.revision,

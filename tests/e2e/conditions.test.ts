@@ -159,14 +159,14 @@ describe('reasons', () => {
     expect([...new Set(FAILURES.map(({ reason }) => reason))].filter((reason) => !told.has(reason))).toEqual([]);
   });
 
-  it('a name that an older model has goes to that one alone', async () => {
-    await cluster.apply(manifest('good', { servedNames: ['good', 'shared'], scaling: { minReplicas: 0 } }));
+  it('an alias that an older model has goes to that one alone', async () => {
+    await cluster.apply(manifest('good', { aliases: ['shared'], scaling: { minReplicas: 0 } }));
     await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/good', '--for=condition=Accepted', '--timeout=60s']);
-    await cluster.apply(manifest('rival', { servedNames: ['shared'] }));
+    await cluster.apply(manifest('rival', { aliases: ['shared'] }));
     const refused = await eventually('a verdict', async () =>
       findCondition((await get('rival')).status?.conditions, 'Accepted'),
     );
-    expect(refused).toMatchObject({ status: 'False', reason: 'NameTaken' });
+    expect(refused).toMatchObject({ status: 'False', reason: 'AliasConflict' });
     expect(refused.message).toContain('default/good');
   });
 });

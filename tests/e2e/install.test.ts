@@ -73,7 +73,7 @@ describe('an EmbeddingModel', () => {
       apiVersion: 'kubembed.dev/v1alpha1',
       kind: 'EmbeddingModel',
       metadata: { name: 'minilm', namespace: NAMESPACE },
-      spec: { model: MINILM, servedNames: [MINILM, 'text-embedding-3-small'], scaling: { minReplicas: 1 } },
+      spec: { model: MINILM, aliases: ['text-embedding-3-small'], scaling: { minReplicas: 1 } },
     });
     await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/minilm', '--for=condition=Ready', '--timeout=180s']);
     const { status } = await model('minilm');

@@ -1,11 +1,12 @@
 // Builders of test objects: valid by default, each test names only what matters to it.
 import type { ModelDemand } from '../../api/demand.ts';
-import { API_VERSION, EMBEDDING_MODELS, LABEL_MODEL } from '../../api/types.ts';
+import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
-import type { ContainerStatus, Pod } from '../../kube/resources.ts';
-import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { ManifestConfig } from '../../operator/config.ts';
+import { LABEL_MODEL } from '../../api/names.ts';
+import type { ContainerStatus, Pod } from '../../kube/resources.ts';
+import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
@@ -48,7 +49,7 @@ export const embeddingModel = (name = 'minilm', parts: ModelParts = {}): Embeddi
   ...(parts.status && { status: parts.status }),
 });
 
-/** What goes over the wire to create one: under a name of its own, so that it is in nobody's way. */
+/** What goes over the wire to create one. */
 export const manifest = (
   name: string,
   spec: Partial<EmbeddingModelSpec> = {},
@@ -57,7 +58,7 @@ export const manifest = (
   apiVersion: API_VERSION,
   kind: EMBEDDING_MODELS.kind,
   metadata: { name, namespace },
-  spec: { model: MINILM, servedNames: [`${namespace}/${name}`], ...spec },
+  spec: { model: MINILM, ...spec },
 });
 
 export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): ManifestConfig => ({

@@ -1,14 +1,15 @@
 // The life of several models on a real API server as their users drive it, and what there is at each stage of it.
-import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import { findCondition } from '../../api/conditions.ts';
-import { ANNOTATION_HASH, FETCH_CONTAINER, EMBEDDING_MODELS } from '../../api/types.ts';
-import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { silentLog, systemClock } from '../../kube/clock.ts';
+import { keyOf } from '../../kube/types.ts';
 import { CONFIG_MAPS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
-import { keyOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import { ANNOTATION_HASH, FETCH_CONTAINER } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { createCaches } from '../../operator/model/caches.ts';
 import type { Caches } from '../../operator/model/caches.ts';
 import { FETCHED_WORDS, NAMESPACES, manifest } from './builders.ts';

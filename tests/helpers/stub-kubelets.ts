@@ -1,5 +1,6 @@
 // What a cluster would do about the operator's Deployments, and no more: pods that run at once, their EndpointSlices, and the end of both.
-import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER, EMBEDDING_MODELS } from '../../api/types.ts';
+import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { ifPresent } from '../../kube/client.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { silentLog, systemClock } from '../../kube/clock.ts';
@@ -70,9 +71,6 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
     const { name, namespace, labels } = deployment.metadata;
     const { replicas = 1 } = deployment.spec;
     if (running.get(idOf(key))?.length === replicas) return;
-    // The model's Service has the Deployment's name; it is tried again until that is there.
-    const { metadata: service } = await client.get(SERVICES, key);
-    const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name, uid: service.uid ?? '', controller: true }];
     const addresses = Array.from({ length: replicas }, nextAddress);
     running.set(idOf(key), addresses);
     await Promise.all(addresses.map((address, index) => runPod(deployment, `${name}-${index}`, address)));
@@ -84,7 +82,7 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
     const slice = {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
-      metadata: { name, namespace, labels: { ...labels }, ownerReferences },
+      metadata: { name, namespace, labels: { ...labels } },
       addressType: 'IPv4',
       ports: [{ name: 'http', port }],
       endpoints,

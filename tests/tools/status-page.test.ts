@@ -70,14 +70,7 @@ describe('status.json', () => {
     expect({ synced, version }).toEqual({ synced: true, version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string });
     expect(models).toMatchObject([
       { model: 'tiny/gated', state: 'failed', reason: 'GatedRepository', errors: 1 },
-      {
-        model: 'tiny/one',
-        state: 'ready',
-        replicas: { ready: 1 },
-        dimensions: 32,
-        names: ['tiny/one', 'first'],
-        errors: 0,
-      },
+      { model: 'tiny/one', state: 'ready', replicas: { ready: 1 }, dimensions: 32, aliases: ['first'], errors: 0 },
       { model: 'tiny/two', state: 'asleep', requests: 0, replicas: { ready: 0 } },
       { model: 'tiny/unlisted', state: 'refused', reason: 'NotInSupportedModels' },
     ]);
@@ -111,7 +104,9 @@ describe('the status page', () => {
     expect(await row('one')).toMatch(/tiny\/one[^]*also first[^]*32 dimensions[^]*ready[^]*1 \/ 1/);
     // What goes without saying is not said of every sleeping model.
     expect((await row('two')).split(/\s+/)).toEqual(['tiny/two', 'asleep', '0', '/', '0', '0', '0', '–']);
-    expect(await page.locator('[data-model="tiny/two"] .pill').getAttribute('title')).toMatch(/^ScaledToZero: Asleep/);
+    expect(await page.locator('[data-model="tiny/two"] .pill').getAttribute('title')).toMatch(
+      /^ScaledToZero: Scaled to zero/,
+    );
     expect(await row('gated')).toMatch(/tiny\/gated[^]*(failed|starting)/);
     expect(await page.locator('#health').innerText()).toMatch(/^[12] failing$/);
     expect(await page.locator('#model option').allInnerTexts()).toEqual(['tiny/gated', 'tiny/one', 'tiny/two']);

@@ -30,8 +30,6 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
       replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
-      isCatalogRefused: () => false,
-      elsewhere: () => 0,
     });
     createControllerMetrics(registry);
     createApiCallMetrics(registry);

@@ -37,7 +37,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "kubembed.catalogName" -}}
-{{ default (printf "%s-catalog" (include "kubembed.fullname" .)) .Values.catalog.existingConfigMap }}
+{{ include "kubembed.fullname" . }}-catalog
 {{- end -}}
 
 {{/* The list of supported models: the value, or else the one that comes with the chart. */}}
