@@ -3,7 +3,7 @@
 import type { Express, Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
-import { createApp } from '../common/http/app.ts';
+import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
@@ -35,24 +35,14 @@ export interface HealthDeps {
   readonly isDraining: () => boolean;
 }
 
-const ok = (response: Response): void => {
-  response.setHeader('content-type', 'text/plain; charset=utf-8');
-  response.end('ok\n');
-};
-
 /** Liveness: the process answers. Readiness: the routing table is known and nobody asked the process to stop. */
-const healthRoutes = ({ models, isDraining }: HealthDeps): Routes => ({
-  '/healthz': { get: (_request, response) => ok(response) },
-  '/readyz': {
-    get: (_request, response) => {
-      if (isDraining()) {
-        throw new OpenAIError('service_unavailable', 'This router is shutting down.', { retryAfterMs: 1000 });
-      }
-      models.requireSynced();
-      ok(response);
-    },
-  },
-});
+const healthRoutes = ({ models, isDraining }: HealthDeps): Routes =>
+  probeRoutes(() => {
+    if (isDraining()) {
+      throw new OpenAIError('service_unavailable', 'This router is shutting down.', { retryAfterMs: 1000 });
+    }
+    models.requireSynced();
+  });
 
 // The list of models: every name that is served, aliases included.
 
@@ -72,12 +62,6 @@ const modelEntry = (id: string, served: ServedModel): ModelEntry => {
       problem: blocked && `${blocked.reason}: ${blocked.message}`,
     },
   };
-};
-
-/** The wildcard's segments, decoded: an id with a raw slash has two, with an escaped one it has one. */
-const idOf = (request: Request): string => {
-  const segments: unknown = request.params['model'];
-  return Array.isArray(segments) ? segments.join('/') : String(segments);
 };
 
 const listModels = (models: Models, response: Response, caller: Caller): void => {
@@ -138,7 +122,7 @@ export const createPublicApp = (deps: PublicDeps): Express => {
     '/embeddings': { post: withKey(embeddings) },
     '/v1/models': { get: withKey((_request, response, caller) => listModels(models, response, caller)) },
     '/v1/models/*model': {
-      get: withKey((request, response, caller) => showModel(models, idOf(request), response, caller)),
+      get: withKey((request, response, caller) => showModel(models, wildcardOf(request, 'model'), response, caller)),
     },
   };
   const forAnybody: Routes = {
