@@ -156,7 +156,11 @@ describe('local mode', () => {
       ({ status }) => status === 503,
     );
     expect(refused.message).toMatch(/HubUnreachable.*tiny\/two/);
-    expect(await conditionsOf('tiny/two')).toContain('Fetched=False HubUnreachable');
+    // In between it is tried again, and then it is being fetched.
+    await eventually(
+      async () => await conditionsOf('tiny/two'),
+      (conditions) => conditions.includes('Fetched=False HubUnreachable'),
+    );
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
     hub.faults = [];
     await eventually(
