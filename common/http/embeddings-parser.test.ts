@@ -156,3 +156,17 @@ it('outlines no large body that is none', async () => {
   for (const [given, why] of refused) await expect(parser.outline(given)).rejects.toThrow(why);
   expect((await parser.outline(body({ model: long, input: 'a' }))).model).toBe(long);
 });
+
+it('refuses a large body in the words that a parse of the whole gives', async () => {
+  const long = 'x'.repeat(LARGE);
+  const faulty = [
+    body({ model: 'm', input: long, encoding_format: 'y'.repeat(2000) }),
+    Buffer.concat([body({ model: 'm', input: long }).subarray(0, -1), Buffer.from(',,}')]),
+    body({ input: long }),
+    body({ model: 'm', input: [long, 1] }),
+  ];
+  for (const given of faulty) {
+    const messageOf = async (parsed: Promise<unknown>) => await parsed.catch((error: unknown) => String(error));
+    expect(await messageOf(parser.outline(given))).toBe(await messageOf(parser.parse(given)));
+  }
+});

@@ -131,7 +131,7 @@ const LONG_TEXT = 1024;
 /** Begins what stands for a text while the rest is parsed: nobody outside can know it. */
 const STAND_IN = randomUUID();
 
-/** Undefined when that saves nothing: what makes it large is not its texts. Throws `OpenAIError`. */
+/** Undefined when that saves nothing, since what makes it large is not its texts, and when it is faulty. Throws `OpenAIError`. */
 function outlineOf(body: Buffer): RequestOutline | undefined {
   const texts: RawText[] = [];
   let short = '';
@@ -146,11 +146,18 @@ function outlineOf(body: Buffer): RequestOutline | undefined {
   if (!isUtf8(body)) throw notUtf8();
   const textOf = (given: unknown): RawText | undefined =>
     typeof given === 'string' && given.startsWith(STAND_IN) ? texts[Number(given.slice(STAND_IN.length))] : undefined;
-  const { model, inputs, ...rest } = parseEmbeddingRequest(parseJson(short + body.toString('utf8', from)));
+  let request: EmbeddingRequest;
+  try {
+    request = parseEmbeddingRequest(parseJson(short + body.toString('utf8', from)));
+  } catch {
+    // The whole body is parsed for the words: these would tell places in the short text, and quote what stands in it for others.
+    return undefined;
+  }
+  const longName = textOf(request.model);
   return {
-    ...rest,
-    model: String(decodeJson(textOf(model)?.json() ?? Buffer.from(JSON.stringify(model)))),
-    inputs: inputs.map((input) => textOf(input) ?? input),
+    ...request,
+    model: longName === undefined ? request.model : String(decodeJson(longName.json())),
+    inputs: request.inputs.map((input) => textOf(input) ?? input),
   };
 }
 
