@@ -16,7 +16,7 @@ const modelDemand = z
     offeredRequests: count,
     completedRequests: count,
     /** Requests waiting now for a first endpoint. */
-    heldRequests: count,
+    queuedRequests: count,
     /** Rises by one whenever a request finds no endpoint: an activation outlives the client that caused it. */
     activations: count,
     /** Tokens per second that one endpoint says it can do, newest median over endpoints; absent until one answered. */

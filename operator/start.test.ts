@@ -220,7 +220,7 @@ describe('scaling', () => {
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await clock.advance(1200);
     for (let held = 1; held <= 50; held++)
-      demand.state('kubembed/org--a', { offeredRequests: held, heldRequests: held, activations: held });
+      demand.state('kubembed/org--a', { offeredRequests: held, queuedRequests: held, activations: held });
     await until(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
     await quiet(writes);
     expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(2);

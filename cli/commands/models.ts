@@ -241,19 +241,19 @@ Exit code 1 when something is damaged or missing.`,
     const { positionals, text, flag } = parse(args, VERIFY_OPTIONS);
     const store = storeFolder(text('store'), io.env);
     const paint = painter(io.output.colour);
-    const show = (verdict: FileCheck): string =>
+    const show = (checked: FileCheck): string =>
       flag('json')
-        ? JSON.stringify(verdict)
-        : `${paint(STATE_STYLES[verdict.state], verdict.state.padEnd(8))} ${verdict.modelId}@${verdict.revision.slice(0, 8)} ${verdict.name}`;
+        ? JSON.stringify(checked)
+        : `${paint(STATE_STYLES[checked.state], checked.state.padEnd(8))} ${checked.modelId}@${checked.revision.slice(0, 8)} ${checked.name}`;
     let seen = 0;
     let bad = 0;
     for (const modelId of positionals.length > 0 ? positionals : await listModels(store)) {
-      for await (const verdict of checkModel(store, modelId)) {
+      for await (const checked of checkModel(store, modelId)) {
         io.signal.throwIfAborted();
         seen += 1;
-        bad += isBad(verdict) ? 1 : 0;
-        io.write(`${show(verdict)}\n`);
-        if (flag('repair')) await dropDamaged(verdict);
+        bad += isBad(checked) ? 1 : 0;
+        io.write(`${show(checked)}\n`);
+        if (flag('repair')) await dropDamaged(checked);
       }
     }
     if (seen === 0) {

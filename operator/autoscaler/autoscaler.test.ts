@@ -34,7 +34,7 @@ const moves = (changes: readonly ScaleChange[]) => changes.filter(({ from, to })
 test('a thousand wake-ups are one decision, made at once', () => {
   const { clock, demand, changes } = setUp();
   clock.tick(500);
-  for (let held = 1; held <= 1000; held++) demand.state('default/a', { heldRequests: held, activations: held });
+  for (let held = 1; held <= 1000; held++) demand.state('default/a', { queuedRequests: held, activations: held });
   clock.tick(25);
   expect(moves(changes)).toEqual([{ key: 'default/a', from: 0, to: 1, reason: 'a request found no replica' }]);
   clock.tick(5000);
@@ -43,9 +43,9 @@ test('a thousand wake-ups are one decision, made at once', () => {
 
 test('to zero idleSeconds after the last demand, on the tick', () => {
   const { clock, demand, changes, autoscaler } = setUp();
-  demand.state('default/a', { offeredRequests: 1, activations: 1, heldRequests: 1 });
+  demand.state('default/a', { offeredRequests: 1, activations: 1, queuedRequests: 1 });
   clock.tick(1000);
-  demand.state('default/a', { completedRequests: 1, heldRequests: 0 });
+  demand.state('default/a', { completedRequests: 1, queuedRequests: 0 });
   clock.tick(299_000);
   expect(autoscaler.target('default/a')?.replicas).toBe(1);
   clock.tick(3000);
@@ -64,7 +64,7 @@ test('models that are gone, or scaled by others, are forgotten', () => {
 test('stopped, it decides no more', async () => {
   const { clock, demand, changes, stop } = setUp();
   await stop();
-  demand.state('default/a', { activations: 1, heldRequests: 1 });
+  demand.state('default/a', { activations: 1, queuedRequests: 1 });
   clock.tick(10_000);
   expect(moves(changes)).toEqual([]);
   expect(clock.pending()).toBe(0);

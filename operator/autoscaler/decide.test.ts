@@ -22,7 +22,7 @@ describe('a wake whose clients have gone', () => {
     completedTokens: 5,
     offeredRequests: 1,
     completedRequests: 1,
-    heldRequests: 0,
+    queuedRequests: 0,
     activations: 1,
   };
   /** The replicas asked for, second by second, of a model that is ready at `readyAt`. */
@@ -189,8 +189,8 @@ describe('decide', () => {
   });
 
   test('the words stand until the number changes', () => {
-    const first = run(newScaler(0), [router({ heldRequests: 1, activations: 1 })], 0, 0);
-    const second = run(first.state, [router({ heldRequests: 7, activations: 7 })], 1, 1000);
+    const first = run(newScaler(0), [router({ queuedRequests: 1, activations: 1 })], 0, 0);
+    const second = run(first.state, [router({ queuedRequests: 7, activations: 7 })], 1, 1000);
     expect(second.reason).toBe(first.reason);
   });
 
@@ -235,7 +235,7 @@ describe('decide', () => {
           now += gap;
           offeredTokens += tokens;
           const said = router(
-            { offeredTokens, heldRequests: held, capacityTokensPerSecond: 5000 },
+            { offeredTokens, queuedRequests: held, capacityTokensPerSecond: 5000 },
             { reachable: !silent },
           );
           const decided = decide(state, { routers: [said], replicas, starting: false }, limits, now);

@@ -64,8 +64,8 @@ function baseline(before: Totals, id: string, now: Seen): Omit<Seen, 'instance'>
   return last !== undefined || before.warm ? ZERO : now;
 }
 
-const isWorking = ({ offeredRequests, completedRequests, heldRequests }: ModelDemand): boolean =>
-  offeredRequests > completedRequests || heldRequests > 0;
+const isWorking = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
+  offeredRequests > completedRequests || queuedRequests > 0;
 
 const isSilent = ({ reachable, instance }: RouterDemand): boolean => !reachable || instance === undefined;
 
@@ -83,12 +83,12 @@ function addUp(before: Totals, routers: readonly RouterDemand[]): TotalDemand {
     offeredRequests += Math.max(0, now.offeredRequests - old.offeredRequests);
   }
   const heard = routers.filter((router) => !isSilent(router)).flatMap((router) => router.demand ?? []);
-  const held = heard.some(({ heldRequests }) => heldRequests > 0);
+  const isQueued = heard.some(({ queuedRequests }) => queuedRequests > 0);
   const silent = routers.filter(isSilent).map(({ id }) => id);
   return {
     totals: { seen, offeredTokens, offeredRequests, warm: before.warm || (routers.length > 0 && silent.length === 0) },
     demand: offeredRequests > before.offeredRequests || woken || heard.some(isWorking),
-    woken: woken || held,
+    woken: woken || isQueued,
     backlogTokens: heard.reduce((sum, one) => sum + Math.max(0, one.offeredTokens - one.completedTokens), 0),
     capacity: median(heard.flatMap(({ capacityTokensPerSecond: own = 0 }) => (own > 0 ? [own] : []))),
     silent,

@@ -123,7 +123,7 @@ describe('streams', () => {
     source.onUrgent(urgent);
     await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
     expect(source.routers()).toEqual([{ id: `127.0.0.1:${one.port}`, reachable: false, snapshot: undefined }]);
-    const text = line(1, { 'a/b': { activations: 1, heldRequests: 1 } });
+    const text = line(1, { 'a/b': { activations: 1, queuedRequests: 1 } });
     one.say(`nonsense\n${text.slice(0, 20)}`);
     one.say(text.slice(20));
     await vi.waitFor(() => expect(urgent).toHaveBeenCalledTimes(1));

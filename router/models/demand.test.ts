@@ -65,7 +65,7 @@ describe('the demand stream', () => {
           offeredRequests: 2,
           completedRequests: 1,
           activations: 0,
-          heldRequests: 0,
+          queuedRequests: 0,
         },
       },
     });

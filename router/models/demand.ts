@@ -7,7 +7,7 @@ import type { Handler } from '../../common/http/app.ts';
 /** A call that nobody waits for any more is made again by a later request after this long. */
 const RECALL_MS = 10_000;
 
-type Counters = Omit<ModelDemand, 'heldRequests' | 'capacityTokensPerSecond'>;
+type Counters = Omit<ModelDemand, 'queuedRequests' | 'capacityTokensPerSecond'>;
 
 export class DemandCounters {
   readonly #now: () => number;
@@ -97,7 +97,7 @@ export const createDemandStream = ({ instance, models }: DemandStreamOptions): D
       const counters = demand.read();
       // Most models are asked for nothing: they need no place in every line.
       if (counters.offeredRequests + counters.activations === 0) continue;
-      told[key] = { ...counters, heldRequests: queue.size(), capacityTokensPerSecond: balancer.capacity() };
+      told[key] = { ...counters, queuedRequests: queue.size(), capacityTokensPerSecond: balancer.capacity() };
     }
     const snapshot: DemandSnapshot = { instance, sequence, models: told };
     return `${JSON.stringify(snapshot)}\n`;

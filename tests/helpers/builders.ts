@@ -15,7 +15,7 @@ export const NO_DEMAND: ModelDemand = {
   completedTokens: 0,
   offeredRequests: 0,
   completedRequests: 0,
-  heldRequests: 0,
+  queuedRequests: 0,
   activations: 0,
 };
 

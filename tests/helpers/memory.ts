@@ -20,7 +20,7 @@ export interface SoakOptions {
 }
 
 const CLIENTS = 8;
-const MOST_INPUTS = 6;
+const MAX_INPUTS = 6;
 export const SAMPLES = 100;
 
 /** Random numbers of inputs of random lengths; resident bytes after each hundredth of the requests. */
@@ -34,7 +34,7 @@ export async function soak({ url, pid, model, requests, mostWords }: SoakOptions
   let answered = 0;
   const client = async (): Promise<void> => {
     while (sent++ < requests) {
-      const input = Array.from({ length: upTo(MOST_INPUTS) }, () => letters(upTo(mostWords)));
+      const input = Array.from({ length: upTo(MAX_INPUTS) }, () => letters(upTo(mostWords)));
       const response = await fetch(`${url}/v1/embeddings`, {
         method: 'POST',
         body: JSON.stringify({ model, input, encoding_format: 'base64' }),

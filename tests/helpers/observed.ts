@@ -161,7 +161,7 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
   await client.create(EMBEDDING_MODELS, manifest('tiny', { model: 'org/tiny' }, 'ns'));
   repeat(stack, async (round) => {
     observe({ method: 'GET', status: round % 2 === 0 ? 200 : 0, seconds: 0.01 });
-    demand.state('ns/tiny', { offeredRequests: round, heldRequests: 1, activations: round });
+    demand.state('ns/tiny', { offeredRequests: round, queuedRequests: 1, activations: round });
     const changed = manifest('tiny', { model: 'org/tiny', scaling: { idleSeconds: 60 + round } }, 'ns');
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
     await keepUp(client);

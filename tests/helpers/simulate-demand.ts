@@ -186,7 +186,7 @@ export function simulate(trace: Trace, settings: ScaleSettings = SETTINGS, plant
     work(ready);
     for (const router of routers) {
       const held = ready > 0 ? 0 : queue.filter((one) => one.router === router).length;
-      router.demand = { ...router.demand, heldRequests: held };
+      router.demand = { ...router.demand, queuedRequests: held };
     }
     if (woken || now >= due) think(now);
     if (now >= due) due = now + plant.decideEverySeconds;

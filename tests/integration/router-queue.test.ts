@@ -64,13 +64,13 @@ describe('a cold model', () => {
   it('is woken once by a thousand requests, all of which are answered', async () => {
     const url = await boot();
     const replies = Array.from({ length: 1000 }, () => post(url, JSON.stringify(ask)));
-    await eventually(async () => (await demand()).heldRequests === 1000);
+    await eventually(async () => (await demand()).queuedRequests === 1000);
     expect(await demand()).toMatchObject({ activations: 1, offeredRequests: 1000, completedRequests: 0 });
     await cluster.endpoints('model', [stub.port]);
     const statuses = (await Promise.all(replies)).map(({ status }) => status);
     expect(statuses).toEqual(Array(1000).fill(200));
     const after = await demand();
-    expect(after).toMatchObject({ activations: 1, heldRequests: 0, completedRequests: 1000 });
+    expect(after).toMatchObject({ activations: 1, queuedRequests: 0, completedRequests: 1000 });
     expect(after.completedTokens).toBe(after.offeredTokens);
   });
 
@@ -92,7 +92,7 @@ describe('a cold model', () => {
     const replies: Promise<unknown>[] = [];
     for (let step = 0; step < 20; step += 1) {
       replies.push(embed(url, { ...ask, input: `number ${step}` }));
-      await eventually(async () => (await demand()).heldRequests === step + 1);
+      await eventually(async () => (await demand()).queuedRequests === step + 1);
     }
     await cluster.endpoints('model', [stub.port]);
     await Promise.all(replies);
@@ -105,7 +105,7 @@ describe('a cold model', () => {
     const url = await boot({ KUBEMBED_QUEUE_MAX_BYTES: '300000' });
     const input = 'x'.repeat(100_000);
     const replies = Array.from({ length: 5 }, () => embed(url, { ...ask, input }));
-    await eventually(async () => (await demand()).heldRequests === 2);
+    await eventually(async () => (await demand()).queuedRequests === 2);
     await cluster.endpoints('model', [stub.port]);
     const statuses = (await Promise.all(replies)).map(({ status }) => status).toSorted();
     expect(statuses).toEqual([200, 200, 429, 429, 429]);
@@ -115,13 +115,13 @@ describe('a cold model', () => {
     const url = await boot({ KUBEMBED_QUEUE_MAX_REQUESTS: '5' });
     const leaving = new AbortController();
     const replies = Array.from({ length: 5 }, () => embed(url, ask, { signal: leaving.signal }));
-    await eventually(async () => (await demand()).heldRequests === 5);
+    await eventually(async () => (await demand()).queuedRequests === 5);
     leaving.abort();
     expect((await Promise.allSettled(replies)).every(({ status }) => status === 'rejected')).toBe(true);
-    await eventually(async () => (await demand()).heldRequests === 0);
+    await eventually(async () => (await demand()).queuedRequests === 0);
     expect(await demand()).toMatchObject({ activations: 1, offeredRequests: 5, completedRequests: 5 });
     const next = embed(url, ask);
-    await eventually(async () => (await demand()).heldRequests === 1);
+    await eventually(async () => (await demand()).queuedRequests === 1);
     await cluster.endpoints('model', [stub.port]);
     expect((await next).status).toBe(200);
   });
@@ -144,7 +144,7 @@ describe('a cold model', () => {
   it('that cannot come up answers at once with the reason, those that wait already included, and recovers', async () => {
     const url = await boot();
     const waiting = embed(url, ask);
-    await eventually(async () => (await demand()).heldRequests === 1);
+    await eventually(async () => (await demand()).queuedRequests === 1);
     const gone = {
       type: 'Fetched',
       status: 'False',
@@ -163,7 +163,7 @@ describe('a cold model', () => {
   it('that is removed while requests wait answers 404', async () => {
     const url = await boot();
     const waiting = embed(url, ask);
-    await eventually(async () => (await demand()).heldRequests === 1);
+    await eventually(async () => (await demand()).queuedRequests === 1);
     await cluster.removeModel('model');
     expect((await waiting).body.error.code).toBe('model_not_found');
     // And does not bring the model's series back.

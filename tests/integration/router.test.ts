@@ -255,10 +255,10 @@ describe('priorities', () => {
     stub.latencyMs = 60_000;
     const leaving = new AbortController();
     const waiting = Array.from({ length: 20 }, () => embed(url, bulk, { signal: leaving.signal }));
-    await eventually(async () => ((await readDemand(started.router)).models['ns/model']?.heldRequests ?? 0) >= 10);
+    await eventually(async () => ((await readDemand(started.router)).models['ns/model']?.queuedRequests ?? 0) >= 10);
     stub.latencyMs = 0;
     expect((await embed(url, ask)).status).toBe(200);
-    expect((await readDemand(started.router)).models['ns/model']?.heldRequests).toBeGreaterThanOrEqual(10);
+    expect((await readDemand(started.router)).models['ns/model']?.queuedRequests).toBeGreaterThanOrEqual(10);
     leaving.abort();
     await Promise.allSettled(waiting);
   });

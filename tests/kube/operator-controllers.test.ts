@@ -72,14 +72,14 @@ describe('life of a model', () => {
     const { demand } = start('org/a');
     await create('life', { model: 'org/a', scaling: { maxReplicas: 3, idleSeconds: 4 } });
     await vi.waitFor(async () => expect((await condition('life', 'Ready'))?.reason).toBe('ScaledToZero'), patient);
-    demand.state('team/life', { offeredRequests: 1, heldRequests: 1, activations: 1 });
+    demand.state('team/life', { offeredRequests: 1, queuedRequests: 1, activations: 1 });
     await plane.kubectl(['wait', '--for=condition=Available', 'em/life', '-n', 'team', '--timeout=60s']);
     await vi.waitFor(async () => {
       expect(await condition('life', 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' });
       expect(await condition('life', 'Progressing')).toMatchObject({ status: 'False', reason: 'Stable' });
       expect((await find(EMBEDDING_MODELS, 'life'))?.status).toMatchObject({ replicas: 1, readyReplicas: 1 });
     }, patient);
-    demand.state('team/life', { completedRequests: 1, heldRequests: 0 });
+    demand.state('team/life', { completedRequests: 1, queuedRequests: 0 });
     await vi.waitFor(async () => expect(await podsOf('life')).toEqual([]), patient);
     expect((await find(EMBEDDING_MODELS, 'life'))?.status?.scalingDecision).toBe('no demand for 4 s');
 
