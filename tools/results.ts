@@ -7,6 +7,8 @@ export interface Result {
   readonly suite: string;
   readonly passed: number;
   readonly failed: number;
+  /** What failed, a line each: by name, with the first line of its error. */
+  readonly failures?: readonly string[];
 }
 
 /** Sets the exit code, too: a suite in which nothing passed has failed. */
@@ -30,12 +32,16 @@ export function sum(text: string, expected: readonly string[]): { lines: string[
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line) as Result);
   const results = expected.map((suite) => {
-    const { passed, failed } = reported.findLast((result) => result.suite === suite) ?? { passed: 0, failed: 0 };
-    return { suite, passed, failed: passed === 0 ? Math.max(1, failed) : failed };
+    const found = reported.findLast((result) => result.suite === suite);
+    const { passed, failed, failures = [] } = found ?? { passed: 0, failed: 0 };
+    return { suite, passed, failed: passed === 0 ? Math.max(1, failed) : failed, failures };
   });
   const total = (of: 'passed' | 'failed'): number => results.reduce((all, result) => all + result[of], 0);
   return {
-    lines: results.map(({ suite, passed, failed }) => `${suite}: ${passed} passed, ${failed} failed`),
+    lines: [
+      ...results.flatMap(({ suite, failures }) => failures.map((failure) => `failed in ${suite}: ${failure}`)),
+      ...results.map(({ suite, passed, failed }) => `${suite}: ${passed} passed, ${failed} failed`),
+    ],
     passed: total('passed'),
     failed: total('failed'),
   };

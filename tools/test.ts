@@ -1,6 +1,7 @@
 // `node tools/test.ts SUITE`: says what the suite does and for how long, runs its projects one after the other, and names what was not run.
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import { provide } from './debian.ts';
 import { report } from './results.ts';
 import { runWithin } from './run-within.ts';
@@ -12,7 +13,13 @@ interface Report {
   readonly numFailedTests: number;
   readonly numFailedTestSuites: number;
   readonly testResults: readonly {
-    readonly assertionResults: readonly { readonly status: string; readonly fullName: string }[];
+    readonly name: string;
+    readonly message: string;
+    readonly assertionResults: readonly {
+      readonly status: string;
+      readonly fullName: string;
+      readonly failureMessages: readonly string[];
+    }[];
   }[];
 }
 
@@ -25,7 +32,10 @@ interface Outcome {
   readonly passed: number;
   readonly failed: number;
   readonly notRun: readonly string[];
+  readonly failures: readonly string[];
 }
+
+const firstLine = (text: string | undefined): string => stripVTControlCharacters(text ?? '').split('\n', 1)[0] ?? '';
 
 async function run(project: string): Promise<Outcome> {
   const file = join(REPORTS, `${project}.json`);
@@ -36,7 +46,7 @@ async function run(project: string): Promise<Outcome> {
   const args = [vitest, 'run', '--project', project, ...reporters, `--outputFile.json=${file}`];
   const status = await runWithin(LIMIT_MS, process.execPath, args, ROOT);
   if (status === 'late') console.error(`kubembed: ${project} had not ended after ${LIMIT_MS / 60_000} minutes`);
-  if (!existsSync(file)) return { passed: 0, failed: 1, notRun: [] };
+  if (!existsSync(file)) return { passed: 0, failed: 1, notRun: [], failures: [`${project}: no report`] };
   const { numPassedTests, numFailedTests, numFailedTestSuites, testResults } = JSON.parse(
     readFileSync(file, 'utf8'),
   ) as Report;
@@ -46,6 +56,12 @@ async function run(project: string): Promise<Outcome> {
     // A suite that breaks before its first test counts as one failure, and so does a runner that exits non-zero without one.
     failed: Math.max(numFailedTests, numFailedTestSuites > 0 ? 1 : 0, status === 0 ? 0 : 1),
     notRun: tests.filter(({ status }) => !['passed', 'failed'].includes(status)).map(({ fullName }) => fullName),
+    failures: testResults.flatMap(({ name, message, assertionResults }) => {
+      const failed = assertionResults.filter(({ status }) => status === 'failed');
+      const lines = failed.map(({ fullName, failureMessages: [error] }) => `${fullName}: ${firstLine(error)}`);
+      if (message !== '' && failed.length === 0) lines.push(firstLine(message));
+      return lines.map((line) => `${relative(ROOT, name)}: ${line}`);
+    }),
   };
 }
 
@@ -65,4 +81,9 @@ for (const project of suite.projects) outcomes.push(await run(project));
 for (const test of outcomes.flatMap(({ notRun }) => notRun)) console.log(`not run: ${test}`);
 for (const reason of missing) console.log(`not run for: ${reason}`);
 const total = (of: 'passed' | 'failed'): number => outcomes.reduce((all, outcome) => all + outcome[of], 0);
-report({ suite: name, passed: total('passed'), failed: total('failed') });
+report({
+  suite: name,
+  passed: total('passed'),
+  failed: total('failed'),
+  failures: outcomes.flatMap(({ failures }) => failures),
+});

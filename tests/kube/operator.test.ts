@@ -173,11 +173,12 @@ describe('the admission policy', () => {
   afterAll(async () => {
     const name = 'kubembed-kubembed-supported-models';
     await plane.kubectl(['delete', `validatingadmissionpolicybinding/${name}`, `validatingadmissionpolicy/${name}`]);
-    await plane.kubectl(['delete', 'configmap', '-n', NAMESPACE, 'kubembed-catalog']);
+    // The list goes last: without one a policy that the API server still remembers lets everything through.
     await vi.waitFor(async () => {
       const probe = manifest('probe', { model: 'org/unlisted' }, 'team');
       await plane.kubectl(['create', '--dry-run=server', '-f', '-'], JSON.stringify(probe));
     }, patient);
+    await plane.kubectl(['delete', 'configmap', '-n', NAMESPACE, 'kubembed-catalog']);
   });
 
   test('refuses what is not listed, and names the list', async () => {
