@@ -303,7 +303,7 @@ describe('scaling', () => {
     await store.delete(POD_DISRUPTION_BUDGETS, { namespace: 'default', name: 'em-m' });
     await store.patch(EMBEDDING_MODELS, key, { spec: { ...change, scaling: { maxReplicas: 3 } } });
     await clock.advance(2_000);
-    demand.state('default/m', { offeredRequests: 1, heldRequests: 1, activations: 1 });
+    demand.state('default/m', { offeredRequests: 1, queuedRequests: 1, activations: 1 });
     await until(async () => expect((await find(store, DEPLOYMENTS, 'em-m', 'default'))?.spec.replicas).toBe(1));
     await until(async () => {
       const { conditions } = (await store.get(EMBEDDING_MODELS, key)).status ?? {};
