@@ -10,6 +10,8 @@ import { decodeJson } from './embeddings-parser.ts';
 import { exchangeOf } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
 import { sendBytes } from './exchange.ts';
+import { createMemoryBudget } from './memory.ts';
+import type { MemoryBudget } from './memory.ts';
 import { startServer } from './server.ts';
 import type { RunningServer } from './server.ts';
 
@@ -19,11 +21,14 @@ let finished: FinishedExchange[];
 let release: () => void;
 const LARGE = Buffer.alloc(3_000_000, 'x');
 const MAX_BYTES = 1000;
-const reader = createBodyReader({ maxBytes: MAX_BYTES, maxTotalBytes: MAX_BYTES });
+/** For one body of the largest size. */
+let memory: MemoryBudget;
+const reader = createBodyReader({ maxBytes: MAX_BYTES });
 
 beforeEach(async () => {
   lines = [];
   finished = [];
+  memory = createMemoryBudget(MAX_BYTES);
   const held = new Promise<void>((resolve) => (release = resolve));
   const { log } = createLog({
     name: 'test',
@@ -34,12 +39,13 @@ beforeEach(async () => {
   const handler = createApp({
     log,
     quiet: ['/quiet'],
+    memory,
     onFinish: (outcome) => finished.push(outcome),
     routes: {
       '/echo': {
         post: async (request, response) => {
           exchangeOf(response).facts['inputs'] = 1;
-          response.end(JSON.stringify(await reader.read(request, decodeJson)));
+          response.end(JSON.stringify(decodeJson(await reader.read(request, exchangeOf(response).held))));
         },
       },
       '/quiet': { get: (_request, response) => void response.end('ok') },

@@ -21,14 +21,14 @@ const boot = async (timeouts: Partial<ServerTimeouts> = {}): Promise<void> => {
   left = 0;
   const held = new Promise<void>((resolve) => (release = resolve));
   const { log } = createLog({ name: 'test', level: 'error', readable: false, destination: { write: () => undefined } });
-  const bodies = createBodyReader({ maxBytes: 100_000, maxTotalBytes: 400_000 });
+  const bodies = createBodyReader({ maxBytes: 100_000 });
   const handler = createApp({
     log,
     onFinish: (outcome) => finished.push(outcome),
     routes: {
       '/echo': {
         post: async (request, response) => {
-          const value = await bodies.read(request, decodeJson);
+          const value = decodeJson(await bodies.read(request, exchangeOf(response).held));
           await sendBytes(response, 200, [Buffer.from(JSON.stringify(value))]);
         },
       },
