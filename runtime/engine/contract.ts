@@ -112,7 +112,7 @@ export type EngineErrorCode =
   | 'not_finite'
   | 'draining';
 
-/** Numbers that a message to the client may name. */
+/** What a message to the client may name, and what decides on how to go on. */
 export interface EngineErrorDetails {
   /** Position in the request's inputs. */
   readonly input?: number;
@@ -123,6 +123,8 @@ export interface EngineErrorDetails {
   readonly tokens?: number;
   readonly maxTokens?: number;
   readonly maxQueueTokens?: number;
+  /** The worker died of it, or while it ran it. */
+  readonly isWorkerLost?: boolean;
 }
 
 export class EngineError extends Error {
