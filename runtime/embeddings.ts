@@ -18,10 +18,17 @@ import {
 import { OpenAIError, clip, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
-import type { EmbeddingRequest } from '../common/openai/request.ts';
+import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
 import { embeddingBody } from '../common/openai/response.ts';
 import { EngineError } from './engine/contract.ts';
-import type { EmbedRequest, EmbedResult, EngineErrorCode, EngineStats, Stage } from './engine/contract.ts';
+import type {
+  EmbedRequest,
+  EmbedResult,
+  EngineErrorCode,
+  EngineStats,
+  OverlongInput,
+  Stage,
+} from './engine/contract.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 
@@ -96,6 +103,11 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
   throw new OpenAIError('invalid_request', message, { param: 'dimensions' });
 }
 
+function overlongOf(truncate: Truncate | undefined): OverlongInput | undefined {
+  if (truncate === undefined) return undefined;
+  return truncate === 'START' ? 'truncate-start' : truncate ? 'truncate' : 'error';
+}
+
 function toEngine(
   { overlongInput }: EmbeddingsDeps,
   { headers }: Request,
@@ -106,7 +118,7 @@ function toEngine(
     inputs,
     encoding,
     dimensions,
-    overlongInput: truncate === undefined ? overlongInput : truncate ? 'truncate' : 'error',
+    overlongInput: overlongOf(truncate) ?? overlongInput,
     priority: priorityOf(headers),
     signal,
   };

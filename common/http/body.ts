@@ -38,7 +38,8 @@ export function createBodyReader({ maxBytes }: { readonly maxBytes: number }): B
       held.grow(chunk.byteLength);
       chunks.push(chunk);
     });
-    const done = (): void => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes));
+    const done = (): void =>
+      resolve(withoutMark(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks, bytes)));
     // It comes after every request; only without an end before it, it means something.
     const onClose = (): void => {
       if (!request.complete) reject(new OpenAIError('client_closed_request', 'The client went away.'));
@@ -77,6 +78,11 @@ export function createBodyReader({ maxBytes }: { readonly maxBytes: number }): B
 
   return { read };
 }
+
+/** Some editors and .NET put a byte order mark before UTF-8; JSON's grammar has none, and its readers may ignore it. */
+const MARK = Buffer.from([0xef, 0xbb, 0xbf]);
+const withoutMark = (body: Buffer): Buffer =>
+  body[0] === MARK[0] && MARK.equals(body.subarray(0, 3)) ? body.subarray(3) : body;
 
 const UNDECODABLE = "The request body could not be decoded as its header 'Content-Encoding' says.";
 

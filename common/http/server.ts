@@ -32,11 +32,10 @@ export interface ServerTimeouts {
   readonly requestMs: number;
   /** For an idle connection; must outlast what the peer in front keeps, or its next request meets a closed socket. */
   readonly keepAliveMs: number;
-  /**
-   * For a client that sends no more of a body, or takes no more of an answer. One that takes an answer slowly has longer, but
-   * must keep to `MIN_BYTES_PER_SECOND`.
-   */
+  /** For a client that sends no more of a body, or takes no more of an answer. */
   readonly stallMs: number;
+  /** What a client must take of an answer, on the whole and beyond `stallMs`. */
+  readonly minBytesPerSecond: number;
   /** For a client that was told of its fault to read why and to close; one that does not must not keep the connection. */
   readonly graceMs: number;
 }
@@ -46,11 +45,10 @@ const TIMEOUTS: ServerTimeouts = {
   requestMs: 120_000,
   keepAliveMs: 75_000,
   stallMs: 20_000,
+  // What a bad mobile connection does: an answer of 4 MB can be held for two minutes.
+  minBytesPerSecond: 32_768,
   graceMs: 2000,
 };
-
-/** A quarter of what a bad mobile connection does: an answer of 4 MB can be held for four minutes. */
-const MIN_BYTES_PER_SECOND = 16_384;
 
 export interface RunningServer {
   readonly host: string;
@@ -73,7 +71,8 @@ export async function startServer({
   timeouts,
   limits = {},
 }: ServerOptions): Promise<RunningServer> {
-  const { headersMs, requestMs, keepAliveMs, stallMs, graceMs } = { ...TIMEOUTS, ...timeouts };
+  const times = { ...TIMEOUTS, ...timeouts };
+  const { headersMs, requestMs, keepAliveMs, stallMs, graceMs } = times;
   const responses = new Set<ServerResponse>();
   let draining = false;
   let onIdle: (() => void) | undefined;
@@ -146,7 +145,7 @@ export async function startServer({
   /** Time-outs of Node's end with the request; these go on until the answer is taken. */
   function endStalled(): void {
     const nowMs = performance.now();
-    for (const [socket, progress] of sockets) if (progress.isWritingStalled(nowMs, stallMs)) socket.destroy();
+    for (const [socket, progress] of sockets) if (progress.isWritingStalled(nowMs, times)) socket.destroy();
     for (const { req: request, socket } of responses) {
       if (request.complete || socket === null) continue;
       if (sockets.get(socket)?.isReadingStalled(nowMs, stallMs) === true) refuse(socket, 'ERR_HTTP_REQUEST_TIMEOUT');
@@ -200,7 +199,7 @@ function listen(server: Server, host: string, port: number): Promise<void> {
 // Whether a connection still gets on: looked at from time to time, so that a request pays nothing for it.
 
 interface Progress {
-  isWritingStalled(nowMs: number, stallMs: number): boolean;
+  isWritingStalled(nowMs: number, times: Pick<ServerTimeouts, 'stallMs' | 'minBytesPerSecond'>): boolean;
   /** To be asked while a body is awaited, and only then. */
   isReadingStalled(nowMs: number, stallMs: number): boolean;
 }
@@ -209,17 +208,19 @@ function createProgress(socket: Socket): Progress {
   let writing: { readonly sinceMs: number; readonly from: number; lastMs: number; last: number } | undefined;
   let reading = { lastMs: -Infinity, last: -1 };
   return {
-    isWritingStalled(nowMs, stallMs) {
+    isWritingStalled(nowMs, { stallMs, minBytesPerSecond }) {
       if (socket.writableLength === 0) {
         writing = undefined;
         return false;
       }
-      // Handed to the system, which takes more only as the client does.
-      const taken = socket.bytesWritten - socket.writableLength;
+      // Handed to the system, which takes more only as the client does. Of what it has not taken whole nothing is known.
+      const pending = socket.writableLength;
+      const taken = socket.bytesWritten - pending;
+      const patienceMs = stallMs + (pending / minBytesPerSecond) * 1000;
       writing ??= { sinceMs: nowMs, from: taken, lastMs: nowMs, last: taken };
       if (taken > writing.last) Object.assign(writing, { lastMs: nowMs, last: taken });
-      const owed = (MIN_BYTES_PER_SECOND * (nowMs - writing.sinceMs - stallMs)) / 1000;
-      return nowMs - writing.lastMs >= stallMs || taken - writing.from < owed;
+      const owed = (minBytesPerSecond * (nowMs - writing.sinceMs - patienceMs)) / 1000;
+      return nowMs - writing.lastMs >= patienceMs || taken - writing.from < owed;
     },
     isReadingStalled(nowMs, stallMs) {
       // The head of a new request is progress, too.

@@ -6,13 +6,16 @@ export type EngineInput = string | readonly number[];
 
 export type OutputEncoding = 'float' | 'base64';
 
+/** What becomes of an input that is too long: cut at its end, cut at its beginning, or refused. */
+export type OverlongInput = 'truncate' | 'truncate-start' | 'error';
+
 export interface EmbedRequest {
   /** 1–2048 inputs. */
   readonly inputs: readonly EngineInput[];
   readonly encoding: OutputEncoding;
   /** Keep the first `dimensions` numbers and make the result unit length again; undefined: all of them. */
   readonly dimensions?: number | undefined;
-  readonly overlongInput: 'truncate' | 'error';
+  readonly overlongInput: OverlongInput;
   readonly priority: Priority;
   /** Aborted when the client is gone or out of time: work not yet running is dropped. */
   readonly signal: AbortSignal;

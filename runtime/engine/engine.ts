@@ -142,7 +142,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
       // Many inputs must not keep the event loop from other requests.
       if (start > 0) await nextTurn();
-      const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK));
+      const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK), open.cutAt);
       const sequences = chunk.map((tokens, offset): Sequence => {
         const index = start + offset;
         open.tokenized(index, tokens, now());

@@ -10,7 +10,7 @@ import type {
   StageSpan,
   StageTimes,
 } from './contract.ts';
-import type { Tokens } from './tokenizer.ts';
+import type { CutAt, Tokens } from './tokenizer.ts';
 
 // Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
 
@@ -133,6 +133,7 @@ type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 export interface OpenRequest {
   readonly id: number;
   readonly encoding: OutputEncoding;
+  readonly cutAt: CutAt;
   /** 0 for all. */
   readonly dimensions: number;
   readonly result: Promise<EmbedResult>;
@@ -195,6 +196,7 @@ export function openRequest({ id, request, places, distinct, maxTokens }: Reques
   return {
     id,
     encoding: request.encoding,
+    cutAt: request.overlongInput === 'truncate-start' ? 'start' : 'end',
     dimensions: request.dimensions ?? 0,
     result: promise,
     tokensOf: (index) => inputOf(index).tokens,
