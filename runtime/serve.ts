@@ -52,8 +52,9 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
       version: deps.version,
     });
   const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
+  const limits = { maxConnections: config.maxConnections };
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
-  const server = await startServer({ host: config.host, port: config.port, handler });
+  const server = await startServer({ host: config.host, port: config.port, handler, limits });
   log.info({ url: server.url, model: config.model }, 'Listening');
   const stopped = aborted(stop);
   const loading = load(deps, stop);
