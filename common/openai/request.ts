@@ -48,14 +48,10 @@ export const embeddingRequest = z.object({
       'Truncate vectors to this many leading numbers and normalize them to unit length. At most the dimensions of the model.',
   }),
   user: z.unknown().optional().meta({ description: 'Accepted and ignored.' }),
-  truncate: z
-    .unknown()
-    .optional()
-    .meta({
-      anyOf: [{ type: 'boolean' }, { type: 'string', enum: ['NONE', 'END', 'START'] }, { type: 'null' }],
-      description:
-        "Not in OpenAI's API. true or END: cut inputs that exceed the model's limit at their end, START: at their beginning; false or NONE: refuse them with 400. Default, and for any other value: as the EmbeddingModel specifies.",
-    }),
+  truncate: z.unknown().optional().meta({
+    description:
+      "Not in OpenAI's API. true or END: cut inputs that exceed the model's limit at their end, START: at their beginning; false or NONE: refuse them with 400. Default, and for any other value: as the EmbeddingModel specifies.",
+  }),
 });
 
 /** The schema's JSON form; `input` prints the rules that its loop applies. */
