@@ -96,7 +96,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'gpt-neox-mean',
     'gpt2-weightedmean',
     'gte-qwen2-hub',
-    'jina-bert-v2-qk-norm',
     'layer-norm-module',
     'llama-bidirec-hub',
     'llama-bidirectional',
