@@ -106,6 +106,7 @@ export default tseslint.config(
         require: 'readonly',
         URL: 'readonly',
         setTimeout: 'readonly',
+        setInterval: 'readonly',
         fetch: 'readonly',
       },
     },

@@ -192,7 +192,7 @@ describe('what holds a thread or memory', () => {
   });
 });
 
-describe('transformers.js tokenizer', () => {
+describe('the tokenizer in JavaScript', () => {
   let folder = '';
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kubembed-tokenizer-'));
