@@ -106,7 +106,6 @@ export default tseslint.config(
         require: 'readonly',
         URL: 'readonly',
         setTimeout: 'readonly',
-        setInterval: 'readonly',
         fetch: 'readonly',
       },
     },

@@ -1,10 +1,13 @@
 // What a release is made of, as far as it goes without an account: the workflows by actionlint, the chart as it would be pushed.
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { embeddingModelFaults } from '../../local/files.ts';
 import { goProgram } from '../../tools/cluster/build.ts';
 import { binaries, execute } from '../helpers/helm.ts';
 
@@ -29,6 +32,14 @@ it('actionlint has nothing to say of the workflows', async () => {
     options,
   ).catch((error: unknown) => error as { stdout: string });
   expect(stdout).toBe('');
+});
+
+it('the example for Artifact Hub is what the CRD takes', async () => {
+  const chart = parse(await readFile(join(ROOT, 'charts', 'kubembed', 'Chart.yaml'), 'utf8')) as {
+    annotations: Readonly<Record<string, string>>;
+  };
+  const [example] = parse(chart.annotations['artifacthub.io/crdsExamples'] ?? '') as EmbeddingModel[];
+  expect(embeddingModelFaults(example!)).toEqual([]);
 });
 
 it('the chart that is pushed has the registry of the repository and its links', async () => {
