@@ -12,6 +12,7 @@ const alone = { ...patient, fileParallelism: false } as const;
 const LIMITS: Readonly<Record<Project, object>> = {
   unit: { testTimeout: 20_000 },
   integration: patient,
+  load: alone,
   kube: alone,
   tools: alone,
   e2e: { ...alone, testTimeout: 600_000 },
