@@ -31,7 +31,7 @@ export const SUITES = {
     projects: ['unit', 'integration'],
     runs: 'unit and property tests, then real processes with the real all-MiniLM-L6-v2: runtime, router, downloads, local mode',
     needs: "Python's pip",
-    minutes: { first: 5, later: 4 },
+    minutes: { first: 4, later: 3 },
     programs: [],
   },
   load: {

@@ -5,7 +5,7 @@ export interface FirstStart {
   readonly download: number;
   readonly node: number;
   readonly weights: number;
-  /** On two busy cores with a fast network, and every later time. */
+  /** Until it serves, on two cores with a fast network, the weights there already; and every later time. */
   readonly seconds: number;
   readonly again: number;
 }
@@ -13,11 +13,13 @@ export interface FirstStart {
 /** Of a network of 50 Mbit/s. */
 const MEGABYTES_A_MINUTE = 375;
 
+const count = (number: number, unit: string): string => `${number} ${unit}${number === 1 ? '' : 's'}`;
+
 export function renderFirstStart({ download, node, weights, seconds, again }: FirstStart): string {
   const all = download + node + weights;
   const minutes = Math.round((all / MEGABYTES_A_MINUTE + seconds / 60) * 2) / 2;
   return (
     `The first time that is a download of ${download} MB of packages, ${node} MB of Node where it is older than 24, and ${weights} MB of weights: ` +
-    `${seconds} seconds on a fast network, ${minutes} minutes at 50 Mbit/s. Later starts take ${again} seconds.`
+    `${seconds} seconds for the packages on a fast network, ${count(minutes, 'minute')} for all at 50 Mbit/s. Later starts take ${count(again, 'second')}.`
   );
 }
