@@ -148,8 +148,8 @@ describe('models that are refused', () => {
   it.each([
     [
       'an unknown architecture, naming it and the known ones',
-      describedAs({ architecture: 'T5EncoderModel', modelType: 't5' }),
-      /T5EncoderModel.*t5.*bert.*qwen3/,
+      describedAs({ architecture: 'FunnelModel', modelType: 'funnel' }),
+      /FunnelModel.*funnel.*bert.*qwen3/,
     ],
     [
       'a Dense of another size',

@@ -7,12 +7,17 @@ import type { PoolingChoice } from '../model/modules.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
+import { electra } from './architectures/electra.ts';
+import { ernie } from './architectures/ernie.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
+import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen3 } from './architectures/qwen3.ts';
+import { roformer } from './architectures/roformer.ts';
+import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { applyModules, cutTo, toUnitLength } from './modules.ts';
@@ -57,6 +62,12 @@ const ARCHITECTURES: readonly Architecture[] = [
   modernBert,
   gte,
   jinaBert,
+  electra,
+  ernie,
+  megatronBert,
+  xlmRobertaXl,
+  roformer,
+  t5,
   qwen3,
 ];
 

@@ -46,7 +46,7 @@ const DEFAULT_LENGTH = 512;
 const SANE_LENGTH = 1_000_000;
 
 /** Position tables of RoBERTa's kin start at padding id + 1. */
-const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'camembert', 'mpnet']);
+const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']);
 
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
@@ -107,7 +107,7 @@ export function describeModel(files: JsonFiles): ModelDescription {
     modelType,
     maxTokens: maxTokensOf(files, config, modelType),
     vocabularySize: integerOf(config, ['vocab_size']),
-    hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim']),
+    hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim', 'd_model']),
     config,
   };
 }

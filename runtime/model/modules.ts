@@ -205,28 +205,28 @@ const STEPS: Readonly<Record<string, (files: Files, entry: Entry) => ModuleStep 
 function stepsOf(files: Files, entries: readonly Entry[]): readonly ModuleStep[] {
   const steps = entries.flatMap((entry) => {
     const read = STEPS[entry.kind];
-    if (read === undefined) throw unknownModule(entry);
+    if (read === undefined) throw unknownModules([entry]);
     return read(files, entry) ?? [];
   });
   // Every vector is normalised in the end: what only does the same before that is left out.
   return steps.slice(0, steps.findLastIndex(({ kind }) => kind !== 'normalize') + 1);
 }
 
-const unknownModule = ({ type }: Entry): ModelError =>
-  refuse(`modules.json names a module that kubembed does not compute here: ${type}.`);
+const unknownModules = (entries: readonly Entry[]): ModelError =>
+  refuse(
+    `modules.json names modules that kubembed does not compute there: ${entries.map(({ type }) => type).join(', ')}.`,
+  );
 
 /** @throws ModelError: which entry is not computed */
 export function readModules(files: Files): Modules {
-  const [first, second, ...rest] = entriesOf(files);
+  const [first, ...behind] = entriesOf(files);
   if (first === undefined) return { input: { kind: 'Transformer', path: '' }, pooling: undefined, steps: [] };
   const { kind, path } = first;
-  if (kind === 'StaticEmbedding') {
-    const steps = stepsOf(files, second === undefined ? rest : [second, ...rest]);
-    return { input: { kind, path }, pooling: undefined, steps };
-  }
-  if (kind !== 'Transformer') throw unknownModule(first);
-  const strange = [second, ...rest].find((entry) => entry && entry.kind !== 'Pooling' && !(entry.kind in STEPS));
-  if (strange !== undefined) throw unknownModule(strange);
+  if (kind === 'StaticEmbedding') return { input: { kind, path }, pooling: undefined, steps: stepsOf(files, behind) };
+  const [second, ...rest] = behind;
+  const strange = behind.filter((entry) => entry.kind !== 'Pooling' && !(entry.kind in STEPS));
+  if (kind !== 'Transformer') throw unknownModules([first, ...strange]);
+  if (strange.length > 0) throw unknownModules(strange);
   if (second?.kind !== 'Pooling') {
     throw refuse(
       'modules.json has no Pooling right behind the Transformer: the model gives a vector for each token, and kubembed serves one for each text.',
