@@ -6,6 +6,7 @@ import { choosePooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
+import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
@@ -67,6 +68,8 @@ const ARCHITECTURES: readonly Architecture[] = [
   megatronBert,
   xlmRobertaXl,
   roformer,
+  deberta,
+  debertaV2,
   t5,
   qwen3,
 ];

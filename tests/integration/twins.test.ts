@@ -67,10 +67,24 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'tensorflow-only',
   ],
   'refused: UnsupportedArchitecture': [
+<<<<<<< HEAD
     'onnx-dense',
     'deberta-v1',
     'deberta-v2-conv',
     'deberta-v3',
+=======
+    'dense-bin',
+    'dense-default-activation',
+    'dense-folder-name',
+    'dense-over-concatenation',
+    'dense-relu',
+    'dense-residual',
+    'dense-residual-projected',
+    'dense-tanh-cls',
+    'dense-two',
+    'distilbert-dense',
+    'dropout-module',
+>>>>>>> main
     'eurobert-mean',
     'gemma2-last',
     'gemma3-embedding',
