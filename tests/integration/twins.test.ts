@@ -23,7 +23,6 @@ const TOLERANCE = 1e-4;
 const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   '32 dimensions instead of 24': ['voyage-4-nano'],
   'other vectors': [
-    't5-instructor',
     'added-tokens-in-config',
     'default-prompt',
     'include-prompt-false',
@@ -35,14 +34,15 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'qwen3-bidirectional',
     'qwen3-last-query',
     'strip-accents',
+    't5-instructor',
     'truncation-left',
   ],
   'refused without saying CLIPModel': ['clip'],
   'refused without saying XLMRobertaLoRA': ['jina-v3-lora'],
   'refused without saying rope, dynamic': ['llama-dynamic-rope'],
   'refused: CorruptWeights': [
-    'dense-bin',
     'bge-m3',
+    'dense-bin',
     'onnx-external-data',
     'onnx-sentence-embedding',
     'onnx-token-embeddings',
@@ -67,24 +67,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'tensorflow-only',
   ],
   'refused: UnsupportedArchitecture': [
-<<<<<<< HEAD
-    'onnx-dense',
-    'deberta-v1',
-    'deberta-v2-conv',
-    'deberta-v3',
-=======
-    'dense-bin',
-    'dense-default-activation',
-    'dense-folder-name',
-    'dense-over-concatenation',
-    'dense-relu',
-    'dense-residual',
-    'dense-residual-projected',
-    'dense-tanh-cls',
-    'dense-two',
-    'distilbert-dense',
-    'dropout-module',
->>>>>>> main
     'eurobert-mean',
     'gemma2-last',
     'gemma3-embedding',
@@ -103,6 +85,7 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'mistral-last',
     'mistral-sliding',
     'nomic-bert-moe',
+    'onnx-dense',
     'qwen2-bidirectional',
     'qwen2-last',
     'qwen2-sliding',
