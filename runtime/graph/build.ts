@@ -5,12 +5,15 @@ import { unsupported } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
+import { gemma2, gemma3 } from './architectures/gemma.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
+import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
-import { qwen3 } from './architectures/qwen3.ts';
+import { qwen2 } from './architectures/qwen2.ts';
+import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
@@ -56,7 +59,14 @@ const ARCHITECTURES: readonly Architecture[] = [
   modernBert,
   gte,
   jinaBert,
+  qwen2,
   qwen3,
+  qwen3Bidirectional,
+  llama,
+  llamaBidirectional,
+  mistral,
+  gemma2,
+  gemma3,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
