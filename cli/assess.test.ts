@@ -71,7 +71,7 @@ describe('assess', () => {
   it.each([
     [
       'an unknown architecture',
-      { json: new Map([['config.json', { ...config, architectures: ['T5'], model_type: 't5' }]]) },
+      { json: new Map([['config.json', { ...config, architectures: ['Funnel'], model_type: 'funnel' }]]) },
       /not supported/,
     ],
     ['a missing tokenizer', { files: new Map([['config.json', 1]]) }, /no tokenizer\.json/],

@@ -55,14 +55,19 @@ function pastBias(context: Context, window: number): Value {
 
 type QueryKeyValue = readonly [query: Value, key: Value, value: Value];
 
+/** A bias out of the blocks `[texts, longest, heads × headSize]` of queries and of keys. */
+export type BiasOfBlocks = (query: Value, key: Value) => Value;
+
 export interface AttentionShape extends Heads {
   /** Heads of keys and values, when fewer than of queries. */
   readonly keyValueHeads?: number;
   /** What scores are multiplied by; default 1/√headSize. */
   readonly scale?: number | undefined;
-  /** Added to the scores, `[1, heads or 1, longest, longest]`; not where attention is causal. */
-  readonly bias?: Value | undefined;
+  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. Not where attention is causal. */
+  readonly bias?: Value | BiasOfBlocks | undefined;
   readonly rotary?: RotaryTables | undefined;
+  /** Whether values are turned as queries and keys are; not where attention is causal. */
+  readonly rotaryValues?: boolean;
   /** Whether tokens see only themselves and those before them. */
   readonly causal?: boolean;
   /** How many tokens each one sees at most, itself included, where attention is causal. */
@@ -103,15 +108,11 @@ function multiHead(context: Context, [query, key, value]: QueryKeyValue, shape: 
   const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
   const bias = window === undefined ? shape.bias : pastBias(context, window);
   return (blocks: Blocks): Value => {
-    const inputs = [
-      turned(context, blocks, rows[0], shape),
-      turned(context, blocks, rows[1], shape),
-      blocks.toBlocks(rows[2], heads * headSize),
-      '',
-      blocks.lengths,
-      bias ?? '',
-    ];
-    const attended = graph.node('MultiHeadAttention', inputs, {
+    const over = (of: Value): Value => turned(context, blocks, of, shape);
+    const [queries, keys] = [over(rows[0]), over(rows[1])];
+    const values = shape.rotaryValues === true ? over(rows[2]) : blocks.toBlocks(rows[2], heads * headSize);
+    const added = typeof bias === 'function' ? bias(queries, keys) : (bias ?? '');
+    const attended = graph.node('MultiHeadAttention', [queries, keys, values, '', blocks.lengths, added], {
       domain: MICROSOFT,
       attributes: {
         num_heads: { int: heads },

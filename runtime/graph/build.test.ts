@@ -138,8 +138,8 @@ describe('models that are refused', () => {
   it.each([
     [
       'an unknown architecture, naming it and the known ones',
-      describedAs({ architecture: 'T5EncoderModel', modelType: 't5' }),
-      /T5EncoderModel.*t5.*bert.*qwen3/,
+      describedAs({ architecture: 'FunnelModel', modelType: 'funnel' }),
+      /FunnelModel.*funnel.*bert.*qwen3/,
     ],
     ['a module of sentence-transformers that no graph computes', describedAs({ unsupportedModules: ['LSTM'] }), /LSTM/],
     ['relative positions of BERT', describedAs({}, { position_embedding_type: 'relative_key' }), /relative_key/],
@@ -156,11 +156,11 @@ describe('models that are refused', () => {
     expect(build).toThrow(message);
   });
 
-  it('scaled rotary positions', async () => {
+  it('rotary positions scaled as no builder scales them', async () => {
     const { description, tensors } = await loadFolder(join(FIXTURES, 'qwen3'));
-    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'yarn', factor: 4 } };
+    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'longrope', factor: 4 } };
     const scaled = { ...description, config };
-    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/rope_scaling.*yarn/);
+    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/longrope.*default.*yarn/);
   });
 
   it('carry a reason a condition can show', () => {

@@ -5,15 +5,20 @@ import { unsupported } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
+import { electra } from './architectures/electra.ts';
+import { ernie } from './architectures/ernie.ts';
 import { gemma2, gemma3 } from './architectures/gemma.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
 import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
+import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen2 } from './architectures/qwen2.ts';
 import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
+import { roformer } from './architectures/roformer.ts';
+import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
@@ -59,6 +64,12 @@ const ARCHITECTURES: readonly Architecture[] = [
   modernBert,
   gte,
   jinaBert,
+  electra,
+  ernie,
+  megatronBert,
+  xlmRobertaXl,
+  roformer,
+  t5,
   qwen2,
   qwen3,
   qwen3Bidirectional,

@@ -214,8 +214,10 @@ export interface RotaryTables {
   /** `[longest, turned / 2]` each. */
   readonly cos: Value;
   readonly sin: Value;
-  /** How many numbers of a head are turned, where it is not all of them. */
-  readonly turned: number;
+  /** How many numbers of a head are turned; default all of them. */
+  readonly turned?: number;
+  /** Whether neighbours make a pair; default: numbers half a head apart. */
+  readonly interleaved?: boolean;
 }
 
 /** 0, 1, 2 … of a text, int64 `[longest]`. */
@@ -246,7 +248,8 @@ export const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, 
     domain: MICROSOFT,
     attributes: {
       num_heads: { int: heads },
-      interleaved: { int: 0 },
-      ...(tables.turned !== headSize && { rotary_embedding_dim: { int: tables.turned } }),
+      interleaved: { int: tables.interleaved === true ? 1 : 0 },
+      ...(tables.turned !== undefined &&
+        tables.turned !== headSize && { rotary_embedding_dim: { int: tables.turned } }),
     },
   });
