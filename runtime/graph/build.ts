@@ -4,6 +4,7 @@ import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
+import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
@@ -69,6 +70,8 @@ const ARCHITECTURES: readonly Architecture[] = [
   megatronBert,
   xlmRobertaXl,
   roformer,
+  deberta,
+  debertaV2,
   t5,
   qwen2,
   qwen3,

@@ -85,9 +85,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'tensorflow-only',
   ],
   'refused: UnsupportedArchitecture': [
-    'deberta-v1',
-    'deberta-v2-conv',
-    'deberta-v3',
     'dense-bin',
     'dense-default-activation',
     'dense-folder-name',
