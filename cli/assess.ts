@@ -7,7 +7,9 @@ import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import { describeModel } from '../runtime/model/description.ts';
 import { ModelError } from '../hub/files.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
-import { chooseWeights } from '../runtime/model/snapshot.ts';
+import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
+import type { PoolingChoice } from '../runtime/model/modules.ts';
+import { chooseWeights, dimensionsOf } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { PROMPTS_FILE } from './repository.ts';
 import type { Repository } from './repository.ts';
@@ -16,7 +18,7 @@ import type { Paint } from './terminal.ts';
 export interface Choices {
   readonly device: 'cpu' | 'gpu';
   readonly precision: GraphPrecision;
-  readonly pooling: 'mean' | 'cls';
+  readonly pooling: PoolingChoice;
   readonly cpus: number;
 }
 
@@ -46,11 +48,10 @@ function needsOf(repository: Repository, description: ModelDescription, format: 
       feedTokenEmbeddings: device === 'cpu',
     });
   }
-  const { denseLayers, hiddenSize } = description;
   const bytes = weightBytesOf(repository, format);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
-  return { dimensions: denseLayers.at(-1)?.outFeatures ?? hiddenSize, weightBytes };
+  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
 }
 
 const weightBytesOf = ({ files }: Repository, format: WeightFormat): number =>
@@ -65,18 +66,23 @@ const promptsOf = ({ json }: Repository): readonly string[] => {
   );
 };
 
-const poolingAdvice = (declared: string | undefined, used: string): readonly string[] => {
-  if (declared === undefined || declared === used) return [];
-  const known = declared === 'mean' || declared === 'cls';
-  const advice = known ? `ask for it with pooling=${declared}` : 'kubembed does not compute it';
-  return [`The repository declares ${declared} pooling, and vectors would be pooled by ${used}: ${advice}.`];
-};
+interface UsedPooling {
+  readonly used: string;
+  readonly declared: string | undefined;
+}
 
-function warningsOf(repository: Repository, description: ModelDescription, choices: Choices): readonly string[] {
+const poolingAdvice = ({ used, declared = used }: UsedPooling, model: string): readonly string[] =>
+  declared === used
+    ? []
+    : [
+        `The repository declares ${declared} pooling, and vectors would be pooled by ${used}. The line that follows the repository: ${model} pooling=declared`,
+      ];
+
+function warningsOf(repository: Repository, pooling: UsedPooling): readonly string[] {
   const prompts = promptsOf(repository);
   const hasHeaders = repository.tensors !== undefined || !offeredWeights([...repository.files.keys()]).safetensors;
   return [
-    ...poolingAdvice(description.declaredPooling, choices.pooling),
+    ...poolingAdvice(pooling, repository.modelId),
     ...(repository.json.has('modules.json')
       ? []
       : ['The repository says nothing of sentence-transformers: it may not have been trained for embeddings.']),
@@ -96,7 +102,11 @@ export function assess(repository: Repository, choices: Choices) {
   if (!isRecord(config)) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
   const format = chooseWeights(config, offeredWeights(names));
   const description = describeModel(json);
-  const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
+  const { architecture, modelType, maxTokens, hiddenSize } = description;
+  const pooling = {
+    used: printPooling(choosePooling(description, choices.pooling)),
+    declared: declaredPooling(description),
+  };
   const { dimensions, weightBytes } = needsOf(repository, description, format, choices);
   const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
   const memoryWith = (cpus: number): number =>
@@ -109,7 +119,7 @@ export function assess(repository: Repository, choices: Choices) {
     modelType,
     dimensions,
     maxTokens,
-    pooling: { used: choices.pooling, declared: declaredPooling },
+    pooling,
     weights: {
       format,
       bytes: weightBytesOf(repository, format),
@@ -124,7 +134,7 @@ export function assess(repository: Repository, choices: Choices) {
       /** With all of `cpus`. */
       bytes: memoryWith(choices.cpus),
     },
-    warnings: warningsOf(repository, description, choices),
+    warnings: warningsOf(repository, pooling),
   };
 }
 

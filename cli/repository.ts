@@ -6,7 +6,7 @@ import type { Environment } from '../common/util/env.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
 import { ModelError } from '../hub/files.ts';
-import { offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
+import { moduleWeights, offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
 import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
 import type { HubRepository, Listing } from '../hub/listing.ts';
 import { checkModelId, checkRevision, readModelSettings } from '../hub/paths.ts';
@@ -31,7 +31,6 @@ export interface Repository {
 
 /** Beside what describes the model: the prompts that its authors trained it with. */
 export const PROMPTS_FILE = 'config_sentence_transformers.json';
-const PLAIN_FILES = [...DESCRIBING_FILES, PROMPTS_FILE];
 
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
 
@@ -44,7 +43,7 @@ type NamedJson = readonly (readonly [string, unknown])[];
 
 /** The JSON files that describe a model; the last ones are named by the first. */
 async function describingFiles(read: (name: string) => Promise<NamedJson>): Promise<JsonFiles> {
-  const known = new Map((await Promise.all(PLAIN_FILES.map(read))).flat());
+  const known = new Map((await Promise.all(DESCRIBING_FILES.map(read))).flat());
   const modules = await Promise.all(moduleConfigPaths(known.get('modules.json')).map(read));
   return new Map([...known, ...modules.flat()]);
 }
@@ -87,16 +86,14 @@ async function fetchHeader(visit: Visit, name: string): Promise<Map<string, Tens
   return header && parseHeader(header, name, size);
 }
 
-const MODULE_WEIGHTS = /^\d+_[A-Za-z0-9]+\/model\.safetensors$/;
-
-async function readTensors(visit: Visit): Promise<Map<string, TensorEntry> | undefined> {
+async function readTensors(visit: Visit, modulesJson: unknown): Promise<Map<string, TensorEntry> | undefined> {
   const { names } = visit.listing;
   if (!offeredWeights(names).safetensors) return undefined;
   const wanted = weightFiles(names, 'safetensors');
   const [[, index] = []] = wanted.includes(SAFETENSORS_INDEX) ? await readJson(visit, SAFETENSORS_INDEX) : [];
   const weights = index === undefined ? wanted : shardsOf(index);
   const tensors: (readonly [string, TensorEntry])[] = [];
-  for (const name of [...weights, ...names.filter((one) => MODULE_WEIGHTS.test(one))]) {
+  for (const name of [...weights, ...moduleWeights(names, modulesJson)]) {
     const header = await fetchHeader(visit, name);
     if (header === undefined) return undefined;
     tensors.push(...named(name, header));
@@ -110,7 +107,14 @@ async function visitRepository(visit: Visit): Promise<Repository> {
   const files = new Map(listing.names.map((name) => [name, listing.known.get(name)?.size]));
   const weights = [...weightFiles(listing.names, 'safetensors'), ...weightFiles(listing.names, 'onnx')];
   for (const name of weights) files.set(name, await sizeOf(visit, name));
-  return { modelId, source: 'hub', revision: listing.sha, files, json, tensors: await readTensors(visit) };
+  return {
+    modelId,
+    source: 'hub',
+    revision: listing.sha,
+    files,
+    json,
+    tensors: await readTensors(visit, json.get('modules.json')),
+  };
 }
 
 /** @throws ModelError */

@@ -6,7 +6,17 @@ import { open, readFile, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { TransientError, describeFailure, discardBody, refuseTransient } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import { ModelError, descriptiveFiles, offeredWeights, parseObject, requireUsable, weightFiles } from './files.ts';
+import {
+  MODULES_FILE,
+  ModelError,
+  descriptiveFiles,
+  moduleWeights,
+  offeredWeights,
+  parseJson,
+  parseObject,
+  requireUsable,
+  weightFiles,
+} from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { describeFile, filePath, listRevision, persistently, refusal } from './listing.ts';
 import type { HubRepository, Listing } from './listing.ts';
@@ -223,10 +233,17 @@ const listedSnapshot = (repository: HubRepository, listing: Listing, chooseWeigh
     origin: `${hub.endpoint}/${modelId} at ${listing.sha}`,
     listFiles: async ({ signal, have }) => {
       requireUsable(modelId, listing.names);
-      const config = parseObject(await readFile(await have(await describe('config.json', signal)), 'utf8'));
+      const read = async (name: string): Promise<string> =>
+        await readFile(await have(await describe(name, signal)), 'utf8');
+      const config = parseObject(await read('config.json'));
       if (config === undefined) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
       const format = chooseWeights(config, offeredWeights(listing.names));
-      const names = [...descriptiveFiles(listing.names), ...weightFiles(listing.names, format)];
+      const modules = listing.names.includes(MODULES_FILE) ? parseJson(await read(MODULES_FILE)) : undefined;
+      const names = new Set([
+        ...descriptiveFiles(listing.names, modules),
+        ...weightFiles(listing.names, format),
+        ...moduleWeights(listing.names, modules),
+      ]);
       const files: RepositoryFile[] = [];
       for (const name of names) files.push(await describe(name, signal));
       return files;

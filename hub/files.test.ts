@@ -3,6 +3,8 @@ import { isModelError } from './files.ts';
 import {
   descriptiveFiles,
   isSelfEvident,
+  moduleFolders,
+  moduleWeights,
   offeredWeights,
   preferSafetensors,
   requireUsable,
@@ -12,13 +14,30 @@ import {
 
 test('a name that a hub made up is never chosen', () => {
   const hostile = ['../config.json', '/etc/passwd', '1_Pooling/../../config.json', '..', 'sentence_../x_config.json'];
-  expect(descriptiveFiles(hostile)).toEqual([]);
+  const modules = ['..', '../x', '/etc', '1_Pooling/../..', '', 'a//b', 3].map((path) => ({ path }));
+  expect(moduleFolders(modules)).toEqual([]);
+  expect(descriptiveFiles(hostile, modules)).toEqual([]);
   expect(weightFiles(['../model.safetensors', 'x/model-00001-of-00002.safetensors'], 'safetensors')).toEqual([]);
 });
 
 test('the sentence configuration of every family', () => {
   const names = ['sentence_bert_config.json', 'sentence_xlm-roberta_config.json', 'sentence_distilbert_config.json'];
-  expect(descriptiveFiles(names)).toEqual(names);
+  expect(descriptiveFiles(names, undefined)).toEqual(names);
+});
+
+test('the folders of modules by the names that modules.json gives them, and no others', () => {
+  const modules = [{ path: '' }, { path: 'pool' }, { path: '2_Dense_24' }, { path: 'heads/3-dense' }];
+  const names = [
+    'pool/config.json',
+    '2_Dense_24/config.json',
+    '2_Dense_24/model.safetensors',
+    'heads/3-dense/pytorch_model.bin',
+  ];
+  const others = ['2_Dense_48/config.json', '2_Dense_48/model.safetensors', '2_Dense_24/pytorch_model.bin'];
+  expect(moduleFolders(modules)).toEqual(['pool', '2_Dense_24', 'heads/3-dense']);
+  expect(descriptiveFiles([...names, ...others], modules)).toEqual(['pool/config.json', '2_Dense_24/config.json']);
+  expect(moduleWeights([...names, ...others], modules)).toEqual([names[2], names[3]]);
+  expect(moduleFolders('nonsense')).toEqual([]);
 });
 
 test('exactly one copy of the weights', () => {

@@ -11,14 +11,19 @@ export interface RepositoryFile {
 
 export const isEtag = (etag: string): boolean => /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(etag);
 
-/** Undefined for what is no JSON object. */
-export const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+/** Undefined for what is no JSON. */
+export const parseJson = (text: string): unknown => {
   try {
-    const value: unknown = JSON.parse(text);
-    return isRecord(value) ? value : undefined;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
+};
+
+/** Undefined for what is no JSON object. */
+export const parseObject = (text: string): Readonly<Record<string, unknown>> | undefined => {
+  const value = parseJson(text);
+  return isRecord(value) ? value : undefined;
 };
 
 export type WeightFormat = 'safetensors' | 'onnx';
@@ -50,18 +55,36 @@ const OPTIONAL_FILES = new Set([
 ]);
 
 const SENTENCE_CONFIG = /^sentence_[a-z0-9_-]+_config\.json$/;
-// `1_Pooling/config.json`, `2_Dense/config.json`, `2_Dense/model.safetensors`.
-const MODULE_FILE = /^\d+_[A-Za-z0-9]+\/(config\.json|model\.safetensors)$/;
 const SHARD = /^model-\d{5}-of-\d{5}\.safetensors$/;
 
-const isDescriptive = (name: string): boolean =>
-  (REQUIRED_FILES as readonly string[]).includes(name) ||
-  OPTIONAL_FILES.has(name) ||
-  SENTENCE_CONFIG.test(name) ||
-  MODULE_FILE.test(name);
+export const MODULES_FILE = 'modules.json';
+/** Segments that begin with a letter or digit: never a path out of the snapshot. */
+const MODULE_FOLDER = /^\w[\w.-]*(\/\w[\w.-]*)*$/;
+
+/** The folders that modules.json names, e.g. `1_Pooling` and `2_Dense_1024`; the repository's own root is none of them. */
+export const moduleFolders = (modulesJson: unknown): string[] =>
+  (Array.isArray(modulesJson) ? modulesJson : [])
+    .map((module: unknown) => (isRecord(module) ? module['path'] : undefined))
+    .filter((path): path is string => typeof path === 'string' && MODULE_FOLDER.test(path));
+
+/** The weights of those modules that have any, one file a folder. */
+export const moduleWeights = (listing: readonly string[], modulesJson: unknown): string[] =>
+  moduleFolders(modulesJson).flatMap((folder) => {
+    const candidates = [`${folder}/model.safetensors`, `${folder}/pytorch_model.bin`];
+    return candidates.filter((name) => listing.includes(name)).slice(0, 1);
+  });
 
 /** The files besides the weights: configuration, tokenizer, sentence-transformers modules. Always a closed list of names, never a path a hub made up. */
-export const descriptiveFiles = (listing: readonly string[]): string[] => listing.filter(isDescriptive);
+export const descriptiveFiles = (listing: readonly string[], modulesJson: unknown): string[] => {
+  const moduleConfigs = new Set(moduleFolders(modulesJson).map((folder) => `${folder}/config.json`));
+  return listing.filter(
+    (name) =>
+      (REQUIRED_FILES as readonly string[]).includes(name) ||
+      OPTIONAL_FILES.has(name) ||
+      SENTENCE_CONFIG.test(name) ||
+      moduleConfigs.has(name),
+  );
+};
 
 export const offeredWeights = (listing: readonly string[]): OfferedWeights => ({
   safetensors: listing.includes(SAFETENSORS) || listing.includes(SAFETENSORS_INDEX),

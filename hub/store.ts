@@ -19,12 +19,15 @@ import {
 import path from 'node:path';
 import { isCommitSha, printBytes } from '../common/util/text.ts';
 import {
+  MODULES_FILE,
   ModelError,
   ONNX_MODEL,
   REQUIRED_FILES,
   SAFETENSORS_INDEX,
   isSelfEvident,
+  moduleWeights,
   offeredWeights,
+  parseJson,
   parseObject,
   preferSafetensors,
   shardsOf,
@@ -97,12 +100,13 @@ const wholeWeights = async (
   format: WeightFormat,
 ): Promise<Map<string, string> | undefined> => {
   const wanted = weightFiles(names, format);
-  if (format === 'onnx' || !wanted.includes(SAFETENSORS_INDEX)) {
-    return wanted.length > 0 ? await realPaths(folder, wanted) : undefined;
-  }
-  const shards = shardsOf(await readJson(path.join(folder, SAFETENSORS_INDEX)));
-  const whole = shards.length > 0 && shards.every((shard) => names.includes(shard));
-  return whole ? await realPaths(folder, shards) : undefined;
+  if (format === 'onnx') return wanted.length > 0 ? await realPaths(folder, wanted) : undefined;
+  const own = wanted.includes(SAFETENSORS_INDEX)
+    ? shardsOf(await readJson(path.join(folder, SAFETENSORS_INDEX)))
+    : wanted;
+  if (own.length === 0 || !own.every((name) => names.includes(name))) return undefined;
+  const modules = parseJson((await readText(path.join(folder, MODULES_FILE))) ?? '');
+  return await realPaths(folder, [...own, ...moduleWeights(names, modules)]);
 };
 
 const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined;
