@@ -88,7 +88,7 @@ const aborted = async (signal: AbortSignal): Promise<undefined> => {
   return undefined;
 };
 
-async function load({ log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
+async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
   const { files } = await opening;
   const engine = await creating;
   const { pooling, declaredPooling = pooling } = engine.info;
