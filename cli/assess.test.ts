@@ -20,6 +20,7 @@ const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string
     ['model.safetensors', 100_000],
   ]),
   json: new Map(Object.entries({ 'config.json': config, 'modules.json': [], ...json })),
+  plan: { format: 'safetensors', weights: ['model.safetensors'], onnxModel: undefined, onnxData: new Map() },
   tensors,
   ...more,
 });
@@ -73,17 +74,6 @@ describe('assess', () => {
       'an unknown architecture',
       { json: new Map([['config.json', { ...config, architectures: ['T5'], model_type: 't5' }]]) },
       /not supported/,
-    ],
-    ['a missing tokenizer', { files: new Map([['config.json', 1]]) }, /no tokenizer\.json/],
-    [
-      'no weights',
-      {
-        files: new Map([
-          ['config.json', 1],
-          ['tokenizer.json', 1],
-        ]),
-      },
-      /neither model\.safetensors/,
     ],
     ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],
   ] as const)('refuses %s', (_, more, message) => {
