@@ -14,7 +14,7 @@ describe('parseCatalog', () => {
           line: 4,
           spec: {
             model: 'b',
-            aliases: ['x', 'y'],
+            servedNames: ['b', 'x', 'y'],
             revision: 'v1',
             device: 'gpu',
             scaling: { minReplicas: 1, maxReplicas: 3, idleSeconds: 60 },
@@ -22,20 +22,33 @@ describe('parseCatalog', () => {
         },
       ],
       faults: [],
+      kept: new Set(),
       models: new Set(['org/a', 'b']),
     });
   });
 
   test('reports bad lines by number and keeps the rest', () => {
-    const { models, faults } = parseCatalog(
+    const { models, entries, kept, faults } = parseCatalog(
       'good/one\nbad/id/here\ngood/two colour=red\ngood/three minReplicas=x\nGood/One\nlast',
     );
-    expect([...models]).toEqual(['good/one', 'last']);
+    expect(entries.map(({ spec }) => spec.model)).toEqual(['good/one', 'last']);
+    expect([...kept]).toEqual(['good/two', 'good/three']);
+    expect([...models]).toEqual(['good/one', 'last', 'good/two', 'good/three']);
     expect(faults.map(({ line }) => line)).toEqual([2, 3, 4, 5]);
     expect(faults[1]?.message).toMatch(/"colour=red" is no option; known: alias/);
     const [words] = parseCatalog('not a model').faults;
     expect(words?.message).toMatch(/^"a" and "model" are no options; known: alias, [^"]*$/);
     expect(faults[3]?.message).toBe('Good/One is listed already in line 1');
+  });
+
+  test('a name is one line’s, in whatever case, and a slip is forgiven where the id has a good line', () => {
+    const { entries, faults, kept } = parseCatalog('a alias=x\nb alias=X\nc colour=red\nc');
+    expect(entries.map(({ line }) => line)).toEqual([1, 4]);
+    expect([...kept]).toEqual(['b']);
+    expect(faults.map(({ message }) => message)).toEqual([
+      'X is a name of line 1',
+      expect.stringContaining('"colour=red" is no option'),
+    ]);
   });
 
   test('never throws, whatever the text', () => {

@@ -1,4 +1,5 @@
 // The grammar of the catalog, supported_models.txt: one Hugging Face id a line, `#` comments, optional `key=value` options after the id.
+import { foldName, servedNames } from './names.ts';
 import { specFaults } from './validation.ts';
 import type { EmbeddingModelSpec } from './types.ts';
 
@@ -18,11 +19,13 @@ export interface Catalog {
   readonly entries: readonly CatalogEntry[];
   /** One bad line never costs the others. */
   readonly faults: readonly CatalogFault[];
+  /** Ids of lines that say more than can be read: each stays listed, as it was when its line was last good. */
+  readonly kept: ReadonlySet<string>;
   /** Every id that may be served. */
   readonly models: ReadonlySet<string>;
 }
 
-type Draft = Readonly<Record<string, unknown>> & { readonly scaling?: object };
+type Draft = Readonly<Record<string, unknown>> & { readonly model: string; readonly scaling?: object };
 type Option = (spec: Draft, value: string) => Draft;
 
 const scaling =
@@ -34,7 +37,7 @@ const field =
 
 /** Options a line may carry; whatever needs more than one word belongs in an EmbeddingModel of its own. */
 const OPTIONS: Readonly<Record<string, Option>> = {
-  alias: (spec, value) => ({ ...spec, aliases: value.split(',') }),
+  alias: (spec, value) => ({ ...spec, servedNames: [spec.model, ...value.split(',')] }),
   revision: field('revision'),
   device: field('device'),
   precision: field('precision'),
@@ -65,31 +68,42 @@ function parseLine(content: string): ParsedLine {
   return { draft, faults: strange.length > 0 ? [unknownOptions(strange)] : specFaults(draft) };
 }
 
+/** Lines with something in them, numbered as editors do. Editors on Windows leave a BOM and carriage returns. */
+const linesOf = (text: string): readonly (readonly [line: number, content: string])[] =>
+  text
+    .replace(/^\uFEFF/, '')
+    .split(/\r\n|\r|\n/)
+    .map((raw, index) => [index + 1, raw.replace(/#.*$/, '').trim()] as const)
+    .filter(([, content]) => content !== '');
+
 export function parseCatalog(text: string): Catalog {
   const entries: CatalogEntry[] = [];
   const faults: CatalogFault[] = [];
-  const seen = new Map<string, number>();
-  // Editors on Windows leave a BOM and carriage returns.
-  for (const [index, raw] of text
-    .replace(/^\uFEFF/, '')
-    .split(/\r\n|\r|\n/)
-    .entries()) {
-    const line = index + 1;
-    const content = raw.replace(/#.*$/, '').trim();
-    if (content === '') continue;
-    const parsed = parseLine(content);
-    if (parsed.faults.length > 0) {
-      faults.push({ line, message: parsed.faults.join('; ') });
+  const unread = new Set<string>();
+  // By folded name: an id has one line, and a name one id.
+  const ids = new Map<string, number>();
+  const names = new Map<string, number>();
+  for (const [line, content] of linesOf(text)) {
+    const { draft, faults: own } = parseLine(content);
+    const { model } = draft;
+    const sameId = ids.get(foldName(model));
+    if (sameId !== undefined) {
+      faults.push({ line, message: `${model} is listed already in line ${sameId}` });
       continue;
     }
     // Faultless, so it is one.
-    const spec = parsed.draft as unknown as EmbeddingModelSpec;
-    // The hub ignores case, so two spellings are one model.
-    const first = seen.get(spec.model.toLowerCase());
-    if (first === undefined) {
-      seen.set(spec.model.toLowerCase(), line);
+    const spec = draft as EmbeddingModelSpec;
+    const taken = own.length > 0 ? undefined : servedNames(spec).find((name) => names.has(foldName(name)));
+    if (own.length === 0 && taken === undefined) {
+      ids.set(foldName(model), line);
+      for (const name of servedNames(spec)) names.set(foldName(name), line);
       entries.push({ line, spec });
-    } else faults.push({ line, message: `${spec.model} is listed already in line ${first}` });
+      continue;
+    }
+    const message = taken === undefined ? own.join('; ') : `${taken} is a name of line ${names.get(foldName(taken))}`;
+    faults.push({ line, message });
+    if (specFaults({ model }).length === 0) unread.add(model);
   }
-  return { entries, faults, models: new Set(entries.map(({ spec }) => spec.model)) };
+  const kept = new Set([...unread].filter((model) => !ids.has(foldName(model))));
+  return { entries, faults, kept, models: new Set([...entries.map(({ spec }) => spec.model), ...kept]) };
 }

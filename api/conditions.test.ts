@@ -75,11 +75,14 @@ describe('the table of reasons', () => {
   it('lets requests wait for what a cluster adds by itself, and for nothing else that is worth a warning', () => {
     const waiting = reasons.filter((reason) => reasonInfo(reason).event === 'Warning' && !blockedBy(failing(reason)));
     expect(waiting.toSorted()).toEqual([
-      'AliasConflict',
+      'ChangeRefused',
       'ClaimPending',
+      'Contested',
+      'NameTaken',
       'NotInSupportedModels',
       'PodSetupFailed',
       'PoolingDiffers',
+      'RemovedFromList',
       'Unschedulable',
       'VolumeUnavailable',
     ]);

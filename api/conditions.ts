@@ -50,7 +50,8 @@ export const REASONS = {
     'The model is not in the catalog (supported_models.txt); add its id there to allow it.',
   ),
   // Not blocking: a name passes to the younger resource a moment after the older one is gone, and requests wait for that moment.
-  AliasConflict: warning('An older EmbeddingModel serves one of these names already.'),
+  NameTaken: warning('A name belongs to another EmbeddingModel or to the list; choose others in spec.servedNames.'),
+  RemovedFromList: warning('Its id was taken off the list, and it is withdrawn soon; add it there again to keep it.'),
   NameConflict: blocking('An object with the name of one of the children exists and belongs to something else.'),
   CatalogMissing: normal('The catalog (supported_models.txt) has not been read yet.'),
   NotAccepted: normal('The model is not accepted; see the Accepted condition.'),
@@ -103,6 +104,11 @@ export const REASONS = {
   // Refused for what it is (422) or by what may forbid it (403: quota, admission, security policy). A server that merely fails to
   // answer gives neither.
   ApplyFailed: blocking('The API server refuses an object of this model.'),
+  // What serves goes on serving.
+  ChangeRefused: warning(
+    'The API server refuses a change of an object of this model; it is served with what is there.',
+  ),
+  Contested: warning('Somebody changes an object of this model back again and again; it is left alone for a while.'),
   PodsRefused: blocking('The API server refuses the pods (quota, admission or security policy).'),
 
   // Of Progressing and Ready.

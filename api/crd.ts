@@ -58,10 +58,33 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
     'x-kubernetes-list-map-keys': ['type'],
     items: CONDITION,
   },
+  release: text('The release that manages this resource, by the Lease of its operators: namespace/name.'),
+  servedNames: {
+    description: 'The names that requests reach this model by: those of spec.servedNames that are its own.',
+    type: 'array',
+    'x-kubernetes-list-type': 'set',
+    items: { type: 'string' },
+  },
+  desiredReplicas: count('Pods that kubembed asks for.'),
   replicas: count('Pods that exist.'),
   readyReplicas: count('Pods that serve.'),
   selector: text('Label selector of the pods, for the scale subresource.'),
   revision: text('Commit whose weights every replica serves.'),
+  resolvedRevisions: {
+    description:
+      'The commit of every branch and tag that spec.revision ever asked for: going back to one is going back to its commit.',
+    type: 'array',
+    'x-kubernetes-list-type': 'map',
+    'x-kubernetes-list-map-keys': ['revision'],
+    items: {
+      type: 'object',
+      required: ['revision', 'commit'],
+      properties: {
+        revision: text('Branch or tag, as asked for.'),
+        commit: text('Commit that it was when first fetched.'),
+      },
+    },
+  },
   embedding: {
     description: 'Properties of the vectors.',
     type: 'object',
@@ -85,11 +108,14 @@ const column = (name: string, jsonPath: string, rest: object = {}): object => ({
 
 const PRINTER_COLUMNS = [
   column('Model', '.spec.model'),
+  column('Names', '.status.servedNames'),
   column('Device', '.spec.device'),
   column('Ready', '.status.conditions[?(@.type=="Ready")].status'),
+  column('Desired', '.status.desiredReplicas', { type: 'integer' }),
   column('Replicas', '.status.readyReplicas', { type: 'integer' }),
   column('Reason', '.status.conditions[?(@.type=="Ready")].reason'),
   column('Revision', '.status.revision', { priority: 1 }),
+  column('Release', '.status.release', { priority: 1 }),
   column('Message', '.status.conditions[?(@.type=="Ready")].message', { priority: 1 }),
   column('Age', '.metadata.creationTimestamp', { type: 'date' }),
 ];

@@ -1,7 +1,7 @@
 // Names: labels, annotations and the deterministic names of everything that belongs to an EmbeddingModel.
 import { createHash } from 'node:crypto';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
-import type { EmbeddingModel } from './types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
 import type { OwnerReference } from '../kube/types.ts';
 
 /** On every child, pod and EndpointSlice: the name of the EmbeddingModel (in the same namespace). */
@@ -13,6 +13,12 @@ export const LABEL_COMPONENT = 'app.kubernetes.io/component';
 export const MANAGED_BY = 'kubembed-operator';
 /** On children: hash of the manifest they were applied from. */
 export const ANNOTATION_HASH = 'kubembed.dev/spec-hash';
+
+/**
+ * On children and on EmbeddingModels made from a catalog: the release that made them, by its Lease (`namespace/name`). On any other
+ * EmbeddingModel it says which release is to manage it.
+ */
+export const ANNOTATION_RELEASE = 'kubembed.dev/release';
 
 export const FIELD_MANAGER = 'kubembed-operator';
 export const CATALOG_FIELD_MANAGER = 'kubembed-catalog';
@@ -80,5 +86,8 @@ export const ownerReferenceTo = ({ metadata }: EmbeddingModel): OwnerReference =
   blockOwnerDeletion: true,
 });
 
-/** Every name under which clients may ask for this model: its id, then its aliases. */
-export const servedNames = ({ spec }: EmbeddingModel): readonly string[] => [spec.model, ...(spec.aliases ?? [])];
+/** Every name under which clients are to reach a model: those that it lists, or else its id. */
+export const servedNames = ({ model, servedNames: own }: EmbeddingModelSpec): readonly string[] => own ?? [model];
+
+/** The hub tells no two ids apart by case, and nor do routers: names that differ in case alone are one name, which has one owner. */
+export const foldName = (name: string): string => name.toLowerCase();

@@ -157,9 +157,11 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
     maxLength: 250,
     pattern: '^[A-Za-z0-9][A-Za-z0-9._/-]*$',
   },
-  aliases: {
-    description: 'Further names clients may send, such as text-embedding-3-small.',
+  servedNames: {
+    description:
+      'What clients send as `model`, such as text-embedding-3-small; the id alone when omitted. A name belongs to one EmbeddingModel.',
     type: 'array',
+    minItems: 1,
     maxItems: 32,
     'x-kubernetes-list-type': 'set',
     items: { type: 'string', minLength: 1, maxLength: 193, pattern: '^[A-Za-z0-9][A-Za-z0-9._:/-]*$' },

@@ -42,7 +42,8 @@ export interface ModelStatus extends ModelActivity {
   readonly name: string;
   readonly namespace: string;
   readonly model: string;
-  readonly aliases: readonly string[];
+  /** What clients send as `model`. */
+  readonly names: readonly string[];
   readonly device: string;
   readonly precision?: string | undefined;
   readonly pooling?: string | undefined;

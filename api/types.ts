@@ -42,7 +42,8 @@ export interface EmbeddingModelSpec {
   readonly model: string;
   /** Branch, tag or commit; `main` when omitted. */
   readonly revision?: string;
-  readonly aliases?: readonly string[];
+  /** What clients send as `model`; the id when omitted. */
+  readonly servedNames?: readonly string[];
   readonly device?: Device;
   readonly precision?: Precision;
   readonly pooling?: Pooling;
@@ -62,15 +63,29 @@ export interface EmbeddingModelSpec {
   readonly imagePullSecrets?: readonly { readonly name: string }[];
 }
 
+export interface ResolvedRevision {
+  /** As asked for. */
+  readonly revision: string;
+  readonly commit: string;
+}
+
 export interface EmbeddingModelStatus {
   readonly observedGeneration?: number;
+  /** The release that manages it, by the Lease of its operators: `namespace/name`. */
+  readonly release?: string;
   readonly conditions?: readonly Condition[];
+  /** The names that requests reach this model by: those of `spec.servedNames` that are its own. */
+  readonly servedNames?: readonly string[];
+  /** What kubembed asks of the Deployment. */
+  readonly desiredReplicas?: number;
   readonly replicas?: number;
   readonly readyReplicas?: number;
   /** Label selector string for /scale. */
   readonly selector?: string;
   /** Commit sha that every replica serves; resolved once per spec.revision. */
   readonly revision?: string;
+  /** For every branch and tag that was ever asked for. */
+  readonly resolvedRevisions?: readonly ResolvedRevision[];
   readonly embedding?: {
     readonly dimensions: number;
     readonly maxTokens: number;
@@ -107,7 +122,6 @@ export interface ResolvedScaling {
 export interface ResolvedSpec {
   readonly model: string;
   readonly revision: string;
-  readonly aliases: readonly string[];
   readonly device: Device;
   readonly precision: Precision;
   readonly pooling: Pooling;
@@ -141,7 +155,6 @@ export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
   return {
     model: spec.model,
     revision: spec.revision ?? 'main',
-    aliases: spec.aliases ?? [],
     device,
     precision: spec.precision ?? PRECISION_BY_DEVICE[device],
     pooling: spec.pooling ?? 'mean',

@@ -67,12 +67,6 @@ export const RULES: readonly Rule[] = [
     message: 'resources with nvidia.com/gpu need device gpu',
     holds: (spec) => spec.device === 'gpu' || !hasGpuResource(spec),
   },
-  {
-    at: '',
-    cel: '!has(self.aliases) || !(self.model in self.aliases)',
-    message: 'an alias must differ from the model',
-    holds: ({ aliases, model }) => aliases?.includes(model) !== true,
-  },
 ];
 
 /** Transition rule: it needs the old object, so only an update can break it. */
@@ -137,6 +131,7 @@ const checkList: Check = (schema, value, path) => {
   const identities = items.map((item) => identityOf(schema, item));
   return [
     ...(items.length > (schema.maxItems ?? Infinity) ? [`${path}: at most ${schema.maxItems} items`] : []),
+    ...(items.length < (schema.minItems ?? 0) ? [`${path}: at least ${schema.minItems} items`] : []),
     ...items.flatMap((item, index) => (schema.items ? check(schema.items, item, `${path}[${index}]`) : [])),
     ...identities.flatMap((identity, index) =>
       identity !== undefined && identities.indexOf(identity) < index ? [`${path}[${index}]: duplicate value`] : [],

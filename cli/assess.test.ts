@@ -72,7 +72,7 @@ describe('assess', () => {
   it.each([
     [
       'an unknown architecture',
-      { json: new Map([['config.json', { ...config, architectures: ['T5'], model_type: 't5' }]]) },
+      { json: new Map([['config.json', { ...config, architectures: ['Funnel'], model_type: 'funnel' }]]) },
       /not supported/,
     ],
     ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],

@@ -119,6 +119,8 @@ export async function embed(
 export interface ListedModel {
   readonly id: string;
   readonly root?: string;
+  /** All that it is served as. */
+  readonly names?: readonly string[];
   readonly ready_endpoints?: number;
   readonly problem?: string;
 }

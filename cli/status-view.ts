@@ -86,15 +86,15 @@ const rowOfListed = ({ id, root, ready_endpoints: ready = 0, problem }: ListedMo
     : { ...known, state: 'asleep', reason: 'NoEndpoint', message: 'No replica serves; a request wakes it.' };
 };
 
-/** Aliases are names of the same model, not further models. */
-const isOwnName = ({ id, root }: ListedModel): boolean => root === undefined || root === id;
+/** Further names of a model are no further models. */
+const isFirstName = ({ id, names = [id] }: ListedModel): boolean => names[0] === id;
 
 export async function viewOfRouter(endpoint: Endpoint, signal: AbortSignal): Promise<StatusView> {
   const status = await getJson<StatusDocument>(endpoint, '/status.json', signal);
   const view = { source: endpoint.url, kind: 'router' } as const;
   if (status === undefined) {
     const listed = await readModels(endpoint, signal);
-    return { ...view, models: listed.filter(isOwnName).map(rowOfListed) };
+    return { ...view, models: listed.filter(isFirstName).map(rowOfListed) };
   }
   const nowMs = Date.parse(status.now);
   return { ...view, models: status.models.map((model) => rowOfStatus(model, nowMs)) };

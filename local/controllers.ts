@@ -189,7 +189,7 @@ const selects = ({ metadata, spec: { selector } }: Service, pod: Pod): boolean =
   Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value);
 
 function sliceFor(service: Service, pod: Pod, port: number): EndpointSlice {
-  const { namespace = '', labels = {} } = service.metadata;
+  const { namespace = '', labels = {}, uid = '' } = service.metadata;
   const ready = hasReadyCondition(pod);
   const terminating = pod.metadata.deletionTimestamp !== undefined;
   return {
@@ -199,6 +199,16 @@ function sliceFor(service: Service, pod: Pod, port: number): EndpointSlice {
       name: `${service.metadata.name}-${pod.metadata.name}`,
       namespace,
       labels: { ...labels, [SERVICE_NAME_LABEL]: service.metadata.name, [SLICE_MANAGER_LABEL]: SLICE_MANAGER },
+      ownerReferences: [
+        {
+          apiVersion: 'v1',
+          kind: SERVICES.kind,
+          name: service.metadata.name,
+          uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        },
+      ],
     },
     addressType: 'IPv4',
     endpoints: [
@@ -224,8 +234,13 @@ export const desiredSlices = (service: Service, pods: readonly Pod[]): readonly 
       return Number.isInteger(port) && port > 0 ? [sliceFor(service, pod, port)] : [];
     });
 
-const same = (a: EndpointSlice, b: EndpointSlice): boolean =>
-  isDeepStrictEqual([a.endpoints, a.ports, a.metadata.labels], [b.endpoints, b.ports, b.metadata.labels]);
+const partsOf = ({ endpoints, ports, metadata }: EndpointSlice) => [
+  endpoints,
+  ports,
+  metadata.labels,
+  metadata.ownerReferences,
+];
+const same = (a: EndpointSlice, b: EndpointSlice): boolean => isDeepStrictEqual(partsOf(a), partsOf(b));
 
 async function reconcileSlices(key: ObjectKey, client: KubeClient): Promise<void> {
   const { namespace, name } = key;

@@ -29,7 +29,7 @@ describe('parseManifests', () => {
 
   it.each([
     ['spec.scaling.maxReplicas: no', 8],
-    ['spec.aliases[1]: no', 11],
+    ['spec.servedNames[1]: no', 11],
     ['spec.tokenSecretRef: required', 5],
     ['metadata.name: no', 4],
     ['everything', 2],
@@ -43,7 +43,7 @@ describe('parseManifests', () => {
       '  model: org/a',
       '  scaling:',
       '    maxReplicas: -1',
-      '  aliases:',
+      '  servedNames:',
       '    - one',
       '    - two words',
     ].join('\n');

@@ -6,7 +6,7 @@ test('nothing said: every namespace, defaults of both devices', () => {
   expect(watchNamespace).toBeUndefined();
   expect(manifests.profiles.cpu.resources.limits).toEqual({ cpu: '2', memory: '2Gi' });
   expect(manifests.profiles.gpu.image).toBe('kubembed-runtime-gpu:latest');
-  expect(manifests).toMatchObject({ gpuResource: 'nvidia.com/gpu', startupSeconds: 600, fetchEnv: [], podLabels: {} });
+  expect(manifests).toMatchObject({ gpuResource: 'nvidia.com/gpu', startupSeconds: 3600, fetchEnv: [], podLabels: {} });
   expect(scaler).toEqual({ drainBacklogMs: 10_000, scaleDownMs: 120_000, staleMs: 5_000 });
   expect(leaderElection).toEqual({ enabled: true, leaseName: 'kubembed-operator', identity: 'kubembed-operator' });
 });

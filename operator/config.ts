@@ -38,8 +38,8 @@ const runtimeDefaults = z.strictObject({
   fetchEnv: scalars.default({}),
   /** For the serving container: log level, queue limits. */
   serveEnv: scalars.default({}),
-  /** Longest time in seconds a replica may take from start of `serve` to ready. */
-  startupSeconds: positive(600),
+  /** Longest time in seconds a replica may take from start of `serve` to ready: only one that hangs meets it. */
+  startupSeconds: positive(3600),
   /** Time in seconds that endpoints get to forget a pod before it stops taking requests. */
   preStopSeconds: positive(5),
   /** Time in seconds running requests get after that. */
@@ -60,8 +60,12 @@ const environment = z.object({
   KUBEMBED_NAMESPACE: text.default('kubembed'),
   /** One namespace whose EmbeddingModels are reconciled; all when absent or empty. */
   KUBEMBED_WATCH_NAMESPACE: z.string().optional(),
+  /** Releases whose resources are this one's from now on, by their Leases: `namespace/name`, with spaces or commas between them. */
+  KUBEMBED_TAKES_OVER: z.string().default(''),
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
   KUBEMBED_CATALOG_KEY: text.default('supported_models.txt'),
+  /** How long what serves goes on when its line is taken off the catalog. */
+  KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: seconds(0).default(600_000),
   /** Service whose EndpointSlices name the routers, and its port with the demand stream. */
   KUBEMBED_ROUTER_SERVICE: text.default('kubembed-router-internal'),
   KUBEMBED_ROUTER_PORT_NAME: text.default('internal'),
@@ -90,6 +94,8 @@ export interface DeviceProfile extends Omit<z.infer<typeof profile>, 'resources'
 
 /** What manifests need beside the spec: images, per-device defaults, limits. */
 export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, Device | 'fetchEnv' | 'serveEnv'> {
+  /** What everything made is marked with: the Lease of the release's operators, `namespace/name`. */
+  readonly release: string;
   readonly profiles: Readonly<Record<Device, DeviceProfile>>;
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
   readonly port: number;
@@ -108,9 +114,10 @@ export interface ScalerConfig {
 
 export interface OperatorConfig {
   readonly namespace: string;
+  readonly takesOver: readonly string[];
   /** Undefined: all namespaces. */
   readonly watchNamespace: string | undefined;
-  readonly catalog: { readonly configMap: string; readonly key: string };
+  readonly catalog: { readonly configMap: string; readonly key: string; readonly removalGraceMs: number };
   readonly router: { readonly service: string; readonly portName: string };
   readonly manifests: ManifestConfig;
   readonly scaler: ScalerConfig;
@@ -136,6 +143,7 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
   const endpoint: Readonly<Record<string, string>> = given.HF_ENDPOINT ? { HF_ENDPOINT: given.HF_ENDPOINT } : {};
   return {
     ...rest,
+    release: `${given.KUBEMBED_NAMESPACE}/${given.KUBEMBED_LEASE_NAME}`,
     profiles: {
       cpu: { ...cpu, resources: cpu.resources ?? DEFAULT_RESOURCES.cpu, image: given.KUBEMBED_RUNTIME_IMAGE },
       gpu: { ...gpu, resources: gpu.resources ?? DEFAULT_RESOURCES.gpu, image: given.KUBEMBED_RUNTIME_GPU_IMAGE },
@@ -152,8 +160,13 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
   const given = readEnvironment(environment, env);
   return {
     namespace: given.KUBEMBED_NAMESPACE,
+    takesOver: given.KUBEMBED_TAKES_OVER.split(/[\s,]+/).filter((release) => release !== ''),
     watchNamespace: given.KUBEMBED_WATCH_NAMESPACE,
-    catalog: { configMap: given.KUBEMBED_CATALOG_CONFIGMAP, key: given.KUBEMBED_CATALOG_KEY },
+    catalog: {
+      configMap: given.KUBEMBED_CATALOG_CONFIGMAP,
+      key: given.KUBEMBED_CATALOG_KEY,
+      removalGraceMs: given.KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS,
+    },
     router: { service: given.KUBEMBED_ROUTER_SERVICE, portName: given.KUBEMBED_ROUTER_PORT_NAME },
     manifests: manifestConfig(given),
     scaler: {

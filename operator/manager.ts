@@ -8,10 +8,16 @@ import type { CatalogControllerDeps } from './catalog/controller.ts';
 import { createModelController } from './model/controller.ts';
 import type { ModelControllerDeps } from './model/controller.ts';
 import { createMutationCache } from './model/mutation-cache.ts';
+import type { Releases } from './releases.ts';
+import { createRepeats } from './repeats.ts';
 
-export interface ManagerDeps extends Omit<ModelControllerDeps & CatalogControllerDeps, 'written' | 'clock'> {
+export interface ManagerDeps extends Omit<
+  ModelControllerDeps & CatalogControllerDeps,
+  'written' | 'clock' | 'repeats' | 'told' | 'releases'
+> {
   readonly elector: Elector;
   readonly autoscaler: Autoscaler;
+  readonly releases: Releases;
   readonly events: EventRecorder;
 }
 
@@ -32,19 +38,21 @@ export const noElection: Elector = {
 };
 
 export function createManager(deps: ManagerDeps, environment: Environment): Manager {
-  const { elector, caches, acceptance, autoscaler, events } = deps;
+  const { elector, caches, acceptance, autoscaler, releases, events } = deps;
   let active = false;
 
   async function reconcileUntil(signal: AbortSignal): Promise<void> {
     const { clock } = environment;
     const written = createMutationCache(clock);
-    const shared = { ...deps, written, clock };
+    const shared = { ...deps, written, clock, repeats: createRepeats(clock), told: new Set<string>() };
     const controllers = [createModelController(shared, environment), createCatalogController(shared, environment)];
     acceptance.refresh();
     // Who fails takes the others along.
     const ending = new AbortController();
     const until = AbortSignal.any([signal, ending.signal]);
-    const running = [...controllers, autoscaler].map(async (one) => await one.run(until).finally(() => ending.abort()));
+    const running = [...controllers, autoscaler, releases].map(
+      async (one) => await one.run(until).finally(() => ending.abort()),
+    );
     try {
       await Promise.all(running);
     } finally {

@@ -16,15 +16,20 @@ import type { RouterState } from './autoscaler/demand.ts';
 
 export interface OperatorState {
   readonly leading: () => boolean;
+  /** Those that it manages. */
   readonly models: () => readonly EmbeddingModel[];
+  /** How many are left to other releases. */
+  readonly elsewhere: () => number;
   /** Asked for, by the model's key. */
   readonly replicas: (key: string) => number | undefined;
   readonly routers: () => readonly RouterState[];
   readonly catalog: () => Catalog | undefined;
+  readonly isCatalogRefused: () => boolean;
 }
 
 export interface OperatorMetrics {
   readonly decided: (from: number, to: number) => void;
+  readonly shadowed: (lines: number) => void;
 }
 
 const MODEL_LABELS = ['namespace', 'model'] as const;
@@ -38,6 +43,7 @@ const direction = (from: number, to: number): string => {
 
 export function createOperatorMetrics(registry: Registry, state: OperatorState): OperatorMetrics {
   const registers = [registry];
+  let shadowed = 0;
   const perModel = (name: string, help: string, valueOf: (model: EmbeddingModel) => number | undefined): void => {
     new Gauge({
       name,
@@ -89,6 +95,19 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     'Lines of the catalog that could not be read.',
     () => state.catalog()?.faults.length,
   );
+  single('kubembed_catalog_refused', '1 while the catalog names no model and is therefore not followed.', () =>
+    state.isCatalogRefused() ? 1 : 0,
+  );
+  single(
+    'kubembed_catalog_shadowed_lines',
+    'Lines of the catalog whose place an EmbeddingModel of its namespace has.',
+    () => shadowed,
+  );
+  single(
+    'kubembed_operator_models_elsewhere',
+    'EmbeddingModels that another release manages and this one leaves alone.',
+    state.elsewhere,
+  );
   single('kubembed_operator_routers', 'Routers known to exist.', () => state.routers().length);
   single(
     'kubembed_operator_routers_unreachable',
@@ -102,6 +121,7 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     labelNames: ['direction'],
   });
   return {
+    shadowed: (lines) => void (shadowed = lines),
     decided: (from, to) => {
       if (from !== to) decisions.inc({ direction: direction(from, to) });
     },

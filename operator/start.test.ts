@@ -1,7 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { fetching, manifest, pod, serving } from '../tests/helpers/builders.ts';
-import { FakeClock } from '../tests/helpers/fake-clock.ts';
+import { describe, expect, test } from 'vitest';
+import { fetching, manifest, pod, serving, SHA } from '../tests/helpers/builders.ts';
 import {
   countingClient,
   NAMESPACE,
@@ -9,65 +7,23 @@ import {
   statedDemand,
   writtenCatalog,
 } from '../tests/helpers/operator-fixture.ts';
-import type { Write } from '../tests/helpers/operator-fixture.ts';
-import { ifPresent } from '../kube/client.ts';
+import { ApiError } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, PODS, SERVICE_ACCOUNTS, SERVICES } from '../kube/resources.ts';
-import type { KubeObject, ObjectKey, ResourceType } from '../kube/types.ts';
-import { createStoreClient } from '../local/apiserver/store.ts';
-import { ApiStore } from '../local/apiserver/store.ts';
+import {
+  CONFIG_MAPS,
+  DEPLOYMENTS,
+  EVENTS,
+  POD_DISRUPTION_BUDGETS,
+  PODS,
+  SERVICE_ACCOUNTS,
+  SERVICES,
+} from '../kube/resources.ts';
+import type { ObjectKey, ResourceType } from '../kube/types.ts';
 import { findCondition } from '../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
-import type { EmbeddingModel } from '../api/types.ts';
-import type { RunningOperator } from './start.ts';
 
-let clock: FakeClock;
-const running: RunningOperator[] = [];
-beforeEach(() => {
-  clock = new FakeClock();
-});
-afterEach(async () => {
-  await Promise.all(running.splice(0).map(async (operator) => await operator.stop()));
-});
-
-const newStore = (): KubeClient => createStoreClient(new ApiStore({ clock, newUid: randomUUID }));
-
-async function start(options: Parameters<typeof runOperator>[0]) {
-  const fixture = runOperator({ ...options, clock });
-  running.push(fixture.operator);
-  return fixture;
-}
-
-const find = async <T extends KubeObject>(
-  client: KubeClient,
-  type: ResourceType<T>,
-  name: string,
-  namespace = NAMESPACE,
-) => await ifPresent(client.get(type, { namespace, name }));
-const names = async (client: KubeClient, type: ResourceType) =>
-  (await client.list(type)).items.map(({ metadata }) => metadata.name).sort();
-const readyReason = (model: EmbeddingModel | undefined) => findCondition(model?.status?.conditions, 'Ready')?.reason;
-
-/** Until it is so, while time goes on. */
-const until = async <T>(check: () => T | Promise<T>): Promise<T> =>
-  await vi.waitFor(
-    async () => {
-      await clock.advance(100);
-      return await check();
-    },
-    { timeout: 10_000, interval: 1 },
-  );
-
-/** Long enough for everything that happens by itself: waits before retries, decisions, and a look at every object again. */
-const A_WHILE_MS = 660_000;
-
-/** Until nothing was written for a while. */
-async function quiet(writes: readonly Write[]): Promise<void> {
-  for (let before = -1; before !== writes.length;) {
-    before = writes.length;
-    await clock.advance(A_WHILE_MS);
-  }
-}
+import { A_WHILE_MS, find, names, readyReason, useStoreOperators } from '../tests/helpers/store-operator.ts';
+const { clock, newStore, start, until, quiet } = useStoreOperators();
 
 /** As an API server and its garbage collector carry it out: the in-memory one knows the background alone. */
 async function deleteAs(mode: 'Background' | 'Foreground' | 'Orphan', client: KubeClient, key: ObjectKey) {
@@ -103,7 +59,7 @@ describe('catalog to children', () => {
     };
     const { client, writes } = countingClient(behind);
     const catalog = writtenCatalog('');
-    const { operator } = await start({ client, catalog: catalog.source });
+    const { operator } = start({ client, catalog: catalog.source });
     await until(() => expect(operator.leading()).toBe(true));
     await store.create(EMBEDDING_MODELS, manifest('org--a', { model: 'org/a' }, NAMESPACE));
     catalog.write('org/a\norg/b\n');
@@ -115,7 +71,7 @@ describe('catalog to children', () => {
   test('lines become resources with children; nothing more is written once all is as wanted', async () => {
     const { client, writes } = countingClient(newStore());
     const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');
-    const { operator, registry } = await start({ client, catalog: catalog.source });
+    const { operator, registry } = start({ client, catalog: catalog.source });
     await until(async () => {
       expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
       expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('ScaledToZero');
@@ -139,7 +95,7 @@ describe('catalog to children', () => {
   test('a line taken out prunes its resource and gives its series up, and nobody else’s', async () => {
     const client = newStore();
     const catalog = writtenCatalog('org/a\norg/b');
-    const { registry } = await start({ client, catalog: catalog.source });
+    const { registry } = start({ client, catalog: catalog.source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
     await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/mine' }, 'default'));
     catalog.write('org/b');
@@ -156,43 +112,92 @@ describe('catalog to children', () => {
     });
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
     catalog.write('org/b\norg/mine');
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b']));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
-  test("somebody's own resource for a listed model takes the catalog's place", async () => {
+  const reasonOf = async (client: KubeClient, name: string, namespace = NAMESPACE) =>
+    readyReason(await find(client, EMBEDDING_MODELS, name, namespace));
+
+  test("somebody's own resource in the list's namespace takes the catalog's place, and gives it back", async () => {
     const client = newStore();
-    const catalog = writtenCatalog('org/a');
-    await start({ client, catalog: catalog.source });
+    start({ client, catalog: writtenCatalog('org/a').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
-    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    await client.create(
+      EMBEDDING_MODELS,
+      manifest('own', { model: 'org/a', servedNames: ['org/a', 'fast'] }, NAMESPACE),
+    );
     await until(async () => {
       expect(await names(client, EMBEDDING_MODELS)).toEqual(['own']);
-      expect(await find(client, DEPLOYMENTS, 'em-own', 'default')).toBeDefined();
+      expect(await names(client, DEPLOYMENTS)).toEqual(['em-own']);
     });
+    const { items } = await client.list(EVENTS);
+    expect(items.map(({ reason, message }) => `${reason}: ${message}`)).toContain(
+      'ShadowsListedModel: Line 1 of supported_models.txt (org/a) is not served as written: kubembed/own has its place',
+    );
+    await client.delete(EMBEDDING_MODELS, { namespace: NAMESPACE, name: 'own' });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+  });
+
+  test.each([
+    ['for a listed id', { model: 'org/a', servedNames: ['org/a'], replicas: 0 }],
+    ['that is refused', { model: 'org/a', servedNames: ['org/b'] }],
+    ['that is not listed', { model: 'org/none', servedNames: ['org/a'] }],
+  ])('a resource of another namespace %s changes nothing of what the list serves', async (_what, spec) => {
+    const { client, writes } = countingClient(newStore());
+    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+    start({ client, catalog: writtenCatalog(text).source });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']));
+    await quiet(writes);
+    const before = writes.length;
+    await client.create(EMBEDDING_MODELS, manifest('mine', spec, 'team-dev'));
+    await until(async () =>
+      expect(await reasonOf(client, 'mine', 'team-dev')).toMatch(/NameTaken|NotInSupportedModels/),
+    );
+    await quiet(writes);
+    expect(writes.slice(before).filter(({ what }) => !/mine|Event/.test(what))).toEqual([]);
+    expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
+  });
+
+  test('a refused resource in the list’s own namespace changes nothing either', async () => {
+    const { client, writes } = countingClient(newStore());
+    start({ client, catalog: writtenCatalog('org/a').source });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await quiet(writes);
+    const before = writes.length;
+    // Somebody else's Service is in its way.
+    const metadata = { name: 'em-own', namespace: NAMESPACE };
+    await client.create(SERVICES, { apiVersion: 'v1', kind: 'Service', metadata, spec: { ports: [{ port: 1 }] } });
+    await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', servedNames: ['org/a'] }, NAMESPACE));
+    await until(async () => expect(await reasonOf(client, 'own')).toBe('NameConflict'));
+    await quiet(writes);
+    expect(writes.slice(before).filter(({ what }) => what.includes('org--a'))).toEqual([]);
+    expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']);
+    // Out of its way: now it takes the place.
+    await client.delete(SERVICES, metadata);
+    await client.patch(EMBEDDING_MODELS, { namespace: NAMESPACE, name: 'own' }, { spec: { precision: 'int8' } });
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-own']));
   });
 
   test('two models that claim a name: the older serves, the younger follows when it goes', async () => {
     const client = newStore();
-    await start({ client, catalog: writtenCatalog('org/a\norg/b').source });
-    await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', aliases: ['fast'] }, 'default'));
+    start({ client, catalog: writtenCatalog('org/a\norg/b').source });
+    await client.create(EMBEDDING_MODELS, manifest('one', { model: 'org/a', servedNames: ['fast'] }, 'default'));
     await clock.advance(1100);
-    await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', aliases: ['fast'] }, 'default'));
+    await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', servedNames: ['fast'] }, 'default'));
     await until(async () => {
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'one', 'default'))).toBe('ScaledToZero');
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('AliasConflict');
+      expect(await reasonOf(client, 'one', 'default')).toBe('ScaledToZero');
+      expect(await reasonOf(client, 'two', 'default')).toBe('NameTaken');
     });
     await client.delete(EMBEDDING_MODELS, { namespace: 'default', name: 'one' });
-    await until(async () =>
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'two', 'default'))).toBe('ScaledToZero'),
-    );
+    await until(async () => expect(await reasonOf(client, 'two', 'default')).toBe('ScaledToZero'));
   });
 });
 
 describe('a restart', () => {
   test('that comes to know the models before the list changes nothing, though a refused one has the name', async () => {
     const store = newStore();
-    const first = await start({ client: store, catalog: writtenCatalog('org/a').source });
-    const shared = { aliases: ['shared'] };
+    const first = start({ client: store, catalog: writtenCatalog('org/a').source });
+    const shared = { servedNames: ['shared'] };
     await store.create(EMBEDDING_MODELS, manifest('a-refused', { model: 'org/unlisted', ...shared }, 'default'));
     await store.create(EMBEDDING_MODELS, manifest('b-serving', { model: 'org/a', ...shared }, 'default'));
     await until(async () => {
@@ -203,7 +208,7 @@ describe('a restart', () => {
     await first.operator.stop();
     const { client, writes } = countingClient(store);
     const catalog = writtenCatalog(undefined);
-    const { operator } = await start({ client, catalog: catalog.source });
+    const { operator } = start({ client, catalog: catalog.source });
     await until(() => expect(operator.leading()).toBe(true));
     await quiet(writes);
     catalog.write('org/a');
@@ -216,7 +221,7 @@ describe('scaling', () => {
   test('a held request wakes the model once, and the event says why', async () => {
     const { client, writes } = countingClient(newStore());
     const demand = statedDemand();
-    await start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
+    start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await clock.advance(1200);
     for (let held = 1; held <= 50; held++)
@@ -242,7 +247,7 @@ describe('scaling', () => {
         return await store.list(type, options);
       },
     };
-    await start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a').source });
     await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a', replicas: 1 }, 'default'));
     const waiting = { state: { waiting: { reason: 'PodInitializing' } } };
     const status = { ...fetching(waiting), conditions: [{ type: 'PodScheduled', status: 'True' }] };
@@ -271,9 +276,50 @@ describe('scaling', () => {
     expect(new Set(asked)).toEqual(new Set([`involvedObject.uid=${uid},type=Warning`]));
   });
 
+  test.each([
+    ['a claim that cannot be enlarged', 'PersistentVolumeClaim', 403, 'ChangeRefused'],
+    ['a budget that a webhook refuses', 'PodDisruptionBudget', 500, 'ChangeRefused'],
+    ['a Deployment whose change a policy refuses', 'Deployment', 422, 'ChangeRefused'],
+  ])('%s never keeps the model from waking', async (_what, kind, status, reason) => {
+    const store = newStore();
+    let isRefusing = false;
+    const client: KubeClient = {
+      ...store,
+      apply: async (type, object, options) => {
+        const message = 'denied the request: admission webhook says no';
+        if (isRefusing && type.kind === kind) throw new ApiError({ status, reason: 'Refused', message });
+        return await store.apply(type, object, options);
+      },
+    };
+    const demand = statedDemand();
+    const spec = { model: 'org/a', revision: SHA, cache: { claim: { size: '5Gi' } }, scaling: { maxReplicas: 4 } };
+    await store.create(EMBEDDING_MODELS, manifest('m', spec, 'default'));
+    start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
+    await until(async () => expect(await find(store, SERVICES, 'em-m', 'default')).toBeDefined());
+    await clock.advance(2_000);
+    isRefusing = true;
+    const key = { namespace: 'default', name: 'm' };
+    const change = { cache: { claim: { size: '10Gi' } }, scaling: { maxReplicas: 1 }, overlongInput: 'error' };
+    await store.delete(POD_DISRUPTION_BUDGETS, { namespace: 'default', name: 'em-m' });
+    await store.patch(EMBEDDING_MODELS, key, { spec: { ...change, scaling: { maxReplicas: 3 } } });
+    await clock.advance(2_000);
+    demand.state('default/m', { offeredRequests: 1, queuedRequests: 1, activations: 1 });
+    await until(async () => expect((await find(store, DEPLOYMENTS, 'em-m', 'default'))?.spec.replicas).toBe(1));
+    await until(async () => {
+      const { conditions } = (await store.get(EMBEDDING_MODELS, key)).status ?? {};
+      expect(findCondition(conditions, 'Progressing')).toMatchObject({ status: 'False', reason });
+      expect(findCondition(conditions, 'Progressing')?.message).toContain(`${kind} em-m`);
+    });
+    isRefusing = false;
+    await until(async () => {
+      const { conditions } = (await store.get(EMBEDDING_MODELS, key)).status ?? {};
+      expect(findCondition(conditions, 'Progressing')?.reason).toBe('Progressing');
+    });
+  });
+
   test('spec.replicas wins, and a hand on the Deployment is undone', async () => {
     const client = newStore();
-    await start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a').source });
     const spec = { model: 'org/a', replicas: 1, scaling: { maxReplicas: 3 } };
     await client.create(EMBEDDING_MODELS, manifest('own', spec, 'default'));
     const key = { namespace: 'default', name: 'em-own' };
@@ -298,7 +344,7 @@ describe('scaling', () => {
 describe('pods and other hands', () => {
   test('what the fetch found out goes to status and pin', async () => {
     const client = newStore();
-    await start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     const words = { revision: 'c'.repeat(40), dimensions: 384, maxTokens: 256, pooling: 'mean' };
     const made = pod('p', { status: serving({}, words) });
@@ -323,7 +369,7 @@ describe('pods and other hands', () => {
       spec: { ports: [{ port: 1 }] },
     };
     await client.create(SERVICES, foreign);
-    await start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a').source });
     await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'));
     expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
     expect(await names(client, DEPLOYMENTS)).toEqual([]);
@@ -333,7 +379,7 @@ describe('pods and other hands', () => {
     'deletion in mode %s makes nothing anew',
     async (propagation) => {
       const { client, writes } = countingClient(newStore());
-      await start({ client, catalog: writtenCatalog('org/a').source });
+      start({ client, catalog: writtenCatalog('org/a').source });
       await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'default'));
       await until(async () => expect(await find(client, SERVICES, 'em-own', 'default')).toBeDefined());
       await quiet(writes);
@@ -379,7 +425,7 @@ test('an operator killed between any two of its writes is followed by one that e
   };
   const catalog = 'org/a\norg/b';
   const clean = countingClient(newStore());
-  const first = await start({ client: clean.client, catalog: writtenCatalog(catalog).source });
+  const first = start({ client: clean.client, catalog: writtenCatalog(catalog).source });
   await until(() => expect(clean.writes).toHaveLength(10));
   await quiet(clean.writes);
   await first.operator.stop();

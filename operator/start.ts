@@ -17,11 +17,13 @@ import { createConfigMapCatalog } from './catalog/controller.ts';
 import type { WatchedCatalog } from './catalog/controller.ts';
 import type { CatalogSource } from './catalog/plan.ts';
 import type { OperatorConfig } from './config.ts';
+import { createReleases } from './releases.ts';
 import { createManager, noElection } from './manager.ts';
 import { createOperatorMetrics } from './metrics.ts';
 import { trackAcceptance } from './model/acceptance.ts';
-import { createCaches } from './model/caches.ts';
+import { BY_MODEL, createCaches } from './model/caches.ts';
 import type { Caches } from './model/caches.ts';
+import { isProgressing } from './model/pods.ts';
 
 export interface OperatorOptions {
   readonly client: KubeClient;
@@ -58,12 +60,13 @@ function catalogOf({ client, config, catalog }: OperatorOptions, environment: En
 
 /** Scale of a model's Deployment, by the model's key, as cached. */
 const observedScale =
-  ({ children }: Caches) =>
+  ({ children, pods }: Caches) =>
   (key: string): ObservedScale => {
     const { namespace, name } = parseKey(key);
     const deployment = children.deployment.store.get({ namespace, name: childName(name) });
     const replicas = deployment?.spec.replicas;
-    return { replicas, starting: (replicas ?? 0) > 0 && (deployment?.status?.readyReplicas ?? 0) === 0 };
+    const starting = (replicas ?? 0) > 0 && (deployment?.status?.readyReplicas ?? 0) === 0;
+    return { replicas, starting, progressing: starting && isProgressing(pods.store.byIndex(BY_MODEL, key)) };
   };
 
 export function startOperator(options: OperatorOptions): RunningOperator {
@@ -73,7 +76,14 @@ export function startOperator(options: OperatorOptions): RunningOperator {
 
   const caches = createCaches(client, config.watchNamespace, environment);
   const catalog = catalogOf(options, environment);
-  const acceptance = trackAcceptance(caches.models, catalog);
+  const { removalGraceMs } = config.catalog;
+  const { takesOver, manifests } = config;
+  const releases = createReleases({ client, own: manifests.release, takesOver }, environment);
+  const acceptance = trackAcceptance(caches.models, catalog, {
+    clock,
+    removalGraceMs,
+    isElsewhere: (model) => releases.managerOf(model) !== undefined,
+  });
   const demand =
     options.demand ??
     createDemandStreams(
@@ -98,13 +108,24 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     : noElection;
   const writer = leaderElection.enabled ? guardWrites(client, () => elector.isLeader()) : client;
   const recorder = { client: writer, component: MANAGED_BY, instance: leaderElection.identity };
+  const metrics = createOperatorMetrics(registry, {
+    leading: () => manager.leading(),
+    models: () => caches.models.store.list().filter((model) => releases.managerOf(model) === undefined),
+    elsewhere: () => caches.models.store.list().filter((model) => releases.managerOf(model) !== undefined).length,
+    replicas: (key) => observed(key).replicas,
+    routers: demand.routers,
+    catalog: () => acceptance.catalog()?.catalog,
+    isCatalogRefused: acceptance.isRefused,
+  });
   const manager = createManager(
     {
       client: writer,
       elector,
       caches,
       catalog,
+      onShadowed: metrics.shadowed,
       acceptance,
+      releases,
       autoscaler,
       events: createEventRecorder(recorder, environment),
       metrics: createControllerMetrics(registry),
@@ -113,13 +134,6 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     },
     environment,
   );
-  const metrics = createOperatorMetrics(registry, {
-    leading: manager.leading,
-    models: () => caches.models.store.list(),
-    replicas: (key) => observed(key).replicas,
-    routers: demand.routers,
-    catalog: () => acceptance.catalog()?.catalog,
-  });
   autoscaler.onChange(({ key, from, to, reason }) => {
     metrics.decided(from, to);
     if (from !== to) log.info({ model: key, from, to, reason }, 'Scaling');

@@ -3,6 +3,7 @@
 import type { Express, Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
+import { foldName } from '../api/names.ts';
 import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
@@ -44,17 +45,17 @@ const healthRoutes = ({ models, isDraining }: HealthDeps): Routes =>
     models.requireSynced();
   });
 
-// The list of models: every name that is served, aliases included.
+// The list of models: every name that is served.
 
 const modelEntry = (id: string, served: ServedModel): ModelEntry => {
-  const { model, aliases, created, embedding, revision, endpoints, blocked } = served;
+  const { model, names, created, embedding, revision, endpoints, blocked } = served;
   return {
     id,
     created,
     ownedBy: model.includes('/') ? model.slice(0, model.indexOf('/')) : 'kubembed',
     details: {
       root: model,
-      aliases,
+      names,
       ready_endpoints: endpoints.length,
       dimensions: embedding?.dimensions,
       max_tokens: embedding?.maxTokens,
@@ -76,7 +77,7 @@ const showModel = (models: Models, id: string, response: Response, caller: Calle
   const served = findModel(table, id);
   if (served === undefined || !caller.mayUse(served)) throw modelNotFound(id);
   // In the case in which it is served.
-  const name = table.byName.has(id) ? id : served.names.find((one) => one.toLowerCase() === id.toLowerCase());
+  const name = table.byName.has(id) ? id : served.names.find((one) => foldName(one) === foldName(id));
   sendJson(response, 200, modelObject(modelEntry(name ?? id, served)));
 };
 

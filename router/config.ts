@@ -18,6 +18,8 @@ const environment = z.object({
   KUBEMBED_INTERNAL_PORT: port.default(8081),
   /** One namespace to serve; all of them when absent. */
   KUBEMBED_NAMESPACE: z.string().optional(),
+  /** Releases whose models are served, by the Leases of their operators: `namespace/name`; those of all when absent. */
+  KUBEMBED_RELEASES: z.string().optional(),
   KUBEMBED_REQUEST_SECONDS: seconds(1).default(600_000),
   KUBEMBED_CONNECT_TIMEOUT_MS: whole(1).default(500),
   KUBEMBED_MAX_BODY_BYTES: whole(1).default(32 * MB),
@@ -54,6 +56,8 @@ export interface RouterConfig {
   readonly internalHost: string;
   readonly internalPort: number;
   readonly namespace: string | undefined;
+  /** Undefined: of all. */
+  readonly releases: readonly string[] | undefined;
   readonly requestMs: number;
   readonly connectMs: number;
   readonly maxBodyBytes: number;
@@ -87,6 +91,7 @@ export const readRouterConfig = (env: Environment): RouterConfig => {
     internalHost: given.KUBEMBED_INTERNAL_HOST ?? given.KUBEMBED_HOST,
     internalPort: given.KUBEMBED_INTERNAL_PORT,
     namespace: given.KUBEMBED_NAMESPACE,
+    releases: given.KUBEMBED_RELEASES === undefined ? undefined : words(given.KUBEMBED_RELEASES),
     requestMs: given.KUBEMBED_REQUEST_SECONDS,
     connectMs: given.KUBEMBED_CONNECT_TIMEOUT_MS,
     maxBodyBytes: given.KUBEMBED_MAX_BODY_BYTES,

@@ -124,8 +124,8 @@ const start = async (
     for (const endpoint of endpoints) endpoint.client.destroy();
   });
   stops.push(startHealthChecker({ endpoints, now }));
-  const { namespace } = config;
-  const discovery = startDiscovery({ client, namespace, log, random, now, onTable: models.update });
+  const { namespace, releases } = config;
+  const discovery = startDiscovery({ client, namespace, releases, log, random, now, onTable: models.update });
   stops.push(discovery.stop);
 
   // Who may ask, and how they are answered

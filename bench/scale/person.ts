@@ -27,10 +27,10 @@ export async function writeList(client: KubeClient, count: number, replicas: num
   await client.apply(CONFIG_MAPS, list, USER);
 }
 
-/** An EmbeddingModel of one's own for a model that is listed, told apart by its alias. */
+/** An EmbeddingModel of one's own for a model that is listed, under a name of its own. */
 export async function applyOwn(client: KubeClient, index: number, replicas: number): Promise<string> {
   const alias = `own-${index}`;
-  const spec = { model: listedModel(index), aliases: [alias], revision: SHA, replicas };
+  const spec = { model: listedModel(index), servedNames: [alias], revision: SHA, replicas };
   await client.apply(EMBEDDING_MODELS, manifest(`own-${index}`, spec, 'team'), USER);
   return alias;
 }

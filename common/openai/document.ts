@@ -111,7 +111,7 @@ const PATHS = {
           name: 'model',
           in: 'path',
           required: true,
-          description: 'Model id or alias; a `/` in it may be percent-encoded or not.',
+          description: 'Name that the model is served under; a `/` in it may be percent-encoded or not.',
           schema: { type: 'string', minLength: 1 },
           example: 'sentence-transformers/all-MiniLM-L6-v2',
         },

@@ -21,7 +21,10 @@ const input = z
 
 /** Fields that this service does not know are accepted and ignored: clients add their own. */
 export const embeddingRequest = z.object({
-  model: z.string().meta({ description: 'Model id or alias.', example: 'sentence-transformers/all-MiniLM-L6-v2' }),
+  model: z.string().meta({
+    description: 'Name that the model is served under: its Hugging Face id, unless others are chosen.',
+    example: 'sentence-transformers/all-MiniLM-L6-v2',
+  }),
   input,
   encoding_format: z
     .enum(['float', 'base64'])

@@ -14,7 +14,7 @@ function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
     clock,
     demand: demand.source,
     models: () => models,
-    observed: () => ({ replicas: 0, starting: false }),
+    observed: () => ({ replicas: 0, starting: false, progressing: false }),
     drainBacklogMs: 10_000,
     scaleDownMs: 120_000,
   });

@@ -20,6 +20,8 @@ export interface ObservedScale {
   readonly replicas: number | undefined;
   /** It has replicas, and none has become ready yet. */
   readonly starting: boolean;
+  /** One of them is fetching or loading, and nothing has failed. */
+  readonly progressing: boolean;
 }
 
 export interface AutoscalerDeps {
@@ -75,6 +77,7 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
       routers: routers.map((router) => demandOf(router, key)),
       replicas: from,
       starting: observed.starting,
+      progressing: observed.progressing,
     };
     const { state, reason, replicas: to } = decide(before, sample, settingsOf(model), now);
     states.set(key, state);

@@ -26,18 +26,29 @@ describe('a wake whose clients have gone', () => {
     activations: 1,
   };
   /** The replicas asked for, second by second, of a model that is ready at `readyAt`. */
-  const run = (seconds: number, readyAt: number): readonly number[] => {
+  const run = (seconds: number, readyAt: number, movesUntil = 0): readonly number[] => {
     let state = newScaler(0);
     let replicas = 0;
     return Array.from({ length: seconds }, (_, second) => {
       const router = { id: 'r', reachable: true, instance: 'a', demand: second > 0 ? woken : undefined };
       const starting = replicas > 0 && second < readyAt;
-      const decided = decide(state, { routers: [router], replicas, starting }, settings, second * 1000);
+      const decided = decide(
+        state,
+        { routers: [router], replicas, starting, progressing: starting && second < movesUntil },
+        settings,
+        second * 1000,
+      );
       state = decided.state;
       replicas = decided.replicas;
       return replicas;
     });
   };
+
+  test('may take as long as something moves, and ten minutes more', () => {
+    const replicas = run(5000, Infinity, 3600);
+    expect(replicas.slice(1, 4200)).toEqual(Array.from({ length: 4199 }, () => 1));
+    expect(replicas.indexOf(0, 1)).toBeLessThanOrEqual(4210);
+  });
 
   test('goes on until the model is ready, and then idles as always', () => {
     const replicas = run(40, 20);
@@ -157,7 +168,7 @@ describe('decide', () => {
     ...rest,
   });
   const run = (state: ScalerState, routers: readonly RouterDemand[], replicas: number, now: number) =>
-    decide(state, { routers, replicas, starting: false }, SETTINGS, now);
+    decide(state, { routers, replicas, starting: false, progressing: false }, SETTINGS, now);
 
   test('an activation outlives the client that caused it', () => {
     const first = run(newScaler(0), [router()], 0, 0);
@@ -183,9 +194,13 @@ describe('decide', () => {
 
   test('limits hold at once, whatever the demand', () => {
     const low = { ...SETTINGS, minReplicas: 2 };
-    expect(decide(newScaler(0), { routers: [router()], replicas: 0, starting: false }, low, 0).replicas).toBe(2);
+    expect(
+      decide(newScaler(0), { routers: [router()], replicas: 0, starting: false, progressing: false }, low, 0).replicas,
+    ).toBe(2);
     const high = { ...SETTINGS, maxReplicas: 2 };
-    expect(decide(newScaler(0), { routers: [router()], replicas: 5, starting: false }, high, 0).replicas).toBe(2);
+    expect(
+      decide(newScaler(0), { routers: [router()], replicas: 5, starting: false, progressing: false }, high, 0).replicas,
+    ).toBe(2);
   });
 
   test('the words stand until the number changes', () => {
@@ -238,7 +253,12 @@ describe('decide', () => {
             { offeredTokens, queuedRequests: held, capacityTokensPerSecond: 5000 },
             { reachable: !silent },
           );
-          const decided = decide(state, { routers: [said], replicas, starting: false }, limits, now);
+          const decided = decide(
+            state,
+            { routers: [said], replicas, starting: false, progressing: false },
+            limits,
+            now,
+          );
           ({ state } = decided);
           expect(Number.isInteger(decided.replicas)).toBe(true);
           expect(decided.replicas).toBeLessThanOrEqual(10);

@@ -160,6 +160,8 @@ export interface Sample {
   readonly replicas: number;
   /** There are such replicas, and none has become ready yet. */
   readonly starting: boolean;
+  /** One of them is fetching or loading, and nothing has failed. */
+  readonly progressing: boolean;
 }
 
 export interface Decision {
@@ -208,7 +210,7 @@ const BURST_FACTOR = 1.25;
 /** Room that fewer replicas must leave, so that a load at the edge does not swing. */
 const SHRINK_MARGIN = 1.1;
 
-/** A model that is not ready after this long does not become so by waiting. */
+/** A start of which nothing moves for this long does not succeed by waiting. */
 const MAX_START_MS = 600_000;
 
 /** In replicas, not rounded. */
@@ -301,7 +303,8 @@ export function decide(
 ): Decision & { readonly state: ScalerState } {
   const total = addUp(before.totals, sample.routers);
   const { totals } = total;
-  const startingSince = sample.starting ? (before.startingSince ?? now) : undefined;
+  // While it moves, it may take as long as it takes.
+  const startingSince = sample.starting ? ((sample.progressing ? now : before.startingSince) ?? now) : undefined;
   // Idleness counts from when it could have served: else a start longer than `idleMs`, whose clients have gone, never ends.
   const isStarting = startingSince !== undefined && now - startingSince < MAX_START_MS;
   const isAwaited = isStarting && before.lastDemandAt !== undefined;

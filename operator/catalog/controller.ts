@@ -1,24 +1,32 @@
 // The catalog controller: keeps EmbeddingModels equal to the catalog, whatever that comes from; and the ConfigMap it comes from on
 // a cluster.
-import { CATALOG_FIELD_MANAGER } from '../../api/names.ts';
+import { ANNOTATION_RELEASE, CATALOG_FIELD_MANAGER, foldName, LABEL_CATALOG, modelKey } from '../../api/names.ts';
+import { REASONS } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
 import { ifPresent } from '../../kube/client.ts';
+import type { EventRecorder } from '../../kube/events.ts';
 import { createInformer } from '../../kube/informer.ts';
-import { keyOf } from '../../kube/types.ts';
+import { formatKey, keyOf } from '../../kube/types.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
 import type { ObjectKey } from '../../kube/types.ts';
+import type { ManifestConfig } from '../config.ts';
+import { hashOf } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
+import type { Releases } from '../releases.ts';
+import { repeatId } from '../repeats.ts';
+import type { Repeats } from '../repeats.ts';
+import { namesOnRecord } from '../model/acceptance.ts';
 import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance.ts';
 import type { Caches } from '../model/caches.ts';
 import { remove } from '../model/mutation-cache.ts';
 import type { MutationCache } from '../model/mutation-cache.ts';
 import { catalogManifests, planCatalog } from './plan.ts';
-import type { CatalogSource } from './plan.ts';
+import type { CatalogSource, ListedModel, ShadowedLine } from './plan.ts';
 
 export interface WatchedCatalog extends CatalogSource {
   readonly hasSynced: () => boolean;
@@ -58,7 +66,13 @@ export interface CatalogControllerDeps {
   /** Filled before the controller runs. */
   readonly caches: Pick<Caches, 'models'>;
   readonly written: MutationCache;
-  readonly acceptance: Pick<AcceptanceTracker, 'catalog'>;
+  readonly acceptance: AcceptanceTracker;
+  readonly releases: Pick<Releases, 'managerOf'>;
+  readonly repeats: Repeats;
+  readonly config: Pick<ManifestConfig, 'release'>;
+  readonly events: Pick<EventRecorder, 'record'>;
+  /** Told how many lines are not served as written. */
+  readonly onShadowed: (lines: number) => void;
   readonly catalog: CatalogSource;
   readonly metrics: ControllerMetrics;
 }
@@ -78,17 +92,31 @@ async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<voi
   await Promise.all(Array.from({ length: PARALLEL }, worker));
 }
 
-/** What the plan looks at: not the status, which changes most. */
+/** What the plan looks at: of the status, which changes most, only the names on record. */
 const shapeOf = (model: EmbeddingModel | undefined): string => {
-  const { metadata } = model ?? {};
-  return JSON.stringify([metadata?.uid, metadata?.generation, metadata?.labels, metadata?.deletionTimestamp]);
+  if (model === undefined) return '';
+  const { uid, generation, labels, annotations, deletionTimestamp } = model.metadata;
+  const release = annotations?.[ANNOTATION_RELEASE];
+  return JSON.stringify([uid, generation, labels, release, deletionTimestamp, namesOnRecord(model)]);
 };
 
 export function createCatalogController(deps: CatalogControllerDeps, environment: Environment): Controller {
   const { client, caches, written, acceptance } = deps;
   const { store } = caches.models;
   let reported = '';
-  let made: { readonly read: ReadCatalog; readonly manifests: readonly EmbeddingModel[] } | undefined;
+  let wasRefused = false;
+  /** Undefined before the first look. */
+  let shadows: ReadonlyMap<string, string> | undefined;
+  let made: { readonly read: ReadCatalog; readonly wanted: readonly ListedModel[] } | undefined;
+
+  function reportRefusal(isRefused: boolean, { log }: RunContext): void {
+    if (isRefused && !wasRefused)
+      log.error(
+        { origin: deps.catalog.current()?.origin },
+        'The catalog names no model: it is not followed, and what it said before stands',
+      );
+    wasRefused = isRefused;
+  }
 
   function reportFaults({ catalog, text, origin }: ReadCatalog, { log }: RunContext): void {
     if (text === reported) return;
@@ -97,14 +125,58 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       log.warn({ origin, line }, `Line ${line} of the catalog cannot be read: ${message}`);
   }
 
-  function manifestsOf(read: ReadCatalog): readonly EmbeddingModel[] {
-    if (made?.read !== read) made = { read, manifests: catalogManifests(read.catalog, read) };
-    return made.manifests;
+  /** Each once: on the resource that has the line's place, and in the log. */
+  function reportShadows(shadowed: readonly ShadowedLine[], { origin }: ReadCatalog, { log }: RunContext): void {
+    const told = shadows;
+    const now = new Map<string, string>();
+    for (const { line, model, by, left } of shadowed) {
+      const names = left.length === 0 ? '' : `; the list goes on serving ${left.join(', ')}`;
+      const message = `Line ${line} of ${origin} (${model}) is not served as written: ${modelKey(by)} has its place${names}`;
+      const id = `${line} ${by.metadata.uid ?? ''}`;
+      now.set(id, message);
+      if (told?.get(id) === message) continue;
+      log.warn({ origin, line, by: modelKey(by) }, message);
+      // What an operator finds when it starts was told by the one before.
+      if (told !== undefined) deps.events.record(by, { type: 'Normal', reason: 'ShadowsListedModel', message });
+    }
+    shadows = now;
+    deps.onShadowed(shadowed.length);
+  }
+
+  function wantedOf(read: ReadCatalog): readonly ListedModel[] {
+    if (made?.read !== read) made = { read, wanted: catalogManifests(read.catalog, read, deps.config.release) };
+    return made.wanted;
+  }
+
+  /** What the catalog of a release that is gone made is this one's now. */
+  function isMade(model: EmbeddingModel, read: ReadCatalog): boolean {
+    const { labels, annotations, namespace } = model.metadata;
+    if (namespace !== read.namespace || labels?.[LABEL_CATALOG] === undefined) return false;
+    if (deps.releases.managerOf(model) !== undefined) return false;
+    const release = annotations?.[ANNOTATION_RELEASE];
+    return labels[LABEL_CATALOG] === read.name || (release !== undefined && release !== deps.config.release);
+  }
+
+  /** Names of the list's namespace that its own resources must leave alone: accepted just now, and on record as accepted. */
+  function holdersOf(models: readonly EmbeddingModel[], read: ReadCatalog): ReadonlyMap<string, EmbeddingModel> {
+    const own = models.filter(
+      (model) =>
+        model.metadata.namespace === read.namespace &&
+        model.metadata.deletionTimestamp === undefined &&
+        !isMade(model, read),
+    );
+    const held = own.flatMap((model) => {
+      const granted = new Set(acceptance.of(modelKey(model))?.names.map(foldName));
+      return namesOnRecord(model)
+        .map(foldName)
+        .flatMap((name) => (granted.has(name) ? [[name, model] as const] : []));
+    });
+    return new Map(held);
   }
 
   /** The cache, with what was just written and not seen yet. */
-  function existing(manifests: readonly EmbeddingModel[]): readonly EmbeddingModel[] {
-    const unseen = manifests.map(keyOf).filter((key) => store.get(key) === undefined);
+  function existing(wanted: readonly ListedModel[]): readonly EmbeddingModel[] {
+    const unseen = wanted.map(({ manifest }) => keyOf(manifest)).filter((key) => store.get(key) === undefined);
     return [...store.list().map(keyOf), ...unseen].flatMap(
       (key) => written.read(store, EMBEDDING_MODELS.kind, key) ?? [],
     );
@@ -118,19 +190,41 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
     const key = keyOf(manifest);
+    const [id, hash] = [repeatId(EMBEDDING_MODELS.kind, key), hashOf(manifest)];
+    const pause = deps.repeats.paused(id);
+    if (pause?.hash === hash) {
+      controller.enqueueAfter(KEY, pause.leftMs);
+      return;
+    }
     // Whoever has the name, the cache will tell of it soon.
     if (!(await isFree(key, signal))) return;
     const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
     await written.write(store, key, async () => await client.apply(EMBEDDING_MODELS, manifest, options));
+    if (deps.repeats.applied(id, hash)) {
+      environment.log.warn({ model: formatKey(key) }, REASONS.Contested.message);
+      deps.events.record(manifest, { type: 'Warning', reason: 'Contested', message: REASONS.Contested.message });
+    }
   }
 
   async function reconcile(context: RunContext): Promise<ReconcileResult> {
     const { signal, log } = context;
+    acceptance.refresh();
     const read = acceptance.catalog();
+    reportRefusal(acceptance.isRefused(), context);
     if (read === undefined) return {};
     reportFaults(read, context);
-    const manifests = manifestsOf(read);
-    const plan = planCatalog(manifests, existing(manifests), read);
+    const wanted = wantedOf(read);
+    const models = existing(wanted);
+    const kept = new Set([...read.catalog.kept, ...acceptance.leaving()].map(foldName));
+    const plan = planCatalog({
+      namespace: read.namespace,
+      isMade: (model) => isMade(model, read),
+      wanted,
+      existing: models,
+      kept,
+      holders: holdersOf(models, read),
+    });
+    reportShadows(plan.shadowed, read, context);
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: read.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await remove(EMBEDDING_MODELS, model, deps, signal));
@@ -150,6 +244,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   caches.models.onChange((old, next) => {
     if (shapeOf(old) !== shapeOf(next)) controller.enqueueAfter(KEY, GATHER_MS);
   });
+  acceptance.onChange(() => controller.enqueueAfter(KEY, GATHER_MS));
   written.onExpire(({ kind }) => {
     if (kind === EMBEDDING_MODELS.kind) controller.enqueue(KEY);
   });

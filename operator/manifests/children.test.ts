@@ -4,7 +4,8 @@ import { SHA, manifestConfig, embeddingModel } from '../../tests/helpers/builder
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
-import { desiredChildren } from './children.ts';
+import { desiredChildren, factsKey } from './children.ts';
+import { revisionKey } from '../../api/names.ts';
 import type { ChildrenInput } from './children.ts';
 import { needsApply } from './manifest.ts';
 
@@ -18,6 +19,8 @@ const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<Childre
     config: manifestConfig(),
     replicas: 1,
     fetched: FETCHED,
+    resolved: [],
+    recorded: {},
     ...input,
   });
 };
@@ -52,6 +55,24 @@ describe('golden manifests', () => {
       .join('---\n');
     await expect(yaml).toMatchFileSnapshot(`testdata/${name}.yaml`);
   });
+});
+
+test('what a revision was resolved to stays for pods that go back to it', () => {
+  const resolved = [
+    { revision: 'main', commit: 'a'.repeat(40) },
+    { revision: 'v2', commit: SHA },
+  ];
+  const recorded = { [factsKey('main')]: '{"of":"main"}', other: 'somebody' };
+  const { revision } = children({ revision: 'v2' }, { resolved, recorded });
+  expect(revision).toMatchObject({
+    data: {
+      [revisionKey('main')]: 'a'.repeat(40),
+      [factsKey('main')]: '{"of":"main"}',
+      [revisionKey('v2')]: SHA,
+      [factsKey('v2')]: JSON.stringify(FETCHED),
+    },
+  });
+  expect((revision as { data?: object } | undefined)?.data).not.toHaveProperty('other');
 });
 
 describe('pods', () => {

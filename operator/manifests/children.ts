@@ -1,5 +1,6 @@
 // (EmbeddingModel, operator config, decisions) → every object that should exist for it, whole and deterministic. Pure.
 import {
+  ANNOTATION_RELEASE,
   HTTP_PORT_NAME,
   LABEL_COMPONENT,
   LABEL_MANAGED_BY,
@@ -12,7 +13,7 @@ import {
   revisionConfigMapName,
   revisionKey,
 } from '../../api/names.ts';
-import type { EmbeddingModel, ResolvedSpec } from '../../api/types.ts';
+import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
@@ -67,6 +68,9 @@ export interface ChildrenInput {
   readonly replicas: number;
   /** Undefined until the weights were fetched once. */
   readonly fetched: FetchedFacts | undefined;
+  readonly resolved: readonly ResolvedRevision[];
+  /** What the revision ConfigMap holds already. */
+  readonly recorded: Readonly<Record<string, string>>;
 }
 
 /** Fields in the revision ConfigMap: `<key>` holds the commit for the pods, `<key>.json` all facts for the operator. */
@@ -79,7 +83,9 @@ const labels = (name: string): Readonly<Record<string, string>> => ({
   [LABEL_MODEL]: name,
 });
 
-function child(kind: ChildKind, model: EmbeddingModel, body: object): Manifest {
+type Made = Pick<ChildrenInput, 'model' | 'config'>;
+
+function child(kind: ChildKind, { model, config }: Made, body: object): Manifest {
   const { type, nameOf } = CHILD_KINDS[kind];
   return withHash({
     apiVersion: type.group === '' ? type.version : `${type.group}/${type.version}`,
@@ -88,27 +94,38 @@ function child(kind: ChildKind, model: EmbeddingModel, body: object): Manifest {
       name: nameOf(model.metadata.name),
       namespace: model.metadata.namespace ?? 'default',
       labels: labels(model.metadata.name),
+      annotations: { [ANNOTATION_RELEASE]: config.release },
       ownerReferences: [ownerReferenceTo(model)],
     },
     ...body,
   });
 }
 
-const revision = ({ model, spec, fetched }: ChildrenInput): Manifest | undefined =>
-  fetched &&
-  child('revision', model, {
-    data: { [revisionKey(spec.revision)]: fetched.revision, [factsKey(spec.revision)]: JSON.stringify(fetched) },
+const revision = (input: ChildrenInput): Manifest | undefined => {
+  const { spec, fetched, resolved, recorded } = input;
+  if (fetched === undefined && resolved.length === 0) return undefined;
+  const known = resolved.flatMap(({ revision: asked, commit }): readonly (readonly [string, string])[] => {
+    const facts = recorded[factsKey(asked)];
+    return [[revisionKey(asked), commit], ...(facts === undefined ? [] : [[factsKey(asked), facts] as const])];
   });
+  const current =
+    fetched === undefined
+      ? {}
+      : { [revisionKey(spec.revision)]: fetched.revision, [factsKey(spec.revision)]: JSON.stringify(fetched) };
+  return child('revision', input, { data: { ...current, ...Object.fromEntries(known) } });
+};
 
-const claim = ({ model, spec }: ChildrenInput): Manifest | undefined =>
-  spec.cache.claim &&
-  child('claim', model, {
+const claim = (input: ChildrenInput): Manifest | undefined => {
+  const wanted = input.spec.cache.claim;
+  if (wanted === undefined) return undefined;
+  return child('claim', input, {
     spec: withoutUndefined({
-      accessModes: spec.cache.claim.accessModes ?? ['ReadWriteOnce'],
-      resources: { requests: { storage: spec.cache.claim.size } },
-      storageClassName: spec.cache.claim.storageClassName,
+      accessModes: wanted.accessModes ?? ['ReadWriteOnce'],
+      resources: { requests: { storage: wanted.size } },
+      storageClassName: wanted.storageClassName,
     }),
   });
+};
 
 /** A spare CPU is the rule, a spare GPU the exception: a surge would wait for the very GPU that the old pod holds. Routers hold meanwhile. */
 const ROLLOUT = {
@@ -120,12 +137,12 @@ function deployment(input: ChildrenInput): Manifest {
   const { model, spec, config, replicas } = input;
   const { name } = model.metadata;
   const hasAnnotations = Object.keys(config.podAnnotations).length > 0;
-  return child('deployment', model, {
+  return child('deployment', input, {
     spec: {
       replicas,
       revisionHistoryLimit: 2,
-      // Fetching gigabytes is progress that the Deployment controller does not see.
-      progressDeadlineSeconds: 3600,
+      // None: fetching gigabytes is progress that the Deployment controller does not see.
+      progressDeadlineSeconds: 2 ** 31 - 1,
       selector: { matchLabels: podSelector(name) },
       strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[spec.device] },
       template: {
@@ -140,27 +157,35 @@ function deployment(input: ChildrenInput): Manifest {
 }
 
 const service = ({ model, config }: ChildrenInput): Manifest =>
-  child('service', model, {
-    spec: {
-      selector: podSelector(model.metadata.name),
-      ports: [{ name: HTTP_PORT_NAME, port: config.port, targetPort: HTTP_PORT_NAME, protocol: 'TCP' }],
+  child(
+    'service',
+    { model, config },
+    {
+      spec: {
+        selector: podSelector(model.metadata.name),
+        ports: [{ name: HTTP_PORT_NAME, port: config.port, targetPort: HTTP_PORT_NAME, protocol: 'TCP' }],
+      },
     },
-  });
+  );
 
 /** With one replica a budget would only block drains, so it exists where there can be more. */
-const disruptionBudget = ({ model, spec }: ChildrenInput): Manifest | undefined =>
+const disruptionBudget = ({ model, spec, config }: ChildrenInput): Manifest | undefined =>
   (model.spec.replicas ?? spec.scaling.maxReplicas) <= 1
     ? undefined
-    : child('disruptionBudget', model, {
-        spec: {
-          maxUnavailable: 1,
-          unhealthyPodEvictionPolicy: 'AlwaysAllow',
-          selector: { matchLabels: podSelector(model.metadata.name) },
+    : child(
+        'disruptionBudget',
+        { model, config },
+        {
+          spec: {
+            maxUnavailable: 1,
+            unhealthyPodEvictionPolicy: 'AlwaysAllow',
+            selector: { matchLabels: podSelector(model.metadata.name) },
+          },
         },
-      });
+      );
 
 export const desiredChildren = (input: ChildrenInput): Children => ({
-  serviceAccount: child('serviceAccount', input.model, { automountServiceAccountToken: false }),
+  serviceAccount: child('serviceAccount', input, { automountServiceAccountToken: false }),
   revision: revision(input),
   claim: claim(input),
   deployment: deployment(input),

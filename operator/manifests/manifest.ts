@@ -26,6 +26,9 @@ export function withHash<T extends Manifest>(manifest: T): T {
   return { ...manifest, metadata: { ...manifest.metadata, annotations } };
 }
 
+/** Of a manifest that `withHash` made. */
+export const hashOf = ({ metadata }: Manifest): string => metadata.annotations?.[ANNOTATION_HASH] ?? '';
+
 /** Whether the stored object lacks something of the manifest, or was applied from another one. */
 export const needsApply = (found: KubeObject | undefined, manifest: Manifest): boolean =>
   found === undefined || !covers(found, manifest);

@@ -5,16 +5,23 @@ import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import { errorText } from '../../common/util/text.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
-import { ifPresent, isForbidden, isInvalid } from '../../kube/client.ts';
+import { ApiError, ifPresent, isForbidden, isInvalid } from '../../kube/client.ts';
 import type { EventRecorder } from '../../kube/events.ts';
 import { formatKey, keyOf, parseKey } from '../../kube/types.ts';
 import type { Environment } from '../../kube/clock.ts';
+import { DEPLOYMENTS } from '../../kube/resources.ts';
+import type { Deployment } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { Autoscaler } from '../autoscaler/autoscaler.ts';
 import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
+import type { ChildKind } from '../manifests/children.ts';
+import { hashOf } from '../manifests/manifest.ts';
 import type { AcceptanceTracker } from './acceptance.ts';
 import { BY_CLAIM } from './caches.ts';
+import type { Releases } from '../releases.ts';
+import { repeatId } from '../repeats.ts';
+import type { Repeats } from '../repeats.ts';
 import { remove } from './mutation-cache.ts';
 import { plan } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
@@ -27,9 +34,13 @@ const LOOK_AGAIN_MS = 10_000;
 
 export interface ModelControllerDeps extends ObserveDeps {
   readonly acceptance: AcceptanceTracker;
+  readonly releases: Pick<Releases, 'managerOf' | 'onChange'>;
+  readonly repeats: Repeats;
   readonly autoscaler: Pick<Autoscaler, 'target' | 'onChange'>;
   readonly config: ManifestConfig;
   readonly workers: number;
+  /** What was said of other releases. */
+  readonly told: Set<string>;
   readonly events: Pick<EventRecorder, 'record'>;
   readonly metrics: ControllerMetrics;
 }
@@ -56,6 +67,10 @@ export function createModelController(deps: ModelControllerDeps, environment: En
     for (const key of keys) controller.enqueue(key);
   });
   deps.acceptance.onChange((key) => controller.enqueue(parseKey(key)));
+  deps.releases.onChange(() => {
+    deps.acceptance.reconsider();
+    for (const model of models.store.list()) controller.enqueue(keyOf(model), 'resync');
+  });
   deps.autoscaler.onChange(({ key }) => controller.enqueue(parseKey(key)));
   return controller;
 }
@@ -65,19 +80,37 @@ const labelled = ({ metadata }: KubeObject): readonly ObjectKey[] => {
   return name === undefined ? [] : [{ namespace: metadata.namespace ?? '', name }];
 };
 
+/** Once for each and each release, however often it is looked at. */
+function tellOfManager(model: EmbeddingModel, manager: string, { events, config, told }: ModelControllerDeps): void {
+  const id = `${model.metadata.uid ?? ''} ${manager}`;
+  if (told.has(id)) return;
+  told.add(id);
+  const message = `Release ${manager} manages it, and lives: ${config.release} leaves it alone`;
+  events.record(model, { type: 'Warning', reason: 'ManagedElsewhere', message });
+}
+
 async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: RunContext): Promise<ReconcileResult> {
   // What changed of this model, its end included, may free or take names of others, who then come here themselves.
   deps.acceptance.refresh();
   const { store } = deps.caches.models;
   const model = deps.written.read(store, EMBEDDING_MODELS.kind, key);
   if (model === undefined || store.get(key) === undefined) return {};
+  const manager = deps.releases.managerOf(model);
+  if (manager !== undefined) {
+    tellOfManager(model, manager, deps);
+    return {};
+  }
   const { snapshot, decided } = await decide(await withWarnings(observe(model, deps), deps, signal), deps, signal);
-  const refused = await executeChildren(snapshot, decided, deps, signal);
-  const told = refused === undefined ? decided : plan({ ...snapshot, refusal: refused.refusal }, deps.config);
+  const { refusals, error } = await executeChildren(snapshot, decided, deps, signal);
+  const told = refusals.length === 0 ? decided : plan({ ...snapshot, refusals }, deps.config);
   if (told.status !== undefined) await writeStatus(model, told.status, deps, signal);
   for (const event of told.events) deps.events.record(model, event);
-  if (refused !== undefined) throw refused.error;
-  return isStuck(snapshot) ? { requeueAfterMs: LOOK_AGAIN_MS } : {};
+  if (error !== undefined) throw error;
+  const waits = [
+    ...[...snapshot.paused.values()].map(({ leftMs }) => leftMs),
+    ...(isStuck(snapshot) ? [LOOK_AGAIN_MS] : []),
+  ];
+  return waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {};
 }
 
 /** Plans, and plans again where a name that would be made turns out to be taken. */
@@ -88,35 +121,72 @@ async function decide(snapshot: Snapshot, deps: ModelControllerDeps, signal: Abo
   return { snapshot: certain, decided: certain === snapshot ? first : plan(certain, deps.config) };
 }
 
-// Execute: through the API server, in order
+// Execute: through the API server, as a set: what becomes of one child never keeps the others from what they need
 
-/** A refusal and the error it came as: told in the status, and tried again with back-off. */
-interface Refused {
-  readonly refusal: Refusal;
-  readonly error: unknown;
+interface Outcome {
+  /** Told in the status. */
+  readonly refusals: readonly Refusal[];
+  /** The first failure, for which all is tried again with back-off. */
+  readonly error: ApiError | undefined;
 }
 
-/** Returns the first object that the server refused for what it is; other failures are thrown. */
+/** Refused for what it is, or by something that must be asked and cannot be. */
+const isRefusal = (error: unknown): boolean =>
+  isInvalid(error) || isForbidden(error) || (error instanceof ApiError && /\bwebhook\b/.test(error.message));
+
+/** Throws what is no answer of the API server: nothing else would come through either. */
 async function executeChildren(
-  { children }: Snapshot,
+  snapshot: Snapshot,
   { apply, remove: superfluous }: Plan,
   deps: ModelControllerDeps,
   signal: AbortSignal,
-): Promise<Refused | undefined> {
-  for (const kind of superfluous) {
-    const child = children[kind];
-    if (child !== undefined) await remove(CHILD_KINDS[kind].type, child, deps, signal);
-  }
-  for (const change of apply) {
+): Promise<Outcome> {
+  const refusals: Refusal[] = [];
+  let failure: ApiError | undefined;
+  const attempt = async (change: Change | undefined, work: () => Promise<void>): Promise<void> => {
     try {
-      await applyChild(change, deps, signal);
+      await work();
     } catch (error) {
-      if (!isInvalid(error) && !isForbidden(error)) throw error;
+      if (!(error instanceof ApiError)) throw error;
+      failure ??= error;
+      if (change === undefined || !isRefusal(error)) return;
       const { kind, metadata } = change.manifest;
-      return { refusal: { kind, name: metadata.name, message: errorText(error) }, error };
+      const isUsable = await worksWithout(change, snapshot, deps, signal);
+      refusals.push({ kind, name: metadata.name, message: errorText(error), isUsable });
     }
+  };
+  for (const kind of superfluous) {
+    const child = snapshot.children[kind];
+    if (child === undefined) continue;
+    await attempt(undefined, async () => await remove(CHILD_KINDS[kind].type, child, deps, signal));
   }
-  return undefined;
+  for (const change of apply) await attempt(change, async () => await applyChild(change, deps, signal));
+  return { refusals, error: failure };
+}
+
+/** Pods come up without these two. */
+const DISPENSABLE: ReadonlySet<ChildKind> = new Set(['revision', 'disruptionBudget']);
+
+/** Whether the model can be served though a change of this child was refused: with what is there, at the scale that is wanted. */
+async function worksWithout(
+  { kind, manifest }: Change,
+  { children }: Snapshot,
+  { client, caches, written }: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (children[kind] === undefined) return DISPENSABLE.has(kind);
+  if (kind !== 'deployment') return true;
+  const { replicas } = (manifest as Deployment).spec;
+  if (children.deployment?.spec.replicas === replicas) return true;
+  try {
+    const send = async (): Promise<Deployment> =>
+      await client.patch(DEPLOYMENTS, keyOf(manifest), { spec: { replicas } }, { fieldManager: FIELD_MANAGER, signal });
+    await written.write(caches.children.deployment.store, keyOf(manifest), send);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError) return false;
+    throw error;
+  }
 }
 
 async function applyChild({ kind, manifest }: Change, deps: ModelControllerDeps, signal: AbortSignal): Promise<void> {
@@ -124,18 +194,22 @@ async function applyChild({ kind, manifest }: Change, deps: ModelControllerDeps,
   const options = { fieldManager: FIELD_MANAGER, force: true, signal };
   const send = async (): Promise<KubeObject> => await client.apply(CHILD_KINDS[kind].type, manifest, options);
   await written.write(caches.children[kind].store, keyOf(manifest), send);
+  deps.repeats.applied(repeatId(manifest.kind, keyOf(manifest)), hashOf(manifest));
 }
 
 async function writeStatus(
   model: EmbeddingModel,
   status: EmbeddingModelStatus,
-  { client, caches, written }: ModelControllerDeps,
+  { client, caches, written, repeats }: ModelControllerDeps,
   signal: AbortSignal,
 ): Promise<void> {
   const { name, namespace, uid } = model.metadata;
   // With the uid, the status of a model that is gone never lands on its successor.
   const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata: { name, namespace, uid }, status };
+  const [id, hash] = [repeatId('status', keyOf(model)), JSON.stringify(status)];
+  if (repeats.paused(id)?.hash === hash) return;
   const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
   const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
   await ifPresent(written.write(caches.models.store, keyOf(model), send));
+  repeats.applied(id, hash);
 }

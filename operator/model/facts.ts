@@ -3,14 +3,14 @@ import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
-import type { EmbeddingModel, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
+import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { factsKey } from '../manifests/children.ts';
+import { CHILD_KINDS, factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
 import type { Acceptance } from './acceptance.ts';
 import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
-import type { PodFacts, Problem } from './pods.ts';
+import type { Failure, PodFacts, Problem } from './pods.ts';
 import type { Snapshot } from './snapshot.ts';
 
 export interface Facts {
@@ -20,6 +20,10 @@ export interface Facts {
   readonly fetched: FetchedFacts | undefined;
   /** What keeps pods from working: theirs, or why there are none. */
   readonly problem: Problem | undefined;
+  /** What is not as it should be and keeps no pod from working. */
+  readonly disturbance: Failure | undefined;
+  /** What every revision that was ever asked for was resolved to. */
+  readonly resolved: readonly ResolvedRevision[];
   readonly replicas: number;
 }
 
@@ -34,6 +38,19 @@ function fetchedFacts({ model, children }: Snapshot, spec: ResolvedSpec, pods: P
     return undefined;
   const { dimensions, maxTokens } = embedding;
   return { revision, dimensions, maxTokens, pooling: undefined };
+}
+
+const MAX_RESOLVED = 1_000;
+
+/** A branch is resolved once: going back to it is going back to the commit of then. The oldest goes when there are very many. */
+function resolvedRevisions(
+  { status }: EmbeddingModel,
+  { revision }: ResolvedSpec,
+  fetched: FetchedFacts | undefined,
+): readonly ResolvedRevision[] {
+  const before = status?.resolvedRevisions ?? [];
+  if (fetched === undefined || isCommitSha(revision) || before.some((one) => one.revision === revision)) return before;
+  return [...before, { revision, commit: fetched.revision }].slice(-MAX_RESOLVED);
 }
 
 // Ownership and acceptance
@@ -57,7 +74,8 @@ export function ownershipOf(child: KubeObject, { metadata }: EmbeddingModel): Ow
 function standing({ model, acceptance }: Snapshot): Acceptance {
   const before = findCondition(model.status?.conditions, 'Accepted');
   if (acceptance.status !== 'Unknown' || before === undefined || !isReason(before.reason)) return acceptance;
-  return { status: before.status, reason: before.reason, message: before.message };
+  const names = before.status === 'True' ? (model.status?.servedNames ?? []) : [];
+  return { status: before.status, reason: before.reason, message: before.message, names };
 }
 
 /** A name of ours in foreign hands: applying would take over somebody else's object. */
@@ -71,6 +89,7 @@ function acceptanceOf(snapshot: Snapshot): Acceptance {
     status: 'False',
     reason: 'NameConflict',
     message: `${foreign.kind} ${foreign.metadata.name} exists and is not of this model; rename one of them`,
+    names: [],
   };
 }
 
@@ -100,22 +119,39 @@ function podsProblem(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
   return claimProblem(snapshot, facts) ?? facts.problem ?? (warning && { ...warning, duringFetch: false });
 }
 
-function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
-  const { model, children, existingClaim, pods, refusal } = snapshot;
-  if (refusal !== undefined)
-    return {
-      reason: 'ApplyFailed',
-      message: `${refusal.kind} ${refusal.name}: ${refusal.message}`,
-      duringFetch: false,
-    };
-  const claim = model.spec.cache?.existingClaim;
-  if (claim !== undefined && existingClaim === undefined)
-    return { reason: 'ClaimNotFound', message: `PersistentVolumeClaim ${claim} does not exist`, duringFetch: false };
+const inWords = (refusals: Snapshot['refusals']): string =>
+  refusals.map(({ kind, name, message }) => `${kind} ${name}: ${message}`).join('; ');
+
+/** The Deployment's pods that the API server refuses, in its words. */
+const refusedPods = ({ children }: Snapshot): string | undefined => {
   const refused = children.deployment?.status?.conditions?.find(
     ({ type, status }) => type === 'ReplicaFailure' && status === 'True',
   );
+  return refused && (refused.message ?? 'Pods are refused');
+};
+
+function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
+  const { model, existingClaim, pods, refusals } = snapshot;
+  const fatal = refusals.filter(({ isUsable }) => !isUsable);
+  if (fatal.length > 0) return { reason: 'ApplyFailed', message: inWords(refusals), duringFetch: false };
+  const claim = model.spec.cache?.existingClaim;
+  if (claim !== undefined && existingClaim === undefined)
+    return { reason: 'ClaimNotFound', message: `PersistentVolumeClaim ${claim} does not exist`, duringFetch: false };
+  const refused = refusedPods(snapshot);
   if (refused === undefined || pods.length > 0) return podsProblem(snapshot, facts);
-  return { reason: 'PodsRefused', message: refused.message ?? 'Pods are refused', duringFetch: false };
+  return { reason: 'PodsRefused', message: refused, duringFetch: false };
+}
+
+function disturbanceOf(snapshot: Snapshot): Failure | undefined {
+  const { model, paused, refusals } = snapshot;
+  if (refusals.length > 0) return { reason: 'ChangeRefused', message: inWords(refusals) };
+  const refused = refusedPods(snapshot);
+  if (refused !== undefined) return { reason: 'PodsRefused', message: refused };
+  const [kind] = paused.keys();
+  if (kind === undefined) return undefined;
+  const { type, nameOf } = CHILD_KINDS[kind];
+  const message = `${type.kind} ${nameOf(model.metadata.name)} is changed back again and again; it is left as it is for a while`;
+  return { reason: 'Contested', message };
 }
 
 // Replicas
@@ -146,13 +182,23 @@ export function factsOf(snapshot: Snapshot): Facts {
   const spec = withDefaults(model.spec);
   const pods = readPods(snapshot.pods, spec.revision);
   const fetched = fetchedFacts(snapshot, spec, pods);
+  const resolved = resolvedRevisions(model, spec, fetched);
   const replicas = desiredReplicas({
     fixed: model.spec.replicas,
     target: snapshot.target?.replicas,
     observed: children.deployment?.spec.replicas,
     ready: children.deployment?.status?.readyReplicas ?? 0,
     scaling: spec.scaling,
-    revisionKnown: fetched !== undefined || isCommitSha(spec.revision),
+    revisionKnown: isCommitSha(spec.revision) || resolved.some(({ revision }) => revision === spec.revision),
   });
-  return { spec, acceptance: acceptanceOf(snapshot), pods, fetched, problem: problemOf(snapshot, pods), replicas };
+  return {
+    spec,
+    acceptance: acceptanceOf(snapshot),
+    pods,
+    fetched,
+    problem: problemOf(snapshot, pods),
+    disturbance: disturbanceOf(snapshot),
+    resolved,
+    replicas,
+  };
 }

@@ -11,7 +11,7 @@ import {
 } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import type { ConditionType } from '../../api/conditions.ts';
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo } from '../../api/names.ts';
+import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo, revisionKey } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -21,8 +21,8 @@ import type { ObservedChildren, Snapshot } from './snapshot.ts';
 import type { Acceptance } from './acceptance.ts';
 
 const CONFIG = manifestConfig();
-const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok' };
-const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed' };
+const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] };
+const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed', names: [] };
 
 const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   model: embeddingModel(),
@@ -31,7 +31,8 @@ const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   pods: [],
   existingClaim: undefined,
   target: undefined,
-  refusal: undefined,
+  refusals: [],
+  paused: new Map(),
   warnings: [],
   now: '2026-02-02T02:02:02Z',
   ...parts,
@@ -226,6 +227,31 @@ describe('reasons', () => {
     expect(reasonOf(plan(snapshot({ model, children: { deployment } }), CONFIG), 'Ready')).toBe('False/PodsRefused');
   });
 
+  test('a refused change of what is there stops nothing; a refused child that is needed does', () => {
+    const model = embeddingModel();
+    const deployment = deploymentOf(model, 1, { replicas: 1, readyReplicas: 1, updatedReplicas: 1 });
+    const claim = {
+      kind: 'PersistentVolumeClaim',
+      name: 'em-minilm-cache',
+      message: 'cannot be resized',
+      isUsable: true,
+    };
+    const pods = [pod('a', { status: serving({ ready: true }) })];
+    const mild = plan(snapshot({ model, children: { deployment }, pods, refusals: [claim] }), CONFIG);
+    expect(reasonOf(mild, 'Ready')).toBe('True/Ready');
+    expect(findCondition(conditions(mild), 'Progressing')).toMatchObject({
+      status: 'False',
+      reason: 'ChangeRefused',
+      message: 'PersistentVolumeClaim em-minilm-cache: cannot be resized',
+    });
+    const fatal = { kind: 'Service', name: 'em-minilm', message: 'no', isUsable: false };
+    const blocked = plan(snapshot({ model, refusals: [claim, fatal] }), CONFIG);
+    expect(reasonOf(blocked, 'Ready')).toBe('False/ApplyFailed');
+    expect(findCondition(conditions(blocked), 'Ready')?.message).toBe(
+      'PersistentVolumeClaim em-minilm-cache: cannot be resized; Service em-minilm: no',
+    );
+  });
+
   test('an existing claim that does not exist', () => {
     const model = embeddingModel('minilm', { spec: { cache: { existingClaim: 'gone' } } });
     const result = plan(snapshot({ model, target: { replicas: 1, reason: 'x' } }), CONFIG);
@@ -355,6 +381,29 @@ describe('life of a model', () => {
     expect(result.status?.revision).toBeUndefined();
   });
 
+  test('going back to a revision is going back to its commit, though nothing but the status remembers it', () => {
+    const main = { revision: 'main', commit: 'a'.repeat(40) };
+    const first = embeddingModel('minilm', { status: { resolvedRevisions: [main] }, spec: { revision: 'v2' } });
+    const there = snapshot({ model: first, pods: [pod('v2', { revision: 'v2', status: serving({ ready: true }) })] });
+    const v2 = plan(there, CONFIG);
+    expect(v2.status).toMatchObject({ revision: SHA, resolvedRevisions: [main, { revision: 'v2', commit: SHA }] });
+    const after = carriedOut(there, v2);
+    const back = { ...after.model, spec: { ...after.model.spec, revision: 'main' } };
+    const metadata = { ...back.metadata, generation: 2 };
+    for (const children of [after.children, {}]) {
+      const result = plan(
+        { ...after, children, model: { ...back, metadata }, pods: [], target: { replicas: 2, reason: 'load' } },
+        CONFIG,
+      );
+      expect(result.status).toMatchObject({
+        revision: 'a'.repeat(40),
+        resolvedRevisions: after.model.status?.resolvedRevisions,
+      });
+      const applied = result.apply.find(({ kind }) => kind === 'revision')?.manifest ?? after.children.revision;
+      expect(applied).toMatchObject({ data: { [revisionKey('main')]: 'a'.repeat(40), [revisionKey('v2')]: SHA } });
+    }
+  });
+
   test('a commit needs no resolving', () => {
     const model = embeddingModel('minilm', { spec: { revision: SHA } });
     const result = plan(snapshot({ model, target: { replicas: 1, reason: 'x' } }), CONFIG);
@@ -424,7 +473,7 @@ describe('other hands', () => {
 
   test('a list that cannot be read changes nothing that was decided', () => {
     const first = carriedOut(snapshot(), plan(snapshot(), CONFIG));
-    const blind: Acceptance = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read' };
+    const blind: Acceptance = { status: 'Unknown', reason: 'CatalogMissing', message: 'not read', names: [] };
     expect(plan({ ...first, acceptance: blind }, CONFIG)).toEqual(NOTHING);
     expect(plan(snapshot({ acceptance: blind }), CONFIG).apply).toEqual([]);
   });
@@ -454,6 +503,7 @@ describe('properties', () => {
     status: 'Unknown',
     reason: 'CatalogMissing',
     message: '',
+    names: [],
   } as const);
   const target = fc.option(fc.nat(4), { nil: undefined });
 

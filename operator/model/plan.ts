@@ -4,7 +4,7 @@ import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { ALL_CHILD_KINDS, desiredChildren } from '../manifests/children.ts';
 import type { ChildKind, Children } from '../manifests/children.ts';
-import { canonicalJson, needsApply, parseQuantity } from '../manifests/manifest.ts';
+import { canonicalJson, hashOf, needsApply, parseQuantity } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
 import { factsOf, ownershipOf } from './facts.ts';
 import type { Facts } from './facts.ts';
@@ -44,10 +44,10 @@ const claimNeedsApply = (found: KubeObject | undefined, wanted: Manifest): boole
 
 const isGoing = (object: KubeObject): boolean => object.metadata.deletionTimestamp !== undefined;
 
-function toApply({ model, children: observed }: Snapshot, wanted: Children): readonly Change[] {
+function toApply({ model, children: observed, paused }: Snapshot, wanted: Children): readonly Change[] {
   return ALL_CHILD_KINDS.flatMap((kind) => {
     const [found, manifest] = [observed[kind], wanted[kind]];
-    if (manifest === undefined) return [];
+    if (manifest === undefined || paused.get(kind)?.hash === hashOf(manifest)) return [];
     if (found !== undefined && (isGoing(found) || ownershipOf(found, model) === 'predecessor')) return [];
     const isNeeded = kind === 'claim' ? claimNeedsApply(found, manifest) : needsApply(found, manifest);
     return isNeeded ? [{ kind, manifest }] : [];
@@ -65,7 +65,9 @@ function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Ch
   if (status === 'Unknown') return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
   if (status === 'False') return { apply: [], remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
-  const wanted = desiredChildren({ ...facts, model: snapshot.model, config });
+  const { revision } = snapshot.children;
+  const recorded = revision !== undefined && ownershipOf(revision, snapshot.model) === 'ours' ? revision.data : {};
+  const wanted = desiredChildren({ ...facts, model: snapshot.model, config, recorded: recorded ?? {} });
   return {
     apply: toApply(snapshot, wanted),
     remove: wanted.disruptionBudget === undefined ? toRemove(snapshot, ['disruptionBudget']) : [],
@@ -77,7 +79,7 @@ export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
   // What is being deleted belongs to the garbage collector: making its children anew would fight it.
   if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
   const facts = factsOf(snapshot);
-  const status = statusOf(snapshot, facts);
+  const status = statusOf(snapshot, facts, config.release);
   return {
     ...changesOf(snapshot, facts, config),
     status: canonicalJson(status) === canonicalJson(model.status) ? undefined : status,

@@ -1,11 +1,11 @@
 // Warning events of pods that do not start and of claims that are not bound: read for what is stuck, told where nothing else is known.
 import { describe, expect, test } from 'vitest';
-import { manifestConfig, embeddingModel, fetching, pod } from '../../tests/helpers/builders.ts';
+import { manifestConfig, embeddingModel, fetching, pod, serving, SHA } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
-import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
+import type { Deployment, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import { plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
-import { isStuck, unexplained } from './pods.ts';
+import { isProgressing, isStuck, unexplained } from './pods.ts';
 
 const NOW = '2026-01-01T00:01:00Z';
 const scheduled = { type: 'PodScheduled', status: 'True' };
@@ -31,12 +31,13 @@ const event = (kind: string, reason: string, message: string, lastTimestamp = NO
 });
 const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   model: embeddingModel('minilm', { spec: { cache: { existingClaim: 'weights' } } }),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok' },
+  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],
   target: { replicas: 1, reason: undefined },
-  refusal: undefined,
+  refusals: [],
+  paused: new Map(),
   warnings: [],
   now: NOW,
   ...parts,
@@ -163,4 +164,43 @@ describe('what is told', () => {
     );
     expect(findCondition(status?.conditions, 'Ready')?.reason).toBe('Fetching');
   });
+});
+
+test('a quota that stops a scale-up is told, though replicas serve', () => {
+  const model = embeddingModel('minilm', { spec: { revision: SHA, replicas: 4 } });
+  const made = plan(snapshot({ model, pods: [] }), manifestConfig()).apply.find(({ kind }) => kind === 'deployment');
+  const deployment: Deployment = {
+    ...(made?.manifest as Deployment),
+    status: {
+      replicas: 2,
+      readyReplicas: 2,
+      updatedReplicas: 2,
+      conditions: [{ type: 'ReplicaFailure', status: 'True', message: 'exceeded quota: team' }],
+    },
+  };
+  const pods = ['a', 'b'].map((name) => pod(name, { revision: SHA, status: serving({ ready: true }) }));
+  const { status, events } = plan(snapshot({ model, children: { deployment }, pods }), manifestConfig());
+  expect(findCondition(status?.conditions, 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' });
+  const told = { reason: 'PodsRefused', message: 'exceeded quota: team' };
+  expect(findCondition(status?.conditions, 'Progressing')).toMatchObject({ status: 'False', ...told });
+  expect(events).toContainEqual({ type: 'Warning', ...told });
+});
+
+test.each<[boolean, string, Pod['status']]>([
+  [true, 'fetches', fetching({ state: { running: {} } })],
+  [true, 'loads', serving({ state: { running: {} } })],
+  [false, 'has no node', { phase: 'Pending' }],
+  [false, 'waits for its volume', setUp],
+  [
+    false,
+    'fetches again after a failure',
+    fetching({ state: { running: {} }, lastState: { terminated: { exitCode: 1 } } }),
+  ],
+  [
+    false,
+    'crashes',
+    serving({ state: { waiting: { reason: 'CrashLoopBackOff' } }, lastState: { terminated: { exitCode: 1 } } }),
+  ],
+])('that something moves is %s of a pod that %s', (moves, _what, status) => {
+  expect(isProgressing([pod('a', { status })])).toBe(moves);
 });

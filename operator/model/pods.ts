@@ -164,6 +164,17 @@ function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem 
     : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
 }
 
+const isRunning = ({ status }: Pod): boolean =>
+  [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].some(
+    ({ state }) => state?.running !== undefined,
+  );
+
+/** Something is fetching or loading, and nothing has failed. */
+export function isProgressing(pods: readonly Pod[]): boolean {
+  const live = livePods(pods);
+  return live.some(isRunning) && live.every((pod) => podProblem(pod) === undefined);
+}
+
 /** @param revision what the spec asks for; pods of an older template say nothing of it */
 export function readPods(pods: readonly Pod[], revision: string): PodFacts {
   const live = livePods(pods);

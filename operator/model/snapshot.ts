@@ -11,6 +11,8 @@ import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { Decision } from '../autoscaler/decide.ts';
 import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
+import { repeatId } from '../repeats.ts';
+import type { Pause, Repeats } from '../repeats.ts';
 import { CATALOG_MISSING } from './acceptance.ts';
 import type { Acceptance, AcceptanceTracker } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
@@ -26,6 +28,8 @@ export interface Refusal {
   readonly kind: string;
   readonly name: string;
   readonly message: string;
+  /** The model can be served all the same: with what is there. */
+  readonly isUsable: boolean;
 }
 
 export interface Snapshot {
@@ -37,7 +41,9 @@ export interface Snapshot {
   readonly existingClaim: PersistentVolumeClaim | undefined;
   /** What the autoscaler wants; undefined until it has made up its mind. */
   readonly target: Decision | undefined;
-  readonly refusal: Refusal | undefined;
+  readonly refusals: readonly Refusal[];
+  /** Children that somebody changes back each time, and the manifest from which they are not applied for now. */
+  readonly paused: ReadonlyMap<ChildKind, Pause>;
   /** Warning events about what is stuck. */
   readonly warnings: readonly Event[];
   /** RFC 3339, whole seconds. */
@@ -51,6 +57,7 @@ export interface ObserveDeps {
   readonly acceptance: Pick<AcceptanceTracker, 'of'>;
   readonly autoscaler: { readonly target: (key: string) => Decision | undefined };
   readonly clock: Pick<Clock, 'now'>;
+  readonly repeats: Pick<Repeats, 'paused'>;
 }
 
 const childKey = ({ metadata }: EmbeddingModel, kind: ChildKind): ObjectKey => ({
@@ -65,6 +72,14 @@ function observedChildren(model: EmbeddingModel, { caches, written }: ObserveDep
   });
   return Object.fromEntries(found);
 }
+
+const pausedChildren = (model: EmbeddingModel, { repeats }: ObserveDeps): Snapshot['paused'] =>
+  new Map(
+    ALL_CHILD_KINDS.flatMap((kind) => {
+      const pause = repeats.paused(repeatId(CHILD_KINDS[kind].type.kind, childKey(model, kind)));
+      return pause === undefined ? [] : [[kind, pause] as const];
+    }),
+  );
 
 function existingClaim(model: EmbeddingModel, { caches }: ObserveDeps): PersistentVolumeClaim | undefined {
   const name = model.spec.cache?.existingClaim;
@@ -81,7 +96,8 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
     pods: deps.caches.pods.store.byIndex(BY_MODEL, key),
     existingClaim: existingClaim(model, deps),
     target: deps.autoscaler.target(key),
-    refusal: undefined,
+    refusals: [],
+    paused: pausedChildren(model, deps),
     warnings: [],
     now: rfc3339(deps.clock.now()),
   };

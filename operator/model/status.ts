@@ -82,9 +82,10 @@ function isSettled({ deployment, replicas }: ConditionFacts): boolean {
 }
 
 function progressingFinding(facts: ConditionFacts): Finding {
-  const { deployment, problem, replicas } = facts;
-  if (isSettled(facts) && problem?.reason !== 'ApplyFailed') return finding('False', 'Stable');
-  if (problem !== undefined) return finding('False', problem.reason, problem.message);
+  const { deployment, problem, disturbance, replicas } = facts;
+  const hindrance = isSettled(facts) && problem?.reason !== 'ApplyFailed' ? disturbance : (problem ?? disturbance);
+  if (hindrance !== undefined) return finding('False', hindrance.reason, hindrance.message);
+  if (isSettled(facts)) return finding('False', 'Stable');
   return finding('True', 'Progressing', `${deployment?.status?.readyReplicas ?? 0} of ${replicas} replicas are ready`);
 }
 
@@ -98,17 +99,18 @@ function readyFinding(facts: ConditionFacts, available: Finding): Finding {
 
 function findings(facts: ConditionFacts): Readonly<Record<ConditionType, Finding>> {
   const { acceptance } = facts;
+  const accepted = finding(acceptance.status, acceptance.reason, acceptance.message);
   if (acceptance.status !== 'True')
     return {
-      Accepted: acceptance,
+      Accepted: accepted,
       Fetched: finding('Unknown', 'NotAccepted'),
       Available: finding(acceptance.status, 'NotAccepted'),
       Progressing: finding('False', 'NotAccepted'),
-      Ready: acceptance,
+      Ready: accepted,
     };
   const available = availableFinding(facts);
   return {
-    Accepted: acceptance,
+    Accepted: accepted,
     Fetched: fetchedFinding(facts),
     Available: available,
     Progressing: progressingFinding(facts),
@@ -142,23 +144,30 @@ function embeddingOf({ fetched, spec }: Facts): EmbeddingModelStatus['embedding'
   return { dimensions, maxTokens, pooling: spec.pooling, precision: spec.precision };
 }
 
-const revisionOf = ({ fetched, spec }: Facts): string | undefined =>
-  fetched?.revision ?? (isCommitSha(spec.revision) ? spec.revision : undefined);
+const revisionOf = ({ fetched, spec, resolved }: Facts): string | undefined => {
+  if (fetched !== undefined) return fetched.revision;
+  if (isCommitSha(spec.revision)) return spec.revision;
+  return resolved.find(({ revision }) => revision === spec.revision)?.commit;
+};
 
 /** Who fixes the replicas needs no reason for them. */
 const scalingDecisionOf = ({ model, target }: Snapshot): string | undefined =>
   model.spec.replicas === undefined ? (target?.reason ?? model.status?.scalingDecision) : undefined;
 
-export function statusOf(snapshot: Snapshot, facts: Facts): EmbeddingModelStatus {
+export function statusOf(snapshot: Snapshot, facts: Facts, release: string): EmbeddingModelStatus {
   const { model, children, pods, now } = snapshot;
   const { deployment } = children;
   return withoutUndefined({
     observedGeneration: model.metadata.generation ?? 0,
     conditions: conditionsOf({ ...facts, model, deployment, livePods: livePods(pods).length, now }),
+    release,
+    servedNames: facts.acceptance.status === 'True' ? facts.acceptance.names : undefined,
+    desiredReplicas: facts.acceptance.status === 'True' ? facts.replicas : undefined,
     replicas: deployment?.status?.replicas ?? 0,
     readyReplicas: deployment?.status?.readyReplicas ?? 0,
     selector: selectorString(podSelector(model.metadata.name)),
     revision: revisionOf(facts),
+    resolvedRevisions: facts.resolved.length > 0 ? facts.resolved : undefined,
     embedding: embeddingOf(facts),
     scalingDecision: scalingDecisionOf(snapshot),
   });
@@ -183,9 +192,12 @@ export function reasonEvents({ model }: Snapshot, after: EmbeddingModelStatus): 
   return [...events.values()];
 }
 
-export function scaleEvents({ children, target, model }: Snapshot, replicas: number): readonly PlannedEvent[] {
+export function scaleEvents(
+  { children, target, model, refusals }: Snapshot,
+  replicas: number,
+): readonly PlannedEvent[] {
   const before = children.deployment?.spec.replicas;
-  if (before === undefined || before === replicas) return [];
+  if (before === undefined || before === replicas || refusals.some(({ isUsable }) => !isUsable)) return [];
   const why = model.spec.replicas === undefined ? (target?.reason ?? 'limits changed') : 'spec.replicas';
   return [{ type: 'Normal', reason: 'Scaled', message: `Scaled from ${before} to ${replicas}: ${why}` }];
 }

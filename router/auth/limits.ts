@@ -128,7 +128,7 @@ export const createAuthenticator = (
   limiter: RateLimiter,
 ): Authenticator => {
   const callerWith = (key: ApiKey): Caller => {
-    const isAllowed = (model: ServedModel): boolean => mayUse(key, [model.model, ...model.names]);
+    const isAllowed = (model: ServedModel): boolean => mayUse(key, model.names);
     return {
       mayUse: isAllowed,
       charge: (model, tokens) => {

@@ -77,7 +77,7 @@ export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCache
   const flights = new Map<string, Promise<Flight>>();
 
   const isUsedBy = ({ model: { served } }: RequestContext): boolean =>
-    models.includes('*') || models.includes(served.model) || served.names.some((name) => models.includes(name));
+    models.includes('*') || served.names.some((name) => models.includes(name));
 
   /** Only what came from the revision that the key names is worth keeping. */
   const mayKeep = (answer: Answer | AnswerStream, revision: string | undefined): answer is Answer =>

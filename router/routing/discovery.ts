@@ -22,6 +22,8 @@ export interface DiscoveryOptions {
   readonly client: KubeClient;
   /** Undefined: all of them. */
   readonly namespace: string | undefined;
+  /** Whose models are served; undefined: everybody's. Each release has names of its own. */
+  readonly releases: readonly string[] | undefined;
   readonly log: Log;
   readonly random: () => number;
   readonly now: () => number;
@@ -35,7 +37,7 @@ const MIN_PAUSE_MS = 5;
 const PAUSE_PER_BUILD = 10;
 
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
-  const { client, namespace, log, random, now, onTable } = options;
+  const { client, namespace, releases, log, random, now, onTable } = options;
   const stopping = new AbortController();
   const environment = { clock: systemClock, random, log };
   const scope = { maxPauseMs: MAX_PAUSE_MS, ...(namespace !== undefined && { namespace }) };
@@ -50,12 +52,17 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   let isSynced = false;
   const synced = Promise.withResolvers<undefined>();
 
+  /** What no operator has looked at yet may become one of ours. */
+  const isOurs = ({ status }: EmbeddingModel): boolean =>
+    releases === undefined || status?.release === undefined || releases.includes(status.release);
+  const resources = (): readonly EmbeddingModel[] => models.store.list().filter(isOurs);
+
   const rebuild = (): void => {
     timer = undefined;
     // A table of models without their endpoints, or the reverse, would be wrong.
     if (!models.hasSynced() || !slices.hasSynced()) return;
     const startedMs = now();
-    const table = buildTable(models.store.list(), slices.store.list());
+    const table = buildTable(resources(), slices.store.list());
     pauseMs = Math.max(MIN_PAUSE_MS, (now() - startedMs) * PAUSE_PER_BUILD);
     if (!isSynced) log.info({ models: table.byKey.size }, 'Routing table read');
     isSynced = true;
@@ -78,7 +85,7 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   void run(slices);
 
   return {
-    resources: () => models.store.list(),
+    resources,
     synced: synced.promise,
     stop: () => {
       clearTimeout(timer);

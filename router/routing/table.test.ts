@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import type { Condition, ConditionType } from '../../api/conditions.ts';
 import { API_VERSION } from '../../api/types.ts';
+import type { OwnerReference } from '../../kube/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable, findModel } from './table.ts';
 
@@ -18,7 +19,7 @@ const ACCEPTED = condition('Accepted', 'True', 'Listed');
 interface Given {
   readonly name: string;
   readonly model?: string;
-  readonly aliases?: readonly string[];
+  readonly names?: readonly string[];
   readonly created?: string;
   readonly deleted?: string;
   readonly conditions?: readonly Condition[];
@@ -33,14 +34,30 @@ const resource = (given: Given): EmbeddingModel => ({
     creationTimestamp: given.created ?? '2026-01-01T00:00:00Z',
     ...(given.deleted !== undefined && { deletionTimestamp: given.deleted }),
   },
-  spec: { model: given.model ?? `org/${given.name}`, aliases: given.aliases ?? [] },
-  status: { conditions: given.conditions ?? [ACCEPTED] },
+  spec: { model: given.model ?? `org/${given.name}` },
+  status: {
+    conditions: given.conditions ?? [ACCEPTED],
+    servedNames: given.names ?? [given.model ?? `org/${given.name}`],
+  },
+});
+
+const ownedBy = (name: string, kind = 'Service'): OwnerReference => ({
+  apiVersion: 'v1',
+  kind,
+  name,
+  uid: name,
+  controller: true,
 });
 
 const slice = (model: string, endpoints: readonly Endpoint[], more: Partial<EndpointSlice> = {}): EndpointSlice => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
-  metadata: { name: `${model}-x`, namespace: 'ns', labels: { 'kubembed.dev/model': model } },
+  metadata: {
+    name: `${model}-x`,
+    namespace: 'ns',
+    labels: { 'kubembed.dev/model': model },
+    ownerReferences: [ownedBy(`em-${model}`)],
+  },
   addressType: 'IPv4',
   ports: [{ name: 'http', port: 8080 }],
   endpoints,
@@ -76,17 +93,31 @@ describe('endpoints', () => {
 
   it('ignores slices of another namespace', () => {
     const foreign = slice('m', [{ addresses: ['10.0.0.1'] }], {
-      metadata: { name: 'x', namespace: 'elsewhere', labels: { 'kubembed.dev/model': 'm' } },
+      metadata: { name: 'x', namespace: 'elsewhere', ownerReferences: [ownedBy('em-m')] },
     });
     expect(origins('m', [foreign])).toEqual([]);
+  });
+
+  it('takes none for its label: of the Service that the operator made alone', () => {
+    const labels = { 'kubembed.dev/model': 'm' };
+    const planted = [
+      [],
+      [ownedBy('planted')],
+      [ownedBy('em-m', 'Endpoints')],
+      [{ ...ownedBy('em-m'), controller: false }],
+    ];
+    for (const ownerReferences of planted) {
+      const metadata = { name: 'x', namespace: 'ns', labels, ownerReferences };
+      expect(origins('m', [slice('m', [{ addresses: ['10.6.6.6'] }], { metadata })])).toEqual([]);
+    }
   });
 });
 
 describe('names', () => {
-  it('serves ids and aliases of accepted models that are not being deleted', () => {
+  it('serves the names on record of accepted models that are not being deleted', () => {
     const table = buildTable(
       [
-        resource({ name: 'a', aliases: ['short', '__proto__'] }),
+        resource({ name: 'a', names: ['org/a', 'short', '__proto__'] }),
         resource({ name: 'refused', conditions: [condition('Accepted', 'False', 'NotInSupportedModels')] }),
         resource({ name: 'silent', conditions: [] }),
         resource({ name: 'leaving', deleted: '2026-01-02T00:00:00Z' }),
@@ -98,7 +129,7 @@ describe('names', () => {
     expect(findModel(table, 'constructor')).toBeUndefined();
   });
 
-  it('finds a name in another case only when none matches exactly', () => {
+  it('finds a name in whatever case, and gives it to one', () => {
     const table = buildTable(
       [
         resource({ name: 'upper', model: 'Org/Model', created: '2026-01-01T00:00:00Z' }),
@@ -106,17 +137,15 @@ describe('names', () => {
       ],
       [],
     );
-    expect(findModel(table, 'org/model')?.key).toBe('ns/lower');
+    expect(findModel(table, 'org/model')?.key).toBe('ns/upper');
     expect(findModel(table, 'ORG/MODEL')?.key).toBe('ns/upper');
   });
 
-  it('gives a name to the older resource, in whatever order they are listed', () => {
-    const names = fc.constantFrom('one', 'two', 'three');
+  it('gives a name that two have on record to the older resource, in whatever order they are listed', () => {
     const models = fc.uniqueArray(
       fc.record({
         name: fc.constantFrom('a', 'b', 'c', 'd'),
-        model: names,
-        aliases: fc.array(names),
+        names: fc.uniqueArray(fc.constantFrom('one', 'two', 'three')),
         day: fc.integer({ min: 1, max: 3 }),
       }),
       { selector: ({ name }) => name },
@@ -128,7 +157,7 @@ describe('names', () => {
         const table = buildTable(rotated, []);
         for (const [name, served] of table.byName) {
           const claimants = given
-            .filter((one) => one.model === name || one.aliases.includes(name as 'one'))
+            .filter((one) => one.names.includes(name as 'one'))
             .toSorted((a, b) => a.day - b.day || (a.name < b.name ? -1 : 1));
           expect(served.key).toBe(`ns/${claimants[0]!.name}`);
           expect(served.names).toContain(name);
@@ -145,7 +174,7 @@ describe('conditions', () => {
     const heir = resource({
       name: 'heir',
       model: 'org/m',
-      conditions: [condition('Accepted', 'False', 'AliasConflict')],
+      conditions: [condition('Accepted', 'False', 'NameTaken')],
     });
     const unlisted = resource({
       name: 'no',
@@ -154,7 +183,10 @@ describe('conditions', () => {
     });
     expect(findModel(buildTable([heir, older], []), 'org/m')?.key).toBe('ns/older');
     expect(buildTable([heir, older], []).byKey.has('ns/heir')).toBe(false);
-    expect(findModel(buildTable([heir, unlisted], []), 'org/m')?.key).toBe('ns/heir');
+    const inherited = findModel(buildTable([heir, unlisted], [slice('heir', [{ addresses: ['10.0.0.1'] }])]), 'org/m');
+    expect(inherited?.key).toBe('ns/heir');
+    // Nothing is asked of what is not accepted.
+    expect(inherited?.endpoints).toEqual([]);
     expect(findModel(buildTable([heir, unlisted], []), 'org/n')).toBeUndefined();
   });
 

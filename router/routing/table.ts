@@ -1,7 +1,8 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
+import { SERVICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
-import { HTTP_PORT_NAME, LABEL_MODEL, modelKey, servedNames } from '../../api/names.ts';
+import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 
@@ -17,12 +18,11 @@ export interface ServedModel {
   readonly key: string;
   /** Hugging Face id: what the runtime is asked for. */
   readonly model: string;
-  /** Names this model answers to: its id and aliases, less those that belong to an older resource. */
+  /** Names this model answers to. */
   readonly names: readonly string[];
   /** Unix seconds. */
   readonly created: number;
   readonly endpoints: readonly RouteEndpoint[];
-  readonly aliases: readonly string[];
   /** Known once the weights were read. */
   readonly embedding?: NonNullable<EmbeddingModelStatus['embedding']>;
   readonly revision?: string;
@@ -35,7 +35,7 @@ export interface ServedModel {
 export interface RouteTable {
   readonly byKey: ReadonlyMap<string, ServedModel>;
   readonly byName: ReadonlyMap<string, ServedModel>;
-  /** Lower-cased names: consulted only when no name matches exactly. */
+  /** As requests are looked up. */
   readonly byFoldedName: ReadonlyMap<string, ServedModel>;
 }
 
@@ -82,12 +82,14 @@ const endpointsOf = (slice: EndpointSlice): readonly RouteEndpoint[] => {
   return endpoints;
 };
 
-const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
+/** By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any. */
+const endpointsByService = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
   const found = new Map<string, Map<string, RouteEndpoint>>();
   for (const slice of slices) {
-    const name = slice.metadata.labels?.[LABEL_MODEL];
-    if (name === undefined) continue;
-    const key = `${slice.metadata.namespace ?? ''}/${name}`;
+    const { namespace = '', ownerReferences = [] } = slice.metadata;
+    const owner = ownerReferences.find(({ controller }) => controller === true);
+    if (owner?.kind !== SERVICES.kind) continue;
+    const key = `${namespace}/${owner.name}`;
     const endpoints = found.get(key) ?? new Map<string, RouteEndpoint>();
     // An endpoint may be in two slices for a moment while a controller rebalances them.
     for (const endpoint of endpointsOf(slice)) endpoints.set(endpoint.id, endpoint);
@@ -96,17 +98,20 @@ const endpointsByModel = (slices: readonly EndpointSlice[]): Map<string, Map<str
   return found;
 };
 
+/** The Service that the operator made for it. A Service of that name that is somebody else's keeps the model from being accepted. */
+const serviceOf = ({ metadata }: EmbeddingModel): string => `${metadata.namespace ?? ''}/${childName(metadata.name)}`;
+
 const isServed = (model: EmbeddingModel): boolean =>
   model.metadata.deletionTimestamp === undefined && isTrue(model.status?.conditions ?? [], 'Accepted');
 
 /**
  * Refused only because another held its names. When that other is gone the operator says so a moment later; a client that asks
- * within the moment must not be told that the model does not exist.
+ * within the moment must not be told that the model does not exist, and waits: nothing of the heir's is asked before it is accepted.
  */
 const isHeir = ({ metadata, status }: EmbeddingModel): boolean =>
   metadata.deletionTimestamp === undefined &&
   (status?.conditions ?? []).some(
-    ({ type, status: holds, reason }) => type === 'Accepted' && holds === 'False' && reason === 'AliasConflict',
+    ({ type, status: holds, reason }) => type === 'Accepted' && holds === 'False' && reason === 'NameTaken',
   );
 
 const serve = (
@@ -121,7 +126,6 @@ const serve = (
     key: modelKey(resource),
     model: spec.model,
     names,
-    aliases: names.filter((name) => name !== spec.model),
     created: seconds(metadata.creationTimestamp),
     endpoints,
     ...(status?.embedding && { embedding: status.embedding }),
@@ -131,27 +135,40 @@ const serve = (
   };
 };
 
+/** Oldest first; what is accepted before what would only inherit a name. */
+const inOrder = (
+  models: readonly EmbeddingModel[],
+): readonly (readonly [EmbeddingModel, names: readonly string[]])[] => [
+  ...models
+    .filter(isServed)
+    .toSorted(byAge)
+    .map((model) => [model, model.status?.servedNames ?? []] as const),
+  ...models
+    .filter(isHeir)
+    .toSorted(byAge)
+    .map((model) => [model, servedNames(model.spec)] as const),
+];
+
 export const buildTable = (models: readonly EmbeddingModel[], slices: readonly EndpointSlice[]): RouteTable => {
-  const endpoints = endpointsByModel(slices);
+  const endpoints = endpointsByService(slices);
   const byKey = new Map<string, ServedModel>();
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
-  const heirs = models.filter(isHeir).toSorted(byAge);
-  for (const resource of [...models.filter(isServed).toSorted(byAge), ...heirs]) {
-    if (heirs.includes(resource) && servedNames(resource).some((name) => byName.has(name))) continue;
-    const claimed = new Set(servedNames(resource).filter((name) => !byName.has(name)));
-    const key = modelKey(resource);
-    const served = serve(resource, [...(endpoints.get(key)?.values() ?? [])], [...claimed]);
-    byKey.set(key, served);
-    for (const name of claimed) {
+  for (const [resource, names] of inOrder(models)) {
+    const own = names.filter((name) => !byFoldedName.has(foldName(name)));
+    const accepted = isServed(resource);
+    if (!accepted && own.length === 0) continue;
+    const ready = accepted ? [...(endpoints.get(serviceOf(resource))?.values() ?? [])] : [];
+    const served = serve(resource, ready, own);
+    byKey.set(served.key, served);
+    for (const name of own) {
       byName.set(name, served);
-      const folded = name.toLowerCase();
-      if (!byFoldedName.has(folded)) byFoldedName.set(folded, served);
+      byFoldedName.set(foldName(name), served);
     }
   }
   return { byKey, byName, byFoldedName };
 };
 
-/** The exact name first; hub ids are case-insensitive, so a name that differs only in case is found too. */
+/** Hub ids are case-insensitive, and so are names. */
 export const findModel = (table: RouteTable, name: string): ServedModel | undefined =>
-  table.byName.get(name) ?? table.byFoldedName.get(name.toLowerCase());
+  table.byFoldedName.get(foldName(name));

@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import { fileURLToPath } from 'node:url';
 import type { Request, Response } from 'express';
 import { standingOf } from '../../api/conditions.ts';
-import { modelKey } from '../../api/names.ts';
+import { modelKey, servedNames } from '../../api/names.ts';
 import type { ModelActivity, ModelStatus, StatusDocument } from '../../api/status-document.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
@@ -37,7 +37,7 @@ const described = ({ metadata, spec, status }: EmbeddingModel) => ({
   name: metadata.name,
   namespace: metadata.namespace ?? '',
   model: spec.model,
-  aliases: spec.aliases ?? [],
+  names: status?.servedNames ?? servedNames(spec),
   device: withDefaults(spec).device,
   ...status?.embedding,
   revision: status?.revision,

@@ -45,6 +45,8 @@ export interface RotaryTables {
   /** `[longest, headSize / 2]` each. */
   readonly cos: Value;
   readonly sin: Value;
+  /** Whether neighbours make a pair; default: numbers half a head apart. */
+  readonly interleaved?: boolean;
 }
 
 /** 0, 1, 2 … of a text, int64 `[longest]`. */
@@ -93,19 +95,26 @@ export function windowBias(context: Context, reach: number): Value {
 const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, heads: number): Value =>
   graph.node('RotaryEmbedding', [blocks, graph.int64([0]), tables.cos, tables.sin], {
     domain: MICROSOFT,
-    attributes: { num_heads: { int: heads }, interleaved: { int: 0 } },
+    attributes: { num_heads: { int: heads }, interleaved: { int: tables.interleaved === true ? 1 : 0 } },
   });
 
 // Attention.
+
+/** A bias out of the blocks `[texts, longest, heads × headSize]` of queries and of keys. */
+export type BiasOfBlocks = (query: Value, key: Value) => Value;
 
 export interface AttentionShape {
   readonly heads: number;
   readonly headSize: number;
   /** Heads of keys and values, when fewer than of queries. */
   readonly keyValueHeads?: number;
-  /** Added to the scores, `[1, heads or 1, longest, longest]`. */
-  readonly bias?: Value | undefined;
+  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. */
+  readonly bias?: Value | BiasOfBlocks | undefined;
+  /** What queries · keys are multiplied by; default 1/√headSize. */
+  readonly scale?: number;
   readonly rotary?: RotaryTables | undefined;
+  /** Whether values are rotated as queries and keys are. */
+  readonly rotaryValues?: boolean;
   readonly causal?: boolean;
 }
 
@@ -131,14 +140,19 @@ export function attend(
   const width = heads * headSize;
   const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
   const over = (blocks: Blocks) => (): Value => {
-    const rotated = (of: Value): Value => {
+    const rotated = (of: Value, turn = true): Value => {
       const block = blocks.toBlocks(of, width);
-      return rotary === undefined ? block : rotate(context, block, rotary, heads);
+      return rotary === undefined || !turn ? block : rotate(context, block, rotary, heads);
     };
-    const inputs = [rotated(rows[0]), rotated(rows[1]), blocks.toBlocks(rows[2], width), '', blocks.lengths];
-    const output = graph.node('MultiHeadAttention', [...inputs, shape.bias ?? ''], {
+    const inputs = [rotated(rows[0]), rotated(rows[1]), rotated(rows[2], shape.rotaryValues === true)] as const;
+    const bias = typeof shape.bias === 'function' ? shape.bias(inputs[0], inputs[1]) : (shape.bias ?? '');
+    const output = graph.node('MultiHeadAttention', [...inputs, '', blocks.lengths, bias], {
       domain: MICROSOFT,
-      attributes: { num_heads: { int: heads }, ...(shape.causal === true && { unidirectional: { int: 1 } }) },
+      attributes: {
+        num_heads: { int: heads },
+        ...(shape.scale !== undefined && { scale: { float: shape.scale } }),
+        ...(shape.causal === true && { unidirectional: { int: 1 } }),
+      },
     });
     return blocks.fromBlocks(output, width);
   };

@@ -138,8 +138,8 @@ describe('models that are refused', () => {
   it.each([
     [
       'an unknown architecture, naming it and the known ones',
-      describedAs({ architecture: 'T5EncoderModel', modelType: 't5' }),
-      /T5EncoderModel.*t5.*bert.*qwen3/,
+      describedAs({ architecture: 'FunnelModel', modelType: 'funnel' }),
+      /FunnelModel.*funnel.*bert.*qwen3/,
     ],
     ['a module of sentence-transformers that no graph computes', describedAs({ unsupportedModules: ['LSTM'] }), /LSTM/],
     ['relative positions of BERT', describedAs({}, { position_embedding_type: 'relative_key' }), /relative_key/],

@@ -5,12 +5,17 @@ import { unsupported } from '../model/description.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { distilbert } from './architectures/distilbert.ts';
+import { electra } from './architectures/electra.ts';
+import { ernie } from './architectures/ernie.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
+import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen3 } from './architectures/qwen3.ts';
+import { roformer } from './architectures/roformer.ts';
+import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { linear } from './linear.ts';
@@ -56,6 +61,12 @@ const ARCHITECTURES: readonly Architecture[] = [
   modernBert,
   gte,
   jinaBert,
+  electra,
+  ernie,
+  megatronBert,
+  xlmRobertaXl,
+  roformer,
+  t5,
   qwen3,
 ];
 

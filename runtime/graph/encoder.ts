@@ -7,7 +7,7 @@ import { toRows } from './layout.ts';
 import { linear } from './linear.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';
-import { activation, addAndNormalize, normalize, normParameters } from './ops.ts';
+import { activation, add, addAndNormalize, normalize, normParameters } from './ops.ts';
 import type { Context, Rows, NormShape } from './ops.ts';
 import { belowPrefix } from './weights.ts';
 import type { Weights } from './weights.ts';
@@ -64,7 +64,7 @@ export interface Layer {
   readonly weights: Weights;
   readonly shape: EncoderShape;
   readonly names: LayerNames;
-  readonly attention?: Pick<AttentionShape, 'bias'> | undefined;
+  readonly attention?: Pick<AttentionShape, 'bias' | 'rotary' | 'rotaryValues'> | undefined;
 }
 
 /** Norm(rows + attention(rows)) with separate query, key and value matrices. */
@@ -110,18 +110,23 @@ export function encode(context: Context, allWeights: Weights, encoder: Encoder):
   const { config, shape, names, bias } = encoder;
   const weights = belowPrefix(allWeights, encoder.prefixes, 'embeddings.word_embeddings.weight');
   const { hidden: width, epsilon } = shape;
-  let rows = positionedEmbeddings(context, weights.below('embeddings.'), config, { width, epsilon });
+  const rows = positionedEmbeddings(context, weights.below('embeddings.'), config, { width, epsilon });
   const attention = bias && { bias: bias(weights) };
-  for (let layer = 0; layer < shape.layers; layer++) {
-    rows = encoderLayer(context, rows, {
-      weights: weights.below(`${encoder.layers}.${layer}.`),
-      shape,
-      names,
-      attention,
-    });
-  }
-  return { rows, width };
+  return encodeLayers(context, rows, { weights: weights.below(`${encoder.layers}.`), shape, names, attention });
 }
+
+/** All layers in turn; `weights` are those of the list of layers. */
+export function encodeLayers(context: Context, embedded: Value, { weights, ...layer }: Layer): Rows {
+  let rows = embedded;
+  for (let index = 0; index < layer.shape.layers; index++) {
+    rows = encoderLayer(context, rows, { ...layer, weights: weights.below(`${index}.`) });
+  }
+  return { rows, width: layer.shape.hidden };
+}
+
+/** Embeddings narrower than the layers, made as wide as those; as they are where both have one width. */
+export const widen = (context: Context, { rows, width }: Rows, weights: Weights, hidden: number): Value =>
+  width === hidden ? rows : linear(context, rows, weights, { inputs: width, outputs: hidden });
 
 // Token ids → the first hidden states.
 
@@ -141,21 +146,33 @@ function fedRows(context: Context, weights: Weights, shape: TableShape): Value |
   return table && context.layout.tokenEmbeddings(table);
 }
 
-/** LayerNorm(token + token type 0 + position), as BERT's. Without a table of token types that term is left out. */
-export function positionedEmbeddings(context: Context, weights: Weights, config: Config, shape: NormShape): Value {
+/** The table of token types; every token is of type 0. Without a table that term is left out. */
+export const typeTable = (weights: Weights, config: Config, width: number): Value | undefined =>
+  weights.optional('token_type_embeddings.weight', [integerOf(config, ['type_vocab_size'], 2), width]);
+
+/** `types` stands for the table of token types where a model adds more to it. */
+type PositionedShape = NormShape & { readonly types?: Value | undefined };
+
+/** LayerNorm(token + token type 0 + position), as BERT's. */
+export function positionedEmbeddings(
+  context: Context,
+  weights: Weights,
+  config: Config,
+  shape: PositionedShape,
+): Value {
   const { graph, layout } = context;
+  const { types = typeTable(weights, config, shape.width) } = shape;
   const positions = layout.positions();
   const table = (name: string, rows: number) => weights.tensor(name, [rows, shape.width]);
   const vocabulary = integerOf(config, ['vocab_size']);
-  const typed = weights.has('token_type_embeddings.weight');
   const [scale, bias = ''] = normParameters(weights.below('LayerNorm.'), shape.width);
   const inputs = [
     layout.ids,
-    typed ? zeroIds(context) : '',
+    types === undefined ? '' : zeroIds(context),
     fedRows(context, weights.below('word_embeddings.'), [vocabulary, shape.width]) ??
       table('word_embeddings.weight', vocabulary),
     table('position_embeddings.weight', integerOf(config, ['max_position_embeddings'])),
-    typed ? table('token_type_embeddings.weight', integerOf(config, ['type_vocab_size'], 2)) : '',
+    types ?? '',
     scale,
     bias,
     '',
@@ -195,4 +212,15 @@ export function unpositionedEmbeddings(
   const table = weights.tensor('token_type_embeddings.weight', [types, width]);
   const first = context.graph.node('Gather', [table, context.graph.int64([0])]);
   return normalize(context, context.graph.node('Add', [tokens, first]), norms.weights, norms.shape);
+}
+
+/** Token + token type 0 + position, for models that norm none of it or later. Tables that the files lack are left out. */
+export function summedEmbeddings(context: Context, weights: Weights, config: Config, width: number): Value {
+  const { graph, layout } = context;
+  const tokens = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
+  const types = typeTable(weights, config, width);
+  const typed = types === undefined ? tokens : add(context, tokens, graph.node('Gather', [types, graph.int64([0])]));
+  if (!weights.has('position_embeddings.weight')) return typed;
+  const table = weights.tensor('position_embeddings.weight', [integerOf(config, ['max_position_embeddings']), width]);
+  return add(context, typed, toRows(graph, graph.node('Gather', [table, layout.positions()]), width));
 }

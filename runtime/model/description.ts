@@ -53,7 +53,7 @@ const DEFAULT_LENGTH = 512;
 const SANE_LENGTH = 1_000_000;
 
 /** Position tables of RoBERTa's kin start at padding id + 1. */
-const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'camembert', 'mpnet']);
+const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']);
 
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
@@ -139,7 +139,7 @@ export function describeModel(files: JsonFiles): ModelDescription {
     modelType,
     maxTokens: maxTokensOf(files, config, modelType),
     vocabularySize: integerOf(config, ['vocab_size']),
-    hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim']),
+    hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim', 'd_model']),
     declaredPooling: declaredPoolingOf(files, modules),
     denseLayers: modules.filter(({ kind }) => kind === 'Dense').map(({ path }) => denseLayerOf(files, path)),
     unsupportedModules: modules.map(({ kind }) => kind).filter((kind) => !COMPUTED_MODULES.has(kind)),

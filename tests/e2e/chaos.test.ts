@@ -164,7 +164,7 @@ async function missDeletion(): Promise<void> {
     kind: 'EmbeddingModel',
     metadata: other,
     // The list makes another EmbeddingModel for the id; the alias goes with this one.
-    spec: { model: 'org/other', aliases: [ALIAS] },
+    spec: { model: 'org/other', servedNames: ['org/other', ALIAS] },
   });
   const routers = (await model.componentPods(cluster, 'router')).map(({ status }) => status!.podIP!);
   const everyRouter = async (what: string, knows: boolean): Promise<void> => {

@@ -21,7 +21,8 @@ interface Failure {
 }
 
 const GPU = 'nvidia.com/gpu';
-const NAMESPACE = 'default';
+// The release's own: there an EmbeddingModel takes the place of the list's.
+const NAMESPACE = 'kubembed';
 const FAILURES: readonly Failure[] = [
   { name: 'absent', condition: 'Fetched', reason: 'RepositoryNotFound', tells: /org\/absent/ },
   { name: 'gated', condition: 'Fetched', reason: 'GatedRepository', tells: /org\/gated/ },
@@ -159,14 +160,14 @@ describe('reasons', () => {
     expect([...new Set(FAILURES.map(({ reason }) => reason))].filter((reason) => !told.has(reason))).toEqual([]);
   });
 
-  it('an alias that an older model has goes to that one alone', async () => {
-    await cluster.apply(manifest('good', { aliases: ['shared'], scaling: { minReplicas: 0 } }));
+  it('a name that an older model has goes to that one alone', async () => {
+    await cluster.apply(manifest('good', { servedNames: ['good', 'shared'], scaling: { minReplicas: 0 } }));
     await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/good', '--for=condition=Accepted', '--timeout=60s']);
-    await cluster.apply(manifest('rival', { aliases: ['shared'] }));
+    await cluster.apply(manifest('rival', { servedNames: ['shared'] }));
     const refused = await eventually('a verdict', async () =>
       findCondition((await get('rival')).status?.conditions, 'Accepted'),
     );
-    expect(refused).toMatchObject({ status: 'False', reason: 'AliasConflict' });
+    expect(refused).toMatchObject({ status: 'False', reason: 'NameTaken' });
     expect(refused.message).toContain('default/good');
   });
 });

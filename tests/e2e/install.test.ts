@@ -11,6 +11,7 @@ import { scrapeOnce, startPrometheus } from '../helpers/prometheus.ts';
 import { distance, minilmReferences } from '../helpers/references.ts';
 
 const NAMESPACE = 'models';
+const NAMES = ['models/minilm', 'text-embedding-3-small'];
 let cluster: Cluster;
 let hub: HubServer;
 const cleanup: (() => Promise<void>)[] = [];
@@ -73,21 +74,21 @@ describe('an EmbeddingModel', () => {
       apiVersion: 'kubembed.dev/v1alpha1',
       kind: 'EmbeddingModel',
       metadata: { name: 'minilm', namespace: NAMESPACE },
-      spec: { model: MINILM, aliases: ['text-embedding-3-small'], scaling: { minReplicas: 1 } },
+      spec: { model: MINILM, servedNames: NAMES, scaling: { minReplicas: 1 } },
     });
     await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/minilm', '--for=condition=Ready', '--timeout=180s']);
     const { status } = await model('minilm');
     expect(status?.embedding).toEqual({ dimensions: 384, maxTokens: 256, pooling: 'mean', precision: 'float32' });
     expect(status?.revision).toMatch(/^[0-9a-f]{40}$/);
     expect(await cluster.kubectl(['get', 'em', '-n', NAMESPACE])).toMatch(
-      /NAME +MODEL +DEVICE +READY .*\nminilm +sentence-transformers\/all-MiniLM-L6-v2 +cpu +True /,
+      /NAME +MODEL +NAMES +DEVICE +READY .*\nminilm +sentence-transformers\/all-MiniLM-L6-v2 +\[.*\] +cpu +True /,
     );
   });
 
-  it('answers another pod with the vectors of sentence-transformers, by id and by alias', async () => {
+  it('answers another pod with the vectors of sentence-transformers, under each of its names', async () => {
     const references = await minilmReferences();
     const input = references.map(({ text }) => text);
-    for (const name of [MINILM, 'text-embedding-3-small']) {
+    for (const name of NAMES) {
       const request = { model: name, input, encoding_format: 'float' };
       const { status, body } = await cluster.inClient<Answer>('embed.mjs', `${ENDPOINT}/embeddings`, request);
       expect(status, JSON.stringify(body).slice(0, 500)).toBe(200);
@@ -96,11 +97,10 @@ describe('an EmbeddingModel', () => {
     }
   });
 
-  it('takes the place of the one that the list made', async () => {
-    await eventually('one EmbeddingModel for the id', async () => {
-      const { items } = await cluster.get<{ items: EmbeddingModel[] }>('embeddingmodels', '-A');
-      return items.filter(({ spec }) => spec.model === MINILM).length === 1 ? true : undefined;
-    });
+  it('is beside the one that the list made, each under names of its own', async () => {
+    const { items } = await cluster.get<{ items: EmbeddingModel[] }>('embeddingmodels', '-A');
+    const names = items.filter(({ spec }) => spec.model === MINILM).map(({ status: told }) => told?.servedNames);
+    expect(names).toEqual(expect.arrayContaining([[MINILM], NAMES]));
   });
 
   it('runs without token, root or writable root file system, and compiled', async () => {

@@ -15,7 +15,8 @@ import type { HubServer } from '../helpers/hub-server.ts';
 import { distance } from '../helpers/references.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
 
-const NAMESPACE = 'default';
+// The release's own: there an EmbeddingModel takes the place of the list's.
+const NAMESPACE = 'kubembed';
 let cluster: Cluster;
 let hub: HubServer;
 const cleanup: (() => Promise<void>)[] = [];

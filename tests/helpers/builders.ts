@@ -49,7 +49,7 @@ export const embeddingModel = (name = 'minilm', parts: ModelParts = {}): Embeddi
   ...(parts.status && { status: parts.status }),
 });
 
-/** What goes over the wire to create one. */
+/** What goes over the wire to create one: under a name of its own, so that it is in nobody's way. */
 export const manifest = (
   name: string,
   spec: Partial<EmbeddingModelSpec> = {},
@@ -58,7 +58,7 @@ export const manifest = (
   apiVersion: API_VERSION,
   kind: EMBEDDING_MODELS.kind,
   metadata: { name, namespace },
-  spec: { model: MINILM, ...spec },
+  spec: { model: MINILM, servedNames: [`${namespace}/${name}`], ...spec },
 });
 
 export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): ManifestConfig => ({

@@ -54,6 +54,8 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
         config: manifests,
         replicas: 1,
         fetched: undefined,
+        resolved: [],
+        recorded: {},
       });
       return podOf(children.deployment as Deployment, namespace);
     },

@@ -3,7 +3,8 @@ import type { Deployment, Pod } from '../../kube/resources.ts';
 import { eventually } from './cluster.ts';
 import type { Cluster } from './cluster.ts';
 
-export const NAMESPACE = 'default';
+/** The release's own: there an EmbeddingModel takes the place of the list's. */
+export const NAMESPACE = 'kubembed';
 export const MODEL = 'org/tiny';
 const NAME = 'tiny';
 

@@ -154,15 +154,17 @@ async function startBusyOperator(stack: AsyncDisposableStack): Promise<string> {
     config: readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' }),
     log,
     registry,
-    catalog: writtenCatalog('org/tiny').source,
+    catalog: writtenCatalog('org/tiny', 'ns').source,
     demand: demand.source,
   });
   stack.defer(async () => await operator.stop());
-  await client.create(EMBEDDING_MODELS, manifest('tiny', { model: 'org/tiny' }, 'ns'));
+  // In the list's place.
+  const spec = { model: 'org/tiny', servedNames: ['org/tiny'] };
+  await client.create(EMBEDDING_MODELS, manifest('tiny', spec, 'ns'));
   repeat(stack, async (round) => {
     observe({ method: 'GET', status: round % 2 === 0 ? 200 : 0, seconds: 0.01 });
     demand.state('ns/tiny', { offeredRequests: round, queuedRequests: 1, activations: round });
-    const changed = manifest('tiny', { model: 'org/tiny', scaling: { idleSeconds: 60 + round } }, 'ns');
+    const changed = manifest('tiny', { ...spec, scaling: { idleSeconds: 60 + round } }, 'ns');
     await client.apply(EMBEDDING_MODELS, changed, { fieldManager: 'test', force: true });
     await keepUp(client);
   });

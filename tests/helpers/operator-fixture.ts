@@ -56,12 +56,11 @@ export function countingClient(client: KubeClient, allow: (write: Write) => void
 }
 
 /** A list that the test rewrites. */
-export function writtenCatalog(initial: string | undefined) {
+export function writtenCatalog(initial: string | undefined, namespace = NAMESPACE) {
   let text = initial;
   const subscribers = new Set<() => void>();
   const source: CatalogSource = {
-    current: () =>
-      text === undefined ? undefined : { name: 'list', origin: 'supported_models.txt', text, namespace: NAMESPACE },
+    current: () => (text === undefined ? undefined : { name: 'list', origin: 'supported_models.txt', text, namespace }),
     subscribe: (changed) => {
       subscribers.add(changed);
       return () => subscribers.delete(changed);
@@ -125,7 +124,12 @@ export function runOperator({ client, catalog, demand, config, env, clock }: Fix
   const operator = startOperator({
     client,
     config: {
-      ...readOperatorConfig({ KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false', ...env }),
+      ...readOperatorConfig({
+        KUBEMBED_NAMESPACE: NAMESPACE,
+        KUBEMBED_LEADER_ELECTION: 'false',
+        KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '0',
+        ...env,
+      }),
       ...config,
     },
     log: pino({ level: 'silent' }),

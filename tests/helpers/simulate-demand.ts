@@ -168,7 +168,7 @@ export function simulate(trace: Trace, settings: ScaleSettings = SETTINGS, plant
   function think(now: number): void {
     for (const router of routers) router.speak();
     const samples = routers.map((router) => router.sample());
-    const sample = { routers: samples, replicas: replicas.length, starting: false };
+    const sample = { routers: samples, replicas: replicas.length, starting: false, progressing: false };
     const decision = decide(scaler, sample, settings, Math.round(now * 1000));
     scaler = decision.state;
     const more = decision.replicas - replicas.length;

@@ -71,6 +71,9 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
     const { name, namespace, labels } = deployment.metadata;
     const { replicas = 1 } = deployment.spec;
     if (running.get(idOf(key))?.length === replicas) return;
+    // The model's Service has the Deployment's name; it is tried again until that is there.
+    const { metadata: service } = await client.get(SERVICES, key);
+    const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name, uid: service.uid ?? '', controller: true }];
     const addresses = Array.from({ length: replicas }, nextAddress);
     running.set(idOf(key), addresses);
     await Promise.all(addresses.map((address, index) => runPod(deployment, `${name}-${index}`, address)));
@@ -82,7 +85,7 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
     const slice = {
       apiVersion: 'discovery.k8s.io/v1',
       kind: 'EndpointSlice',
-      metadata: { name, namespace, labels: { ...labels } },
+      metadata: { name, namespace, labels: { ...labels }, ownerReferences },
       addressType: 'IPv4',
       ports: [{ name: 'http', port }],
       endpoints,

@@ -3,12 +3,13 @@ import { randomUUID } from 'node:crypto';
 import { pino } from 'pino';
 import type { Condition } from '../../api/conditions.ts';
 import type { DemandSnapshot } from '../../api/demand.ts';
+import { servedNames } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { ENDPOINT_SLICES } from '../../kube/resources.ts';
-import type { EndpointSlice } from '../../kube/resources.ts';
+import { ENDPOINT_SLICES, SERVICES } from '../../kube/resources.ts';
+import type { EndpointSlice, Service } from '../../kube/resources.ts';
 import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { readRouterConfig } from '../../router/config.ts';
 import { startRouter } from '../../router/start.ts';
@@ -34,10 +35,15 @@ export interface StubCluster {
   readonly close: () => Promise<void>;
 }
 
-const slice = (model: string, port: number): EndpointSlice => ({
+const slice = (model: string, port: number, { metadata: { name, uid = '' } }: Service): EndpointSlice => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
-  metadata: { name: `${model}-${port}`, namespace: NAMESPACE, labels: { 'kubembed.dev/model': model } },
+  metadata: {
+    name: `${model}-${port}`,
+    namespace: NAMESPACE,
+    labels: { 'kubembed.dev/model': model },
+    ownerReferences: [{ apiVersion: 'v1', kind: 'Service', name, uid, controller: true }],
+  },
   addressType: 'IPv4',
   ports: [{ name: 'http', port }],
   endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
@@ -70,14 +76,21 @@ export const startStubCluster = async (
     const base = { apiVersion: API_VERSION, kind: 'EmbeddingModel', metadata: { name, namespace: NAMESPACE } };
     const wanted = { ...base, spec: { model: `org/${name}`, ...spec } };
     await client.apply(EMBEDDING_MODELS, wanted, apply);
-    const observed = { ...base, status: { revision, conditions: [accepted, ...conditions].map(stamped) } };
+    const observed = {
+      ...base,
+      status: { revision, servedNames: servedNames(wanted.spec), conditions: [accepted, ...conditions].map(stamped) },
+    };
     await client.apply(EMBEDDING_MODELS, observed, { ...apply, subresource: 'status' });
   };
 
   const endpoints: StubCluster['endpoints'] = async (name, ports) => {
     const { items } = await client.list(ENDPOINT_SLICES, { namespace: NAMESPACE });
     const own = items.filter(({ metadata }) => metadata.labels?.['kubembed.dev/model'] === name);
-    for (const port of ports) await client.apply(ENDPOINT_SLICES, slice(name, port), apply);
+    // What no living Service owns would be collected.
+    const metadata = { name: `em-${name}`, namespace: NAMESPACE };
+    const wanted: Service = { apiVersion: 'v1', kind: 'Service', metadata, spec: {} };
+    const service = await client.apply(SERVICES, wanted, apply);
+    for (const port of ports) await client.apply(ENDPOINT_SLICES, slice(name, port, service), apply);
     for (const { metadata, ports: old } of own) {
       if (ports.includes(old?.[0]?.port ?? 0)) continue;
       await client.delete(ENDPOINT_SLICES, { namespace: NAMESPACE, name: metadata.name });

@@ -20,7 +20,7 @@ beforeAll(async () => {
   const files = await tinyModel();
   const config = JSON.parse(files['config.json']!.toString()) as object;
   for (const id of ['tiny/one', 'tiny/two', 'tiny/gated']) hub.commit(id, files);
-  const strange = { ...config, architectures: ['T5EncoderModel'], model_type: 't5' };
+  const strange = { ...config, architectures: ['FunnelModel'], model_type: 'funnel' };
   hub.commit('tiny/strange', { ...files, 'config.json': Buffer.from(JSON.stringify(strange)) });
   hub.gate('tiny/gated');
   store = await mkdtemp(join(tmpdir(), 'kubembed-store-'));
@@ -191,7 +191,7 @@ describe('kubembed models', () => {
 
   it.each([
     ['tiny/gated', 'GatedRepository', 'accept the licence'],
-    ['tiny/strange', 'UnsupportedArchitecture', 'T5EncoderModel'],
+    ['tiny/strange', 'UnsupportedArchitecture', 'FunnelModel'],
     ['tiny/nowhere', 'RepositoryNotFound', 'check the spelling'],
     ['../etc', 'InvalidModelId', 'no Hugging Face model id'],
   ])('tells why %s cannot be served: %s', async (id, reason, advice) => {

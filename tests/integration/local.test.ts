@@ -130,7 +130,7 @@ describe('local mode', () => {
     );
 
     const file = join(modelsDir, 'b.yml');
-    await writeFile(file, manifest('mine', '{model: tiny/one, aliases: [text-embedding-3-small]}'));
+    await writeFile(file, manifest('mine', '{model: tiny/one, servedNames: [tiny/one, text-embedding-3-small]}'));
     await eventually(
       async () => (await embed({ model: 'text-embedding-3-small', input: 'a' })).status,
       (status) => status === 200,
@@ -172,7 +172,7 @@ describe('local mode', () => {
   it('restarts a killed runtime; with two replicas no client sees an error', async () => {
     const { embed } = await start({
       supportedModels: 'tiny/one\n',
-      models: { 'two.yaml': manifest('pair', '{model: tiny/one, aliases: [pair], replicas: 2}') },
+      models: { 'two.yaml': manifest('pair', '{model: tiny/one, replicas: 2}') },
     });
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
     const serving = async (): Promise<number[]> => await processesWith('KUBEMBED_MODEL=tiny/one');

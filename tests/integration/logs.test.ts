@@ -48,7 +48,10 @@ describe('a request', () => {
     });
     const cluster = await startStubCluster({}, { log });
     closing.push(() => cluster.close());
-    await cluster.model('tiny', { spec: { model: TINY_MODEL, aliases: ['alias'] }, revision: TINY_REVISION });
+    await cluster.model('tiny', {
+      spec: { model: TINY_MODEL, servedNames: [TINY_MODEL, 'alias'] },
+      revision: TINY_REVISION,
+    });
     await cluster.endpoints('tiny', [Number(new URL(await runtime.ready()).port)]);
 
     const headers = { 'x-request-id': 'one-line', traceparent: `00-${TRACE}-${'e'.repeat(16)}-01` };

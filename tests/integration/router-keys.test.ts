@@ -32,7 +32,7 @@ const boot = async (env: Record<string, string>): Promise<{ cluster: StubCluster
     () => stub.kill(),
     () => cluster.close(),
   );
-  await cluster.model('model', { revision: 'rev-1', spec: { aliases: ['alias'] } });
+  await cluster.model('model', { revision: 'rev-1', spec: { servedNames: ['org/model', 'alias'] } });
   await cluster.model('other');
   await cluster.endpoints('model', [stub.port]);
   await cluster.router.synced;

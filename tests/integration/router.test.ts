@@ -27,7 +27,7 @@ const stubs = async (count: number, options: StubOptions = {}): Promise<StubRunt
 const serving = async (count: number, options: StubOptions = {}, env: Record<string, string> = {}) => {
   const running = await stubs(count, options);
   const started = await cluster(env);
-  await started.model('model', { spec: { aliases: ['text-embedding-3-small'] } });
+  await started.model('model', { spec: { servedNames: ['org/model', 'text-embedding-3-small'] } });
   await started.endpoints(
     'model',
     running.map(({ port }) => port),

@@ -144,7 +144,7 @@ describe('the router', () => {
 
   it('is one trace with the runtime: client, router, attempt, runtime, stages', async () => {
     const cluster = await startRouter();
-    await cluster.model('tiny', { spec: { model: TINY_MODEL, aliases: ['alias'] } });
+    await cluster.model('tiny', { spec: { model: TINY_MODEL, servedNames: [TINY_MODEL, 'alias'] } });
     await cluster.endpoints('tiny', [Number(new URL(runtimeUrl).port)]);
     const { traceId, spanId, headers } = caller();
     const reply = await embed(cluster.router.url, { model: 'alias', input: [SECRET] }, { headers });

@@ -95,8 +95,9 @@ const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', ROLES, ''],
   ['operator', { group: 'apps', resource: 'daemonsets' }, ''],
   ['operator', LEASE, 'get update patch create'],
-  ['operator', { ...LEASE, name: 'another' }, 'create'],
-  ['operator', { ...LEASE, namespace: 'other' }, ''],
+  ['operator', { ...LEASE, name: 'another' }, 'create get'],
+  // Whether another release lives.
+  ['operator', { ...LEASE, namespace: 'other' }, 'get'],
   ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
   ['operator', SLICES, ''],
   ['router', MODELS, 'get list watch'],

@@ -52,6 +52,14 @@ describe('rendering', () => {
     await expect(await renderChart({}, FULL)).toMatchFileSnapshot('golden/chart-full.yaml');
   });
 
+  it('leaves the list to whoever keeps it elsewhere', async () => {
+    const text = await renderChart({ 'catalog.existingConfigMap': 'ours' });
+    expect(text).not.toContain('kubembed-catalog');
+    expect(text).toContain('{ name: KUBEMBED_CATALOG_CONFIGMAP, value: ours }');
+    expect(text).toContain('resourceNames: [ours], verbs: [get, list, watch]');
+    expect(text).toContain('    name: ours\n    namespace: ');
+  });
+
   it('has its copies of CRD, list of models and README in line with their sources', async () => {
     expect([...(await staleFiles()).keys()]).toEqual([]);
   });

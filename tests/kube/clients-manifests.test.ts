@@ -21,8 +21,8 @@ describe('examples/kubernetes', () => {
     expect([...models]).toContain(manifest.spec.model);
   });
 
-  it('shows CPU, GPU, int8, scale to zero and aliases, each in a file', () => {
-    expect(manifests.sort()).toEqual(['alias.yaml', 'cpu.yaml', 'gpu.yaml', 'int8.yaml', 'scale-to-zero.yaml']);
+  it('shows CPU, GPU, int8, scale to zero and names, each in a file', () => {
+    expect(manifests.sort()).toEqual(['cpu.yaml', 'gpu.yaml', 'int8.yaml', 'names.yaml', 'scale-to-zero.yaml']);
   });
 });
 

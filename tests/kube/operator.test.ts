@@ -66,9 +66,9 @@ describe('the CRD', () => {
     [{ model: 'a/b/c' }, /spec\.model/],
     [{ revision: 'a/../b' }, /a revision must not contain \.\./],
     [{ device: 'tpu' }, /Unsupported value: "tpu": supported values: "cpu", "gpu"/],
-    [{ aliases: ['a', 'a'] }, /spec\.aliases\[1\]: Duplicate value: "a"/],
-    [{ aliases: ['with space'] }, /spec\.aliases\[0\]/],
-    [{ model: 'org/name', aliases: ['org/name'] }, /an alias must differ from the model/],
+    [{ servedNames: ['a', 'a'] }, /spec\.servedNames\[1\]: Duplicate value: "a"/],
+    [{ servedNames: ['with space'] }, /spec\.servedNames\[0\]/],
+    [{ servedNames: [] }, /spec\.servedNames: Invalid value: 0/],
     [{ scaling: { minReplicas: 3, maxReplicas: 2 } }, /minReplicas must not exceed maxReplicas/],
     [{ scaling: { maxReplicas: 0 } }, /should be greater than or equal to 1/],
     [{ cache: {} }, /exactly one of emptyDir, existingClaim and claim must be set/],
@@ -87,7 +87,7 @@ describe('the CRD', () => {
   const TAKEN: readonly object[] = [
     {},
     { device: 'gpu', precision: 'float16', resources: { limits: { 'nvidia.com/gpu': '2' } } },
-    { precision: 'int8', pooling: 'cls', overlongInput: 'error', aliases: ['text-embedding-3-small'] },
+    { precision: 'int8', pooling: 'cls', overlongInput: 'error', servedNames: ['text-embedding-3-small'] },
     { scaling: { minReplicas: 1, maxReplicas: 4, targetUtilization: 0.5, idleSeconds: 60 } },
     { cache: { claim: { size: '5Gi', storageClassName: 'fast', accessModes: ['ReadWriteMany'] } } },
     { resources: { limits: { cpu: 2, memory: '2Gi' }, requests: { cpu: '500m' } } },
@@ -126,13 +126,15 @@ describe('the CRD', () => {
     expect(head?.split(/\s{2,}/).map((name) => name.trim())).toEqual([
       'NAME',
       'MODEL',
+      'NAMES',
       'DEVICE',
       'READY',
+      'DESIRED',
       'REPLICAS',
       'REASON',
       'AGE',
     ]);
-    expect(line).toMatch(/^shown\s+sentence-transformers\/all-MiniLM-L6-v2\s+gpu/);
+    expect(line).toMatch(/^shown\s+sentence-transformers\/all-MiniLM-L6-v2\s+.*\s+gpu/);
   });
 
   test('kubectl scale sets spec.replicas, said before or not', async () => {
@@ -249,9 +251,10 @@ describe('the operator', () => {
       expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('ScaledToZero');
       expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--b'))).toBe('ScaledToZero');
       expect(reason(await find(EMBEDDING_MODELS, 'team', 'full'))).toBe('Starting');
+      expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--full'))?.status?.servedNames).toEqual(['org/full']);
     }, patient);
-    // Its owner's own resource took the place of the list's.
-    expect(await find(EMBEDDING_MODELS, NAMESPACE, 'org--full')).toBeUndefined();
+    // A team's own resource of the id, under a name of its own, is beside the list's.
+    expect(await plane.kubectl(['get', 'em', '-A'])).toMatch(/^team\s+full\s+org\/full\s+\["team\/full"\]\s+gpu\s/m);
     expect((await find(DEPLOYMENTS, 'team', 'em-full'))?.spec.replicas).toBe(2);
     expect(await find(PERSISTENT_VOLUME_CLAIMS, 'team', 'em-full-cache')).toBeDefined();
     expect((await find(EMBEDDING_MODELS, 'team', 'full'))?.status).toMatchObject({
@@ -317,7 +320,9 @@ describe('the operator', () => {
     await applyCatalog('org/c alias=see minReplicas=1\norg/d\n');
     const operator = start();
     await vi.waitFor(async () => {
-      expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--c'))?.spec).toMatchObject({ aliases: ['see'] });
+      expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--c'))?.spec).toMatchObject({
+        servedNames: ['org/c', 'see'],
+      });
       expect((await find(DEPLOYMENTS, NAMESPACE, 'em-org--c'))?.spec.replicas).toBe(1);
     }, patient);
     await plane.admin.create(EMBEDDING_MODELS, manifest('stray', { model: 'org/stray' }, 'team'));
@@ -362,7 +367,9 @@ describe('the operator', () => {
     const mark = await plane.countWrites();
     const before = await refusals();
     await vi.waitFor(async () => expect(await refusals()).toBeGreaterThan(before + 2), patient);
-    const statusWrites = (await writes(mark)).filter(({ resource }) => resource === 'embeddingmodels/status');
+    const statusWrites = (await writes(mark)).filter(
+      ({ resource, name }) => resource === 'embeddingmodels/status' && name === 'bad',
+    );
     expect(statusWrites).toEqual([]);
     await plane.admin.patch(
       EMBEDDING_MODELS,

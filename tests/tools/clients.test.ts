@@ -19,7 +19,7 @@ const QUESTION = 'When do I have to pay?';
 const MANIFEST = `apiVersion: kubembed.dev/v1alpha1
 kind: EmbeddingModel
 metadata: {name: search}
-spec: {model: ${MINILM}, aliases: [${ALIAS}], scaling: {minReplicas: 1, maxReplicas: 1}}
+spec: {model: ${MINILM}, servedNames: ['${MINILM}', ${ALIAS}], scaling: {minReplicas: 1, maxReplicas: 1}}
 `;
 
 let local: LocalProcess;

@@ -70,7 +70,14 @@ describe('status.json', () => {
     expect({ synced, version }).toEqual({ synced: true, version: expect.stringMatching(/^\d+\.\d+\.\d+/) as string });
     expect(models).toMatchObject([
       { model: 'tiny/gated', state: 'failed', reason: 'GatedRepository', errors: 1 },
-      { model: 'tiny/one', state: 'ready', replicas: { ready: 1 }, dimensions: 32, aliases: ['first'], errors: 0 },
+      {
+        model: 'tiny/one',
+        state: 'ready',
+        replicas: { ready: 1 },
+        dimensions: 32,
+        names: ['tiny/one', 'first'],
+        errors: 0,
+      },
       { model: 'tiny/two', state: 'asleep', requests: 0, replicas: { ready: 0 } },
       { model: 'tiny/unlisted', state: 'refused', reason: 'NotInSupportedModels' },
     ]);

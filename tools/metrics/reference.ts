@@ -30,6 +30,8 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
       replicas: () => undefined,
       routers: () => [],
       catalog: () => undefined,
+      isCatalogRefused: () => false,
+      elsewhere: () => 0,
     });
     createControllerMetrics(registry);
     createApiCallMetrics(registry);

@@ -37,7 +37,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
 {{- define "kubembed.catalogName" -}}
-{{ include "kubembed.fullname" . }}-catalog
+{{ default (printf "%s-catalog" (include "kubembed.fullname" .)) .Values.catalog.existingConfigMap }}
 {{- end -}}
 
 {{/* The list of supported models: the value, or else the one that comes with the chart. */}}

@@ -8,6 +8,8 @@
 - { apiGroups: [""], resources: [services, serviceaccounts, configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
+# Whether another release lives that an EmbeddingModel says it is managed by.
+- { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get] }
 # Read where a pod does not start: only its events say why.
 - { apiGroups: [""], resources: [events], verbs: [list, create, patch] }
 {{- end -}}

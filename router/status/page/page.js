@@ -41,9 +41,16 @@ const showTiles = ({ models, totals }) => {
 
 // The table of models: one row each, its state in a word and its reason in a sentence.
 
-const facts = ({ aliases, device, precision, dimensions, maxTokens }) =>
+/** What a client cannot tell from the id. */
+const namesBeside = (model, names) => {
+  const others = names.filter((name) => name !== model);
+  if (others.length === 0) return undefined;
+  return `${names.includes(model) ? 'also' : 'as'} ${others.join(', ')}`;
+};
+
+const facts = ({ model, names, device, precision, dimensions, maxTokens }) =>
   [
-    aliases.length > 0 ? `also ${aliases.join(', ')}` : undefined,
+    namesBeside(model, names),
     dimensions === undefined ? undefined : `${dimensions} dimensions`,
     maxTokens === undefined ? undefined : `${maxTokens} tokens`,
     // Most models run on CPUs, and few are awake: what goes without saying would fill the page.
