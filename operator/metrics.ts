@@ -1,6 +1,6 @@
 // The operator's HTTP side: probes, and its metrics. Gauges are read from caches at the scrape, so that a model's series go away
 // with the model.
-import type { Express } from 'express';
+import type { RequestListener } from 'node:http';
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import type { Catalog } from '../api/catalog.ts';
@@ -159,7 +159,7 @@ export interface OperatorAppDeps {
   readonly log: Log;
 }
 
-export const createOperatorApp = ({ isReady, registry, log }: OperatorAppDeps): Express =>
+export const createOperatorApp = ({ isReady, registry, log }: OperatorAppDeps): RequestListener =>
   createApp({
     log,
     quiet: ['/healthz', '/readyz', METRICS],

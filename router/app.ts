@@ -1,6 +1,7 @@
 // The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
 // One table each says what there is, and who may ask for it.
-import type { Express, Request, Response } from 'express';
+import type { RequestListener } from 'node:http';
+import type { Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
 import { foldName } from '../api/names.ts';
@@ -8,6 +9,7 @@ import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
 import type { Handler, Routes } from '../common/http/app.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
+import type { MemoryBudget } from '../common/http/memory.ts';
 import { sendJson } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
@@ -88,6 +90,8 @@ export interface PublicDeps extends HealthDeps {
   readonly byKey: ReadonlyMap<string, Model>;
   readonly authenticator: Authenticator;
   readonly embeddings: EmbeddingsHandler;
+  /** Of all that is held for clients. */
+  readonly memory: MemoryBudget;
   readonly metrics: RouterMetrics;
   readonly registry: Registry;
   readonly log: Log;
@@ -109,7 +113,7 @@ const observe =
     for (const activity of recorded) activity?.finished(seconds * 1000, code >= 400);
   };
 
-export const createPublicApp = (deps: PublicDeps): Express => {
+export const createPublicApp = (deps: PublicDeps): RequestListener => {
   const { authenticator, models, registry, version, status, embeddings } = deps;
 
   /** On the route that matched, before anything of the request but its head is looked at. */
@@ -137,6 +141,7 @@ export const createPublicApp = (deps: PublicDeps): Express => {
     log: deps.log,
     quiet: QUIET,
     onFinish: observe(deps),
+    memory: deps.memory,
     tracer: deps.tracer,
   });
 };
@@ -149,7 +154,7 @@ export interface InternalDeps extends HealthDeps {
   readonly log: Log;
 }
 
-export const createInternalApp = (deps: InternalDeps): Express =>
+export const createInternalApp = (deps: InternalDeps): RequestListener =>
   createApp({
     log: deps.log,
     quiet: QUIET,

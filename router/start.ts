@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { createBodyReader } from '../common/http/body.ts';
+import { createMemoryBudget } from '../common/http/memory.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
@@ -135,10 +136,11 @@ const start = async (
   const parser = createEmbeddingsParser();
   stops.push(() => parser.close());
   const { maxBodyBytes } = config;
+  const memory = createMemoryBudget(maxBodyBytes * BODIES_AT_ONCE);
   const forwardWithRetry = createForwardWithRetry({ metrics, now });
   const embeddings = embeddingsRoute({
     models,
-    bodies: createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE }),
+    bodies: createBodyReader({ maxBytes: maxBodyBytes }),
     parser,
     cache: config.cache.models.length > 0 ? createResponseCache({ ...config.cache, metrics }) : undefined,
     forward: createForward({ forwardWithRetry, metrics, splitMs: config.split.targetMs }),
@@ -156,7 +158,7 @@ const start = async (
   const publicServer = await startServer({
     host: config.host,
     port: config.port,
-    handler: createPublicApp({ ...shared, byKey, authenticator, embeddings, metrics, tracer, version, status }),
+    handler: createPublicApp({ ...shared, byKey, authenticator, embeddings, memory, metrics, tracer, version, status }),
   });
   stops.push(() => publicServer.drain(AbortSignal.abort()));
   const internalServer = await startServer({

@@ -19,6 +19,7 @@ describe('readRuntimeConfig', () => {
       overlongInput: 'truncate',
       maxQueueTokens: 1_048_576,
       maxBodyBytes: 33_554_432,
+      maxConnections: 4096,
       drainMs: 25_000,
       logLevel: 'info',
       terminationLog: '/dev/termination-log',

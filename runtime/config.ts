@@ -28,6 +28,7 @@ export interface RuntimeConfig {
   readonly threads: number | undefined;
   readonly maxQueueTokens: number;
   readonly maxBodyBytes: number;
+  readonly maxConnections: number;
   readonly drainMs: number;
   readonly logLevel: LogLevel;
   readonly terminationLog: string;
@@ -51,6 +52,7 @@ const schema = z.object({
   KUBEMBED_THREADS: whole(1, 1024).optional(),
   KUBEMBED_MAX_QUEUE_TOKENS: whole(1, 2 ** 31).default(MAX_QUEUE_TOKENS),
   KUBEMBED_MAX_BODY_BYTES: whole(1024, 2 ** 30).default(32 * 1024 * 1024),
+  KUBEMBED_MAX_CONNECTIONS: whole(1, 2 ** 20).default(4096),
   KUBEMBED_DRAIN_SECONDS: seconds(0, 3600).default(25_000),
   KUBEMBED_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
   KUBEMBED_TERMINATION_LOG: z.string().default('/dev/termination-log'),
@@ -76,6 +78,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     threads: read.KUBEMBED_THREADS,
     maxQueueTokens: read.KUBEMBED_MAX_QUEUE_TOKENS,
     maxBodyBytes: read.KUBEMBED_MAX_BODY_BYTES,
+    maxConnections: read.KUBEMBED_MAX_CONNECTIONS,
     drainMs: read.KUBEMBED_DRAIN_SECONDS,
     logLevel: read.KUBEMBED_LOG_LEVEL,
     terminationLog: read.KUBEMBED_TERMINATION_LOG,

@@ -5,14 +5,30 @@ import type { BodyReader } from '../common/http/body.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes } from '../common/http/exchange.ts';
 import type { Exchange } from '../common/http/exchange.ts';
-import { BACKLOG, CAPACITY, MODEL, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../common/http/headers.ts';
+import {
+  BACKLOG,
+  CAPACITY,
+  IDENTITY,
+  MODEL,
+  REVISION,
+  TRUNCATED,
+  deadlineMsOf,
+  priorityOf,
+} from '../common/http/headers.ts';
 import { OpenAIError, clip, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
-import type { EmbeddingRequest } from '../common/openai/request.ts';
+import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
 import { embeddingBody } from '../common/openai/response.ts';
 import { EngineError } from './engine/contract.ts';
-import type { EmbedRequest, EmbedResult, EngineErrorCode, EngineStats, Stage } from './engine/contract.ts';
+import type {
+  EmbedRequest,
+  EmbedResult,
+  EngineErrorCode,
+  EngineStats,
+  OverlongInput,
+  Stage,
+} from './engine/contract.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 
@@ -32,7 +48,7 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     const exchange = exchangeOf(response);
     const routed = requireOwnModel(request, model);
     lifecycle.requireServing();
-    const parsed = await bodies.read(request, (body) => parser.parse(body));
+    const parsed = await parser.parse(await bodies.read(request, exchange.held));
     if (!routed && parsed.model !== model) throw modelNotFound(parsed.model);
     const serving = lifecycle.requireServing();
     requireDimensions(parsed, serving);
@@ -87,6 +103,11 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
   throw new OpenAIError('invalid_request', message, { param: 'dimensions' });
 }
 
+function overlongOf(truncate: Truncate | undefined): OverlongInput | undefined {
+  if (truncate === undefined) return undefined;
+  return truncate === 'START' ? 'truncate-start' : truncate ? 'truncate' : 'error';
+}
+
 function toEngine(
   { overlongInput }: EmbeddingsDeps,
   { headers }: Request,
@@ -97,17 +118,19 @@ function toEngine(
     inputs,
     encoding,
     dimensions,
-    overlongInput: truncate === undefined ? overlongInput : truncate ? 'truncate' : 'error',
+    overlongInput: overlongOf(truncate) ?? overlongInput,
     priority: priorityOf(headers),
     signal,
   };
 }
 
-function setResultHeaders(response: Response, { engine, revision }: Serving, { truncatedInputs }: EmbedResult): void {
+function setResultHeaders(response: Response, serving: Serving, { truncatedInputs }: EmbedResult): void {
+  const { engine, revision, identity } = serving;
   const { capacityTokensPerSecond, queuedTokens, runningTokens } = engine.stats();
   response.setHeader(CAPACITY, Math.round(capacityTokensPerSecond));
   response.setHeader(BACKLOG, queuedTokens + runningTokens);
   response.setHeader(REVISION, revision);
+  response.setHeader(IDENTITY, identity);
   if (truncatedInputs > 0) response.setHeader(TRUNCATED, truncatedInputs);
 }
 

@@ -1,8 +1,9 @@
 // The life of the process: its state, which the routes read; the probe that makes it ready; the message it leaves when it ends.
+import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { OpenAIError } from '../common/openai/errors.ts';
 import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
-import type { Engine } from './engine/contract.ts';
+import type { Engine, EngineInfo } from './engine/contract.ts';
 
 // ── State ──
 
@@ -10,6 +11,20 @@ export interface Serving {
   readonly engine: Engine;
   /** Commit of the weights. */
   readonly revision: string;
+  readonly identity: string;
+}
+
+/**
+ * The same for replicas whose vectors are the same numbers, and for no others. A prompt will belong to it when there is one.
+ * @returns a word fit for a header.
+ */
+export function identityOf(
+  { pooling, precision, dimensions, maxTokens }: EngineInfo,
+  revision: string,
+  overlongInput: 'truncate' | 'error',
+): string {
+  const facts = JSON.stringify([revision, precision, pooling, dimensions, maxTokens, overlongInput]);
+  return createHash('sha256').update(facts).digest('base64url').slice(0, 22);
 }
 
 export type Phase = 'starting' | 'ready' | 'draining';

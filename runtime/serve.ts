@@ -1,7 +1,7 @@
 // `serve`: listens at once, loads the model, becomes ready when the probe text passed, drains when told to stop.
 import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Express } from 'express';
 import type { Registry } from 'prom-client';
 import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
 import type { Routes } from '../common/http/app.ts';
@@ -10,6 +10,7 @@ import { docsRoutes } from '../common/http/docs.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { sendJson } from '../common/http/exchange.ts';
+import { createMemoryBudget } from '../common/http/memory.ts';
 import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
@@ -21,7 +22,7 @@ import type { ModelEntry } from '../common/openai/response.ts';
 import type { RuntimeConfig } from './config.ts';
 import { embeddingsRoute } from './embeddings.ts';
 import type { Engine } from './engine/contract.ts';
-import { checkVector, createLifecycle } from './lifecycle.ts';
+import { checkVector, createLifecycle, identityOf } from './lifecycle.ts';
 import type { Serving, Lifecycle } from './lifecycle.ts';
 import { createRuntimeMetrics } from './metrics.ts';
 import type { OpenedModel } from './model/snapshot.ts';
@@ -51,8 +52,9 @@ export async function serve(deps: ServeDeps, stop: AbortSignal): Promise<void> {
       version: deps.version,
     });
   const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
+  const limits = { maxConnections: config.maxConnections };
   // Before the model is loaded: a taken port shows at once, and probes are answered while weights are read.
-  const server = await startServer({ host: config.host, port: config.port, handler });
+  const server = await startServer({ host: config.host, port: config.port, handler, limits });
   log.info({ url: server.url, model: config.model }, 'Listening');
   const stopped = aborted(stop);
   const loading = load(deps, stop);
@@ -97,7 +99,8 @@ async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSi
   }
   const engine = await creating;
   await checkVector(engine, stop);
-  return { engine, revision: files.revision };
+  const { revision } = files;
+  return { engine, revision, identity: identityOf(engine.info, revision, config.overlongInput) };
 }
 
 // The runtime's HTTP application: its routes over a lifecycle, ready to be listened with.
@@ -115,20 +118,22 @@ export interface AppDeps {
   readonly startedAt: number;
 }
 
-/** Bodies of this many times the limit may be held at once. */
+/** What is held for clients at once, in bodies of the largest size. */
 const BODIES_AT_ONCE = 4;
 
-export function createRuntimeApp(deps: AppDeps): Express {
+export function createRuntimeApp(deps: AppDeps): RequestListener {
   const { config, lifecycle, parser, registry, log, tracer, version, startedAt } = deps;
   const { model, device, overlongInput, maxBodyBytes } = config;
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
-  const bodies = createBodyReader({ maxBytes: maxBodyBytes, maxTotalBytes: maxBodyBytes * BODIES_AT_ONCE });
+  const bodies = createBodyReader({ maxBytes: maxBodyBytes });
+  const memory = createMemoryBudget(maxBodyBytes * BODIES_AT_ONCE);
   const embeddings = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
   return createApp({
     log,
     tracer,
-    quiet: ['/healthz', '/readyz', '/metrics'],
+    quiet: ['/healthz', '/readyz', '/health', '/metrics'],
     onFinish: metrics.finished,
+    memory,
     routes: {
       '/v1/embeddings': { post: embeddings },
       '/embeddings': { post: embeddings },
@@ -149,14 +154,13 @@ function modelsRoutes(model: string, created: number, lifecycle: Lifecycle): Rou
     const details = { revision: serving.revision, dimensions, max_tokens: maxTokens, pooling, precision };
     return { id: model, created, details };
   };
-  return {
-    '/v1/models': { get: (_request, response) => sendJson(response, 200, modelList([entry()])) },
-    '/v1/models/{*model}': {
-      get: (request, response) => {
-        const id = wildcardOf(request, 'model');
-        if (id !== model) throw modelNotFound(id);
-        sendJson(response, 200, modelObject(entry()));
-      },
+  const list: Routes[string] = { get: (_request, response) => sendJson(response, 200, modelList([entry()])) };
+  const show: Routes[string] = {
+    get: (request, response) => {
+      const id = wildcardOf(request, 'model');
+      if (id !== model) throw modelNotFound(id);
+      sendJson(response, 200, modelObject(entry()));
     },
   };
+  return { '/v1/models': list, '/models': list, '/v1/models/{*model}': show, '/models/{*model}': show };
 }

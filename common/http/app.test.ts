@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../obs/log.ts';
 import { openApiDocument } from '../openai/document.ts';
@@ -10,6 +11,8 @@ import { decodeJson } from './embeddings-parser.ts';
 import { exchangeOf } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
 import { sendBytes } from './exchange.ts';
+import { createMemoryBudget } from './memory.ts';
+import type { MemoryBudget } from './memory.ts';
 import { startServer } from './server.ts';
 import type { RunningServer } from './server.ts';
 
@@ -19,11 +22,14 @@ let finished: FinishedExchange[];
 let release: () => void;
 const LARGE = Buffer.alloc(3_000_000, 'x');
 const MAX_BYTES = 1000;
-const reader = createBodyReader({ maxBytes: MAX_BYTES, maxTotalBytes: MAX_BYTES });
+/** For one body of the largest size. */
+let memory: MemoryBudget;
+const reader = createBodyReader({ maxBytes: MAX_BYTES });
 
 beforeEach(async () => {
   lines = [];
   finished = [];
+  memory = createMemoryBudget(MAX_BYTES);
   const held = new Promise<void>((resolve) => (release = resolve));
   const { log } = createLog({
     name: 'test',
@@ -34,12 +40,13 @@ beforeEach(async () => {
   const handler = createApp({
     log,
     quiet: ['/quiet'],
+    memory,
     onFinish: (outcome) => finished.push(outcome),
     routes: {
       '/echo': {
         post: async (request, response) => {
           exchangeOf(response).facts['inputs'] = 1;
-          response.end(JSON.stringify(await reader.read(request, decodeJson)));
+          response.end(JSON.stringify(decodeJson(await reader.read(request, exchangeOf(response).held))));
         },
       },
       '/quiet': { get: (_request, response) => void response.end('ok') },
@@ -181,6 +188,148 @@ describe('bodies', () => {
     const head =
       'POST /echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n';
     expect(await raw(`${head}${chunk}${chunk}0\r\n\r\n`)).toMatch(/^HTTP\/1.1 413 /);
+  });
+});
+
+describe('compressed bodies', () => {
+  const encoded = (encoding: string, body: Uint8Array) =>
+    call('/echo', {
+      method: 'POST',
+      body: new Uint8Array(body),
+      headers: { 'content-type': 'application/json', 'content-encoding': encoding },
+    });
+  const CODERS: Record<string, (body: Buffer) => Buffer> = {
+    gzip: gzipSync,
+    'x-gzip': gzipSync,
+    GZIP: gzipSync,
+    deflate: deflateSync,
+    br: brotliCompressSync,
+    zstd: zstdCompressSync,
+    identity: (body) => body,
+  };
+
+  it.each(Object.entries(CODERS))('are read as what they stand for: %s', async (encoding, encode) => {
+    const response = await encoded(encoding, encode(Buffer.from('{"a":1}')));
+    expect([response.status, await response.text()]).toEqual([200, '{"a":1}']);
+  });
+
+  it.each(Object.entries(CODERS))(
+    'are bounded by what they become, and leave nothing held: %s',
+    async (encoding, encode) => {
+      expect((await encoded(encoding, encode(Buffer.from(`"${' '.repeat(20_000_000)}"`)))).status).toBe(413);
+      await expect.poll(() => memory.heldBytes()).toBe(0);
+      expect((await post(`"${'b'.repeat(MAX_BYTES - 2)}"`)).status).toBe(200);
+    },
+  );
+
+  it.each([
+    ['gzip', Buffer.from('{"a":1}'), 400],
+    ['gzip', gzipSync(Buffer.from('{"a":1}')).subarray(0, 15), 400],
+    ['zstd', gzipSync(Buffer.from('{"a":1}')), 400],
+    ['gzip', Buffer.alloc(0), 400],
+    ['gzip, br', gzipSync(Buffer.from('{"a":1}')), 415],
+    ['toString', Buffer.from('{"a":1}'), 415],
+    ['compress', Buffer.from('{"a":1}'), 415],
+  ])('that are not what they say are refused: %s', async (encoding, body, status) => {
+    const response = await encoded(encoding, body);
+    expect(response.status).toBe(status);
+    const { error } = (await response.json()) as { error: { type: string } };
+    expect(error.type).toBe('invalid_request_error');
+  });
+});
+
+describe('what people really send', () => {
+  it('a byte order mark before the body', async () => {
+    const response = await post(new Uint8Array([0xef, 0xbb, 0xbf, ...Buffer.from('{"a":1}')]));
+    expect(await response.text()).toBe('{"a":1}');
+  });
+
+  it.each([
+    '/quiet/',
+    '//quiet',
+    '/QUIET',
+    '///quiet//?a=//b',
+    'http://x/quiet',
+    'HTTP://x:80//quiet',
+    'https://u@x/quiet?a',
+  ])('another spelling of the target: %s', async (target) => {
+    expect(await raw(`GET ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it.each([
+    ['GET http://[ HTTP/1.1\r\nhost: x', 400],
+    ['GET http://x:99999/quiet HTTP/1.1\r\nhost: x', 400],
+    ['GET /quiet HTTP/1.1', 400],
+    ['GET /quiet HTTP/1.1\r\nhost: x\r\nexpect: 200-maybe', 417],
+    ['POST /echo HTTP/1.1\r\nhost: x\r\nexpect: a, b\r\ncontent-length: 0', 417],
+    ['CONNECT x:80 HTTP/1.1\r\nhost: x', 405],
+    ['OPTIONS * HTTP/1.1\r\nhost: x', 404],
+    ['GET /quiet?%ff#%ff HTTP/1.1\r\nhost: x\r\nupgrade: h2c\r\nconnection: upgrade, close', 200],
+    ['TRACE /quiet HTTP/1.1\r\nhost: x', 405],
+    ['GET /\\\\evil HTTP/1.1\r\nhost: x', 404],
+    ['GET /%E0%A4%A HTTP/1.1\r\nhost: x', 404],
+  ])('%j is answered %d', async (head, status) => {
+    const answer = await raw(`${head.includes('connection') ? head : `${head}\r\nconnection: close`}\r\n\r\n`);
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect(answer).toContain('x-request-id: ');
+    const error = /\{"error":\{"message":"[^"]+","type":"invalid_request_error","param":null,"code":/;
+    if (status >= 400) expect(answer).toMatch(error);
+  });
+});
+
+describe('pages of other origins', () => {
+  const preflight = (origin: string) =>
+    call('/refused', {
+      method: 'OPTIONS',
+      headers: {
+        origin,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization,content-type',
+      },
+    });
+  const restart = async (corsOrigins: readonly string[]): Promise<void> => {
+    await server.drain(AbortSignal.timeout(0));
+    const { log } = createLog({
+      name: 'test',
+      level: 'error',
+      readable: false,
+      destination: { write: () => undefined },
+    });
+    const refuse = () => {
+      throw new OpenAIError('invalid_api_key', 'No.');
+    };
+    const handler = createApp({ log, corsOrigins, routes: { '/refused': { post: refuse } } });
+    server = await startServer({ host: '127.0.0.1', port: 0, handler });
+  };
+
+  it('have no leave unless it was given', async () => {
+    const { headers } = await preflight('https://a.example');
+    expect(headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('are answered before any key is asked for, by their origin', async () => {
+    await restart(['https://a.example', 'http://localhost:3000']);
+    const { status, headers } = await preflight('https://a.example');
+    expect(status).toBe(204);
+    expect(Object.fromEntries(headers)).toMatchObject({
+      'access-control-allow-origin': 'https://a.example',
+      'access-control-allow-headers': 'authorization,content-type',
+      'access-control-allow-methods': 'GET, HEAD, POST',
+      vary: 'Origin',
+    });
+    const other = await preflight('https://a.example.evil');
+    expect([other.headers.get('access-control-allow-origin'), other.headers.get('vary')]).toEqual([null, 'Origin']);
+    const refused = await call('/refused', { method: 'POST', headers: { origin: 'http://localhost:3000' } });
+    expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([
+      401,
+      'http://localhost:3000',
+    ]);
+    expect(refused.headers.get('access-control-allow-credentials')).toBeNull();
+  });
+
+  it('may be all', async () => {
+    await restart(['*']);
+    expect((await preflight('null')).headers.get('access-control-allow-origin')).toBe('*');
   });
 });
 

@@ -1,13 +1,16 @@
 // The Express base of every process: request ids, one log line and one span per request, the OpenAI error object for all failures.
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import express from 'express';
-import type { Express, NextFunction, Request, Response } from 'express';
+import type { Express, Request, Response } from 'express';
 import type { Log } from '../obs/log.ts';
 import { parseTraceparent, TRACEPARENT } from '../obs/tracing.ts';
 import type { Attributes, Span, Tracer } from '../obs/tracing.ts';
 import { OpenAIError, clip } from '../openai/errors.ts';
 import { exchangeOf, openExchange, sendError } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
+import { createCors, pathOf, requireServable, targetOf } from './front.ts';
+import type { MemoryBudget } from './memory.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
 export type Method = 'get' | 'post' | 'put' | 'delete';
@@ -17,60 +20,74 @@ export type Routes = Readonly<Record<string, Partial<Record<Method, Handler>>>>;
 export interface AppOptions {
   readonly routes: Routes;
   readonly log: Log;
-  /** Runs before routing, e.g. authentication; throws to refuse. */
-  readonly before?: (request: Request, response: Response) => void;
   /** Routes whose every call is not worth a line, e.g. probes: logged at debug. */
   readonly quiet?: readonly string[];
   readonly onFinish?: (finished: FinishedExchange) => void;
+  /** Of all that is held for clients; absent: no bound. */
+  readonly memory?: MemoryBudget | undefined;
+  /** Origins whose pages may call this, or `*`; absent: none. */
+  readonly corsOrigins?: readonly string[] | undefined;
   /** Absent: nothing is traced. Quiet routes never are. */
   readonly tracer?: Tracer | undefined;
 }
 
-export function createApp({ routes, log, before, quiet = [], onFinish, tracer }: AppOptions): Express {
+export function createApp(options: AppOptions): RequestListener {
+  const { routes, log, quiet = [], onFinish, memory, corsOrigins = [], tracer } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
   app.set('query parser', false);
+  for (const [path, handlers] of Object.entries(routes)) addRoute(app, path, handlers);
+  const cors = createCors(corsOrigins);
+  const hint = '/openapi.json' in routes ? ' GET /openapi.json lists what there is.' : '';
   const finished = (over: FinishedExchange): void => {
     logExchange(log, over, quiet);
     onFinish?.(over);
     const { span } = over.exchange;
     if (span !== undefined) endRequestSpan(span, over);
   };
-  app.use((request: Request, response: Response, next: NextFunction) => {
-    const exchange = openExchange(request, response, finished);
-    if (tracer !== undefined && !quiet.includes(request.path)) {
+
+  /** True for a request that is answered already. */
+  function enter(request: IncomingMessage, response: ServerResponse): boolean {
+    const exchange = openExchange({ request, response, memory, onFinish: finished });
+    request.url = targetOf(request.url ?? '/');
+    if (tracer !== undefined && !quiet.includes(pathOf(request.url))) {
       exchange.span = beginRequestSpan(tracer, request, exchange);
     }
-    before?.(request, response);
-    next();
-  });
-  for (const [path, handlers] of Object.entries(routes)) addRoute(app, path, handlers);
-  const hint = '/openapi.json' in routes ? ' GET /openapi.json lists what there is.' : '';
-  app.use((request: Request) => {
-    throw new OpenAIError('unknown_url', `Unknown request URL: ${request.method} ${clip(request.path)}.${hint}`);
-  });
-  // eslint-disable-next-line @typescript-eslint/no-unused-vars -- four parameters make it an error handler
-  app.use((thrown: unknown, _request: Request, response: Response, _next: NextFunction) => {
-    sendError(response, thrown);
-  });
-  return app;
+    requireServable(request);
+    return cors(request, response);
+  }
+
+  return (request, response) => {
+    try {
+      if (enter(request, response)) return;
+    } catch (refusal) {
+      sendError(response, refusal);
+      return;
+    }
+    // Express calls this with what a handler threw, or with nothing where no route matched.
+    app(request as Request, response as Response, (thrown?: unknown) => {
+      const path = clip(pathOf(request.url));
+      const unknown = () => new OpenAIError('unknown_url', `Unknown request URL: ${request.method} ${path}.${hint}`);
+      sendError(response, thrown ?? unknown());
+    });
+  };
 }
 
-/** `/healthz` answers while the process is alive, `/readyz` unless `requireReady` throws why not. */
+/** `/healthz` answers while the process is alive, `/readyz` (and `/health`, as other servers call it) unless `requireReady` throws why not. */
 export function probeRoutes(requireReady: () => void): Routes {
   const ok = (response: Response): void => {
     response.setHeader('content-type', 'text/plain; charset=utf-8');
     response.end('ok\n');
   };
+  const ready: Handler = (_request, response) => {
+    requireReady();
+    ok(response);
+  };
   return {
     '/healthz': { get: (_request, response) => ok(response) },
-    '/readyz': {
-      get: (_request, response) => {
-        requireReady();
-        ok(response);
-      },
-    },
+    '/readyz': { get: ready },
+    '/health': { get: ready },
   };
 }
 
@@ -121,8 +138,7 @@ function requestLine({ exchange, request, status, seconds }: FinishedExchange): 
     requestId: exchange.id,
     traceId,
     method: request.method,
-    // Without the query: some clients put keys there.
-    path: clip((request.url ?? '').split('?', 1)[0] ?? ''),
+    path: clip(pathOf(request.url)),
     status,
     durationMs: Math.round(seconds * 10_000) / 10,
     ...exchange.facts,
@@ -145,7 +161,8 @@ const ATTRIBUTES: Readonly<Record<string, string>> = {
   cache: 'kubembed.cache',
 };
 
-function beginRequestSpan(tracer: Tracer, { method, headers }: Request, { id, startedAt }: Exchange): Span {
+function beginRequestSpan(tracer: Tracer, request: IncomingMessage, { id, startedAt }: Exchange): Span {
+  const { method = 'GET', headers } = request;
   return tracer.begin(method, headers, {
     kind: 'server',
     startMs: startedAt,

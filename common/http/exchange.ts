@@ -7,6 +7,8 @@ import { OpenAIError, errorBody } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { byteLength, joinPieces } from '../openai/response.ts';
 import { REQUEST_ID } from './headers.ts';
+import { createMemoryBudget } from './memory.ts';
+import type { MemoryBudget, Reservation } from './memory.ts';
 
 type Fact = string | number | boolean | undefined;
 
@@ -23,6 +25,8 @@ export interface Exchange {
   span: Span | undefined;
   /** Aborted when the client is gone before its answer was written. */
   readonly signal: AbortSignal;
+  /** Bytes of its body and answer, given back when the answer is written or the client gone. */
+  readonly held: Reservation;
 }
 
 export interface FinishedExchange {
@@ -48,10 +52,12 @@ class OpenExchange implements Exchange {
   readonly facts: Record<string, Fact> = {};
   error: OpenAIError | undefined = undefined;
   span: Span | undefined = undefined;
+  readonly held: Reservation;
   readonly #leaving = new AbortController();
 
-  constructor(id: string) {
+  constructor(id: string, held: Reservation) {
     this.id = id;
+    this.held = held;
   }
 
   get signal(): AbortSignal {
@@ -72,17 +78,23 @@ export function exchangeOf(response: ServerResponse): Exchange {
   return exchange;
 }
 
-export function openExchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  onFinish: (finished: FinishedExchange) => void,
-): Exchange {
-  const exchange = new OpenExchange(requestId(request.headers[REQUEST_ID]));
+export interface ExchangeParts {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly memory?: MemoryBudget | undefined;
+  readonly onFinish: (finished: FinishedExchange) => void;
+}
+
+const UNBOUNDED = createMemoryBudget(Infinity);
+
+export function openExchange({ request, response, memory = UNBOUNDED, onFinish }: ExchangeParts): Exchange {
+  const exchange = new OpenExchange(requestId(request.headers[REQUEST_ID]), memory.reserve());
   exchanges.set(response, exchange);
   response.setHeader(REQUEST_ID, exchange.id);
   // `close` comes once, after `finish` or instead of it.
   response.once('close', () => {
     const isAnswered = response.writableFinished;
+    exchange.held.release();
     if (!isAnswered) exchange.lose();
     const seconds = (performance.now() - exchange.startedAt) / 1000;
     onFinish({ exchange, request, status: isAnswered ? response.statusCode : 499, seconds });
@@ -129,13 +141,17 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
   response.end(body);
 }
 
-/** JSON unless its type was set. A large body is written at the pace of its reader; ends early, without a fault, when the client is gone. */
+/**
+ * JSON unless its type was set. A large body is written at the pace of its reader; ends early, without a fault, when the client
+ * is gone. Rejects, before anything is written, when too much is held for clients already.
+ */
 export async function sendBytes(
   response: ServerResponse,
   status: number,
   pieces: readonly Uint8Array[],
 ): Promise<void> {
   const bytes = byteLength(pieces);
+  exchanges.get(response)?.held.grow(bytes);
   response.statusCode = status;
   if (!response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
   response.setHeader('content-length', bytes);

@@ -15,6 +15,11 @@ export const CAPACITY = 'x-kubembed-capacity-tokens-per-second';
 export const BACKLOG = 'x-kubembed-backlog-tokens';
 /** To the client: commit sha of the weights that made these vectors. */
 export const REVISION = 'x-kubembed-revision';
+/**
+ * Names all that decides what a vector is: weights, precision, pooling, dimensions, prompt, how overlong inputs are cut. To be
+ * compared and never read: vectors of different identities must not be mixed, or kept for one another.
+ */
+export const IDENTITY = 'x-kubembed-identity';
 /** To the client: how many inputs were cut to the model's limit. Absent when none was. */
 export const TRUNCATED = 'x-kubembed-truncated-inputs';
 /** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */

@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../obs/log.ts';
@@ -8,27 +9,33 @@ import { decodeJson } from './embeddings-parser.ts';
 import { exchangeOf } from './exchange.ts';
 import type { FinishedExchange } from './exchange.ts';
 import { sendBytes } from './exchange.ts';
-import { startServer } from './server.ts';
-import type { RunningServer, ServerTimeouts } from './server.ts';
+import { createMemoryBudget } from './memory.ts';
+import type { MemoryBudget } from './memory.ts';
+import { sourceOf, startServer } from './server.ts';
+import type { ConnectionLimits, RunningServer, ServerTimeouts } from './server.ts';
 
 let server: RunningServer;
 let finished: FinishedExchange[];
 let left: number;
 let release: () => void;
+let memory: MemoryBudget;
+const LARGE = Buffer.alloc(8_000_000, 'x');
 
-const boot = async (timeouts: Partial<ServerTimeouts> = {}): Promise<void> => {
+const boot = async (timeouts: Partial<ServerTimeouts> = {}, limits: ConnectionLimits = {}): Promise<void> => {
   finished = [];
+  memory = createMemoryBudget(40_000_000);
   left = 0;
   const held = new Promise<void>((resolve) => (release = resolve));
   const { log } = createLog({ name: 'test', level: 'error', readable: false, destination: { write: () => undefined } });
-  const bodies = createBodyReader({ maxBytes: 100_000, maxTotalBytes: 400_000 });
+  const bodies = createBodyReader({ maxBytes: 100_000 });
   const handler = createApp({
     log,
+    memory,
     onFinish: (outcome) => finished.push(outcome),
     routes: {
       '/echo': {
         post: async (request, response) => {
-          const value = await bodies.read(request, decodeJson);
+          const value = decodeJson(await bodies.read(request, exchangeOf(response).held));
           await sendBytes(response, 200, [Buffer.from(JSON.stringify(value))]);
         },
       },
@@ -40,10 +47,12 @@ const boot = async (timeouts: Partial<ServerTimeouts> = {}): Promise<void> => {
           response.end('done');
         },
       },
+      '/large': { get: async (_request, response) => await sendBytes(response, 200, [LARGE]) },
+      '/whole': { get: (_request, response) => void response.end(LARGE) },
       '/endless': { get: (_request, response) => void response.write('so far') },
     },
   });
-  server = await startServer({ host: '127.0.0.1', port: 0, handler, timeouts });
+  server = await startServer({ host: '127.0.0.1', port: 0, handler, timeouts, limits });
 };
 
 afterEach(async () => {
@@ -134,6 +143,81 @@ describe('a connection', () => {
     for (const client of clients) client.destroy();
   });
 
+  it('that brings no more of a body ends with a 408 long before the time for a whole request', async () => {
+    await boot({ stallMs: 200 });
+    expect(await talk([ask('one').slice(0, -1)])).toMatch(/HTTP\/1\.1 408 [^]*"code":"request_timeout"\}\}$/);
+  });
+
+  it('may bring a body slowly', async () => {
+    await boot({ stallMs: 300 });
+    const text = ask('0123456789;');
+    const pieces = Array.from({ length: 30 }, (_, at) => text.slice(at * 5, at === 29 ? undefined : at * 5 + 5));
+    expect(await talk(pieces, (all) => all.includes('9;'))).toMatch(/^HTTP\/1\.1 200 /);
+  });
+
+  it.each([
+    ['that says nothing', '', true],
+    ['that brings half a head', 'GET / HT', true],
+    ['that brings half a body', ask('one').slice(0, -1), true],
+    ['that brings half a chunk', `${POST}transfer-encoding: chunked\r\n\r\n5\r\n{`, true],
+    ['that is idle after a request', GET, true],
+    ['that is idle after a refusal', 'GET /none HTTP/1.1\r\nhost: a\r\n\r\n', true],
+    ['that was refused and goes on', `${POST}content-length: 10000000\r\n\r\n{`, true],
+    ['that asks for a tunnel', 'CONNECT a:80 HTTP/1.1\r\nhost: a\r\n\r\n', true],
+    ['that speaks no HTTP', 'nonsense\r\n\r\n', true],
+    ['that reads nothing of an answer', 'GET /large HTTP/1.1\r\nhost: a\r\n\r\n', false],
+    ['that reads nothing of one written at once', 'GET /whole HTTP/1.1\r\nhost: a\r\n\r\n', false],
+    ['that reads nothing of many', 'GET /large HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(50), false],
+  ])('of a client %s and never closes is freed', async (_what, bytes, reads) => {
+    await boot({
+      headersMs: 200,
+      requestMs: 200,
+      keepAliveMs: 200,
+      stallMs: 200,
+      minBytesPerSecond: 50_000_000,
+      graceMs: 100,
+    });
+    const clients = Array.from({ length: 5 }, () => {
+      const client = connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+      client.on('error', () => undefined);
+      if (reads) client.resume();
+      else client.pause();
+      client.write(bytes);
+      return client;
+    });
+    await expect.poll(() => server.connections()).toBe(5);
+    await expect.poll(() => server.connections(), { timeout: 8000 }).toBe(0);
+    expect([server.inFlight(), memory.heldBytes()]).toEqual([0, 0]);
+    for (const client of clients) client.destroy();
+  });
+
+  it('of a client that reads a few bytes now and then is freed', async () => {
+    await boot({ stallMs: 300, minBytesPerSecond: 4_000_000 });
+    const client = connect({ port: server.port, host: '127.0.0.1' }).on('error', () => undefined);
+    client.write('GET /large HTTP/1.1\r\nhost: a\r\n\r\n');
+    let got = 0;
+    client.on('readable', () => undefined);
+    const timer = setInterval(() => (got += client.read(1) === null ? 0 : 1), 50);
+    await expect.poll(() => server.connections()).toBe(1);
+    await expect.poll(() => server.connections(), { timeout: 8000 }).toBe(0);
+    clearInterval(timer);
+    client.destroy();
+    expect(got).toBeGreaterThan(0);
+    expect(finished.map(({ status }) => status)).toEqual([499]);
+  });
+
+  it('of a client that reads slowly is kept until it has all', async () => {
+    await boot({ stallMs: 300, minBytesPerSecond: 1_000_000 });
+    const client = connect({ port: server.port, host: '127.0.0.1' });
+    client.write('GET /large HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n');
+    let got = 0;
+    for await (const chunk of client) {
+      got += (chunk as Buffer).byteLength;
+      await sleep(10);
+    }
+    expect(got).toBeGreaterThan(LARGE.byteLength);
+  });
+
   it('that is idle ends without a word', async () => {
     await boot({ keepAliveMs: 300 });
     expect(await talk([ask('one')])).toMatch(/^HTTP\/1\.1 200 OK(?!.*HTTP)/s);
@@ -153,6 +237,86 @@ describe('a connection', () => {
     socket.destroy();
     await expect.poll(() => finished.map(({ status }) => status)).toEqual([499]);
     expect([left, server.inFlight()]).toEqual([1, 0]);
+  });
+});
+
+describe('bounds', () => {
+  const opened: Socket[] = [];
+  afterEach(() => {
+    for (const socket of opened.splice(0)) socket.destroy();
+  });
+  const open = (
+    localAddress: string,
+    bytes = '',
+  ): { readonly text: () => string; readonly isClosed: () => boolean } => {
+    const socket = connect({ port: server.port, host: '127.0.0.1', localAddress });
+    opened.push(socket);
+    let text = '';
+    let closed = false;
+    socket.on('data', (chunk) => (text += chunk.toString()));
+    socket.on('error', () => undefined);
+    socket.on('close', () => (closed = true));
+    if (bytes !== '') socket.write(bytes);
+    return { text: () => text, isClosed: () => closed };
+  };
+
+  it('on connections close what is beyond them, and are free again when one ends', async () => {
+    await boot({}, { maxConnections: 3 });
+    for (let count = 0; count < 3; count++) open('127.0.0.1');
+    await expect.poll(() => server.connections()).toBe(3);
+    const fourth = open('127.0.0.1', GET);
+    await expect.poll(fourth.isClosed).toBe(true);
+    expect([fourth.text(), server.connections()]).toEqual(['', 3]);
+    opened[0]?.destroy();
+    await expect.poll(() => server.connections()).toBe(2);
+    const fifth = open('127.0.0.1', GET);
+    await expect.poll(fifth.text).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it('on connections of one address leave others their own', async () => {
+    await boot({}, { maxConnectionsPerSource: 2 });
+    for (let count = 0; count < 2; count++) open('127.0.0.1');
+    await expect.poll(() => server.connections()).toBe(2);
+    const third = open('127.0.0.1');
+    await expect.poll(third.isClosed).toBe(true);
+    expect(third.text()).toMatch(/^HTTP\/1.1 429 [^]*retry-after: 1\r\n[^]*"code":"rate_limit_exceeded"/);
+    const other = open('127.0.0.2', GET);
+    await expect.poll(other.text).toMatch(/^HTTP\/1.1 200 /);
+    opened[0]?.destroy();
+    await expect.poll(() => server.connections()).toBe(2);
+    const again = open('127.0.0.1', GET);
+    await expect.poll(again.text).toMatch(/^HTTP\/1.1 200 /);
+  });
+
+  it.each([
+    ['192.0.2.7', '192.0.2.7'],
+    ['::ffff:192.0.2.7', '192.0.2.7'],
+    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
+    ['2001:db8::1', '2001:db8:0:0'],
+    ['fe80::1%eth0', 'fe80:0:0:0'],
+    ['::1', '0:0:0:0'],
+    ['2001:db8:1:2::', '2001:db8:1:2'],
+  ])('take %s as from %s', (address, source) => {
+    expect(sourceOf(address)).toBe(source);
+  });
+
+  it('on memory hold of clients that never read, and leave room for others', async () => {
+    await boot();
+    const readers = Array.from({ length: 30 }, () => {
+      const socket = connect({ port: server.port, host: '127.0.0.1' }).pause();
+      socket.on('error', () => undefined);
+      socket.write('GET /large HTTP/1.1\r\nhost: a\r\n\r\n');
+      opened.push(socket);
+      return socket;
+    });
+    await expect.poll(() => finished.length).toBe(readers.length - 3);
+    expect(new Set(finished.map(({ status }) => status))).toEqual(new Set([503]));
+    expect(memory.heldBytes()).toBeLessThanOrEqual(40_000_000);
+    expect((await call('/quiet')).status).toBe(200);
+    const body = { method: 'POST', body: '"small"', headers: { 'content-type': 'application/json' } };
+    expect((await fetch(`${server.url}/echo`, body)).status).toBe(200);
+    for (const socket of readers) socket.destroy();
+    await expect.poll(() => memory.heldBytes()).toBe(0);
   });
 });
 

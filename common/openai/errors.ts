@@ -21,6 +21,7 @@ const KINDS = {
   request_timeout: invalid(408, 'request_timeout'),
   request_too_large: invalid(413, 'request_too_large'),
   unsupported_media_type: invalid(415, 'unsupported_media_type'),
+  expectation_failed: invalid(417, 'expectation_failed'),
   misdirected_request: invalid(421, 'misdirected_request'),
   headers_too_large: invalid(431, 'headers_too_large'),
   rate_limit_exceeded: { status: 429, type: 'requests', code: 'rate_limit_exceeded' },

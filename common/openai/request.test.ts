@@ -48,6 +48,25 @@ describe('parseEmbeddingRequest', () => {
   });
 
   it.each([
+    [true, true],
+    [false, false],
+    ['NONE', false],
+    ['END', true],
+    ['START', 'START'],
+    ['start', 'START'],
+    ['yes', undefined],
+    [5, undefined],
+    [{}, undefined],
+    ['__proto__', undefined],
+  ])('takes truncate: %j', (truncate, expected) => {
+    expect(parseEmbeddingRequest({ model: MODEL, input: 'a', truncate }).truncate).toBe(expected);
+  });
+
+  it.each([5, [], {}, true])('refuses nothing for what it ignores: user %j', (user) => {
+    expect(parseEmbeddingRequest({ model: MODEL, input: 'a', user }).inputs).toEqual(['a']);
+  });
+
+  it.each([
     [{ input: 'a' }, 'model'],
     [{ model: 1, input: 'a' }, 'model'],
     [{ model: MODEL }, 'input'],
@@ -69,8 +88,6 @@ describe('parseEmbeddingRequest', () => {
     [{ model: MODEL, input: 'a', dimensions: -1 }, 'dimensions'],
     [{ model: MODEL, input: 'a', dimensions: 1.5 }, 'dimensions'],
     [{ model: MODEL, input: 'a', dimensions: '8' }, 'dimensions'],
-    [{ model: MODEL, input: 'a', user: 5 }, 'user'],
-    [{ model: MODEL, input: 'a', truncate: 'yes' }, 'truncate'],
     [{ model: MODEL, input: 'a', encoding_format: 'int8' }, null],
     [[], null],
     ['x', null],

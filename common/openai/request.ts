@@ -19,6 +19,19 @@ const input = z
       'The inputs to embed: 1 to 2048 texts or lists of token ids. The response holds one vector per input, in the same order.',
   });
 
+/** NVIDIA's words for it, in any case, beside the boolean. */
+const TRUNCATE: ReadonlyMap<string, Truncate> = new Map<string, Truncate>([
+  ['NONE', false],
+  ['END', true],
+  ['START', 'START'],
+]);
+
+/** A field that others do not know is no reason to refuse what they take. */
+function readTruncate(value: unknown): Truncate | undefined {
+  if (typeof value === 'boolean') return value;
+  return typeof value === 'string' ? TRUNCATE.get(value.toUpperCase()) : undefined;
+}
+
 /** Fields that this service does not know are accepted and ignored: clients add their own. */
 export const embeddingRequest = z.object({
   model: z.string().meta({
@@ -34,10 +47,10 @@ export const embeddingRequest = z.object({
     description:
       'Truncate vectors to this many leading numbers and normalize them to unit length. At most the dimensions of the model.',
   }),
-  user: z.string().nullish().meta({ description: 'Accepted and ignored.' }),
-  truncate: z.boolean().nullish().meta({
+  user: z.unknown().optional().meta({ description: 'Accepted and ignored.' }),
+  truncate: z.unknown().optional().meta({
     description:
-      "Not in OpenAI's API. true: truncate inputs that exceed the model's limit; false: refuse them with 400. Default: as the EmbeddingModel specifies.",
+      "Not in OpenAI's API. true or END: cut inputs that exceed the model's limit at their end, START: at their beginning; false or NONE: refuse them with 400. Default, and for any other value: as the EmbeddingModel specifies.",
   }),
 });
 
@@ -56,13 +69,16 @@ function jsonSchema(schema: z.ZodType): Record<string, unknown> {
   return json;
 }
 
+/** Whether inputs that are too long are cut: at the end, or from the START. */
+export type Truncate = boolean | 'START';
+
 export interface EmbeddingRequest {
   readonly model: string;
   /** The field's every shape as a list; a request of one token list is a list of one. */
   readonly inputs: readonly EmbeddingInput[];
   readonly encoding: 'float' | 'base64';
   readonly dimensions: number | undefined;
-  readonly truncate: boolean | undefined;
+  readonly truncate: Truncate | undefined;
 }
 
 /** Throws `OpenAIError` for everything that is not a request. */
@@ -78,7 +94,7 @@ export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
     inputs,
     encoding: encoding_format ?? 'float',
     dimensions: dimensions ?? undefined,
-    truncate: truncate ?? undefined,
+    truncate: readTruncate(truncate),
   };
 }
 
@@ -105,8 +121,6 @@ const FIELDS: Readonly<Record<string, Describe>> = {
     typeof value === 'number' && Number.isInteger(value)
       ? invalid(`Invalid 'dimensions': ${value} is less than the minimum of 1 or not a safe integer.`, 'dimensions')
       : typed('dimensions', 'an integer')(value, ''),
-  user: typed('user', 'a string'),
-  truncate: typed('truncate', 'a boolean'),
 };
 
 const plain = (value: unknown): string => (typeof value === 'string' ? value : describeType(value));

@@ -172,10 +172,9 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     const deadline = withDeadline(exchange.signal, ms, LATE);
     const deadlineMs = now() + ms;
     try {
-      await bodies.read(request, async (body) => {
-        const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs });
-        await serve(context, request, response, caller);
-      });
+      const body = await bodies.read(request, exchange.held);
+      const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs });
+      await serve(context, request, response, caller);
     } finally {
       deadline.clear();
     }

@@ -6,13 +6,16 @@ export type EngineInput = string | readonly number[];
 
 export type OutputEncoding = 'float' | 'base64';
 
+/** What becomes of an input that is too long: cut at its end, cut at its beginning, or refused. */
+export type OverlongInput = 'truncate' | 'truncate-start' | 'error';
+
 export interface EmbedRequest {
   /** 1–2048 inputs. */
   readonly inputs: readonly EngineInput[];
   readonly encoding: OutputEncoding;
   /** Keep the first `dimensions` numbers and make the result unit length again; undefined: all of them. */
   readonly dimensions?: number | undefined;
-  readonly overlongInput: 'truncate' | 'error';
+  readonly overlongInput: OverlongInput;
   readonly priority: Priority;
   /** Aborted when the client is gone or out of time: work not yet running is dropped. */
   readonly signal: AbortSignal;
@@ -112,7 +115,7 @@ export type EngineErrorCode =
   | 'not_finite'
   | 'draining';
 
-/** Numbers that a message to the client may name. */
+/** What a message to the client may name, and what decides on how to go on. */
 export interface EngineErrorDetails {
   /** Position in the request's inputs. */
   readonly input?: number;
@@ -123,6 +126,8 @@ export interface EngineErrorDetails {
   readonly tokens?: number;
   readonly maxTokens?: number;
   readonly maxQueueTokens?: number;
+  /** The worker died of it, or while it ran it. */
+  readonly isWorkerLost?: boolean;
 }
 
 export class EngineError extends Error {

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,12 +9,14 @@ import { tinyModel } from '../../tests/helpers/tiny-model.ts';
 import { describeModel } from '../model/description.ts';
 import { cpuCosts } from '../scheduler/batching.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
+import type { SchedulerLimits } from '../scheduler/scheduler.ts';
 import { createDispatcher, createEngine } from './engine.ts';
 import type { EngineOptions } from './engine.ts';
 import { openRequest } from './requests.ts';
 import type { OpenRequest } from './requests.ts';
 import type { RunMessage, RunReply } from './worker.ts';
-import type { EmbedRequest, EmbedResult, Engine, EngineInput } from './contract.ts';
+import { EngineError } from './contract.ts';
+import type { EmbedRequest, EmbedResult, Engine, EngineErrorDetails, EngineInput } from './contract.ts';
 
 const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
 const model = join(fixtures, 'architectures/bert');
@@ -151,6 +153,28 @@ describe('texts', () => {
   });
 });
 
+describe('texts for a tokenizer without special tokens', () => {
+  it('are refused where they become no tokens, by their place, and fail nobody else', async () => {
+    const plain = await mkdtemp(join(tmpdir(), 'kubembed-engine-'));
+    await cp(folder, plain, { recursive: true });
+    const path = join(plain, 'tokenizer.json');
+    const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+    await writeFile(path, JSON.stringify({ ...tokenizer, post_processor: null }));
+    const weights = new Map([['model.safetensors', join(plain, 'model.safetensors')]]);
+    const engine = await start({ files: { modelId: 'test/bert', revision: 'test', snapshotDir: plain, weights } });
+    const texts = Array.from({ length: 60 }, (_, index) =>
+      index % 3 === 0 ? ['a', index % 2 ? '' : ' \n'] : ['a b', 'c'],
+    );
+    const answers = await Promise.allSettled(texts.map((inputs) => embed(engine, inputs)));
+    for (const [index, answer] of answers.entries()) {
+      if (index % 3 > 0) expect(answer).toMatchObject({ status: 'fulfilled', value: { promptTokens: 3 } });
+      else expect(answer).toMatchObject({ reason: { code: 'empty_input', details: { input: 1 } } });
+    }
+    expect(engine.stats()).toMatchObject({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+    await rm(plain, { recursive: true });
+  });
+});
+
 describe('inputs that cannot be run as they are', () => {
   it('are cut to the limit and counted, or refused when the request says so', async () => {
     const engine = shared;
@@ -276,25 +300,28 @@ describe('life of requests and workers', () => {
 
 const MIN_RUN_TOKENS = 40;
 
+const LIMITS: SchedulerLimits = {
+  workers: 1,
+  maxQueueTokens: 10_000,
+  runTokens: MIN_RUN_TOKENS,
+  minRunTokens: MIN_RUN_TOKENS,
+  smallShare: 0.125,
+  smallRequestInputs: 8,
+  bulkShare: 0.25,
+  takesSolo: () => false,
+  aloneMs: 100,
+  gatherMs: 0,
+  returnMs: 0,
+  maxGatherMs: 0,
+  packing: true,
+  cost: cpuCosts(384),
+};
+
 /** A worker whose runs end when the test says so, and what happened in which order. */
 function setUp(lengths: readonly number[]) {
   const seen: string[] = [];
   const running: ((reply: RunReply) => void)[] = [];
-  const scheduler = createScheduler({
-    workers: 1,
-    maxQueueTokens: 10_000,
-    runTokens: MIN_RUN_TOKENS,
-    minRunTokens: MIN_RUN_TOKENS,
-    smallRequestInputs: 8,
-    bulkShare: 0.25,
-    takesSolo: () => false,
-    aloneMs: 100,
-    gatherMs: 0,
-    returnMs: 0,
-    maxGatherMs: 0,
-    packing: true,
-    cost: cpuCosts(384),
-  });
+  const scheduler = createScheduler(LIMITS);
   const openRequests = new Map<number, OpenRequest>();
   let tokens = 0;
   const wake = createDispatcher({
@@ -350,5 +377,84 @@ describe('dispatcher', () => {
     await end();
     await end();
     expect(seen).toEqual(['runs 40', 'ends 40', 'answers 0', 'runs 5', 'ends 5', 'answers 1']);
+  });
+});
+
+/** Runs fail that hold a token of theirs; which requests fail with them, and in how many runs. */
+async function runPoisoned(requests: readonly (readonly number[])[], details: EngineErrorDetails = {}) {
+  const POISON = 99;
+  const scheduler = createScheduler({ ...LIMITS, runTokens: 1000 });
+  const openRequests = new Map<number, OpenRequest>();
+  const outcomes: Record<number, string> = {};
+  let busy = false;
+  let runs = 0;
+  let lost = 0;
+  const wake = createDispatcher({
+    scheduler,
+    requests: openRequests,
+    now: () => 0,
+    onEnd: () => undefined,
+    onResults: () => undefined,
+    pool: {
+      idle: () => (busy ? 0 : 1),
+      run: async ({ lengths: texts, ids }: RunMessage) => {
+        busy = true;
+        runs++;
+        await new Promise((resolve) => setImmediate(resolve));
+        busy = false;
+        if (ids.includes(POISON)) {
+          lost++;
+          throw new EngineError('worker_failed', 'poisoned', details);
+        }
+        const ends = Uint32Array.from(texts, (_, text) => text + 1);
+        return { bytes: new Uint8Array(texts.length), ends, paddedTokens: 0, inferMs: 1, serializeMs: 0 };
+      },
+    },
+  });
+  const answers = requests.map(async (ids, id) => {
+    const request = { encoding: 'float', overlongInput: 'truncate' } as const;
+    const places = ids.map((_, index) => index);
+    const open = openRequest({ id, request, places, distinct: ids.length, maxTokens: 512 });
+    openRequests.set(id, open);
+    scheduler.admit({ id, priority: 'interactive', inputs: ids.length, tokens: ids.length }, 0);
+    for (const [index, token] of ids.entries()) {
+      open.tokenized(index, { ids: Int32Array.of(token), untruncated: 1 }, 0);
+      scheduler.add(id, [{ request: id, index, length: 1 }], index === ids.length - 1);
+    }
+    outcomes[id] = await open.result.then(
+      () => 'answered',
+      (error: unknown) => (error as Error).message,
+    );
+    openRequests.delete(id);
+    scheduler.leave(id, 0);
+    wake();
+  });
+  wake();
+  await Promise.all(answers);
+  await new Promise((resolve) => setImmediate(resolve));
+  return { outcomes: Object.values(outcomes), runs, lost, left: scheduler.stats() };
+}
+
+describe('a run that fails', () => {
+  const requests = Array.from({ length: 64 }, (_, id) => (id === 20 ? [1, 99, 2] : [3, 4]));
+  const expected = requests.map((_, id) => (id === 20 ? 'poisoned' : 'answered'));
+
+  it('fails the request that is to blame, and no other', async () => {
+    const { outcomes, runs, left } = await runPoisoned(requests);
+    expect(outcomes).toEqual(expected);
+    expect(runs).toBeLessThanOrEqual(1 + 2 * 6);
+    expect(left).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+  });
+
+  it('costs two workers at most where each such run costs one', async () => {
+    const { outcomes, lost, left } = await runPoisoned(requests, { isWorkerLost: true });
+    expect(outcomes).toEqual(expected);
+    expect(lost).toBe(2);
+    expect(left).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+  });
+
+  it('finds several to blame', async () => {
+    const { outcomes } = await runPoisoned([[99], [1], [2, 99], [3], [99, 99]]);
+    expect(outcomes).toEqual(['poisoned', 'answered', 'poisoned', 'answered', 'poisoned']);
   });
 });

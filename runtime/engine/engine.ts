@@ -51,6 +51,7 @@ function schedulerFor(
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
     workers: loaded.topology.workers,
     maxQueueTokens,
+    smallShare: 0.125,
     smallRequestInputs: 8,
     bulkShare: 0.25,
     takesSolo: solo.takes,
@@ -141,7 +142,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
       // Many inputs must not keep the event loop from other requests.
       if (start > 0) await nextTurn();
-      const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK));
+      const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK), open.cutAt);
       const sequences = chunk.map((tokens, offset): Sequence => {
         const index = start + offset;
         open.tokenized(index, tokens, now());
@@ -200,7 +201,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
 // Batches from the scheduler to the workers, and their results back to the requests.
 
-export interface DispatcherParts {
+export interface DispatcherDeps {
   readonly scheduler: Scheduler;
   readonly pool: Pick<Pool, 'idle' | 'run'>;
   readonly requests: ReadonlyMap<number, OpenRequest>;
@@ -239,9 +240,25 @@ function deliver(batch: Batch, targets: Targets, startedMs: number, reply: RunRe
   }
 }
 
+const tokensIn = (sequences: readonly Sequence[]): number => sequences.reduce((sum, { length }) => sum + length, 0);
+
+/**
+ * The parts of a run that failed, to be run again: by halves of its requests, or each by itself where the run has cost a
+ * worker. One of the requests is to blame, and the others shall not fail with it. None for a run of one request.
+ */
+function takeApart({ sequences }: Batch, hasCostWorker: boolean): Batch[] {
+  const byRequest = [...Map.groupBy(sequences, ({ request }) => request).values()];
+  if (byRequest.length < 2) return [];
+  const half = Math.ceil(byRequest.length / 2);
+  const parts = hasCostWorker ? byRequest : [byRequest.slice(0, half).flat(), byRequest.slice(half).flat()];
+  return parts.map((part) => ({ alone: false, solo: false, sequences: part, tokens: tokensIn(part) }));
+}
+
 /** Returns what gives idle workers all that waits, once this turn of the event loop has brought in all it has. */
-export function createDispatcher(parts: DispatcherParts): () => void {
-  const { scheduler, pool, requests, now: clock } = parts;
+export function createDispatcher(deps: DispatcherDeps): () => void {
+  const { scheduler, pool, requests, now: clock } = deps;
+  /** Parts of failed runs: they have waited already. */
+  const again: Batch[] = [];
   let waking = false;
   let later: NodeJS.Timeout | undefined;
 
@@ -249,26 +266,39 @@ export function createDispatcher(parts: DispatcherParts): () => void {
     const startedMs = clock();
     const targets = batch.sequences.map(({ request }) => requests.get(request));
     const running = pool.run(messageOf(batch, targets), batch.solo ? 'first' : 'last');
+    let parts: Batch[] = [];
     const reply = await running.catch((error: unknown) => {
-      for (const target of new Set(targets)) target?.fail(error);
+      parts = takeApart(batch, error instanceof EngineError && error.details.isWorkerLost === true);
+      again.push(...parts);
+      if (parts.length === 0) for (const target of new Set(targets)) target?.fail(error);
       return undefined;
     });
-    scheduler.finished(batch);
-    parts.onEnd(batch, reply?.inferMs);
+    // Its parts are still running, as far as the scheduler is concerned.
+    if (parts.length === 0) scheduler.finished(batch);
+    deps.onEnd(batch, reply?.inferMs);
     // To answer the clients of a run takes milliseconds, in which its worker would rest. Where little waits, what they ask next is worth waiting for.
     if (scheduler.isDeep()) dispatch();
     if (reply !== undefined) {
       deliver(batch, targets, startedMs, reply);
-      parts.onResults(batch, reply);
+      deps.onResults(batch, reply);
     }
     wake();
+  }
+
+  /** Without what nobody waits for any more: that one may be the one to blame. */
+  function nextAgain(): Batch | undefined {
+    for (let part = again.shift(); part !== undefined; part = again.shift()) {
+      if (part.sequences.some(({ request }) => requests.has(request))) return part;
+      scheduler.finished(part);
+    }
+    return undefined;
   }
 
   function dispatch(): void {
     waking = false;
     clearTimeout(later);
     for (let idle = pool.idle(); idle > 0; idle--) {
-      const batch = scheduler.next(idle, clock());
+      const batch = nextAgain() ?? scheduler.next(idle, clock());
       if (!batch) break;
       void run(batch);
     }

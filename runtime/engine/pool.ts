@@ -182,7 +182,8 @@ export async function createPool(
     becameIdle(place);
     const { pending } = place;
     place.pending = undefined;
-    pending?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', { cause: error }));
+    const details = { cause: error, isWorkerLost: true };
+    pending?.reject(new EngineError('worker_failed', 'The worker died while it ran the batch.', details));
     if (closing) return;
     place.deaths++;
     const delayMs = backoffMs(RESTARTS, place.deaths);

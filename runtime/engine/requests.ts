@@ -1,4 +1,5 @@
 // One request in the engine: its inputs as they came, what is still open of it, and the result when nothing is.
+import { randomInt } from 'node:crypto';
 import { EngineError } from './contract.ts';
 import type {
   EmbedRequest,
@@ -9,45 +10,77 @@ import type {
   StageSpan,
   StageTimes,
 } from './contract.ts';
-import type { Tokens } from './tokenizer.ts';
+import type { CutAt, Tokens } from './tokenizer.ts';
 
 // Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
 
-/** FNV-1a over the ids: a text key for each list would hold the event loop for tens of milliseconds. */
-function hashOf(ids: readonly number[]): number {
-  let hash = 0x811c9dc5;
-  for (const id of ids) hash = Math.imul(hash ^ id, 0x01000193);
+/** Nobody outside can know which inputs it brings together. */
+const SEED = randomInt(2 ** 31);
+
+/** Texts up to here are told apart by V8's own seeded hash; of longer ones it hashes the length alone. */
+const MAX_HASHED_TEXT = 8192;
+/** Characters of a long text that its hash looks at; what that leaves in doubt is compared. */
+const SAMPLES = 256;
+
+/** So many inputs with the same hash are compared with another one that has it; it counts as distinct when it equals none. */
+const MAX_CANDIDATES = 4;
+
+/** FNV-1a: a text key for each list would hold the event loop for tens of milliseconds. */
+function hashOf(input: EngineInput, seed: number): number {
+  const { length } = input;
+  let hash = 0x811c9dc5 ^ seed ^ length;
+  if (typeof input === 'string') {
+    const step = length / SAMPLES;
+    for (let at = 0; at < length; at += step) hash = Math.imul(hash ^ input.charCodeAt(at), 0x01000193);
+  } else {
+    for (let at = 0; at < length; at++) hash = Math.imul(hash ^ (input[at] ?? 0), 0x01000193);
+  }
   return hash;
 }
 
-const sameIds = (a: EngineInput | undefined, b: readonly number[]): boolean =>
-  typeof a === 'object' && a.length === b.length && a.every((id, index) => id === b[index]);
+function isSame(a: EngineInput | undefined, b: EngineInput): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object') return a === b;
+  const { length } = a;
+  if (length !== b.length) return false;
+  for (let at = 0; at < length; at++) if (a[at] !== b[at]) return false;
+  return true;
+}
 
-/** `places`: for each input of the request, its place among the distinct ones. */
-export function distinctInputs(inputs: readonly EngineInput[]) {
+/**
+ * Linear in the inputs, whatever they are. What is distinct is so exactly; of inputs made to look alike some may be computed
+ * more than once. `places`: for each input of the request, its place among the distinct ones.
+ */
+export function distinctInputs(inputs: readonly EngineInput[], seed = SEED) {
   const distinct: EngineInput[] = [];
   const texts = new Map<string, number>();
-  const lists = new Map<number, number[]>();
+  const others = new Map<number, number[]>();
   const placeOfText = (text: string): number => {
     const known = texts.get(text);
     if (known !== undefined) return known;
     texts.set(text, distinct.length);
     return distinct.push(text) - 1;
   };
-  const placeOfList = (ids: readonly number[]): number => {
-    const hash = hashOf(ids);
-    const candidates = lists.get(hash) ?? [];
-    const known = candidates.find((place) => sameIds(distinct[place], ids));
+  const placeOfOther = (input: EngineInput): number => {
+    const hash = hashOf(input, seed);
+    const candidates = others.get(hash);
+    const known = candidates?.find((place) => isSame(distinct[place], input));
     if (known !== undefined) return known;
-    lists.set(hash, [...candidates, distinct.length]);
-    return distinct.push(ids) - 1;
+    if (candidates === undefined) others.set(hash, [distinct.length]);
+    else if (candidates.length < MAX_CANDIDATES) candidates.push(distinct.length);
+    return distinct.push(input) - 1;
   };
-  const places = inputs.map((input) => (typeof input === 'string' ? placeOfText(input) : placeOfList(input)));
+  const places = inputs.map((input) =>
+    typeof input === 'string' && input.length <= MAX_HASHED_TEXT ? placeOfText(input) : placeOfOther(input),
+  );
   return { inputs: distinct, places };
 }
 
+/** Where a tokenizer adds no special tokens, an empty text is such a one. */
+const emptyInput = (input: number): EngineError =>
+  new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
+
 function checkIds(ids: readonly number[], input: number, vocabularySize: number): void {
-  if (ids.length === 0) throw new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
+  if (ids.length === 0) throw emptyInput(input);
   const tokenPosition = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
   if (tokenPosition < 0) return;
   const tokenId = ids[tokenPosition] ?? NaN;
@@ -100,12 +133,13 @@ type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 export interface OpenRequest {
   readonly id: number;
   readonly encoding: OutputEncoding;
+  readonly cutAt: CutAt;
   /** 0 for all. */
   readonly dimensions: number;
   readonly result: Promise<EmbedResult>;
   /** Token ids of a distinct input, kept until its batch is on its way. */
   tokensOf(index: number): Int32Array;
-  /** Refuses an input that is too long where the request wants that. */
+  /** Refuses an input that has become no tokens, or too many where the request wants that. */
   tokenized(index: number, tokens: Tokens, nowMs: number): void;
   tokenizing(startMs: number, endMs: number): void;
   /** The JSON value of a distinct input is there; empty: its vector is not finite. The times are those of its run. */
@@ -162,10 +196,12 @@ export function openRequest({ id, request, places, distinct, maxTokens }: Reques
   return {
     id,
     encoding: request.encoding,
+    cutAt: request.overlongInput === 'truncate-start' ? 'start' : 'end',
     dimensions: request.dimensions ?? 0,
     result: promise,
     tokensOf: (index) => inputOf(index).tokens,
     tokenized(index, { ids, untruncated: tokens }, nowMs) {
+      if (ids.length === 0) throw emptyInput(firstInput(index));
       if (request.overlongInput === 'error' && tokens > maxTokens) {
         const input = firstInput(index);
         const message = `Input ${input} has ${tokens} tokens; the model takes at most ${maxTokens}.`;

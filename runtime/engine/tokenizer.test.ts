@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cutTokenList, loadTokenizer } from './tokenizer.ts';
+import { cutTokenList, loadTokenizer, lookingAtBeginning, oneLargeAtATime, withinStack } from './tokenizer.ts';
 
 const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
 const texts = JSON.parse(readFileSync(join(fixtures, 'tokenizers/texts.json'), 'utf8')) as string[];
@@ -116,6 +116,82 @@ describe('long texts', () => {
   );
 });
 
+describe('texts that lose their beginning', () => {
+  it.each(KINDS)('keep what the end alone would give, in the same frame: $kind', async ({ folder }) => {
+    const maxTokens = 32;
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, folder), maxTokens });
+    const unlimited = await loadTokenizer({ folder: join(fixtures, folder), maxTokens: 100_000 });
+    const [one, other] = [(await unlimited.encode('a')).ids, (await unlimited.encode('b')).ids];
+    const prefix = one.findIndex((id, index) => id !== other[index]);
+    for (const text of texts.slice(0, 300)) {
+      const long = `${text} `.repeat(1 + Math.ceil(200 / (text.length + 1)));
+      const whole = [...(await unlimited.encode(long)).ids];
+      const isCut = whole.length > maxTokens;
+      const expected = isCut ? [...whole.slice(0, prefix), ...whole.slice(prefix - maxTokens)] : whole;
+      const { ids, untruncated } = await tokenizer.encode(long, 'start');
+      expect([[...ids], untruncated > maxTokens]).toEqual([expected, isCut]);
+    }
+  });
+
+  it('look at the end of a text alone', async () => {
+    const tokenizer = await loadTokenizer({ folder: join(fixtures, 'tokenizers/unigram'), maxTokens: 32 });
+    const end = 'one two three four five '.repeat(100);
+    expect(await tokenizer.encode('x'.repeat(1_000_000) + end, 'start')).toMatchObject({
+      ids: (await tokenizer.encode(end, 'start')).ids,
+    });
+  });
+
+  it('as token ids keep their special tokens', () => {
+    const limits = { maxTokens: 3, firstToken: 1, finalToken: 9 };
+    const cut = (ids: number[], at: 'start' | 'end') => [...cutTokenList(ids, limits, at).ids];
+    expect(cut([1, 2, 3, 4, 9], 'start')).toEqual([1, 4, 9]);
+    expect(cut([5, 2, 3, 4, 9], 'start')).toEqual([3, 4, 9]);
+    expect(cut([1, 2, 3, 4, 9], 'end')).toEqual([1, 2, 9]);
+    expect(cut([1, 9], 'start')).toEqual([1, 9]);
+  });
+});
+
+describe('what holds a thread or memory', () => {
+  it('large parts are tokenised one after the other, small ones at once', async () => {
+    let running = 0;
+    let most = 0;
+    const encode = oneLargeAtATime(async (text) => {
+      running++;
+      most = Math.max(most, running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+      if (text.startsWith('x')) throw new Error('unusable');
+      return { ids: Int32Array.of(text.length), untruncated: 1 };
+    }, 3);
+    const outcomes = await Promise.allSettled(['aaaa', 'xxxx', 'aaaa'].map((text) => encode(text, 'end')));
+    expect([most, outcomes.map(({ status }) => status)]).toEqual([1, ['fulfilled', 'rejected', 'fulfilled']]);
+    await Promise.all(['a', 'b', 'c'].map((text) => encode(text, 'end')));
+    expect(most).toBe(3);
+  });
+
+  it('a part has an end, whatever the model takes', async () => {
+    let longest = 0;
+    const nothing: Parameters<typeof lookingAtBeginning>[0] = (text) => {
+      longest = Math.max(longest, text.length);
+      return Promise.resolve({ ids: new Int32Array(0), untruncated: 0 });
+    };
+    await lookingAtBeginning(nothing, 32_768)(' '.repeat(20_000_000), 'end');
+    expect(longest).toBe(2 ** 20);
+    longest = 0;
+    await lookingAtBeginning(nothing, 512)(' '.repeat(20_000_000), 'start');
+    expect(longest).toBe(512 * 256);
+  });
+
+  it('a word of more tokens than the stack holds is cut until it fits', () => {
+    const encode = (text: string): number[] => {
+      if (text.length > 100) throw new RangeError('Maximum call stack size exceeded');
+      return Array.from(text, (_, index) => index);
+    };
+    expect(withinStack(encode, 'a'.repeat(1000))).toHaveLength(62);
+    expect(() => withinStack(() => encode('a'.repeat(101)), 'a')).toThrow(RangeError);
+  });
+});
+
 describe('transformers.js tokenizer', () => {
   let folder = '';
   beforeAll(async () => {
@@ -125,6 +201,17 @@ describe('transformers.js tokenizer', () => {
     }
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  it('takes runs of marks and of characters that stand for many, which V8 takes long for, as far as they are read', async () => {
+    const script = await loadTokenizer({ folder, maxTokens: 32, implementation: 'javascript' });
+    const marks = (count: number): string => `a${'\u0301\u0316'.repeat(count)} b`;
+    expect(await script.encode(marks(2000))).toEqual(await script.encode(marks(32)));
+    expect((await script.encode('\ufdfa'.repeat(100_000))).ids).toEqual(
+      (await script.encode('\ufdfa'.repeat(100))).ids,
+    );
+    const { ids } = await script.encode('a '.repeat(1000) + 'c '.repeat(1000), 'start');
+    expect([...ids].slice(1, -1)).toEqual(Array(30).fill(ids[1]));
+  });
 
   it('gives the same ids for common texts and keeps the final special token', async () => {
     const options = { folder, maxTokens: 32 };

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { errorText } from '../../common/util/text.ts';
 import { EngineStartError } from './contract.ts';
@@ -15,20 +16,27 @@ export interface Tokens {
   readonly untruncated: number;
 }
 
+/** Which end of a text is lost when it is too long. */
+export type CutAt = 'start' | 'end';
+
 export interface Tokenizer {
   readonly implementation: 'native' | 'javascript';
-  encode(text: string): Promise<Tokens>;
+  /** `cutAt` is the end where none is given. */
+  encode(text: string, cutAt?: CutAt): Promise<Tokens>;
   /** Texts, and lists of token ids, which are taken as they are and cut. */
-  encodeAll(inputs: readonly EngineInput[]): Promise<Tokens[]>;
+  encodeAll(inputs: readonly EngineInput[], cutAt?: CutAt): Promise<Tokens[]>;
 }
 
-/** Tokens of a text, or of the beginning of one, with the cut applied. */
-type Encode = (text: string) => Promise<Tokens>;
+/** Tokens of a text, or of the part of one that is kept, with the cut applied. */
+type Encode = (text: string, cutAt: CutAt) => Promise<Tokens>;
 
 /** Characters looked at first, per token of the limit: four times what English needs. */
 const FIRST_LOOK = 16;
-/** Characters looked at in all, per token of the limit. */
+/** Characters looked at in all, per token of the limit; and for models of many tokens, where a text's tokens take a hundred times its size. */
 const MAX_LOOK = 256;
+const MAX_LOOK_CHARACTERS = 1 << 20;
+/** Larger parts of texts are tokenised one after the other, so that one has its tokens in memory at a time. */
+const LARGE_PART = 1 << 18;
 /** Tokens beyond the limit that the part looked at must give: the cut may change the last word of that part. */
 const MARGIN = 64;
 
@@ -38,26 +46,55 @@ const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800;
 const beginning = (text: string, length: number): string =>
   text.slice(0, isHighSurrogate(text.charCodeAt(length - 1)) ? length - 1 : length);
 
+const isLowSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xdc00;
+
+/** The last `length` units of a text, likewise. */
+function ending(text: string, length: number): string {
+  const from = text.length - length;
+  return text.slice(isLowSurrogate(text.charCodeAt(from)) ? from + 1 : from);
+}
+
+const partOf = (text: string, length: number, cutAt: CutAt): string =>
+  cutAt === 'end' ? beginning(text, length) : ending(text, length);
+
 /**
- * Looks at a growing beginning of the text until it gives clearly more tokens than the model takes: what follows can then
+ * Looks at a growing part of the text, from the end that is kept, until it gives clearly more tokens than the model takes: what follows can then
  * not change the result, and a megabyte costs no more than a page. Words of thousands of characters are looked at up to
  * `MAX_LOOK`; what is beyond that is ignored.
  */
-export function lookingAtBeginning(encode: Encode, maxTokens: number): Encode {
-  return async (text) => {
-    const last = maxTokens * MAX_LOOK;
+export function lookingAtBeginning(
+  encode: Encode,
+  maxTokens: number,
+  maxCharacters: number = MAX_LOOK_CHARACTERS,
+): Encode {
+  const last = Math.max(maxTokens * FIRST_LOOK, Math.min(maxTokens * MAX_LOOK, maxCharacters));
+  return async (text, cutAt) => {
     for (let length = maxTokens * FIRST_LOOK; length < text.length; length *= 4) {
-      const tokens = await encode(beginning(text, Math.min(length, last)));
+      const tokens = await encode(partOf(text, Math.min(length, last), cutAt), cutAt);
       if (tokens.untruncated >= maxTokens + MARGIN || length >= last) return tokens;
     }
-    return await encode(text.length > last ? beginning(text, last) : text);
+    return await encode(text.length > last ? partOf(text, last, cutAt) : text, cutAt);
   };
 }
 
-/** Token ids as given, cut to the limit; a final special token stays final. */
-export function cutTokenList(ids: readonly number[], { maxTokens, finalToken }: CutLimits): Tokens {
-  const cut = Int32Array.from(ids.slice(0, maxTokens));
-  if (ids.length > maxTokens && finalToken !== undefined && ids.at(-1) === finalToken) cut[maxTokens - 1] = finalToken;
+/** Parts of more than `size` characters wait for each other; the others for nobody. */
+export function oneLargeAtATime(encode: Encode, size: number = LARGE_PART): Encode {
+  let last: Promise<unknown> = Promise.resolve();
+  return (text, cutAt) => {
+    if (text.length <= size) return encode(text, cutAt);
+    const turn = last.then(() => encode(text, cutAt));
+    last = turn.catch(() => undefined);
+    return turn;
+  };
+}
+
+/** Token ids as given, cut to the limit; a special token at the end that is lost stays there. */
+export function cutTokenList(ids: readonly number[], limits: CutLimits, cutAt: CutAt = 'end'): Tokens {
+  const { maxTokens, firstToken, finalToken } = limits;
+  if (ids.length <= maxTokens) return { ids: Int32Array.from(ids), untruncated: ids.length };
+  const cut = Int32Array.from(cutAt === 'end' ? ids.slice(0, maxTokens) : ids.slice(-maxTokens));
+  if (cutAt === 'end' && finalToken !== undefined && ids.at(-1) === finalToken) cut[maxTokens - 1] = finalToken;
+  if (cutAt === 'start' && firstToken !== undefined && ids[0] === firstToken) cut[0] = firstToken;
   return { ids: cut, untruncated: ids.length };
 }
 
@@ -65,27 +102,35 @@ interface CutLimits {
   readonly maxTokens: number;
   /** Special token that ends every text, when there is one: kept where a list ends with it. */
   readonly finalToken: number | undefined;
+  /** Likewise, of the one that begins every text. */
+  readonly firstToken?: number | undefined;
 }
 
 interface EncoderParts extends CutLimits {
   /** For texts that need no thread: undefined for all others. */
-  readonly encodeHere: (text: string) => Tokens | undefined;
+  readonly encodeHere: (text: string, cutAt: CutAt) => Tokens | undefined;
   readonly encodeElsewhere: Encode;
+  /** Of one text that are looked at; default: those that the limit of tokens allows. */
+  readonly maxCharacters?: number | undefined;
 }
 
 function encoders(parts: EncoderParts): Pick<Tokenizer, 'encode' | 'encodeAll'> {
   const { encodeHere } = parts;
-  const encodeElsewhere = lookingAtBeginning(parts.encodeElsewhere, parts.maxTokens);
+  const encodeElsewhere = lookingAtBeginning(
+    oneLargeAtATime(parts.encodeElsewhere),
+    parts.maxTokens,
+    parts.maxCharacters,
+  );
   return {
-    encode: async (text) => encodeHere(text) ?? (await encodeElsewhere(text)),
-    async encodeAll(inputs) {
+    encode: async (text, cutAt = 'end') => encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt)),
+    async encodeAll(inputs, cutAt = 'end') {
       const all: Tokens[] = [];
       const elsewhere: Promise<void>[] = [];
       const encodeInto = async (text: string, index: number): Promise<void> => {
-        all[index] = await encodeElsewhere(text);
+        all[index] = await encodeElsewhere(text, cutAt);
       };
       for (const [index, input] of inputs.entries()) {
-        const here = typeof input === 'string' ? encodeHere(input) : cutTokenList(input, parts);
+        const here = typeof input === 'string' ? encodeHere(input, cutAt) : cutTokenList(input, parts, cutAt);
         if (here !== undefined) all[index] = here;
         else if (typeof input === 'string') elsewhere.push(encodeInto(input, index));
       }
@@ -121,8 +166,13 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
   const suffix = sample.getIds().slice(mask.lastIndexOf(0) + 1);
   requireRoom(maxTokens, mask.filter((special) => special === 1).length);
   const encodePlain = await plainEncodeOf(file, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
-  const cut = (ids: Int32Array): Tokens => {
+  const cut = (ids: Int32Array, cutAt: CutAt): Tokens => {
     if (ids.length <= maxTokens) return { ids, untruncated: ids.length };
+    if (cutAt === 'start') {
+      const end = ids.slice(-maxTokens);
+      end.set(prefix, 0);
+      return { ids: end, untruncated: ids.length };
+    }
     // What comes before the suffix is kept as far as there is room: the Rust tokenizers cut before they add it.
     const kept = ids.slice(0, maxTokens);
     kept.set(suffix, maxTokens - suffix.length);
@@ -131,13 +181,14 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
   return {
     implementation: 'native',
     ...encoders({
-      encodeHere: (text) => {
+      encodeHere: (text, cutAt) => {
         const ids = encodePlain?.(text);
-        return ids && cut(ids);
+        return ids && cut(ids, cutAt);
       },
       // Runs on libuv's pool.
-      encodeElsewhere: async (text) => cut(new Int32Array((await tokenizer.encode(text)).getIds())),
+      encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await tokenizer.encode(text)).getIds()), cutAt),
       maxTokens,
+      firstToken: prefix[0],
       finalToken: suffix.at(-1),
     }),
   };
@@ -148,6 +199,59 @@ function commonEnd(a: readonly number[], b: readonly number[]): number {
   let length = 0;
   while (length < Math.min(a.length, b.length) && a.at(-1 - length) === b.at(-1 - length)) length++;
   return length;
+}
+
+/** Characters that transformers.js looks at beyond what the limit of tokens needs: it holds the event loop for as long as they take. */
+const MAX_CHARACTERS_HERE = 1 << 15;
+/** A character can stand for eighteen. */
+const MAX_NORMALIZED = 4 * MAX_CHARACTERS_HERE;
+
+function boundedWhenNormalized(text: string, cutAt: CutAt): string {
+  let part = text.replaceAll(MANY_MARKS, '$1');
+  while (
+    part.length > MAX_CHARACTERS_HERE / 4 &&
+    part.normalize('NFKC').length > Math.max(MAX_NORMALIZED, 2 * text.length)
+  ) {
+    part = partOf(part, part.length >>> 1, cutAt);
+  }
+  return part;
+}
+
+/** V8 normalises a run of combining marks in time that goes with its square; what is beyond 64 changes no text that is read. */
+const MANY_MARKS = /(\p{M}{64})\p{M}+/gu;
+
+/** It spreads the tokens of a word over arguments of a call, and there are words of more tokens than the stack holds. */
+export function withinStack(
+  encode: (text: string) => readonly number[],
+  text: string,
+  cutAt: CutAt = 'end',
+): readonly number[] {
+  try {
+    return encode(text);
+  } catch (error) {
+    if (!(error instanceof RangeError) || text.length < 2) throw error;
+    return withinStack(encode, partOf(text, text.length >>> 1, cutAt), cutAt);
+  }
+}
+
+/** Characters tokenised before others have the event loop. */
+const CHARACTERS_A_TURN = 8192;
+
+function takingTurns(encode: (text: string, cutAt: CutAt) => Tokens): Encode {
+  let last: Promise<unknown> = Promise.resolve();
+  let characters = 0;
+  return (text, cutAt) => {
+    const turn = last.then(async () => {
+      characters += text.length;
+      if (characters > CHARACTERS_A_TURN) {
+        characters = 0;
+        await setImmediate();
+      }
+      return encode(text, cutAt);
+    });
+    last = turn.catch(() => undefined);
+    return turn;
+  };
 }
 
 /**
@@ -167,15 +271,25 @@ async function javascriptTokenizer(folder: string, maxTokens: number): Promise<T
   const prefix = framed.slice(0, framed.length - suffix.length - bare.length);
   const room = maxTokens - prefix.length - suffix.length;
   requireRoom(maxTokens, maxTokens - room);
-  const encode: Encode = (text) => {
-    const ids = tokenizer.encode(text, { add_special_tokens: false });
-    const kept = [...prefix, ...ids.slice(0, room), ...suffix];
-    return Promise.resolve({ ids: Int32Array.from(kept), untruncated: kept.length + Math.max(0, ids.length - room) });
+  const encodeBare = (text: string): readonly number[] => tokenizer.encode(text, { add_special_tokens: false });
+  const encodeNow = (text: string, cutAt: CutAt): Tokens => {
+    const ids = withinStack(encodeBare, boundedWhenNormalized(text, cutAt), cutAt);
+    const bareKept = cutAt === 'end' || ids.length <= room ? ids.slice(0, room) : ids.slice(-room);
+    const kept = [...prefix, ...bareKept, ...suffix];
+    return { ids: Int32Array.from(kept), untruncated: kept.length + Math.max(0, ids.length - room) };
   };
+  const encode = takingTurns(encodeNow);
   const finalToken = suffix.at(-1);
   return {
     implementation: 'javascript',
-    ...encoders({ encodeHere: () => undefined, encodeElsewhere: encode, maxTokens, finalToken }),
+    ...encoders({
+      encodeHere: () => undefined,
+      encodeElsewhere: encode,
+      maxTokens,
+      finalToken,
+      firstToken: prefix[0],
+      maxCharacters: MAX_CHARACTERS_HERE,
+    }),
   };
 }
 

@@ -14,6 +14,10 @@ export interface Sequence {
 interface Waiting {
   readonly sequence: Sequence;
   readonly key: number;
+  /** Of its arrival: those of equal keys go in that order. */
+  readonly order: number;
+  /** Neither taken nor dropped. */
+  live: boolean;
 }
 
 export interface Queue {
@@ -25,64 +29,132 @@ export interface Queue {
   /** Lengths that wait, nearest to `length` first; those equally near, longest first. */
   nearest(length: number): number[];
   count(length: number): number;
+  /** Takes out all that a request has here. Costs what that is, and not what others have. */
   drop(request: number): void;
   size(): number;
   tokens(): number;
 }
 
-/** Index after the last entry with a key not above `key`: equal keys keep their order. */
-function insertionIndex(bucket: readonly Waiting[], key: number): number {
-  let low = 0;
-  let high = bucket.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((bucket[middle]?.key ?? Infinity) <= key) low = middle + 1;
-    else high = middle;
+const isBefore = (a: Waiting, b: Waiting): boolean => a.key < b.key || (a.key === b.key && a.order < b.order);
+
+/** Those of one length: a heap by key, in which dropped ones stay until they come up or are the most of it. */
+class Bucket {
+  live = 0;
+  #heap: Waiting[] = [];
+
+  put(added: Waiting): void {
+    this.live++;
+    this.#heap.push(added);
+    this.#rise(this.#heap.length - 1, added);
   }
-  return low;
+
+  first(): Waiting | undefined {
+    while (this.#heap[0]?.live === false) this.#removeFirst();
+    return this.#heap[0];
+  }
+
+  take(): Waiting | undefined {
+    const first = this.first();
+    if (first === undefined) return undefined;
+    this.#removeFirst();
+    first.live = false;
+    this.live--;
+    return first;
+  }
+
+  drop(one: Waiting): void {
+    one.live = false;
+    this.live--;
+    if (this.#heap.length <= 2 * this.live + 16) return;
+    this.#heap = this.#heap.filter(({ live }) => live);
+    for (let at = (this.#heap.length >>> 1) - 1; at >= 0; at--) this.#sink(at, this.#heap[at]);
+  }
+
+  #removeFirst(): void {
+    const last = this.#heap.pop();
+    if (this.#heap.length > 0) this.#sink(0, last);
+  }
+
+  #rise(from: number, one: Waiting): void {
+    let at = from;
+    while (at > 0) {
+      const above = (at - 1) >>> 1;
+      const other = this.#heap[above];
+      if (other === undefined || !isBefore(one, other)) break;
+      this.#heap[at] = other;
+      at = above;
+    }
+    this.#heap[at] = one;
+  }
+
+  #sink(from: number, one: Waiting | undefined): void {
+    if (one === undefined) return;
+    let at = from;
+    for (;;) {
+      let below = 2 * at + 1;
+      let least = this.#heap[below];
+      const right = this.#heap[below + 1];
+      if (least !== undefined && right !== undefined && isBefore(right, least)) {
+        least = right;
+        below++;
+      }
+      if (least === undefined || !isBefore(least, one)) break;
+      this.#heap[at] = least;
+      at = below;
+    }
+    this.#heap[at] = one;
+  }
 }
 
 export function createQueue(): Queue {
-  const buckets = new Map<number, Waiting[]>();
+  const buckets = new Map<number, Bucket>();
+  const byRequest = new Map<number, Waiting[]>();
+  let order = 0;
   let size = 0;
   let tokens = 0;
-  const removed = (length: number, count: number): void => {
-    size -= count;
-    tokens -= count * length;
+  const removed = (length: number, bucket: Bucket): void => {
+    size--;
+    tokens -= length;
+    if (bucket.live === 0) buckets.delete(length);
   };
   return {
     put(sequence, key) {
-      let bucket = buckets.get(sequence.length);
-      if (!bucket) buckets.set(sequence.length, (bucket = []));
-      bucket.splice(insertionIndex(bucket, key), 0, { sequence, key });
+      const { length, request } = sequence;
+      const waiting = { sequence, key, order: order++, live: true };
+      let bucket = buckets.get(length);
+      if (!bucket) buckets.set(length, (bucket = new Bucket()));
+      bucket.put(waiting);
+      const own = byRequest.get(request);
+      if (own) own.push(waiting);
+      else byRequest.set(request, [waiting]);
       size++;
-      tokens += sequence.length;
+      tokens += length;
     },
     head() {
       let first: Waiting | undefined;
-      for (const [candidate] of buckets.values()) {
+      for (const bucket of buckets.values()) {
+        const candidate = bucket.first();
         if (candidate && (!first || candidate.key < first.key)) first = candidate;
       }
       return first;
     },
     take(length) {
       const bucket = buckets.get(length);
-      const taken = bucket?.shift();
-      if (!taken) return undefined;
-      if (bucket?.length === 0) buckets.delete(length);
-      removed(length, 1);
-      return taken.sequence;
+      const taken = bucket?.take();
+      if (bucket && taken) removed(length, bucket);
+      return taken?.sequence;
     },
     nearest: (length) => [...buckets.keys()].sort((a, b) => Math.abs(a - length) - Math.abs(b - length) || b - a),
-    count: (length) => buckets.get(length)?.length ?? 0,
+    count: (length) => buckets.get(length)?.live ?? 0,
     drop(request) {
-      for (const [length, bucket] of buckets) {
-        const kept = bucket.filter(({ sequence }) => sequence.request !== request);
-        if (kept.length === bucket.length) continue;
-        removed(length, bucket.length - kept.length);
-        if (kept.length === 0) buckets.delete(length);
-        else buckets.set(length, kept);
+      for (const waiting of byRequest.get(request) ?? []) {
+        const { length } = waiting.sequence;
+        const bucket = buckets.get(length);
+        if (!bucket || !waiting.live) continue;
+        bucket.drop(waiting);
+        removed(length, bucket);
       }
+      byRequest.delete(request);
     },
     size: () => size,
     tokens: () => tokens,

@@ -10,6 +10,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   maxQueueTokens: 100_000,
   runTokens: 256,
   minRunTokens: 96,
+  smallShare: 0.125,
   smallRequestInputs: 8,
   bulkShare: 0.25,
   takesSolo: () => false,
@@ -96,15 +97,18 @@ describe('scheduler', () => {
 
   it('keeps the bound: what it admits never exceeds it, and what can never fit is told so', () => {
     fc.assert(
-      fc.property(offers, fc.integer({ min: 50, max: 5000 }), (requests, maxQueueTokens) => {
-        const scheduler = createScheduler(limits({ maxQueueTokens }));
+      fc.property(offers, fc.integer({ min: 50, max: 5000 }), fc.constantFrom(0, 0.25), (requests, max, smallShare) => {
+        const scheduler = createScheduler(limits({ maxQueueTokens: max, smallShare }));
+        let smallBefore = 0;
         for (const request of requests) {
           const before = scheduler.stats().queuedTokens;
           const tokens = sum(request.lengths);
-          const expected =
-            tokens > maxQueueTokens ? 'too_large' : before + tokens > maxQueueTokens ? 'queue_full' : 'admitted';
+          const isSmall = request.priority === 'interactive' && request.lengths.length <= 8;
+          const hasRoom = before + tokens <= max || (isSmall && smallBefore + tokens <= max * smallShare);
+          const expected = tokens > max ? 'too_large' : hasRoom ? 'admitted' : 'queue_full';
           expect(offer(scheduler, request)).toBe(expected);
-          expect(scheduler.stats().queuedTokens).toBeLessThanOrEqual(maxQueueTokens);
+          if (isSmall && expected === 'admitted') smallBefore += tokens;
+          expect(scheduler.stats().queuedTokens).toBeLessThanOrEqual(max * (1 + smallShare));
         }
       }),
     );
@@ -314,5 +318,18 @@ describe('scheduler', () => {
     };
     expect(runsWith(gpuCosts(384))).toBe(1);
     expect(runsWith(cpuCosts(384))).toBeGreaterThan(1);
+  });
+
+  it('takes small requests beside a queue that bulk has filled, up to their share', () => {
+    const scheduler = createScheduler(limits({ maxQueueTokens: 800, smallShare: 0.25 }));
+    const tens = (count: number): number[] => Array<number>(count).fill(10);
+    expect(offer(scheduler, { id: 0, lengths: tens(80) })).toBe('admitted');
+    expect(offer(scheduler, { id: 1, lengths: [1], priority: 'bulk' })).toBe('queue_full');
+    for (let id = 2; id < 22; id++) expect(offer(scheduler, { id, lengths: [10] })).toBe('admitted');
+    expect(offer(scheduler, { id: 22, lengths: [10] })).toBe('queue_full');
+    // What is still to be tokenised counts as well.
+    scheduler.leave(2, 0);
+    expect(scheduler.admit({ id: 23, priority: 'interactive', inputs: 1, tokens: 10 }, 0)).toBe('admitted');
+    expect(scheduler.admit({ id: 24, priority: 'interactive', inputs: 1, tokens: 10 }, 0)).toBe('queue_full');
   });
 });

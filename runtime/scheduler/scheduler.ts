@@ -27,6 +27,8 @@ export interface SchedulerLimits {
   readonly workers: number;
   /** Tokens waiting, at most; a request beyond it can never be taken. */
   readonly maxQueueTokens: number;
+  /** Share of that which small requests have beside it: bulk may fill the queue, and they are still taken. */
+  readonly smallShare: number;
   /** Tokens of one run with a deep backlog. */
   readonly runTokens: number;
   /** The last runs of a backlog shrink to this, so that the workers end together. */
@@ -80,8 +82,6 @@ interface QueuedRequest {
   readonly queue: Queue;
   /** Estimated tokens of what is not tokenised yet. */
   reserved: number;
-  /** Its sequences in the queue. */
-  waiting: number;
   /** Bulk only: virtual time at which its sequences so far will have been served. */
   virtualEnd: number;
 }
@@ -145,10 +145,6 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     const owed = bulk.size() > 0 ? (batch.tokens - bulkTokens) * limits.bulkShare : 0;
     bulkCredit = bulk.size() > 0 ? Math.max(0, bulkCredit + owed - bulkTokens) : 0;
     runningTokens += batch.tokens;
-    for (const sequence of batch.sequences) {
-      const request = open.get(sequence.request);
-      if (request) request.waiting--;
-    }
     if (batch.solo) soloRuns++;
   }
 
@@ -176,6 +172,12 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     return until;
   }
 
+  function hasRoom(isSmall: boolean, tokens: number): boolean {
+    const { maxQueueTokens, smallShare } = limits;
+    if (queuedTokens() + reservedTokens + tokens <= maxQueueTokens) return true;
+    return isSmall && small.tokens() + smallReservedTokens + tokens <= maxQueueTokens * smallShare;
+  }
+
   const noteCrowd = (nowMs: number): void => {
     if (open.size > 1) lastCrowdedMs = nowMs;
   };
@@ -183,9 +185,9 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
   return {
     admit({ id, priority, inputs, tokens }, nowMs) {
       if (tokens > limits.maxQueueTokens) return 'too_large';
-      if (queuedTokens() + reservedTokens + tokens > limits.maxQueueTokens) return 'queue_full';
       const isSmall = priority === 'interactive' && inputs <= limits.smallRequestInputs;
-      const request = { queue: isSmall ? small : bulk, reserved: 0, waiting: 0, virtualEnd: virtualTime };
+      if (!hasRoom(isSmall, tokens)) return 'queue_full';
+      const request = { queue: isSmall ? small : bulk, reserved: 0, virtualEnd: virtualTime };
       open.set(id, request);
       reserve(request, tokens);
       if (isSmall) returns.asked(nowMs);
@@ -197,7 +199,6 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       if (!request) return;
       const arrived = sequences.reduce((sum, { length }) => sum + length, 0);
       reserve(request, last ? 0 : Math.max(0, request.reserved - arrived));
-      request.waiting += sequences.length;
       put(request, sequences);
     },
     next(idleWorkers, nowMs) {
@@ -239,8 +240,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
       if (request.queue === small) returns.answered(nowMs);
       reserve(request, 0);
       open.delete(id);
-      // Looks at everything that waits; what was answered has nothing left there.
-      if (request.waiting > 0) request.queue.drop(id);
+      request.queue.drop(id);
     },
     isDeep: () => queuedTokens() >= limits.minRunTokens,
     waitUntil: () => waitUntil,

@@ -13,6 +13,8 @@ import type { FakeEngine, FakeEngineOptions } from './openai-fake-engine.ts';
 export const MODEL = 'sentence-transformers/all-MiniLM-L6-v2';
 export const REVISION = '0123456789012345678901234567890123456789';
 
+export const IDENTITY = 'identity-of-the-vectors';
+
 export interface Service extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
@@ -55,7 +57,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     startedAt: 1_700_000_000,
   });
   const server = await startServer({ host: '127.0.0.1', port: 0, handler });
-  if (options.ready !== false) lifecycle.becomeReady({ engine, revision: REVISION });
+  if (options.ready !== false) lifecycle.becomeReady({ engine, revision: REVISION, identity: IDENTITY });
   return {
     url: server.url,
     port: server.port,

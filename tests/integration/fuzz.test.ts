@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
+import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { RESPONSE_SCHEMAS } from '../../common/openai/document.ts';
@@ -123,9 +124,17 @@ it.each(['application/xml', 'multipart/form-data; boundary=x', 'application/json
   },
 );
 
-it('a compressed body', async () => {
-  const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
-  expect(await statusOf(await fetch(`${url}/v1/embeddings`, { method: 'POST', body: 'x', headers }))).toBe(415);
+it('a compressed body, whole and broken', async () => {
+  const send = async (encoding: string, body: Uint8Array) => {
+    const headers = { 'content-type': 'application/json', 'content-encoding': encoding };
+    return await statusOf(await fetch(`${url}/v1/embeddings`, { method: 'POST', headers, body: new Uint8Array(body) }));
+  };
+  const body = Buffer.from(JSON.stringify({ model: MODEL, input: 'a' }));
+  expect(await send('gzip', gzipSync(body))).toBe(200);
+  expect(await send('zstd', zstdCompressSync(body))).toBe(200);
+  expect(await send('gzip', body)).toBe(400);
+  expect(await send('gzip', gzipSync(Buffer.alloc(100_000_000)))).toBe(413);
+  expect(await send('compress', body)).toBe(415);
 });
 
 /** Bytes sent as they are; resolves to the status line, or to nothing when the server just hung up. */

@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { createMemoryBudget } from './memory.ts';
+
+const KB = 1024;
+const kindOf = (act: () => void): unknown => {
+  try {
+    act();
+    return 'taken';
+  } catch (error) {
+    return (error as { kind?: unknown }).kind;
+  }
+};
+
+describe('the memory budget', () => {
+  it('counts what is held until it is given back', () => {
+    const budget = createMemoryBudget(1000 * KB);
+    const [one, two] = [budget.reserve(), budget.reserve()];
+    one.grow(10);
+    one.grow(100 * KB);
+    two.grow(5);
+    expect([one.bytes, budget.heldBytes()]).toEqual([100 * KB + 10, 100 * KB + 15]);
+    one.release();
+    one.release();
+    expect([one.bytes, budget.heldBytes()]).toEqual([0, 5]);
+  });
+
+  it('refuses the large at their share, and the small only when all is taken', () => {
+    const budget = createMemoryBudget(400 * KB);
+    const large = Array.from({ length: 3 }, () => budget.reserve());
+    for (const one of large) one.grow(100 * KB);
+    expect(kindOf(() => budget.reserve().grow(65 * KB))).toBe('service_unavailable');
+    expect(kindOf(() => large[0]?.grow(1))).toBe('service_unavailable');
+    expect(kindOf(() => budget.reserve().grow(60 * KB))).toBe('taken');
+    expect(kindOf(() => budget.reserve().grow(40 * KB))).toBe('taken');
+    expect(kindOf(() => budget.reserve().grow(1))).toBe('service_unavailable');
+    expect(budget.heldBytes()).toBe(400 * KB);
+  });
+
+  it('takes nothing where it refuses, nor where it is only asked', () => {
+    const budget = createMemoryBudget(10);
+    const one = budget.reserve();
+    one.requireRoom(10);
+    expect(kindOf(() => one.requireRoom(11))).toBe('service_unavailable');
+    expect(kindOf(() => one.grow(11))).toBe('service_unavailable');
+    expect(budget.heldBytes()).toBe(0);
+  });
+
+  it('has room for one large exchange of any size, and for the small beside it', () => {
+    const budget = createMemoryBudget(400 * KB);
+    const huge = budget.reserve();
+    huge.grow(300 * KB);
+    huge.grow(700 * KB);
+    expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('service_unavailable');
+    expect(kindOf(() => budget.reserve().grow(60 * KB))).toBe('taken');
+    huge.release();
+    expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('taken');
+  });
+});
