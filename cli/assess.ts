@@ -5,6 +5,9 @@ import { buildGraph } from '../runtime/graph/build.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import { describeModel } from '../runtime/model/description.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
+import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
+import type { PoolingChoice } from '../runtime/model/modules.ts';
+import { dimensionsOf } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
@@ -13,7 +16,7 @@ import type { Paint } from './terminal.ts';
 export interface Choices {
   readonly device: 'cpu' | 'gpu';
   readonly precision: GraphPrecision;
-  readonly pooling: 'mean' | 'cls';
+  readonly pooling: PoolingChoice;
   readonly cpus: number;
 }
 
@@ -43,11 +46,10 @@ function needsOf(repository: Repository, description: ModelDescription, choices:
       feedTokenEmbeddings: device === 'cpu',
     });
   }
-  const { denseLayers, hiddenSize } = description;
   const bytes = weightBytesOf(repository);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = plan.format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
-  return { dimensions: denseLayers.at(-1)?.outFeatures ?? hiddenSize, weightBytes };
+  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
 }
 
 const promptsOf = ({ json }: Repository): readonly string[] => {
@@ -59,18 +61,23 @@ const promptsOf = ({ json }: Repository): readonly string[] => {
   );
 };
 
-const poolingAdvice = (declared: string | undefined, used: string): readonly string[] => {
-  if (declared === undefined || declared === used) return [];
-  const known = declared === 'mean' || declared === 'cls';
-  const advice = known ? `ask for it with pooling=${declared}` : 'kubembed does not compute it';
-  return [`The repository declares ${declared} pooling, and vectors would be pooled by ${used}: ${advice}.`];
-};
+interface UsedPooling {
+  readonly used: string;
+  readonly declared: string | undefined;
+}
 
-function warningsOf(repository: Repository, description: ModelDescription, choices: Choices): readonly string[] {
+const poolingAdvice = ({ used, declared = used }: UsedPooling, model: string): readonly string[] =>
+  declared === used
+    ? []
+    : [
+        `The repository declares ${declared} pooling, and vectors would be pooled by ${used}. The line that follows the repository: ${model} pooling=declared`,
+      ];
+
+function warningsOf(repository: Repository, pooling: UsedPooling): readonly string[] {
   const prompts = promptsOf(repository);
   const hasHeaders = repository.tensors !== undefined || repository.plan.format === 'onnx';
   return [
-    ...poolingAdvice(description.declaredPooling, choices.pooling),
+    ...poolingAdvice(pooling, repository.modelId),
     ...(repository.json.has('modules.json')
       ? []
       : ['The repository says nothing of sentence-transformers: it may not have been trained for embeddings.']),
@@ -85,7 +92,11 @@ function warningsOf(repository: Repository, description: ModelDescription, choic
 export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, plan, tensors } = repository;
   const description = describeModel(json);
-  const { architecture, modelType, maxTokens, hiddenSize, declaredPooling } = description;
+  const { architecture, modelType, maxTokens, hiddenSize } = description;
+  const pooling = {
+    used: printPooling(choosePooling(description, choices.pooling)),
+    declared: declaredPooling(description),
+  };
   const { dimensions, weightBytes } = needsOf(repository, description, choices);
   const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
   const memoryWith = (cpus: number): number =>
@@ -98,7 +109,7 @@ export function assess(repository: Repository, choices: Choices) {
     modelType,
     dimensions,
     maxTokens,
-    pooling: { used: choices.pooling, declared: declaredPooling },
+    pooling,
     weights: {
       format: plan.format,
       bytes: weightBytesOf(repository),
@@ -113,7 +124,7 @@ export function assess(repository: Repository, choices: Choices) {
       /** With all of `cpus`. */
       bytes: memoryWith(choices.cpus),
     },
-    warnings: warningsOf(repository, description, choices),
+    warnings: warningsOf(repository, pooling),
   };
 }
 

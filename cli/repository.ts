@@ -36,8 +36,6 @@ export interface Repository {
   readonly tensors: TensorIndex | undefined;
 }
 
-const PLAIN_FILES = [...DESCRIBING_FILES, SENTENCE_SETTINGS];
-
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
 
 export const storeFolder = (given: string | undefined, env: Environment): string =>
@@ -52,7 +50,7 @@ async function describingFiles(view: RepositoryView, { main }: Folders): Promise
     return value === undefined ? [] : [[name, value]];
   };
   const isAtRoot = (name: string): boolean => name === MODULES_FILE || name === SENTENCE_SETTINGS;
-  const plain = PLAIN_FILES.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
+  const plain = DESCRIBING_FILES.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
   const known = new Map((await Promise.all(plain)).flat());
   const modules = await Promise.all(moduleConfigPaths(known.get(MODULES_FILE)).map(async (name) => await read(name)));
   return new Map([...known, ...modules.flat()]);

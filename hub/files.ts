@@ -47,13 +47,15 @@ export interface Folders {
 /** Never a path that leads out of the repository. */
 const FOLDER = /^[A-Za-z0-9_][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/;
 
+export const isFolder = (name: string): boolean => FOLDER.test(name);
+
 /** @param modulesJson the parsed file; undefined where there is none */
 export const foldersOf = (modulesJson: unknown): Folders => {
   const [first, ...others] = Array.isArray(modulesJson) ? modulesJson.filter(isRecord) : [];
   const folderOf = (module: Readonly<Record<string, unknown>>): string => {
     const folder = module['path'] ?? '';
     if (folder === '' || folder === '.') return '';
-    if (typeof folder === 'string' && FOLDER.test(folder)) return folder;
+    if (typeof folder === 'string' && isFolder(folder)) return folder;
     throw new ModelError('UnsupportedFiles', `modules.json: ${JSON.stringify(folder)} is no folder of the repository`);
   };
   return {

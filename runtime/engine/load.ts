@@ -5,10 +5,13 @@ import { join } from 'node:path';
 import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { buildGraph } from '../graph/build.ts';
-import type { LayoutName, Pooling } from '../graph/layout.ts';
+import type { LayoutName } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
+import { unsupported } from '../model/description.ts';
 import type { ModelDescription } from '../model/description.ts';
+import { choosePooling } from '../model/modules.ts';
+import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
 import { commonFolder, readTensorIndex } from '../model/tensors.ts';
@@ -26,7 +29,7 @@ import type { WorkerSetup } from './worker.ts';
 export interface ModelChoices {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: Pooling;
+  readonly pooling: PoolingChoice;
   readonly precision: GraphPrecision;
   /** Default `flexible`. */
   readonly layout?: LayoutName;
@@ -63,11 +66,18 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   };
 }
 
-async function repositoryFile({ files, pooling }: ModelChoices, path: string): Promise<ChosenModel> {
+async function repositoryFile({ files, description, pooling }: ModelChoices, path: string): Promise<ChosenModel> {
+  const { steps, truncateDim } = description;
+  const behind = [...steps.map(({ kind }) => kind), ...(truncateDim === undefined ? [] : ['truncate_dim'])];
+  if (behind.length > 0) {
+    throw unsupported(
+      `The repository's ONNX file is not all of the model: ${behind.join(', ')} of its settings would be left out.`,
+    );
+  }
   const dataPath = files.onnxData?.get('model.onnx_data');
   const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
   return {
-    model: { kind: 'file', path, pooling, dataPath },
+    model: { kind: 'file', path, pooling: choosePooling(description, pooling), dataPath },
     packing: false,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
@@ -84,7 +94,7 @@ export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'pa
 export interface ModelOptions {
   readonly files: ModelFiles;
   readonly description: ModelDescription;
-  readonly pooling: Pooling;
+  readonly pooling: PoolingChoice;
   readonly precision: GraphPrecision;
   readonly device: Device;
   /** Compute threads. */

@@ -23,7 +23,7 @@ export interface EncoderShape {
 }
 
 /** The names that most configs use. */
-export function encoderShapeOf(config: Config): EncoderShape {
+export function encoderShapeOf(config: Config, epsilon = 1e-12): EncoderShape {
   const hidden = integerOf(config, ['hidden_size']);
   const heads = integerOf(config, ['num_attention_heads']);
   return {
@@ -32,7 +32,7 @@ export function encoderShapeOf(config: Config): EncoderShape {
     intermediate: integerOf(config, ['intermediate_size']),
     heads,
     headSize: headSizeOf(hidden, heads),
-    epsilon: numberOf(config, ['layer_norm_eps'], 1e-12),
+    epsilon: numberOf(config, ['layer_norm_eps'], epsilon),
     activation: stringOf(config, 'hidden_act', 'gelu'),
   };
 }
@@ -214,13 +214,24 @@ export function unpositionedEmbeddings(
   return normalize(context, context.graph.node('Add', [tokens, first]), norms.weights, norms.shape);
 }
 
-/** Token + token type 0 + position, for models that norm none of it or later. Tables that the files lack are left out. */
-export function summedEmbeddings(context: Context, weights: Weights, config: Config, width: number): Value {
+export interface SumShape {
+  readonly width: number;
+  /** Rows of the table of token types; 0 where there is none. */
+  readonly types: number;
+  /** Whether each position has an embedding. */
+  readonly positions: boolean;
+}
+
+/** Token + token type 0 + position, for models that norm it later or never. */
+export function summedEmbeddings(context: Context, weights: Weights, config: Config, shape: SumShape): Value {
   const { graph, layout } = context;
-  const tokens = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
-  const types = typeTable(weights, config, width);
-  const typed = types === undefined ? tokens : add(context, tokens, graph.node('Gather', [types, graph.int64([0])]));
-  if (!weights.has('position_embeddings.weight')) return typed;
+  const { width, types, positions } = shape;
+  let sum = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
+  if (types > 0) {
+    const table = weights.tensor('token_type_embeddings.weight', [types, width]);
+    sum = add(context, sum, graph.node('Gather', [table, graph.int64([0])]));
+  }
+  if (!positions) return sum;
   const table = weights.tensor('position_embeddings.weight', [integerOf(config, ['max_position_embeddings']), width]);
-  return add(context, typed, toRows(graph, graph.node('Gather', [table, layout.positions()]), width));
+  return add(context, sum, toRows(graph, graph.node('Gather', [table, layout.positions()]), width));
 }

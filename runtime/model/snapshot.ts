@@ -6,6 +6,8 @@ import type { ChooseWeights } from '../../hub/files.ts';
 import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { findArchitecture } from '../graph/build.ts';
+import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
+import type { PoolingChoice } from './modules.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
 import type { ModelDescription } from './description.ts';
 
@@ -80,11 +82,17 @@ function parse(name: string, text: string): unknown {
 }
 
 /** The termination message of a `fetch` that succeeded: what the operator records. */
-export function fetchedFacts({
-  files,
-  description,
-}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
-  const { hiddenSize, denseLayers, maxTokens, declaredPooling, architecture } = description;
-  const dimensions = denseLayers.at(-1)?.outFeatures ?? hiddenSize;
-  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling, architecture };
+export function fetchedFacts(
+  { files, description }: OpenedModel,
+  pooling: PoolingChoice,
+): Readonly<Record<string, string | number | undefined>> {
+  const { maxTokens, architecture } = description;
+  const dimensions = dimensionsOf(description, pooling);
+  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling(description), architecture };
+}
+
+/** Numbers of a vector. */
+export function dimensionsOf(description: ModelDescription, pooling: PoolingChoice): number {
+  const { hiddenSize, steps, truncateDim = Infinity } = description;
+  return Math.min(dimensionsBehind(hiddenSize, choosePooling(description, pooling), steps), truncateDim);
 }

@@ -7,7 +7,7 @@ import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
 import { failureOf } from '../../runtime/lifecycle.ts';
 import { twinId } from './twins.ts';
-import type { ExpectedVectors, Twin } from './twins.ts';
+import type { Twin } from './twins.ts';
 
 export type Embed = (texts: readonly string[]) => Promise<Float32Array[]>;
 
@@ -18,9 +18,6 @@ export interface ServedTwin extends AsyncDisposable {
   readonly embedPacked: Embed;
 }
 
-/** The two poolings that can be asked for; any other is what the product makes of a repository that declares it. */
-const poolingOf = (expected: ExpectedVectors | undefined) => (expected?.pooling === 'cls' ? 'cls' : 'mean');
-
 /** Rejects as the runtime's start would. */
 export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> {
   const { files, description } = await openModel({
@@ -29,8 +26,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     resolvedRevision: undefined,
     store,
   });
-  const pooling = poolingOf(twin.expected.vectors);
-  const choices = { files, description, pooling, precision: 'float32' } as const;
+  const choices = { files, description, pooling: 'declared', precision: 'float32' } as const;
   const engine = await createEngine({
     ...choices,
     device: 'cpu',

@@ -1,6 +1,6 @@
 // MegatronBERT and XLM-RoBERTa XL: BERT's layers with each norm before its half, and one behind them all.
 import { attend } from '../attention.ts';
-import { requireSetting } from '../../model/description.ts';
+import { integerOf, requireSetting } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { BERT_NAMES, encoderShapeOf, summedEmbeddings } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
@@ -38,15 +38,23 @@ interface PreNormEncoder {
   readonly config: Config;
   readonly prefixes: readonly string[];
   readonly norms: NormNames;
+  /** Rows of the table of token types. */
+  readonly types: number;
+  /** Where config.json names none. */
+  readonly epsilon: number;
 }
 
-function encode(context: Context, allWeights: Weights, { config, prefixes, norms }: PreNormEncoder): Rows {
+function encode(context: Context, allWeights: Weights, { config, prefixes, norms, ...own }: PreNormEncoder): Rows {
   requireSetting(config, 'position_embedding_type', ['absolute']);
   requireSetting(config, 'is_decoder', [false]);
-  const shape = { ...encoderShapeOf(config), norms };
+  const shape = { ...encoderShapeOf(config, own.epsilon), norms };
   const { hidden: width, epsilon } = shape;
   const weights = belowPrefix(allWeights, prefixes, 'embeddings.word_embeddings.weight');
-  let rows = summedEmbeddings(context, weights.below('embeddings.'), config, width);
+  let rows = summedEmbeddings(context, weights.below('embeddings.'), config, {
+    width,
+    types: own.types,
+    positions: true,
+  });
   for (let index = 0; index < shape.layers; index++) {
     rows = layer(context, rows, weights.below(`encoder.layer.${index}.`), shape);
   }
@@ -58,7 +66,13 @@ export const megatronBert: Architecture = {
   classes: ['MegatronBertModel', 'MegatronBertForMaskedLM', 'MegatronBertForPreTraining'],
   encode(context, weights, { config }) {
     const norms = { attention: 'attention.ln', feedForward: 'ln', last: 'ln' };
-    return encode(context, weights, { config, prefixes: ['', 'bert.'], norms });
+    return encode(context, weights, {
+      config,
+      prefixes: ['', 'bert.'],
+      norms,
+      types: integerOf(config, ['type_vocab_size'], 2),
+      epsilon: 1e-12,
+    });
   },
 };
 
@@ -67,7 +81,13 @@ export const xlmRobertaXl: Architecture = {
   classes: ['XLMRobertaXLModel', 'XLMRobertaXLForMaskedLM'],
   encode(context, weights, { config }) {
     const norms = { attention: 'attention.self_attn_layer_norm', feedForward: 'LayerNorm', last: 'LayerNorm' };
-    return encode(context, weights, { config, prefixes: ['', 'roberta.'], norms });
+    return encode(context, weights, {
+      config,
+      prefixes: ['', 'roberta.'],
+      norms,
+      types: integerOf(config, ['type_vocab_size'], 1),
+      epsilon: 1e-5,
+    });
   },
   positions: positionsAfterPadding,
 };

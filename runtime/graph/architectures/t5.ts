@@ -24,7 +24,7 @@ interface T5Shape {
 
 /** `relu`, `gated-gelu` … : what T5 calls gelu behind a gate is the tanh form. */
 function feedForwardOf(config: Config): Pick<T5Shape, 'activation' | 'gated'> {
-  const named = stringOf(config, 'feed_forward_proj', 'relu');
+  const named = stringOf(config, 'feed_forward_proj', config['model_type'] === 't5' ? 'relu' : 'gated-gelu');
   const [name = '', ...more] = named.split('-').reverse();
   if (more.length > 1 || (more.length === 1 && more[0] !== 'gated')) {
     throw unsupported(`config.json: feed_forward_proj ${named} is not supported.`);
