@@ -170,11 +170,11 @@ describe('models that are refused', () => {
     expect(build).toThrow(message);
   });
 
-  it('scaled rotary positions', async () => {
+  it('rotary positions scaled as no builder scales them', async () => {
     const { description, tensors } = await loadFolder(join(FIXTURES, 'qwen3'));
-    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'yarn', factor: 4 } };
+    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'longrope', factor: 4 } };
     const scaled = { ...description, config };
-    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/rope_scaling.*yarn/);
+    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/longrope.*default.*yarn/);
   });
 
   it('carry a reason a condition can show', () => {

@@ -10,13 +10,16 @@ import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
+import { gemma2, gemma3 } from './architectures/gemma.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
+import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
 import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
-import { qwen3 } from './architectures/qwen3.ts';
+import { qwen2 } from './architectures/qwen2.ts';
+import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
 import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
@@ -71,7 +74,14 @@ const ARCHITECTURES: readonly Architecture[] = [
   deberta,
   debertaV2,
   t5,
+  qwen2,
   qwen3,
+  qwen3Bidirectional,
+  llama,
+  llamaBidirectional,
+  mistral,
+  gemma2,
+  gemma3,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();

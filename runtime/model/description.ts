@@ -47,6 +47,21 @@ const SANE_LENGTH = 1_000_000;
 /** Position tables of RoBERTa's kin start at padding id + 1. */
 const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']);
 
+/** Their positions are angles or distances, not rows of a table: the limit that sentence-transformers' file names is not cut by another. */
+const WITHOUT_TABLE = new Set([
+  'gemma2',
+  'gemma3_text',
+  'gte',
+  'llama',
+  'llama_bidirec',
+  'mistral',
+  'modernbert',
+  'new',
+  'nomic_bert',
+  'qwen2',
+  'qwen3',
+]);
+
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
   return isRecord(value) ? value : {};
@@ -82,8 +97,10 @@ function maxTokensOf(files: JsonFiles, config: Config, modelType: string): numbe
   const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
   const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
   const declared = recordOf(files, sentenceFile)['max_seq_length'];
-  // sentence-transformers lets its own file overrule the tokenizer; the position table still is the end.
-  if (typeof declared === 'number' && declared > 0) return Math.min(declared, table);
+  // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
+  if (typeof declared === 'number' && declared > 0) {
+    return WITHOUT_TABLE.has(modelType) ? declared : Math.min(declared, table);
+  }
   const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];
   return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
 }
