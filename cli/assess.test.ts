@@ -8,6 +8,10 @@ import type { Repository } from './repository.ts';
 const BERT = new URL('../tests/fixtures/architectures/bert/', import.meta.url);
 const config = JSON.parse(readFileSync(new URL('config.json', BERT), 'utf8')) as Record<string, unknown>;
 const tensors = await readHeader(new URL('model.safetensors', BERT).pathname, 'model.safetensors');
+const MODULES = [
+  { path: '', type: 'sentence_transformers.models.Transformer' },
+  { path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
+];
 const choices: Choices = { device: 'cpu', precision: 'float32', pooling: 'mean', cpus: 4 };
 
 const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string, unknown>> = {}): Repository => ({
@@ -19,7 +23,10 @@ const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string
     ['tokenizer.json', 3000],
     ['model.safetensors', 100_000],
   ]),
-  json: new Map(Object.entries({ 'config.json': config, 'modules.json': [], ...json })),
+  json: new Map(
+    Object.entries({ 'config.json': config, 'modules.json': MODULES, '1_Pooling/config.json': {}, ...json }),
+  ),
+  plan: { format: 'safetensors', weights: ['model.safetensors'], onnxModel: undefined, onnxData: new Map() },
   tensors,
   ...more,
 });
@@ -54,15 +61,15 @@ describe('assess', () => {
         repository(
           {},
           {
-            'modules.json': [{ path: '1_Pooling', type: 'sentence_transformers.models.Pooling' }],
             '1_Pooling/config.json': { pooling_mode: mode },
             'config_sentence_transformers.json': { prompts: { query: 'query: ', document: '' } },
           },
         ),
         choices,
       );
-    expect(pooled('cls').warnings.join()).toMatch(/declares cls pooling.*pooling=cls.*query: "query: "/s);
-    expect(pooled('lasttoken').warnings.join()).toContain('does not compute it');
+    expect(pooled('cls').warnings.join()).toMatch(/declares cls pooling.*pooling=declared.*query: "query: "/s);
+    expect(pooled('lasttoken').warnings.join()).toContain('declares lastToken pooling');
+    expect(pooled('mean_sqrt_len_tokens').warnings.join()).not.toContain('declares');
     expect(assess({ ...repository(), json: new Map([['config.json', config]]) }, choices).warnings.join()).toContain(
       'says nothing of sentence-transformers',
     );
@@ -73,17 +80,6 @@ describe('assess', () => {
       'an unknown architecture',
       { json: new Map([['config.json', { ...config, architectures: ['Funnel'], model_type: 'funnel' }]]) },
       /not supported/,
-    ],
-    ['a missing tokenizer', { files: new Map([['config.json', 1]]) }, /no tokenizer\.json/],
-    [
-      'no weights',
-      {
-        files: new Map([
-          ['config.json', 1],
-          ['tokenizer.json', 1],
-        ]),
-      },
-      /neither model\.safetensors/,
     ],
     ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],
   ] as const)('refuses %s', (_, more, message) => {

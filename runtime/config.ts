@@ -8,6 +8,8 @@ import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import { readModelSettings } from '../hub/paths.ts';
+import { POOLING_CHOICES } from './model/modules.ts';
+import type { PoolingChoice } from './model/modules.ts';
 import type { HubSettings } from '../hub/paths.ts';
 
 export interface RuntimeConfig {
@@ -22,7 +24,7 @@ export interface RuntimeConfig {
   readonly port: number;
   readonly device: 'cpu' | 'gpu';
   readonly precision: 'float32' | 'float16' | 'int8';
-  readonly pooling: 'mean' | 'cls';
+  readonly pooling: PoolingChoice;
   readonly overlongInput: 'truncate' | 'error';
   /** Undefined: what the cgroup quota allows. */
   readonly threads: number | undefined;
@@ -47,7 +49,7 @@ const schema = z.object({
   KUBEMBED_PORT: port.default(8080),
   KUBEMBED_DEVICE: z.enum(['cpu', 'gpu']).default('cpu'),
   KUBEMBED_PRECISION: z.enum(['float32', 'float16', 'int8']).optional(),
-  KUBEMBED_POOLING: z.enum(['mean', 'cls']).default('mean'),
+  KUBEMBED_POOLING: z.enum(POOLING_CHOICES).default('mean'),
   KUBEMBED_OVERLONG_INPUT: z.enum(['truncate', 'error']).default('truncate'),
   KUBEMBED_THREADS: whole(1, 1024).optional(),
   KUBEMBED_MAX_QUEUE_TOKENS: whole(1, 2 ** 31).default(MAX_QUEUE_TOKENS),

@@ -12,6 +12,7 @@ const INFO: EngineInfo = {
   maxTokens: 8,
   vocabularySize: 10,
   pooling: 'mean',
+  declaredPooling: undefined,
   precision: 'float32',
   architecture: 'BertModel',
   workers: 1,

@@ -89,15 +89,12 @@ const aborted = async (signal: AbortSignal): Promise<undefined> => {
 };
 
 async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
-  const { description, files } = await opening;
-  const { declaredPooling } = description;
-  if (declaredPooling !== undefined && declaredPooling !== config.pooling) {
-    log.warn(
-      { declaredPooling, pooling: config.pooling },
-      'The repository declares another pooling than the one asked for',
-    );
-  }
+  const { files } = await opening;
   const engine = await creating;
+  const { pooling, declaredPooling = pooling } = engine.info;
+  if (declaredPooling !== pooling) {
+    log.warn({ declaredPooling, pooling }, 'The repository declares another pooling than the one in use');
+  }
   await checkVector(engine, stop);
   const { revision } = files;
   return { engine, revision, identity: identityOf(engine.info, revision, config.overlongInput) };

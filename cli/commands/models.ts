@@ -6,6 +6,7 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
+import { POOLING_CHOICES } from '../../runtime/model/modules.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
@@ -114,7 +115,6 @@ Takes their lines away; everything else in the file stays as it is.`,
 
 const DEVICES = ['cpu', 'gpu'] as const;
 const PRECISIONS = ['float32', 'float16', 'int8'] as const;
-const POOLINGS = ['mean', 'cls'] as const;
 
 const CHECK_OPTIONS = {
   ...FILE_OPTION,
@@ -156,7 +156,7 @@ function choicesOf({ choice, count }: Parsed): Choices {
   return {
     device,
     precision: choice('precision', PRECISIONS) ?? (device === 'gpu' ? 'float16' : 'float32'),
-    pooling: choice('pooling', POOLINGS) ?? 'mean',
+    pooling: choice('pooling', POOLING_CHOICES) ?? 'mean',
     cpus: count('cpus', availableParallelism()),
   };
 }
@@ -193,13 +193,13 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
 const checkCommand: Command = {
   summary: 'Tell whether a model can be served, and what it takes',
   usage: `kubembed models check ID … [--revision REV] [--device cpu|gpu] [--precision float32|float16|int8]
-                      [--pooling mean|cls] [--cpus N] [--store DIR] [--offline]
+                      [--pooling mean|cls|lastToken|max|weightedMean|declared] [--cpus N] [--store DIR] [--offline]
                       [--file supported_models.txt] [--json]
 
 Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
 (HF_ENDPOINT, HF_TOKEN), else from the store. Exit code 1 when one of the models cannot be served.`,
   options: CHECK_OPTIONS,
-  choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLINGS },
+  choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLING_CHOICES },
   async run(args, io) {
     const parsed = parse(args, CHECK_OPTIONS);
     if (parsed.positionals.length === 0) throw new UsageError('models check: give a Hugging Face id.');

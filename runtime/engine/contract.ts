@@ -57,7 +57,10 @@ export interface EngineInfo {
   /** Longest input in tokens, special tokens included. */
   readonly maxTokens: number;
   readonly vocabularySize: number;
-  readonly pooling: 'mean' | 'cls';
+  /** In use, e.g. `cls` or `mean+max`. */
+  readonly pooling: string;
+  /** What the repository declares; undefined where it declares none. */
+  readonly declaredPooling: string | undefined;
   readonly precision: 'float32' | 'float16' | 'int8';
   readonly architecture: string;
   readonly workers: number;

@@ -1,5 +1,6 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { choosePooling, declaredPooling, printPooling } from '../model/modules.ts';
 import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
 import type { Sequence } from '../scheduler/batching.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
@@ -68,7 +69,8 @@ const infoOf = (options: EngineOptions, { pool, topology }: LoadedModel): Engine
   dimensions: pool.dimensions,
   maxTokens: options.description.maxTokens,
   vocabularySize: options.description.vocabularySize,
-  pooling: options.pooling,
+  pooling: printPooling(choosePooling(options.description, options.pooling)),
+  declaredPooling: declaredPooling(options.description),
   precision: options.precision,
   architecture: options.description.architecture,
   workers: topology.workers,

@@ -42,7 +42,7 @@ parentPort.on('message', ({ kind, run, setup }) => {
 const setup = (threads = 1): WorkerSetup => ({
   device: 'cpu',
   threads,
-  model: { kind: 'file', path: 'unused', pooling: 'mean' },
+  model: { kind: 'file', path: 'unused', pooling: { modes: ['mean'], includePrompt: true } },
 });
 
 const message = (what: number): RunMessage => ({

@@ -59,6 +59,7 @@ async function fileOf(bytes: Uint8Array): Promise<string> {
   return path;
 }
 
+const MEAN = { modes: ['mean'], includePrompt: true } as const;
 const CPU = { device: 'cpu', threads: 1 } as const;
 const texts = [Int32Array.of(1, 2, 3), Int32Array.of(4), Int32Array.of(0, 9)];
 
@@ -70,7 +71,7 @@ const meanOf = (tokens: Int32Array): number[] =>
 describe('a repository’s own ONNX file', () => {
   it.each(['mean', 'cls'] as const)('is padded, masked, pooled (%s) and normalised around', async (pooling) => {
     const path = await fileOf(exported('last_hidden_state'));
-    const runner = await createRunner({ kind: 'file', path, pooling }, CPU);
+    const runner = await createRunner({ kind: 'file', path, pooling: { modes: [pooling], includePrompt: true } }, CPU);
     const { data, dimensions, paddedTokens } = await runner.run(texts);
     expect([dimensions, paddedTokens]).toEqual([WIDTH, 3]);
     for (const [text, tokens] of texts.entries()) {
@@ -81,12 +82,12 @@ describe('a repository’s own ONNX file', () => {
 
   it('is refused when it gives no token vectors', async () => {
     const path = await fileOf(exported('logits'));
-    await expect(createRunner({ kind: 'file', path, pooling: 'mean' }, CPU)).rejects.toThrow(/gives logits/u);
+    await expect(createRunner({ kind: 'file', path, pooling: MEAN }, CPU)).rejects.toThrow(/gives logits/u);
   });
 
   it('is refused when it wants an input that nobody has', async () => {
     const path = await fileOf(exported('last_hidden_state', 'pixel_values'));
-    const runner = await createRunner({ kind: 'file', path, pooling: 'mean' }, CPU);
+    const runner = await createRunner({ kind: 'file', path, pooling: MEAN }, CPU);
     await expect(runner.run(texts)).rejects.toThrow(/pixel_values/u);
   });
 });

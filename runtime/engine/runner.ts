@@ -5,7 +5,9 @@ import { join } from 'node:path';
 import { distinctTokens, feedsFor } from '../graph/layout.ts';
 import type { FeedPlan, Feeds } from '../graph/layout.ts';
 import { EngineError } from './contract.ts';
+import type { Pooling } from '../model/modules.ts';
 import { normalize } from './json.ts';
+import { pooledWidth, poolTokens } from './pooling.ts';
 import { createSession } from './session.ts';
 import type { Feed, Output, Session, SessionModel, SessionSettings } from './session.ts';
 
@@ -35,7 +37,7 @@ export interface FileModel {
   readonly path: string;
   /** Real path of `model.onnx_data`, for models above 2 GB. */
   readonly dataPath?: string | undefined;
-  readonly pooling: 'mean' | 'cls';
+  readonly pooling: Pooling;
 }
 
 export type RunnableModel = GraphModel | PreparedModel | FileModel;
@@ -48,7 +50,8 @@ export interface Vectors {
 }
 
 export interface Runner {
-  run(texts: readonly Int32Array[]): Promise<Vectors>;
+  /** `skips`: tokens at the beginning of each text that are a prompt's, for poolings that leave prompts out. */
+  run(texts: readonly Int32Array[], skips?: Int32Array): Promise<Vectors>;
   /** Gives its memory back. */
   close(): Promise<void>;
 }
@@ -66,13 +69,13 @@ const sessionModel = (model: GraphModel | PreparedModel): SessionModel =>
 async function graphRunner(model: GraphModel | PreparedModel, settings: SessionSettings): Promise<Runner> {
   const session = await createSession(sessionModel(model), settings);
   const embeddings = model.tokenEmbeddings && openEmbeddings(model.tokenEmbeddings);
-  const feeds = (texts: readonly Int32Array[]): Feeds => {
-    const plain = feedsFor(texts, model.plan);
+  const feeds = (texts: readonly Int32Array[], skips?: Int32Array): Feeds => {
+    const plain = feedsFor(texts, model.plan, skips);
     return embeddings === undefined ? plain : withEmbeddings(plain, embeddings);
   };
   return {
-    async run(texts) {
-      const { data, dims } = await session.run(feeds(texts), model.outputName);
+    async run(texts, skips) {
+      const { data, dims } = await session.run(feeds(texts, skips), model.outputName);
       return { data, dimensions: dims[1] ?? 0, paddedTokens: 0 };
     },
     async close() {
@@ -195,13 +198,13 @@ async function fileRunner({ path, dataPath, pooling }: FileModel, settings: Sess
   const session = await createSession({ model: path, ...(externalData && { externalData }) }, settings);
   const outputName = tokenOutputOf(session);
   return {
-    async run(texts) {
+    async run(texts, skips) {
       const longest = texts.reduce((most, { length }) => Math.max(most, length), 0);
       const tokens = texts.reduce((sum, { length }) => sum + length, 0);
       const output = await session.run(paddedFeeds(texts, longest, session.inputNames), outputName);
       return {
-        data: poolOutside(output, texts, pooling),
-        dimensions: output.dims[2] ?? 0,
+        data: poolOutside(output, texts, pooling, skips),
+        dimensions: pooledWidth(output.dims[2] ?? 0, pooling),
         paddedTokens: texts.length * longest - tokens,
       };
     },
@@ -234,17 +237,21 @@ function paddedFeeds(texts: readonly Int32Array[], longest: number, inputNames: 
   return feeds;
 }
 
-/** Token vectors `[texts, longest, width]` → unit vectors `[texts, width]`. */
-function poolOutside({ data, dims }: Output, texts: readonly Int32Array[], pooling: 'mean' | 'cls'): Float32Array {
+/** Token vectors `[texts, longest, width]` → unit vectors `[texts, width × modes]`. */
+function poolOutside(
+  { data, dims }: Output,
+  texts: readonly Int32Array[],
+  pooling: Pooling,
+  skips: Int32Array | undefined,
+): Float32Array {
   const [, longest = 0, width = 0] = dims;
-  const pooled = new Float32Array(texts.length * width);
+  const size = pooledWidth(width, pooling);
+  const pooled = new Float32Array(texts.length * size);
   for (const [text, tokens] of texts.entries()) {
-    const vector = pooled.subarray(text * width, (text + 1) * width);
-    const counted = pooling === 'cls' ? 1 : tokens.length;
-    for (let position = 0; position < counted; position++) {
-      const start = (text * longest + position) * width;
-      for (let index = 0; index < width; index++) vector[index] = (vector[index] ?? 0) + (data[start + index] ?? NaN);
-    }
+    const start = text * longest * width;
+    const from = pooling.includePrompt ? 0 : (skips?.[text] ?? 0);
+    const vector = pooled.subarray(text * size, (text + 1) * size);
+    poolTokens({ data: data.subarray(start, start + tokens.length * width), width, from }, pooling, vector);
     normalize(vector);
   }
   return pooled;

@@ -1,7 +1,7 @@
 // Owns onnxruntime-node: makes sessions from graph bytes or a repository's own model file, and runs feeds through them.
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { errorText } from '../../common/util/text.ts';
-import type { Feed as GraphFeed } from '../graph/layout.ts';
+import type { Feed as GraphFeed } from '../graph/pooling.ts';
 import { EngineStartError } from './contract.ts';
 
 export type Device = 'cpu' | 'gpu';

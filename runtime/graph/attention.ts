@@ -1,67 +1,13 @@
-// Attention over each text, and what positions add to it: rotary angles and biases by distance.
-import { isRecord } from '../../common/util/text.ts';
-import { numberOf, requireSetting, unsupported } from '../model/description.ts';
-import type { Config } from '../model/description.ts';
+// Attention over each text: which tokens see which, biases by distance, and the operators that compute it.
 import type { Layout } from './layout.ts';
 import { MICROSOFT } from './onnx.ts';
-import type { Value } from './onnx.ts';
+import type { AttributeValue, Value } from './onnx.ts';
 import { toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
+import { rotate, textPositions } from './rotary.ts';
+import type { Heads, RotaryTables } from './rotary.ts';
 
-// Rotary frequencies, from config.json in its old and new spellings.
-
-/** theta^(−2i/d). */
-export const frequenciesOf = (theta: number, headSize: number): readonly number[] =>
-  Array.from({ length: headSize / 2 }, (_, i) => 1 / theta ** ((2 * i) / headSize));
-
-/** The base of plain rotary embeddings; scaled ones are refused, because each scaling is its own formula. */
-export function plainTheta(config: Config, fallback: number): number {
-  const parameters = config['rope_parameters'];
-  if (isRecord(parameters)) {
-    requireSetting(parameters, 'rope_type', ['default']);
-    requireSetting(parameters, 'partial_rotary_factor', [1]);
-    return numberOf(parameters, ['rope_theta'], fallback);
-  }
-  requireSetting(config, 'rope_scaling', []);
-  return numberOf(config, ['rope_theta'], fallback);
-}
-
-/** Plain, or the fixed NTK scaling of Alibaba's models: base × factor, and every frequency ÷ factor^(2/d). */
-export function plainOrNtkFrequencies(config: Config, fallback: number, headSize: number): readonly number[] {
-  const scaling = config['rope_scaling'];
-  if (!isRecord(scaling)) return frequenciesOf(plainTheta(config, fallback), headSize);
-  const type = scaling['type'] ?? scaling['rope_type'];
-  if (type !== 'ntk' || (scaling['mixed_b'] ?? null) !== null) {
-    throw unsupported(`config.json: rope_scaling ${JSON.stringify(scaling)} is not supported.`);
-  }
-  const factor = numberOf(scaling, ['factor']);
-  const theta = numberOf(config, ['rope_theta'], fallback);
-  return frequenciesOf(theta * factor, headSize).map((frequency) => frequency / factor ** (2 / headSize));
-}
-
-// What positions add.
-
-export interface RotaryTables {
-  /** `[longest, headSize / 2]` each. */
-  readonly cos: Value;
-  readonly sin: Value;
-  /** Whether neighbours make a pair; default: numbers half a head apart. */
-  readonly interleaved?: boolean;
-}
-
-/** 0, 1, 2 … of a text, int64 `[longest]`. */
-const textPositions = ({ graph, layout }: Context): Value =>
-  graph.node('Range', [graph.int64([0], []), layout.blockLength(), graph.int64([1], [])]);
-
-/** cos and sin of position × frequency. */
-export function rotaryTables(context: Context, frequencies: readonly number[]): RotaryTables {
-  const { graph } = context;
-  const column = graph.node('Unsqueeze', [textPositions(context), graph.int64([1])]);
-  const row = graph.float32(frequencies, [1, frequencies.length]);
-  const angles = graph.node('Mul', [graph.cast(column, 'float32'), row]);
-  const table = (op: string) => toCompute(context, graph.node(op, [angles]));
-  return { cos: table('Cos'), sin: table('Sin') };
-}
+// What distances add to the scores.
 
 /** key position − query position, int64 `[longest, longest]`. */
 export function keyDistances(context: Context): Value {
@@ -83,39 +29,67 @@ export function linearBias(context: Context, slopes: readonly number[]): Value {
   return toCompute(context, graph.node('Mul', [distances, negated]));
 }
 
-/** 0 within `reach` tokens, so low beyond that softmax gives nothing, `[1, 1, longest, longest]`. */
-export function windowBias(context: Context, reach: number): Value {
+/** `[longest, longest]` → 0, or so low that softmax gives nothing, `[1, 1, longest, longest]`. */
+function lowWhere(context: Context, outside: Value): Value {
   const { graph } = context;
-  const outside = graph.node('Greater', [graph.node('Abs', [keyDistances(context)]), graph.int64([reach], [])]);
   const low = graph.float32([-30_000], []);
   const bias = graph.node('Where', [outside, low, graph.float32([0], [])]);
   return toCompute(context, graph.node('Unsqueeze', [bias, graph.int64([0, 1])]));
 }
 
-const rotate = ({ graph }: Context, blocks: Value, tables: RotaryTables, heads: number): Value =>
-  graph.node('RotaryEmbedding', [blocks, graph.int64([0]), tables.cos, tables.sin], {
-    domain: MICROSOFT,
-    attributes: { num_heads: { int: heads }, interleaved: { int: tables.interleaved === true ? 1 : 0 } },
-  });
+/** Each token sees those within `reach` of it, `[1, 1, longest, longest]`. */
+export function windowBias(context: Context, reach: number): Value {
+  const { graph } = context;
+  const outside = graph.node('Greater', [graph.node('Abs', [keyDistances(context)]), graph.int64([reach], [])]);
+  return lowWhere(context, outside);
+}
+
+/** Each token sees the last `window` up to itself, `[1, 1, longest, longest]`. */
+function pastBias(context: Context, window: number): Value {
+  const { graph } = context;
+  const outside = graph.node('LessOrEqual', [keyDistances(context), graph.int64([-window], [])]);
+  return lowWhere(context, outside);
+}
 
 // Attention.
+
+type QueryKeyValue = readonly [query: Value, key: Value, value: Value];
 
 /** A bias out of the blocks `[texts, longest, heads × headSize]` of queries and of keys. */
 export type BiasOfBlocks = (query: Value, key: Value) => Value;
 
-export interface AttentionShape {
-  readonly heads: number;
-  readonly headSize: number;
+export interface AttentionShape extends Heads {
   /** Heads of keys and values, when fewer than of queries. */
   readonly keyValueHeads?: number;
-  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. */
+  /** What scores are multiplied by; default 1/√headSize. */
+  readonly scale?: number | undefined;
+  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. Not where attention is causal. */
   readonly bias?: Value | BiasOfBlocks | undefined;
-  /** What queries · keys are multiplied by; default 1/√headSize. */
-  readonly scale?: number;
   readonly rotary?: RotaryTables | undefined;
-  /** Whether values are rotated as queries and keys are. */
+  /** Whether values are turned as queries and keys are; not where attention is causal. */
   readonly rotaryValues?: boolean;
+  /** Whether tokens see only themselves and those before them. */
   readonly causal?: boolean;
+  /** How many tokens each one sees at most, itself included, where attention is causal. */
+  readonly window?: number | undefined;
+  /** Scores are squeezed between this and its negative, where attention is causal. */
+  readonly softCap?: number | undefined;
+}
+
+type Blocks = Pick<Layout, 'toBlocks' | 'fromBlocks'> & { readonly lengths: Value };
+
+const givenFloat = (name: string, value: number | undefined): Readonly<Record<string, AttributeValue>> =>
+  value === undefined ? {} : { [name]: { float: value } };
+
+/** Over blocks: queries and keys turned by their positions. */
+function turned(
+  context: Context,
+  blocks: Blocks,
+  rows: Value,
+  { rotary, ...heads }: Heads & Pick<AttentionShape, 'rotary'>,
+) {
+  const block = blocks.toBlocks(rows, heads.heads * heads.headSize);
+  return rotary === undefined ? block : rotate(context, block, rotary, heads);
 }
 
 /** Each head of keys or values `groups` times in a row, as many as there are query heads. */
@@ -127,36 +101,95 @@ function repeatHeads({ graph }: Context, rows: Value, { heads, keyValueHeads = h
   return graph.node('Reshape', [repeated, graph.int64([-1, heads * headSize])]);
 }
 
-type Blocks = Pick<Layout, 'toBlocks' | 'fromBlocks'> & { readonly lengths: Value };
-
-/** Softmax(q·kᵀ/√d + bias)·v over each text, on rows. Without bias and padding ONNX Runtime takes its fastest kernel. */
-export function attend(
-  context: Context,
-  [query, key, value]: readonly [Value, Value, Value],
-  shape: AttentionShape,
-): Value {
-  const { graph, layout } = context;
-  const { heads, headSize, rotary } = shape;
-  const width = heads * headSize;
+/** Of queries, keys and values of as many heads each. */
+function multiHead(context: Context, [query, key, value]: QueryKeyValue, shape: AttentionShape) {
+  const { graph } = context;
+  const { heads, headSize, causal, scale, window } = shape;
   const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
-  const over = (blocks: Blocks) => (): Value => {
-    const rotated = (of: Value, turn = true): Value => {
-      const block = blocks.toBlocks(of, width);
-      return rotary === undefined || !turn ? block : rotate(context, block, rotary, heads);
-    };
-    const inputs = [rotated(rows[0]), rotated(rows[1]), rotated(rows[2], shape.rotaryValues === true)] as const;
-    const bias = typeof shape.bias === 'function' ? shape.bias(inputs[0], inputs[1]) : (shape.bias ?? '');
-    const output = graph.node('MultiHeadAttention', [...inputs, '', blocks.lengths, bias], {
+  const bias = window === undefined ? shape.bias : pastBias(context, window);
+  return (blocks: Blocks): Value => {
+    const over = (of: Value): Value => turned(context, blocks, of, shape);
+    const [queries, keys] = [over(rows[0]), over(rows[1])];
+    const values = shape.rotaryValues === true ? over(rows[2]) : blocks.toBlocks(rows[2], heads * headSize);
+    const added = typeof bias === 'function' ? bias(queries, keys) : (bias ?? '');
+    const attended = graph.node('MultiHeadAttention', [queries, keys, values, '', blocks.lengths, added], {
       domain: MICROSOFT,
       attributes: {
         num_heads: { int: heads },
-        ...(shape.scale !== undefined && { scale: { float: shape.scale } }),
-        ...(shape.causal === true && { unidirectional: { int: 1 } }),
+        ...(causal === true && { unidirectional: { int: 1 } }),
+        ...givenFloat('scale', scale),
       },
     });
-    return blocks.fromBlocks(output, width);
+    return blocks.fromBlocks(attended, heads * headSize);
   };
-  const general = over(layout);
+}
+
+/** The operator takes heads of such sizes. */
+const HEAD_STEP = 8;
+
+/** Heads of `from` numbers with zeros behind them, or without: what they add to a score is nothing. */
+function resizeHeads({ graph }: Context, rows: Value, heads: number, [from, to]: readonly [number, number]): Value {
+  if (from === to) return rows;
+  const perHead = graph.node('Reshape', [rows, graph.int64([-1, heads, from])]);
+  const resized = graph.node('Pad', [perHead, graph.int64([0, 0, 0, 0, 0, to - from])]);
+  return graph.node('Reshape', [resized, graph.int64([-1, heads * to])]);
+}
+
+/**
+ * Causal attention by the operator for decoders: it holds no scores of all pairs, and none of a token with those behind it. That of
+ * the CPU knows where a text ends, so there is one way for texts of all lengths.
+ */
+function groupQuery(context: Context, [query, key, value]: QueryKeyValue, shape: AttentionShape) {
+  const { graph, layout } = context;
+  const { heads, keyValueHeads = heads, headSize, rotary, window, scale, softCap } = shape;
+  const size = Math.ceil(headSize / HEAD_STEP) * HEAD_STEP;
+  const [queries, keys] = [
+    { heads, headSize: size, rotary },
+    { heads: keyValueHeads, headSize: size, rotary },
+  ];
+  const grown = (rows: Value, count: number): Value => resizeHeads(context, rows, count, [headSize, size]);
+  const rows = [grown(query, heads), grown(key, keyValueHeads), grown(value, keyValueHeads)] as const;
+  const last = graph.node('Sub', [layout.lengths, graph.int32([1], [])]);
+  const longest = graph.cast(layout.blockLength(), 'int32');
+  return (blocks: Blocks): Value => {
+    const inputs = [
+      turned(context, blocks, rows[0], queries),
+      turned(context, blocks, rows[1], keys),
+      blocks.toBlocks(rows[2], keyValueHeads * size),
+      '',
+      '',
+      last,
+      longest,
+    ];
+    const [attended = ''] = graph.nodes('GroupQueryAttention', inputs, {
+      domain: MICROSOFT,
+      attributes: {
+        num_heads: { int: heads },
+        kv_num_heads: { int: keyValueHeads },
+        ...(window !== undefined && { local_window_size: { int: window } }),
+        ...givenFloat('scale', scale ?? (size === headSize ? undefined : headSize ** -0.5)),
+        ...givenFloat('softcap', softCap),
+      },
+      // The CUDA kernel wants a place for its keys and values.
+      outputs: layout.uniform === undefined ? 3 : 1,
+    });
+    return resizeHeads(context, blocks.fromBlocks(attended, heads * size), heads, [size, headSize]);
+  };
+}
+
+/** In float32 CUDA has no kernel of the operator for decoders. */
+const forDecoders = ({ layout, compute }: Context, { causal, softCap }: AttentionShape): boolean =>
+  causal === true && (softCap !== undefined || compute !== 'float32' || layout.uniform !== undefined);
+
+/** Softmax(q·kᵀ/√d + bias)·v over each text, on rows. Without bias and padding ONNX Runtime takes its fastest kernel. */
+export function attend(context: Context, inputs: QueryKeyValue, shape: AttentionShape): Value {
+  const { graph, layout } = context;
   const { uniform } = layout;
-  return uniform ? graph.branch(uniform.condition, over({ ...uniform, lengths: '' }), general) : general();
+  const over = (forDecoders(context, shape) ? groupQuery : multiHead)(context, inputs, shape);
+  if (!uniform) return over(layout);
+  return graph.branch(
+    uniform.condition,
+    () => over({ ...uniform, lengths: '' }),
+    () => over(layout),
+  );
 }

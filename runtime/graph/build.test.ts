@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { largestDifference, loadFolder, openGraph, readJson } from '../../tests/helpers/graph-session.ts';
-import { readTensorIndex } from '../model/safetensors.ts';
+import { readTensorIndex } from '../model/tensors.ts';
 import { ModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { buildGraph } from './build.ts';
@@ -99,6 +99,16 @@ describe('weights', () => {
   });
 });
 
+const DENSE = {
+  kind: 'dense',
+  path: '2_Dense',
+  inputs: 32,
+  outputs: 5,
+  bias: true,
+  activation: undefined,
+  residual: false,
+} as const;
+
 describe('Dense modules', () => {
   it('are applied to the pooled vector, before the norm', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'dense-'));
@@ -113,7 +123,7 @@ describe('Dense modules', () => {
       ['model.safetensors', join(folder, 'base')],
       ['2_Dense/model.safetensors', join(folder, '2_Dense', 'model.safetensors')],
     ]);
-    const description = describedAs({ denseLayers: [{ path: '2_Dense', outFeatures: 5, activation: undefined }] });
+    const description = describedAs({ steps: [DENSE] });
     const graph = buildGraph(description, await readTensorIndex(files, folder), OPTIONS);
     expect(graph.dimensions).toBe(5);
     // Without bias and activation the norm of the pooled vector cancels out, so the unit vector can stand for it.
@@ -129,8 +139,8 @@ describe('Dense modules', () => {
   });
 
   it('without weights are a reason to refuse', () => {
-    const description = describedAs({ denseLayers: [{ path: '2_Dense', outFeatures: 5, activation: undefined }] });
-    expect(() => buildGraph(description, bert.tensors, OPTIONS)).toThrow(/Dense.*2_Dense has no safetensors/);
+    const description = describedAs({ steps: [DENSE] });
+    expect(() => buildGraph(description, bert.tensors, OPTIONS)).toThrow(/module 2_Dense are missing/);
   });
 });
 
@@ -141,7 +151,11 @@ describe('models that are refused', () => {
       describedAs({ architecture: 'FunnelModel', modelType: 'funnel' }),
       /FunnelModel.*funnel.*bert.*qwen3/,
     ],
-    ['a module of sentence-transformers that no graph computes', describedAs({ unsupportedModules: ['LSTM'] }), /LSTM/],
+    [
+      'a Dense of another size',
+      describedAs({ steps: [{ ...DENSE, inputs: 64 }] }),
+      /2_Dense takes vectors of 64 numbers.*gives 32.*declared/,
+    ],
     ['relative positions of BERT', describedAs({}, { position_embedding_type: 'relative_key' }), /relative_key/],
     ['an activation without operator', describedAs({}, { hidden_act: 'mish' }), /mish.*gelu/],
     ['a config without sizes', describedAs({}, { hidden_size: undefined }), /hidden_size/],
@@ -156,11 +170,11 @@ describe('models that are refused', () => {
     expect(build).toThrow(message);
   });
 
-  it('scaled rotary positions', async () => {
+  it('rotary positions scaled as no builder scales them', async () => {
     const { description, tensors } = await loadFolder(join(FIXTURES, 'qwen3'));
-    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'yarn', factor: 4 } };
+    const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'longrope', factor: 4 } };
     const scaled = { ...description, config };
-    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/rope_scaling.*yarn/);
+    expect(() => buildGraph(scaled, tensors, OPTIONS)).toThrow(/longrope.*default.*yarn/);
   });
 
   it('carry a reason a condition can show', () => {

@@ -2,32 +2,36 @@
 import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
+import { choosePooling } from '../model/modules.ts';
+import type { PoolingChoice } from '../model/modules.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
+import { gemma2, gemma3 } from './architectures/gemma.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
+import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
 import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
-import { qwen3 } from './architectures/qwen3.ts';
+import { qwen2 } from './architectures/qwen2.ts';
+import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
 import { t5 } from './architectures/t5.ts';
-import type { FeedPlan, LayoutName, Pooling } from './layout.ts';
+import type { FeedPlan, LayoutName } from './layout.ts';
 import { createLayout } from './layout.ts';
-import { linear } from './linear.ts';
+import { applyModules, cutTo, toUnitLength } from './modules.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
-import { activation } from './ops.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
 import { openWeights } from './weights.ts';
-import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
+import type { GraphPrecision, TensorIndex, TokenEmbeddings } from './weights.ts';
 
 export interface GraphOptions {
-  readonly pooling: Pooling;
+  readonly pooling: PoolingChoice;
   readonly layout: LayoutName;
   readonly precision: GraphPrecision;
   /** Whether each run is handed the token embeddings that it needs, instead of a session mapping all of them. Default false. */
@@ -70,7 +74,14 @@ const ARCHITECTURES: readonly Architecture[] = [
   deberta,
   debertaV2,
   t5,
+  qwen2,
   qwen3,
+  qwen3Bidirectional,
+  llama,
+  llamaBidirectional,
+  mistral,
+  gemma2,
+  gemma3,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
@@ -88,20 +99,6 @@ export function findArchitecture({ architecture, modelType }: ModelDescription):
 
 const OUTPUT = 'embeddings';
 
-/** The Dense modules of sentence-transformers: after pooling, before the norm. */
-function applyDense(context: Context, pooled: Rows, weights: Weights, { denseLayers }: ModelDescription): Rows {
-  let { rows, width } = pooled;
-  for (const { path, outFeatures, activation: name } of denseLayers) {
-    const below = weights.below(`${path}/linear.`);
-    if (!below.has('weight'))
-      throw unsupported(`The model ends in a Dense module, and ${path} has no safetensors file.`);
-    rows = linear(context, rows, below, { inputs: width, outputs: outFeatures });
-    if (name !== undefined) rows = activation(context, rows, name);
-    width = outFeatures;
-  }
-  return { rows, width };
-}
-
 /** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
 function encodeOrExplain(
   architecture: Architecture,
@@ -118,22 +115,21 @@ function encodeOrExplain(
 /** @throws ModelError: why no graph can be built */
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
-  if (description.unsupportedModules.length > 0) {
-    const names = description.unsupportedModules.join(', ');
-    throw unsupported(`modules.json names modules that kubembed does not compute: ${names}.`);
-  }
-  const { precision, pooling, layout: layoutName, feedTokenEmbeddings = false } = options;
+  const { precision, layout: layoutName, feedTokenEmbeddings = false } = options;
+  const pooling = choosePooling(description, options.pooling);
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, precision);
   const { compute } = weights;
-  const layout = createLayout(graph, options, compute);
+  const layout = createLayout(graph, { layout: layoutName, pooling }, compute);
   const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
 
   const { rows, width } = encodeOrExplain(architecture, context, weights, description);
-  const pooled = { rows: layout.pool(rows), width };
-  const embedded = applyDense({ ...context, int8: false }, pooled, weights, description);
+  const pooled = { rows: layout.pool(rows), width: width * pooling.modes.length };
+  const exact = { ...context, int8: false };
+  const behind = applyModules(exact, pooled, weights, description.steps);
+  const embedded = cutTo(exact, behind, description.truncateDim);
   const vectors = compute === 'float32' ? embedded.rows : graph.cast(embedded.rows, 'float32');
-  const output = graph.node('LpNormalization', [vectors], { attributes: { axis: { int: -1 }, p: { int: 2 } } });
+  const output = toUnitLength(context, vectors);
 
   const { nodes, initializers } = graph.collected();
   const positions = layout.inputs.some(({ name }) => name === 'position_ids')

@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import { distinctTokens, feedsFor } from './layout.ts';
 
 const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
-const packedMean = { layout: 'packed', pooling: 'mean' } as const;
+const MEAN = { modes: ['mean'], includePrompt: true } as const;
+const packedMean = { layout: 'packed', pooling: MEAN } as const;
 const data = (feeds: ReturnType<typeof feedsFor>, name: string) => [...feeds[name]!.data];
 
 describe('feedsFor', () => {
@@ -44,10 +45,34 @@ describe('feedsFor', () => {
     expect(Math.max(...bytes)).toBe(800 * 20 * 4);
   });
 
-  it('names the first row of each text for CLS', () => {
-    const feeds = feedsFor([[1, 2, 3], [4], [5, 6]], { layout: 'packed', pooling: 'cls' });
+  it('feeds what the poolings need, and nothing else', () => {
+    const pooling = { modes: ['cls', 'lastToken', 'max', 'cls'], includePrompt: true } as const;
+    const feeds = feedsFor([[1, 2, 3], [4], [5, 6]], { layout: 'packed', pooling });
     expect(data(feeds, 'first_rows')).toEqual([0, 3, 4]);
+    expect(data(feeds, 'last_rows')).toEqual([2, 3, 5]);
+    expect(data(feeds, 'pooled_rows')).toEqual([0, 1, 2, 3, 3, 3, 4, 5, 5]);
     expect(feeds).not.toHaveProperty('mean_weights');
+  });
+
+  it('leaves a prompt out where the pooling does, and counts its positions all the same', () => {
+    const lists = [
+      [1, 2, 3, 4],
+      [5, 6],
+    ];
+    const modes = ['mean', 'meanSqrtLength', 'weightedMean', 'cls', 'lastToken', 'max'] as const;
+    const fed = (includePrompt: boolean) => {
+      const pooling = { modes, includePrompt };
+      const feeds = feedsFor(lists, { layout: 'packed', pooling }, Int32Array.of(2, 1));
+      return (name: string) => data(feeds, name).map((value) => Math.round(value * 1e4) / 1e4);
+    };
+    const without = fed(false);
+    expect(without('mean_weights')).toEqual([0, 0, 0.5, 0.5, 0, 1, 0, 0]);
+    expect(without('root_weights')).toEqual([0, 0, 0.7071, 0.7071, 0, 1, 0, 0]);
+    expect(without('position_weights')).toEqual([0, 0, 0.4286, 0.5714, 0, 1, 0, 0]);
+    expect(without('first_rows')).toEqual([2, 5]);
+    expect(without('last_rows')).toEqual([3, 5]);
+    expect(without('pooled_rows')).toEqual([3, 3, 2, 3, 5, 5, 5, 5]);
+    expect(fed(true)('first_rows')).toEqual([0, 4]);
   });
 
   it('numbers positions afresh in each text', () => {
@@ -64,7 +89,7 @@ describe('feedsFor', () => {
 
 describe('positions', () => {
   it('give padding ids of RoBERTa no number of their own', () => {
-    const plan = { layout: 'packed', pooling: 'mean', positions: { start: 2, paddingId: 1 } } as const;
+    const plan = { layout: 'packed', pooling: MEAN, positions: { start: 2, paddingId: 1 } } as const;
     const feeds = feedsFor(
       [
         [0, 5, 1, 6],
@@ -78,7 +103,7 @@ describe('positions', () => {
 });
 
 it('says whether all texts of a flexible run have one length', () => {
-  const uniform = (lists: number[][]) => data(feedsFor(lists, { layout: 'flexible', pooling: 'mean' }), 'uniform');
+  const uniform = (lists: number[][]) => data(feedsFor(lists, { layout: 'flexible', pooling: MEAN }), 'uniform');
   expect(uniform([[1, 2]])).toEqual([1]);
   expect(
     uniform([
@@ -109,5 +134,5 @@ it.each([
   ['packed', []],
   ['packed', [[1], []]],
 ] as const)('refuses, %s, %j', (layout, lists) => {
-  expect(() => feedsFor(lists, { layout, pooling: 'mean' })).toThrow(RangeError);
+  expect(() => feedsFor(lists, { layout, pooling: MEAN })).toThrow(RangeError);
 });

@@ -1,6 +1,9 @@
-// How the sequences of a run lie side by side: the graph's inputs and pooling, and the feeds of each run. Pure.
+// How the sequences of a run lie side by side: the graph's inputs, and the feeds of each run. Pure.
 // Workers load it for the feeds: whatever builds graphs is imported as types alone.
+import type { Pooling } from '../model/modules.ts';
 import type { GraphBuilder, OnnxValue, Value } from './onnx.ts';
+import { poolingFeeds, poolingInputs, poolRows } from './pooling.ts';
+import type { Feed } from './pooling.ts';
 import type { ComputeElement, TokenEmbeddings } from './weights.ts';
 
 export interface Layout {
@@ -23,7 +26,7 @@ export interface Layout {
   readonly lengths: Value;
   /** int64 scalar: tokens in a block. */
   blockLength(): Value;
-  /** Rows → `[texts, width]`. */
+  /** Rows → `[texts, width × modes of the pooling]`. */
   pool(rows: Value): Value;
 }
 
@@ -59,14 +62,11 @@ export function createLayout(
     { name: 'block_rows', element: 'int32', dims: ['texts', 'longest'] },
     { name: 'row_blocks', element: 'int32', dims: ['tokens'] },
     { name: 'lengths', element: 'int32', dims: ['texts'] },
-    pooling === 'mean'
-      ? { name: 'mean_weights', element: 'float32', dims: ['texts', 1, 'longest'] }
-      : { name: 'first_rows', element: 'int32', dims: ['texts'] },
+    ...poolingInputs(pooling),
   ];
   if (layout === 'flexible') inputs.push({ name: 'uniform', element: 'bool', dims: [] });
   let fed: TokenEmbeddings | undefined;
   const toBlocks = (rows: Value): Value => graph.node('Gather', [rows, 'block_rows']);
-  const meanWeights = (): Value => (compute === 'float32' ? 'mean_weights' : graph.cast('mean_weights', compute));
   return {
     inputs,
     ids: 'input_ids',
@@ -85,16 +85,11 @@ export function createLayout(
     uniform: layout === 'flexible' ? uniformBlocks(graph) : undefined,
     lengths: 'lengths',
     blockLength: once(() => graph.node('Gather', [graph.node('Shape', ['block_rows']), graph.int64([1], [])])),
-    pool: (rows) =>
-      pooling === 'mean'
-        ? graph.node('Squeeze', [graph.node('MatMul', [meanWeights(), toBlocks(rows)]), graph.int64([1])])
-        : graph.node('Gather', [rows, 'first_rows']),
+    pool: (rows) => poolRows({ graph, compute, toBlocks }, rows, pooling),
   };
 }
 
 // Token ids → the inputs of a run. Pure; all that a worker needs of the graphs.
-
-export type Pooling = 'mean' | 'cls';
 
 /**
  * `packed`: texts of any lengths, flat, no padding outside attention. `flexible`: as packed, but runs whose texts have one length
@@ -115,11 +110,6 @@ export interface Positions {
   /** RoBERTa numbers only tokens other than this one; this one itself gets the position `start - 1`. */
   readonly paddingId?: number;
 }
-
-export type Feed =
-  | { readonly type: 'int32'; readonly data: Int32Array; readonly dims: readonly number[] }
-  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
-  | { readonly type: 'bool'; readonly data: Uint8Array; readonly dims: readonly number[] };
 
 export type Feeds = Readonly<Record<string, Feed>>;
 
@@ -147,26 +137,6 @@ function positionsOf(texts: readonly TokenList[], tokens: number, plan: Position
   return positions;
 }
 
-function firstRowsOf(texts: readonly TokenList[]): Int32Array {
-  const firstRows = new Int32Array(texts.length);
-  let row = 0;
-  for (const [text, { length }] of texts.entries()) {
-    firstRows[text] = row;
-    row += length;
-  }
-  return firstRows;
-}
-
-/** Weights per block: per run they would grow with its square, 50 MB for what a GPU takes at once. */
-function poolingFeed(texts: readonly TokenList[], longest: number, plan: FeedPlan): Feeds {
-  if (plan.pooling === 'cls') return { first_rows: int32(firstRowsOf(texts), [texts.length]) };
-  const weights = new Float32Array(texts.length * longest);
-  for (const [text, { length }] of texts.entries()) {
-    weights.fill(1 / length, text * longest, text * longest + length);
-  }
-  return { mean_weights: { type: 'float32', data: weights, dims: [texts.length, 1, longest] } };
-}
-
 /** Whether all texts have one length. */
 const uniformFeed = (lengths: Int32Array): Feed => ({
   type: 'bool',
@@ -174,8 +144,11 @@ const uniformFeed = (lengths: Int32Array): Feed => ({
   dims: [],
 });
 
-/** Texts of any lengths, at least one token each. */
-export function feedsFor(texts: readonly TokenList[], plan: FeedPlan): Feeds {
+/**
+ * Texts of any lengths, at least one token each.
+ * @param skips tokens at the beginning of each text that the pooling leaves out where it leaves prompts out; never all of them
+ */
+export function feedsFor(texts: readonly TokenList[], plan: FeedPlan, skips?: Int32Array): Feeds {
   const lengths = Int32Array.from(texts, (text) => text.length);
   if (lengths.length === 0 || lengths.includes(0)) {
     throw new RangeError('A pack holds one or more texts, without empty ones.');
@@ -197,7 +170,7 @@ export function feedsFor(texts: readonly TokenList[], plan: FeedPlan): Feeds {
     block_rows: int32(blockRows, [texts.length, longest]),
     row_blocks: int32(rowBlocks, [tokens]),
     lengths: int32(lengths, [texts.length]),
-    ...poolingFeed(texts, longest, plan),
+    ...poolingFeeds(lengths, plan.pooling, skips),
     ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
     ...(plan.layout === 'flexible' && { uniform: uniformFeed(lengths) }),
   };

@@ -6,6 +6,10 @@ import type { GraphPrecision, Weights } from './weights.ts';
 export interface LinearShape {
   readonly inputs: number;
   readonly outputs: number;
+  /** Whether the model has a bias here; undefined for whatever the file holds. */
+  readonly bias?: boolean;
+  /** Whether the file holds `[in, out]`, as GPT-2's does, instead of `[out, in]`. Default false. */
+  readonly inputsFirst?: boolean;
 }
 
 type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
@@ -46,6 +50,17 @@ const reduce = (graph: GraphBuilder, op: string, value: Value, keep: boolean): V
 const atLeast = (graph: GraphBuilder, value: Value, least: number): Value =>
   graph.node('Max', [value, graph.float32([least], [])]);
 
+const biasOf = (weights: LinearWeights, { outputs, bias }: LinearShape): Value | undefined => {
+  if (bias === undefined) return weights.optional('bias', [outputs]);
+  return bias ? weights.tensor('bias', [outputs]) : undefined;
+};
+
+const weightShape = ({ inputs, outputs, inputsFirst = false }: LinearShape): readonly number[] =>
+  inputsFirst ? [inputs, outputs] : [outputs, inputs];
+
+const transpose = (graph: GraphBuilder, matrix: Value): Value =>
+  graph.node('Transpose', [matrix], { attributes: { perm: { ints: [1, 0] } } });
+
 /** All of it is constant: ONNX Runtime computes it once, at load. */
 function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const largest = reduce(graph, 'ReduceMax', graph.node('Abs', [weight]), true);
@@ -53,9 +68,8 @@ function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
   const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
   const step = graph.node('Squeeze', [column, graph.int64([1])]);
   const steps = graph.cast(rounded, 'int8');
-  const transposed = graph.node('Transpose', [steps], { attributes: { perm: { ints: [1, 0] } } });
   const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
-  return { value: transposed, step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
+  return { value: transpose(graph, steps), step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
 }
 
 /** Each token over its own range, which holds 0. For a few tokens it is the number of operators that counts. */
@@ -87,8 +101,9 @@ function quantizedOnce(graph: GraphBuilder, rows: Value): QuantizedRows {
 
 /** A token's result depends on that token alone, never on its neighbours in the batch; and integers add up exactly. */
 function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
-  const bias = weights.optional('bias', [shape.outputs]) ?? graph.float32(Array<number>(shape.outputs).fill(0));
-  const weight = quantizeWeight(graph, weights.tensor('weight', [shape.outputs, shape.inputs], INT8_BYTES));
+  const bias = biasOf(weights, shape) ?? graph.float32(Array<number>(shape.outputs).fill(0));
+  const stored = weights.tensor('weight', weightShape(shape), INT8_BYTES);
+  const weight = quantizeWeight(graph, shape.inputsFirst === true ? transpose(graph, stored) : stored);
   const { value, step, offsetAndOne } = quantizedOnce(graph, rows);
   const unit = graph.float32([1], []);
   const product = graph.node('MatMulIntegerToFloat', [value, weight.value, unit, weight.step], { domain: MICROSOFT });
@@ -107,13 +122,13 @@ export interface LinearContext {
   readonly int8: boolean;
 }
 
-/** Rows × a torch Linear (`weight` is `[out, in]`, as published: no transposed copy), plus its bias when there is one. */
+/** Rows × a torch Linear (`weight` as published: no transposed copy), plus its bias when there is one. */
 export function linear({ graph, int8 }: LinearContext, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
   if (int8) return int8Linear(graph, rows, weights, shape);
-  const bias = weights.optional('bias', [shape.outputs]);
-  const weight = weights.tensor('weight', [shape.outputs, shape.inputs]);
+  const bias = biasOf(weights, shape);
+  const weight = weights.tensor('weight', weightShape(shape));
   return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {
-    attributes: { transB: { int: 1 } },
+    attributes: { transB: { int: shape.inputsFirst === true ? 0 : 1 } },
   });
 }
 

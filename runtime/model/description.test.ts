@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeModel, moduleConfigPaths } from './description.ts';
+import { declaredPooling } from './modules.ts';
 
 const MINILM = join(import.meta.dirname, '../../tests/fixtures/minilm');
 const readFixture = (...names: string[]) =>
@@ -34,9 +35,8 @@ describe('describeModel', () => {
       maxTokens: 256,
       vocabularySize: 30522,
       hiddenSize: 384,
-      declaredPooling: 'mean',
-      denseLayers: [],
-      unsupportedModules: [],
+      pooling: { modes: ['mean'], includePrompt: true },
+      steps: [],
     });
   });
 
@@ -71,51 +71,24 @@ describe('describeModel', () => {
   });
 
   it.each([
-    [{ pooling_mode_cls_token: true, pooling_mode_mean_tokens: false }, 'cls'],
-    [{ pooling_mode_mean_tokens: true, pooling_mode_max_tokens: true }, 'mean+max'],
-    [{ pooling_mode_lasttoken: true }, 'lasttoken'],
-    [{ pooling_mode: 'weightedmean' }, 'weightedmean'],
-    [{}, undefined],
-  ])('reads the declared pooling out of %j', (config, pooling) => {
-    const files = {
-      'modules.json': [module('', 'Transformer'), module('pool', 'Pooling')],
-      'pool/config.json': config,
-    };
-    expect(describeWith(files).declaredPooling).toBe(pooling);
+    ['plain encoders', {}, 'BertModel', undefined],
+    ['models made to continue texts', {}, 'Qwen3ForCausalLM', 'lastToken'],
+    ['those of them that attend both ways', { is_causal: false }, 'Qwen3ForCausalLM', undefined],
+  ])('without modules.json takes the pooling that sentence-transformers has for %s', (_what, more, name, pooling) => {
+    const description = describeWith({ 'config.json': { ...BERT, architectures: [name], ...more } });
+    expect(declaredPooling(description)).toBe(pooling);
   });
 
-  it('lists Dense modules with their activation', () => {
-    const description = describeWith({
-      'modules.json': [
-        module('', 'Transformer'),
-        module('1_Pooling', 'Pooling'),
-        module('2_Dense', 'Dense'),
-        module('3_Dense', 'Dense'),
-      ],
-      '2_Dense/config.json': {
-        in_features: 8,
-        out_features: 4,
-        activation_function: 'torch.nn.modules.activation.Tanh',
-      },
-      '3_Dense/config.json': {
-        in_features: 4,
-        out_features: 2,
-        activation_function: 'torch.nn.modules.linear.Identity',
-      },
-    });
-    expect(description.denseLayers).toEqual([
-      { path: '2_Dense', outFeatures: 4, activation: 'tanh' },
-      { path: '3_Dense', outFeatures: 2, activation: undefined },
-    ]);
+  it('reads what the repository leaves of each vector', () => {
+    const truncated = (truncate_dim: unknown) =>
+      describeWith({ 'config_sentence_transformers.json': { truncate_dim } }).truncateDim;
+    expect([truncated(undefined), truncated(null), truncated(4)]).toEqual([undefined, undefined, 4]);
+    for (const wrong of [0, -1, 1.5, '4']) expect(() => truncated(wrong)).toThrow('truncate_dim');
   });
 
-  it('names modules that no graph computes', () => {
-    const modules = [
-      module('', 'Transformer'),
-      module('1_WordWeights', 'WordWeights'),
-      module('2_Normalize', 'Normalize'),
-    ];
-    expect(describeWith({ 'modules.json': modules }).unsupportedModules).toEqual(['WordWeights']);
+  it('refuses a model of sentence-transformers that gives no vector for each text', () => {
+    const files = { 'config_sentence_transformers.json': { model_type: 'SparseEncoder' } };
+    expect(() => describeWith(files)).toThrow(/model_type.*SparseEncoder/);
   });
 
   it('refuses what it cannot read', () => {

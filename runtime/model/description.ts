@@ -1,18 +1,11 @@
-// What a repository's own files say of its model: config.json read with types, the modules and poolings of sentence-transformers. Pure.
+// What a repository's own files say of its model: config.json read with types, limits, and the modules behind the model. Pure.
 import { isRecord } from '../../common/util/text.ts';
-import { ModelError } from '../../hub/files.ts';
-
-/** A `Dense` module of sentence-transformers, applied to the pooled vector. */
-export interface DenseLayer {
-  /** Its folder, e.g. `2_Dense`; its tensors are `2_Dense/linear.weight` and `.bias`. */
-  readonly path: string;
-  readonly outFeatures: number;
-  /** By the names of transformers' ACT2FN; undefined for the identity. */
-  readonly activation: string | undefined;
-}
+import { ModelError, SENTENCE_SETTINGS, foldersOf } from '../../hub/files.ts';
+import { readModules } from './modules.ts';
+import type { Modules, Pooling } from './modules.ts';
 
 /** What the repository's files say, merged: config.json, sentence_bert_config.json, modules.json, 1_Pooling/config.json. */
-export interface ModelDescription {
+export interface ModelDescription extends Modules {
   /** First of config.json's `architectures`, else derived from `model_type`. */
   readonly architecture: string;
   readonly modelType: string;
@@ -20,12 +13,8 @@ export interface ModelDescription {
   readonly maxTokens: number;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
-  /** Pooling the repository declares; undefined when it says nothing. */
-  readonly declaredPooling: string | undefined;
-  /** Dense modules of modules.json, in order. */
-  readonly denseLayers: readonly DenseLayer[];
-  /** Kinds of modules of modules.json that no graph computes. */
-  readonly unsupportedModules: readonly string[];
+  /** What is left of each vector, where the repository cuts them. */
+  readonly truncateDim: number | undefined;
   /** The whole config.json, for the graph builder. */
   readonly config: Readonly<Record<string, unknown>>;
 }
@@ -38,11 +27,14 @@ const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 
   (name) => `sentence_${name}_config.json`,
 );
 
+const SENTENCE_MODEL = 'SentenceTransformer';
+
 /** The files worth reading before `describeModel`; the rest are named by modules.json (`moduleConfigPaths`). */
 export const DESCRIBING_FILES: readonly string[] = [
   'config.json',
   'tokenizer_config.json',
   'modules.json',
+  SENTENCE_SETTINGS,
   ...SENTENCE_FILES,
 ];
 
@@ -55,94 +47,83 @@ const SANE_LENGTH = 1_000_000;
 /** Position tables of RoBERTa's kin start at padding id + 1. */
 const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']);
 
+/** Their positions are angles or distances, not rows of a table: the limit that sentence-transformers' file names is not cut by another. */
+const WITHOUT_TABLE = new Set([
+  'gemma2',
+  'gemma3_text',
+  'gte',
+  'llama',
+  'llama_bidirec',
+  'mistral',
+  'modernbert',
+  'new',
+  'nomic_bert',
+  'qwen2',
+  'qwen3',
+]);
+
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
   return isRecord(value) ? value : {};
 };
 
-interface Module {
-  readonly path: string;
-  /** `Transformer`, `Pooling`, `Dense`, `Normalize` … whatever the package path before it. */
-  readonly kind: string;
-}
-
-function modulesOf(files: JsonFiles): readonly Module[] {
-  const list = files.get('modules.json');
-  if (!Array.isArray(list)) return [];
-  return list.filter(isRecord).map((module) => ({
-    path: stringOf(module, 'path', ''),
-    kind: stringOf(module, 'type', '').split('.').at(-1) ?? '',
-  }));
-}
-
 /** `1_Pooling/config.json` and the like, as modules.json names them. */
 export const moduleConfigPaths = (modulesJson: unknown): readonly string[] =>
-  modulesOf(new Map([['modules.json', modulesJson]]))
-    .filter(({ path }) => path !== '')
-    .map(({ path }) => `${path}/config.json`);
+  foldersOf(modulesJson).modules.map((folder) => `${folder}/config.json`);
 
-const POOLING_FLAGS: Readonly<Record<string, string>> = {
-  pooling_mode_mean_tokens: 'mean',
-  pooling_mode_cls_token: 'cls',
-  pooling_mode_max_tokens: 'max',
-  pooling_mode_lasttoken: 'lasttoken',
-  pooling_mode_mean_sqrt_len_tokens: 'mean_sqrt_len_tokens',
-  pooling_mode_weightedmean_tokens: 'weightedmean',
-};
-
-function declaredPoolingOf(files: JsonFiles, modules: readonly Module[]): string | undefined {
-  const module = modules.find(({ kind }) => kind === 'Pooling');
-  const config = recordOf(files, `${module?.path ?? '1_Pooling'}/config.json`);
-  if (typeof config['pooling_mode'] === 'string') return config['pooling_mode'];
-  const named = Object.keys(POOLING_FLAGS).filter((flag) => config[flag] === true);
-  return named.length === 0 ? undefined : named.map((flag) => POOLING_FLAGS[flag]).join('+');
+/** What sentence-transformers takes where there is no modules.json: the mean, except of models made to continue texts. */
+function assumedPooling(config: Config, architecture: string): Pooling | undefined {
+  const continues = architecture.endsWith('ForCausalLM') && (!('is_causal' in config) || Boolean(config['is_causal']));
+  return continues ? { modes: ['lastToken'], includePrompt: true } : undefined;
 }
 
-const ACTIVATION_NAMES: Readonly<Record<string, string | undefined>> = {
-  Identity: undefined,
-  Tanh: 'tanh',
-  ReLU: 'relu',
-  GELU: 'gelu',
-  SiLU: 'silu',
-  Sigmoid: 'sigmoid',
-};
-
-function denseLayerOf(files: JsonFiles, path: string): DenseLayer {
-  const config = recordOf(files, `${path}/config.json`);
-  const name = stringOf(config, 'activation_function', 'torch.nn.modules.activation.Tanh').split('.').at(-1) ?? '';
-  if (!(name in ACTIVATION_NAMES)) throw unsupported(`${path}: activation ${name} is not supported.`);
-  return { path, outFeatures: integerOf(config, ['out_features']), activation: ACTIVATION_NAMES[name] };
+function truncateDimOf(files: JsonFiles): number | undefined {
+  const value = recordOf(files, SENTENCE_SETTINGS)['truncate_dim'] ?? undefined;
+  if (value === undefined || (Number.isSafeInteger(value) && (value as number) > 0)) return value as number | undefined;
+  throw unsupported(`${SENTENCE_SETTINGS}: truncate_dim is ${JSON.stringify(value)}; a whole number is needed.`);
 }
 
-const COMPUTED_MODULES = new Set(['Transformer', 'Pooling', 'Dense', 'Normalize', 'Dropout']);
+/** Other kinds of models than those of one vector a text are saved by sentence-transformers with the same files. */
+function requireSentences(files: JsonFiles): void {
+  const { model_type: type = SENTENCE_MODEL } = recordOf(files, SENTENCE_SETTINGS);
+  if (type === SENTENCE_MODEL) return;
+  throw unsupported(
+    `${SENTENCE_SETTINGS}: model_type is ${JSON.stringify(type)}; kubembed serves models of type ${SENTENCE_MODEL}, which give one vector for each text.`,
+  );
+}
 
 function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
   const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
   const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
   const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
   const declared = recordOf(files, sentenceFile)['max_seq_length'];
-  // sentence-transformers lets its own file overrule the tokenizer; the position table still is the end.
-  if (typeof declared === 'number' && declared > 0) return Math.min(declared, table);
+  // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
+  if (typeof declared === 'number' && declared > 0) {
+    return WITHOUT_TABLE.has(modelType) ? declared : Math.min(declared, table);
+  }
   const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];
   return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
 }
 
+/** @throws ModelError: why the model is not served */
 export function describeModel(files: JsonFiles): ModelDescription {
   const config = files.get('config.json');
   if (!isRecord(config)) throw unsupported('The repository has no config.json.');
   const classes = config['architectures'];
   const modelType = stringOf(config, 'model_type', '');
   const first: unknown = Array.isArray(classes) ? classes[0] : undefined;
-  const modules = modulesOf(files);
+  const architecture = typeof first === 'string' ? first : modelType;
+  const modules = readModules(files);
+  requireSentences(files);
   return {
-    architecture: typeof first === 'string' ? first : modelType,
+    ...modules,
+    pooling: files.has('modules.json') ? modules.pooling : assumedPooling(config, architecture),
+    truncateDim: truncateDimOf(files),
+    architecture,
     modelType,
     maxTokens: maxTokensOf(files, config, modelType),
     vocabularySize: integerOf(config, ['vocab_size']),
     hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim', 'd_model']),
-    declaredPooling: declaredPoolingOf(files, modules),
-    denseLayers: modules.filter(({ kind }) => kind === 'Dense').map(({ path }) => denseLayerOf(files, path)),
-    unsupportedModules: modules.map(({ kind }) => kind).filter((kind) => !COMPUTED_MODULES.has(kind)),
     config,
   };
 }

@@ -79,6 +79,7 @@ export function createFakeEngine(options: FakeEngineOptions = {}): FakeEngine {
       maxTokens,
       vocabularySize,
       pooling: 'mean',
+      declaredPooling: undefined,
       precision: 'float32',
       architecture: 'BertModel',
       workers: 1,

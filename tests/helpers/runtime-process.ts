@@ -32,9 +32,14 @@ export async function createTinyStore(): Promise<TinyStore> {
   await cp(FIXTURE, snapshot, { recursive: true });
   await writeFile(join(folder, 'refs', 'main'), TINY_REVISION);
   await writeFile(join(snapshot, 'tokenizer.json'), JSON.stringify(letterTokenizer));
+  await mkdir(join(snapshot, '1_Pooling'), { recursive: true });
+  await writeFile(join(snapshot, '1_Pooling', 'config.json'), JSON.stringify({ pooling_mode_mean_tokens: true }));
   await writeFile(
     join(snapshot, 'modules.json'),
-    JSON.stringify([{ idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' }]),
+    JSON.stringify([
+      { idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' },
+      { idx: 1, name: '1', path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
+    ]),
   );
   return { store, snapshot, [Symbol.asyncDispose]: () => rm(store, { recursive: true, force: true }) };
 }

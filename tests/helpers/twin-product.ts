@@ -1,4 +1,5 @@
 // The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
+import { mainFolderOf } from '../../hub/store.ts';
 import { createEngine } from '../../runtime/engine/engine.ts';
 import { chooseModel } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
@@ -6,7 +7,7 @@ import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
 import { failureOf } from '../../runtime/lifecycle.ts';
 import { twinId } from './twins.ts';
-import type { ExpectedVectors, Twin } from './twins.ts';
+import type { Twin } from './twins.ts';
 
 export type Embed = (texts: readonly string[]) => Promise<Float32Array[]>;
 
@@ -17,9 +18,6 @@ export interface ServedTwin extends AsyncDisposable {
   readonly embedPacked: Embed;
 }
 
-/** The two poolings that can be asked for; any other is what the product makes of a repository that declares it. */
-const poolingOf = (expected: ExpectedVectors | undefined) => (expected?.pooling === 'cls' ? 'cls' : 'mean');
-
 /** Rejects as the runtime's start would. */
 export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> {
   const { files, description } = await openModel({
@@ -28,8 +26,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     resolvedRevision: undefined,
     store,
   });
-  const pooling = poolingOf(twin.expected.vectors);
-  const choices = { files, description, pooling, precision: 'float32' } as const;
+  const choices = { files, description, pooling: 'declared', precision: 'float32' } as const;
   const engine = await createEngine({
     ...choices,
     device: 'cpu',
@@ -49,7 +46,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     },
     embedPacked: async (texts) => {
       const { model } = await chooseModel({ ...choices, layout: 'packed' });
-      const tokenizer = await loadTokenizer({ folder: files.snapshotDir, maxTokens });
+      const tokenizer = await loadTokenizer({ folder: mainFolderOf(files), maxTokens });
       const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(text)).ids));
       const runner = await createRunner(model, { threads: 1, device: 'cpu' });
       const { data, dimensions } = await runner.run(tokens);

@@ -224,6 +224,7 @@ describe('the termination message', () => {
     expect(await runtime.terminationMessage()).toEqual({
       revision: TINY_REVISION,
       dimensions: TINY_DIMENSIONS,
+      pooling: 'mean',
       maxTokens: TINY_MAX_TOKENS,
       architecture: 'BertModel',
     });
@@ -249,7 +250,7 @@ describe('the termination message', () => {
 
   it('of serve: a setting that is not known, with every fault', async () => {
     await using store = await createTinyStore();
-    const env = { KUBEMBED_POOLING: 'max', KUBEMBED_TREADS: '2' };
+    const env = { KUBEMBED_POOLING: 'median', KUBEMBED_TREADS: '2' };
     const { message } = await failed(startRuntime(store.store, { env }));
     expect(message).toContain('KUBEMBED_TREADS: unknown');
     expect(message).toContain('KUBEMBED_POOLING');

@@ -1,6 +1,5 @@
 // GTE "new" (model_type `new` on the hub, `gte` in transformers): rotary positions, gated feed-forward, post-norm.
-import { attend, plainOrNtkFrequencies, rotaryTables } from '../attention.ts';
-import type { RotaryTables } from '../attention.ts';
+import { attend } from '../attention.ts';
 import { requireSetting } from '../../model/description.ts';
 import { unpositionedEmbeddings, encoderShapeOf } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
@@ -8,6 +7,8 @@ import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { addAndNormalize, gate, splitRows } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
+import { plainOrNtkFrequencies, rotaryTables, unscaled } from '../rotary.ts';
+import type { RotaryTables } from '../rotary.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
 
@@ -48,7 +49,7 @@ export const gte: Architecture = {
       weights: embeddings.below('LayerNorm.'),
       shape: { width: shape.hidden, epsilon: shape.epsilon },
     });
-    const rotary = rotaryTables(context, plainOrNtkFrequencies(config, 10_000, shape.headSize));
+    const rotary = rotaryTables(context, unscaled(plainOrNtkFrequencies(config, 10_000, shape.headSize)));
     for (let index = 0; index < shape.layers; index++) {
       rows = layer(context, rows, weights.below(`encoder.layer.${index}.`), { ...shape, rotary });
     }

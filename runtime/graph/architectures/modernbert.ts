@@ -1,5 +1,5 @@
 // ModernBERT: pre-norm, rotary positions, GeGLU; most layers see only a window around each token.
-import { attend, frequenciesOf, plainTheta, rotaryTables, windowBias } from '../attention.ts';
+import { attend, windowBias } from '../attention.ts';
 import type { AttentionShape } from '../attention.ts';
 import { integerOf, numberOf, stringOf, unsupported } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
@@ -9,6 +9,7 @@ import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { add, gate, normalize, splitRows } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
+import { frequenciesOf, plainTheta, rotaryTables, unscaled } from '../rotary.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
 
@@ -38,7 +39,7 @@ function thetaOf(config: Config, type: LayerType): number {
 type AttentionOfType = Readonly<Record<LayerType, Pick<AttentionShape, 'rotary' | 'bias'>>>;
 
 function attentionOf(context: Context, config: Config, headSize: number): AttentionOfType {
-  const rotary = (type: LayerType) => rotaryTables(context, frequenciesOf(thetaOf(config, type), headSize));
+  const rotary = (type: LayerType) => rotaryTables(context, unscaled(frequenciesOf(thetaOf(config, type), headSize)));
   const reach = Math.floor(integerOf(config, ['local_attention'], 128) / 2);
   return {
     full_attention: { rotary: rotary('full_attention') },

@@ -1,6 +1,5 @@
 // Nomic BERT: rotary positions, SwiGLU, post-norm; its config speaks GPT-2's names on the hub, BERT's in transformers.
-import { attend, frequenciesOf, plainTheta, rotaryTables } from '../attention.ts';
-import type { RotaryTables } from '../attention.ts';
+import { attend } from '../attention.ts';
 import { headSizeOf, integerOf, numberOf, requireSetting } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { unpositionedEmbeddings } from '../encoder.ts';
@@ -9,6 +8,8 @@ import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { addAndNormalize, gate, splitRows } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
+import { frequenciesOf, plainTheta, rotaryTables, unscaled } from '../rotary.ts';
+import type { RotaryTables } from '../rotary.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
 
@@ -70,7 +71,7 @@ export const nomicBert: Architecture = {
       shape: { width: shape.hidden, epsilon: shape.epsilon },
     });
     const theta = numberOf(config, ['rotary_emb_base'], plainTheta(config, 1000));
-    const rotary = rotaryTables(context, frequenciesOf(theta, shape.headSize));
+    const rotary = rotaryTables(context, unscaled(frequenciesOf(theta, shape.headSize)));
     for (let index = 0; index < shape.layers; index++) {
       rows = layer(context, rows, weights.below(`encoder.layers.${index}.`), { ...shape, rotary });
     }

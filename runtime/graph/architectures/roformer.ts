@@ -1,10 +1,10 @@
 // RoFormer: BERT without learned positions; neighbouring numbers of queries and keys turn in pairs.
-import { frequenciesOf, rotaryTables } from '../attention.ts';
-import type { RotaryTables } from '../attention.ts';
 import { integerOf, requireSetting } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { BERT_NAMES, encodeLayers, encoderShapeOf, unpositionedEmbeddings, widen } from '../encoder.ts';
 import type { Architecture, Context } from '../ops.ts';
+import { frequenciesOf, rotaryTables, unscaled } from '../rotary.ts';
+import type { RotaryTables } from '../rotary.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
 
@@ -15,7 +15,8 @@ function tablesOf(context: Context, weights: Weights, config: Config, headSize: 
   const { graph } = context;
   const shape = [integerOf(config, ['max_position_embeddings']), headSize];
   const stored = weights.optional('encoder.embed_positions.weight', shape);
-  if (stored === undefined) return { ...rotaryTables(context, frequenciesOf(THETA, headSize)), interleaved: true };
+  if (stored === undefined)
+    return { ...rotaryTables(context, unscaled(frequenciesOf(THETA, headSize))), interleaved: true };
   const [sin = '', cos = ''] = graph.nodes('Split', [stored], {
     attributes: { axis: { int: 1 }, num_outputs: { int: 2 } },
     outputs: 2,

@@ -1,0 +1,61 @@
+// Llama, causal as it was trained, or both ways (`is_causal: false`, NVIDIA's class of the hub); Mistral is the same with a window.
+import { integerOf } from '../../model/description.ts';
+import type { ModelDescription } from '../../model/description.ts';
+import { decode, decoderShapeOf, isCausal, refuseBothWays, seenBy } from '../decoder.ts';
+import type { Decoder, DecoderShape, Sight } from '../decoder.ts';
+import type { Architecture, Context, Rows } from '../ops.ts';
+import { ropeOf, rotaryTables } from '../rotary.ts';
+import type { Weights } from '../weights.ts';
+
+/** All layers are alike. */
+function attentionOf(
+  context: Context,
+  { config, maxTokens }: ModelDescription,
+  { layers, headSize }: DecoderShape,
+  sight: Sight,
+): Decoder['attention'] {
+  const type = sight.window === undefined ? 'full_attention' : 'sliding_attention';
+  const seen = seenBy(context, sight, [type])[type];
+  const rotary = rotaryTables(context, ropeOf(config, { headSize, maxTokens }));
+  return Array.from({ length: layers }, () => ({ ...seen, rotary }));
+}
+
+function encodeLlama(context: Context, weights: Weights, description: ModelDescription, causal: boolean): Rows {
+  const { config } = description;
+  const shape = decoderShapeOf(config, {});
+  const bias = config['attention_bias'] === true;
+  return decode(context, weights, {
+    config,
+    shape,
+    attention: attentionOf(context, description, shape, { causal, window: undefined }),
+    biases: { inputs: bias, output: bias, feedForward: config['mlp_bias'] === true },
+  });
+}
+
+export const llama: Architecture = {
+  modelTypes: ['llama'],
+  classes: ['LlamaModel', 'LlamaForCausalLM'],
+  encode(context, weights, description) {
+    refuseBothWays(description.config);
+    return encodeLlama(context, weights, description, isCausal(description.config));
+  },
+};
+
+export const llamaBidirectional: Architecture = {
+  modelTypes: ['llama_bidirec'],
+  classes: ['LlamaBidirectionalModel'],
+  encode: (context, weights, description) => encodeLlama(context, weights, description, false),
+};
+
+export const mistral: Architecture = {
+  modelTypes: ['mistral'],
+  classes: ['MistralModel', 'MistralForCausalLM'],
+  encode(context, weights, description) {
+    const { config } = description;
+    refuseBothWays(config);
+    const shape = decoderShapeOf(config, { keyValueHeads: 8 });
+    const window = config['sliding_window'] === null ? undefined : integerOf(config, ['sliding_window'], 4096);
+    const attention = attentionOf(context, description, shape, { causal: isCausal(config), window });
+    return decode(context, weights, { config, shape, attention });
+  },
+};
