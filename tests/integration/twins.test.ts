@@ -52,10 +52,8 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   'refused: CorruptWeights instead of UnsafeWeights': ['bin-unsafe'],
   'refused: CorruptWeights instead of UnsupportedFiles': ['bin-legacy'],
   'refused: UnsupportedArchitecture': [
-    'eurobert-mean',
     'gpt-neox-mean',
     'gpt2-weightedmean',
-    'nomic-bert-moe',
     'onnx-dense',
     'static-embedding',
     'static-model2vec',

@@ -20,7 +20,8 @@ function attentionOf(
   return Array.from({ length: layers }, () => ({ ...seen, rotary }));
 }
 
-function encodeLlama(context: Context, weights: Weights, description: ModelDescription, causal: boolean): Rows {
+/** Llama's layers, as other models have them. */
+export function encodeLlama(context: Context, weights: Weights, description: ModelDescription, causal: boolean): Rows {
   const { config } = description;
   const shape = decoderShapeOf(config, {});
   const bias = config['attention_bias'] === true;
