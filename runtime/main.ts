@@ -67,7 +67,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     onEvent,
     signal,
   });
-  const description = await describeSnapshot(files.snapshotDir);
+  const description = await describeSnapshot(files);
   await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 

@@ -44,15 +44,15 @@ describe('chooseWeights', () => {
   const alien = { ...bert, model_type: 'alien' };
 
   it('reads safetensors where a builder serves, else the graph of the repository', () => {
-    expect(chooseWeights(bert, { safetensors: true, onnx: true })).toBe('safetensors');
-    expect(chooseWeights(bert, { safetensors: false, onnx: true })).toBe('onnx');
-    expect(chooseWeights(alien, { safetensors: true, onnx: true })).toBe('onnx');
+    expect(chooseWeights(bert, { safetensors: true, onnx: true, bin: false })).toBe('safetensors');
+    expect(chooseWeights(bert, { safetensors: false, onnx: true, bin: false })).toBe('onnx');
+    expect(chooseWeights(alien, { safetensors: true, onnx: true, bin: false })).toBe('onnx');
   });
 
   it('refuses before anything big is fetched', () => {
-    expect(() => chooseWeights(alien, { safetensors: true, onnx: false })).toThrow(
+    expect(() => chooseWeights(alien, { safetensors: true, onnx: false, bin: false })).toThrow(
       expect.objectContaining({ reason: 'UnsupportedArchitecture' }),
     );
-    expect(() => chooseWeights(bert, { safetensors: false, onnx: false })).toThrow(ModelError);
+    expect(() => chooseWeights(bert, { safetensors: false, onnx: false, bin: false })).toThrow(ModelError);
   });
 });
