@@ -82,13 +82,20 @@ function parse(name: string, text: string): unknown {
 }
 
 /** The termination message of a `fetch` that succeeded: what the operator records. */
-export function fetchedFacts(
-  { files, description }: OpenedModel,
-  pooling: PoolingChoice,
-): Readonly<Record<string, string | number | undefined>> {
+export function fetchedFacts({
+  files,
+  description,
+}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
   const { maxTokens, architecture } = description;
-  const dimensions = dimensionsOf(description, pooling);
-  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling(description), architecture };
+  const [dimensions, declared] = [dimensionsOf(description, 'mean'), dimensionsOf(description, 'declared')];
+  return {
+    revision: files.revision,
+    dimensions,
+    maxTokens,
+    pooling: declaredPooling(description),
+    declaredDimensions: declared === dimensions ? undefined : declared,
+    architecture,
+  };
 }
 
 /** Numbers of a vector. */

@@ -44,7 +44,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'eurobert-mean',
     'gpt-neox-mean',
     'gpt2-weightedmean',
-    'jina-bert-v2-qk-norm',
     'nomic-bert-moe',
     'onnx-dense',
     'static-embedding',
