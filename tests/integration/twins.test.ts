@@ -39,7 +39,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   ],
   'refused without saying CLIPModel': ['clip'],
   'refused without saying XLMRobertaLoRA': ['jina-v3-lora'],
-  'refused without saying pytorch_model.bin': ['bin-legacy'],
   'refused: UnsupportedArchitecture': [
     'eurobert-mean',
     'gpt-neox-mean',
