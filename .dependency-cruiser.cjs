@@ -79,7 +79,7 @@ module.exports = {
       to: { path: '^common/obs/tracer\\.ts$', dynamic: false },
     },
     owner('onnxruntime-owner', 'onnxruntime-node', '^runtime/engine/session\\.ts$'),
-    owner('tokenizer-owner', '@huggingface/transformers|tokenizers', '^runtime/engine/tokenizer\\.ts$'),
+    owner('tokenizer-owner', '@huggingface/tokenizers|tokenizers', '^runtime/engine/tokenizer\\.ts$'),
     owner('undici-owner', 'undici', '^(kube/rest\\.ts|router/endpoints/|hub/|operator/autoscaler/|local/kubelet/)'),
   ],
   options: {

@@ -4,15 +4,18 @@ import { PROJECTS } from './tools/suites.ts';
 import type { Project } from './tools/suites.ts';
 
 const common = { pool: 'forks', environment: 'node', restoreMocks: true } as const;
-/** Real processes: one file at a time, and what they wait for takes minutes on a busy machine. */
-const slow = { testTimeout: 120_000, hookTimeout: 900_000, fileParallelism: false } as const;
+/** Real processes: what they wait for takes minutes on a busy machine. */
+const patient = { testTimeout: 120_000, hookTimeout: 900_000 } as const;
+/** And they have the machine for themselves. */
+const alone = { ...patient, fileParallelism: false } as const;
 
 const LIMITS: Readonly<Record<Project, object>> = {
   unit: { testTimeout: 20_000 },
-  integration: slow,
-  kube: slow,
-  tools: slow,
-  e2e: { ...slow, testTimeout: 600_000 },
+  integration: patient,
+  load: alone,
+  kube: alone,
+  tools: alone,
+  e2e: { ...alone, testTimeout: 600_000 },
 };
 
 export default defineConfig({

@@ -47,7 +47,7 @@ export function circumstances(sharedWith: string, ...more: readonly string[]): s
   ];
 }
 
-const PACKAGES = ['onnxruntime-node', 'tokenizers', '@huggingface/transformers'];
+const PACKAGES = ['onnxruntime-node', 'tokenizers'];
 const REQUIREMENTS = ['torch', 'transformers', 'sentence-transformers', 'infinity_emb', 'onnxruntime', 'fastapi'];
 
 /** Versions of what the runtime and its peers compute with. */
@@ -57,6 +57,10 @@ export function versions(): string[] {
     const { version } = JSON.parse(read(join(ROOT, 'node_modules', name, 'package.json'))) as { version: string };
     return `${name} ${version}`;
   });
+  const { dependencies } = JSON.parse(read(join(ROOT, 'bench/peers/package.json'))) as {
+    dependencies: Readonly<Record<string, string>>;
+  };
+  npm.push(...Object.entries(dependencies).map(([name, version]) => `${name} ${version}`));
   const pip = REQUIREMENTS.flatMap((name) => pinned.find((line) => line.startsWith(`${name}==`)) ?? []);
   return [npm.join(', '), `Python peers: ${pip.map((line) => line.replace('==', ' ')).join(', ')}`];
 }

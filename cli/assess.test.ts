@@ -26,6 +26,7 @@ const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string
   json: new Map(
     Object.entries({ 'config.json': config, 'modules.json': MODULES, '1_Pooling/config.json': {}, ...json }),
   ),
+  plan: { format: 'safetensors', weights: ['model.safetensors'], onnxModel: undefined, onnxData: new Map() },
   tensors,
   ...more,
 });
@@ -79,17 +80,6 @@ describe('assess', () => {
       'an unknown architecture',
       { json: new Map([['config.json', { ...config, architectures: ['Funnel'], model_type: 'funnel' }]]) },
       /not supported/,
-    ],
-    ['a missing tokenizer', { files: new Map([['config.json', 1]]) }, /no tokenizer\.json/],
-    [
-      'no weights',
-      {
-        files: new Map([
-          ['config.json', 1],
-          ['tokenizer.json', 1],
-        ]),
-      },
-      /neither model\.safetensors/,
     ],
     ['a tensor that is missing', { tensors: new Map([...tensors].filter(([name]) => !name.includes('query'))) }, /./],
   ] as const)('refuses %s', (_, more, message) => {

@@ -1,17 +1,15 @@
 // Whether kubembed can serve a repository, what that takes, what a person should know of it, and how that reads. Pure.
 import { isRecord, printBytes } from '../common/util/text.ts';
-import { offeredWeights, requireUsable, weightFiles } from '../hub/files.ts';
-import type { WeightFormat } from '../hub/files.ts';
+import { SENTENCE_SETTINGS } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import { describeModel } from '../runtime/model/description.ts';
-import { ModelError } from '../hub/files.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
 import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
 import type { PoolingChoice } from '../runtime/model/modules.ts';
-import { chooseWeights, dimensionsOf } from '../runtime/model/snapshot.ts';
+import { dimensionsOf } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
-import { PROMPTS_FILE } from './repository.ts';
+import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
 import type { Paint } from './terminal.ts';
 
@@ -37,9 +35,9 @@ const tensorFacts = (tensors: TensorIndex | undefined) => {
 const BYTES: Readonly<Record<GraphPrecision, number>> = { float32: 4, float16: 2, int8: 1 };
 
 /** The graph is built as it would be for serving: a tensor that is missing is found here, not after the download. */
-function needsOf(repository: Repository, description: ModelDescription, format: WeightFormat, choices: Choices) {
-  const { tensors } = repository;
-  if (format === 'safetensors' && tensors !== undefined) {
+function needsOf(repository: Repository, description: ModelDescription, choices: Choices) {
+  const { tensors, plan } = repository;
+  if (plan.format !== 'onnx' && tensors !== undefined) {
     const { pooling, precision, device } = choices;
     return buildGraph(description, tensors, {
       pooling,
@@ -48,17 +46,14 @@ function needsOf(repository: Repository, description: ModelDescription, format: 
       feedTokenEmbeddings: device === 'cpu',
     });
   }
-  const bytes = weightBytesOf(repository, format);
+  const bytes = weightBytesOf(repository);
   // Without headers the stored type is unknown: float32, as most are.
-  const weightBytes = format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
+  const weightBytes = plan.format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
   return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
 }
 
-const weightBytesOf = ({ files }: Repository, format: WeightFormat): number =>
-  weightFiles([...files.keys()], format).reduce((sum, name) => sum + (files.get(name) ?? 0), 0);
-
 const promptsOf = ({ json }: Repository): readonly string[] => {
-  const config = json.get(PROMPTS_FILE);
+  const config = json.get(SENTENCE_SETTINGS);
   const prompts = isRecord(config) ? config['prompts'] : undefined;
   if (!isRecord(prompts)) return [];
   return Object.entries(prompts).flatMap(([name, text]) =>
@@ -80,7 +75,7 @@ const poolingAdvice = ({ used, declared = used }: UsedPooling, model: string): r
 
 function warningsOf(repository: Repository, pooling: UsedPooling): readonly string[] {
   const prompts = promptsOf(repository);
-  const hasHeaders = repository.tensors !== undefined || !offeredWeights([...repository.files.keys()]).safetensors;
+  const hasHeaders = repository.tensors !== undefined || repository.plan.format === 'onnx';
   return [
     ...poolingAdvice(pooling, repository.modelId),
     ...(repository.json.has('modules.json')
@@ -95,19 +90,14 @@ function warningsOf(repository: Repository, pooling: UsedPooling): readonly stri
 
 /** @throws ModelError: why it cannot be served */
 export function assess(repository: Repository, choices: Choices) {
-  const { modelId, json, files, tensors } = repository;
-  const names = [...files.keys()];
-  requireUsable(modelId, names);
-  const config = json.get('config.json');
-  if (!isRecord(config)) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
-  const format = chooseWeights(config, offeredWeights(names));
+  const { modelId, json, plan, tensors } = repository;
   const description = describeModel(json);
   const { architecture, modelType, maxTokens, hiddenSize } = description;
   const pooling = {
     used: printPooling(choosePooling(description, choices.pooling)),
     declared: declaredPooling(description),
   };
-  const { dimensions, weightBytes } = needsOf(repository, description, format, choices);
+  const { dimensions, weightBytes } = needsOf(repository, description, choices);
   const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
   const memoryWith = (cpus: number): number =>
     estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
@@ -121,9 +111,9 @@ export function assess(repository: Repository, choices: Choices) {
     maxTokens,
     pooling,
     weights: {
-      format,
-      bytes: weightBytesOf(repository, format),
-      ...tensorFacts(format === 'safetensors' ? tensors : undefined),
+      format: plan.format,
+      bytes: weightBytesOf(repository),
+      ...tensorFacts(plan.format === 'onnx' ? undefined : tensors),
     },
     memory: {
       device: choices.device,

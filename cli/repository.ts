@@ -1,21 +1,27 @@
 // What is known of a model's repository before its weights are fetched, from the hub or from the store: files, small JSON files, tensor headers.
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
 import { ModelError } from '../hub/files.ts';
-import { moduleWeights, offeredWeights, SAFETENSORS_INDEX, shardsOf, weightFiles } from '../hub/files.ts';
+import { MODULES_FILE, SENTENCE_SETTINGS, inFolder, parseJson } from '../hub/files.ts';
+import type { Folders } from '../hub/files.ts';
 import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
 import type { HubRepository, Listing } from '../hub/listing.ts';
 import { checkModelId, checkRevision, readModelSettings } from '../hub/paths.ts';
 import type { HubSettings, ModelRevision } from '../hub/paths.ts';
-import { listSnapshot, openSnapshot } from '../hub/store.ts';
+import { planSnapshot } from '../hub/plan.ts';
+import type { RepositoryView, SnapshotPlan } from '../hub/plan.ts';
+import { openSnapshot, viewSnapshot } from '../hub/store.ts';
 import type { TensorEntry, TensorIndex } from '../runtime/graph/weights.ts';
 import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/description.ts';
 import type { JsonFiles } from '../runtime/model/description.ts';
-import { parseHeader, readHeader } from '../runtime/model/safetensors.ts';
+import { readTorchFile } from '../runtime/model/pytorch.ts';
+import { parseHeader } from '../runtime/model/safetensors.ts';
+import { chooseWeights } from '../runtime/model/snapshot.ts';
+import { namedIn, readTensorIndex } from '../runtime/model/tensors.ts';
 
 export interface Repository {
   readonly modelId: string;
@@ -25,12 +31,11 @@ export interface Repository {
   /** Every file name; its size where known. */
   readonly files: ReadonlyMap<string, number | undefined>;
   readonly json: JsonFiles;
-  /** Out of the headers of the safetensors files; undefined when they could not be read. */
+  /** Which of them would be used. */
+  readonly plan: Pick<SnapshotPlan, 'format' | 'weights' | 'onnxModel' | 'onnxData'>;
+  /** Out of the headers of the weight files; undefined when they could not be read. */
   readonly tensors: TensorIndex | undefined;
 }
-
-/** Beside what describes the model: the prompts that its authors trained it with. */
-export const PROMPTS_FILE = 'config_sentence_transformers.json';
 
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
 
@@ -39,20 +44,24 @@ export const storeFolder = (given: string | undefined, env: Environment): string
 
 export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homedir()).hub;
 
-type NamedJson = readonly (readonly [string, unknown])[];
-
-/** The JSON files that describe a model; the last ones are named by the first. */
-async function describingFiles(read: (name: string) => Promise<NamedJson>): Promise<JsonFiles> {
-  const known = new Map((await Promise.all(DESCRIBING_FILES.map(read))).flat());
-  const modules = await Promise.all(moduleConfigPaths(known.get('modules.json')).map(read));
+/** The JSON files that describe a model, those of its own folder by their names there; the last ones are named by the first. */
+async function describingFiles(view: RepositoryView, { main }: Folders): Promise<JsonFiles> {
+  const read = async (name: string, file = name): Promise<(readonly [string, unknown])[]> => {
+    const value = await view.json(file);
+    return value === undefined ? [] : [[name, value]];
+  };
+  const isAtRoot = (name: string): boolean => name === MODULES_FILE || name === SENTENCE_SETTINGS;
+  const plain = DESCRIBING_FILES.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
+  const known = new Map((await Promise.all(plain)).flat());
+  const modules = await Promise.all(moduleConfigPaths(known.get(MODULES_FILE)).map(async (name) => await read(name)));
   return new Map([...known, ...modules.flat()]);
 }
 
-/** Tensors of a file in a folder of the repository carry its name: `2_Dense/linear.weight`. */
-const named = (file: string, header: ReadonlyMap<string, TensorEntry>): (readonly [string, TensorEntry])[] => {
-  const folder = file.slice(0, file.lastIndexOf('/') + 1);
-  return [...header].map(([tensor, entry]) => [folder + tensor, entry] as const);
-};
+const weightsOf = ({ weights, onnxModel, onnxData }: Repository['plan']): string[] => [
+  ...(onnxModel === undefined ? [] : [onnxModel]),
+  ...onnxData.values(),
+  ...weights,
+];
 
 // On the hub.
 
@@ -63,58 +72,70 @@ interface Visit extends HubRepository {
   readonly listing: Listing;
 }
 
-async function readJson(visit: Visit, name: string): Promise<NamedJson> {
-  if (!visit.listing.names.includes(name)) return [];
-  const bytes = await readRemoteFile(visit, name);
-  try {
-    return [[name, JSON.parse((bytes ?? Buffer.alloc(0)).toString('utf8')) as unknown]];
-  } catch (cause) {
-    throw new ModelError('UnsupportedFiles', `${name} is not valid JSON`, { cause });
-  }
-}
+const viewOf = (visit: Visit): RepositoryView => ({
+  modelId: visit.modelId,
+  names: visit.listing.names,
+  json: async (name) =>
+    visit.listing.names.includes(name)
+      ? parseJson((await readRemoteFile(visit, name))?.toString('utf8') ?? '')
+      : undefined,
+  // Only the graph itself could tell: it is fetched with the model.
+  onnxData: () => Promise.resolve([]),
+});
 
 const sizeOf = async (visit: Visit, name: string): Promise<number> =>
   (visit.listing.known.get(name) ?? (await describeFile(visit, name))).size;
 
-async function fetchHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
-  const size = await sizeOf(visit, name);
-  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
-  if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) return undefined;
-  const length = Number(prefix.readBigUInt64LE(0));
-  if (length > HEADER_LIMIT) return undefined;
-  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
-  return header && parseHeader(header, name, size);
+/** The server sends whole files alone, which may be the weights. */
+class NoRanges extends Error {}
+
+async function fetchTorchHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry>> {
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const bytes = await readRemoteFile(visit, name, `${offset}-${offset + length - 1}`);
+    if (bytes?.byteLength !== length) throw new NoRanges();
+    return bytes;
+  };
+  return await readTorchFile({ size: await sizeOf(visit, name), read }, name, false);
 }
 
-async function readTensors(visit: Visit, modulesJson: unknown): Promise<Map<string, TensorEntry> | undefined> {
-  const { names } = visit.listing;
-  if (!offeredWeights(names).safetensors) return undefined;
-  const wanted = weightFiles(names, 'safetensors');
-  const [[, index] = []] = wanted.includes(SAFETENSORS_INDEX) ? await readJson(visit, SAFETENSORS_INDEX) : [];
-  const weights = index === undefined ? wanted : shardsOf(index);
-  const tensors: (readonly [string, TensorEntry])[] = [];
-  for (const name of [...weights, ...moduleWeights(names, modulesJson)]) {
-    const header = await fetchHeader(visit, name);
-    if (header === undefined) return undefined;
-    tensors.push(...named(name, header));
+async function fetchSafetensorsHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry>> {
+  const size = await sizeOf(visit, name);
+  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
+  if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) throw new NoRanges();
+  const length = Number(prefix.readBigUInt64LE(0));
+  if (length > HEADER_LIMIT) throw new NoRanges();
+  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
+  if (header === undefined) throw new NoRanges();
+  return parseHeader(header, name, size);
+}
+
+/** Undefined where the headers cannot be had without the weights. */
+async function readTensors(visit: Visit, { weights, folders }: SnapshotPlan): Promise<TensorIndex | undefined> {
+  const tensors = new Map<string, TensorEntry>();
+  try {
+    for (const name of weights) {
+      const header = await (name.endsWith('.bin') ? fetchTorchHeader : fetchSafetensorsHeader)(visit, name);
+      for (const [tensor, entry] of header) tensors.set(namedIn(name, folders.main, tensor), entry);
+    }
+  } catch (error) {
+    if (error instanceof NoRanges) return undefined;
+    throw error;
   }
-  return new Map(tensors);
+  return tensors;
 }
 
 async function visitRepository(visit: Visit): Promise<Repository> {
   const { listing, modelId } = visit;
-  const json = await describingFiles(async (name) => await readJson(visit, name));
+  const view = viewOf(visit);
+  const { plan, missing } = await planSnapshot(view, chooseWeights);
+  if (plan === undefined) {
+    throw new ModelError('UnsupportedFiles', `${modelId} has no ${missing.join(' and no ')}: it is no whole model`);
+  }
+  const json = await describingFiles(view, plan.folders);
   const files = new Map(listing.names.map((name) => [name, listing.known.get(name)?.size]));
-  const weights = [...weightFiles(listing.names, 'safetensors'), ...weightFiles(listing.names, 'onnx')];
-  for (const name of weights) files.set(name, await sizeOf(visit, name));
-  return {
-    modelId,
-    source: 'hub',
-    revision: listing.sha,
-    files,
-    json,
-    tensors: await readTensors(visit, json.get('modules.json')),
-  };
+  for (const name of weightsOf(plan)) files.set(name, await sizeOf(visit, name));
+  const tensors = await readTensors(visit, plan);
+  return { modelId, source: 'hub', revision: listing.sha, files, json, plan, tensors };
 }
 
 /** @throws ModelError */
@@ -144,32 +165,26 @@ export async function repositoryOnHub(
 
 // In the store.
 
-/** A file that cannot be read says nothing. */
-async function readStored(folder: string, name: string): Promise<NamedJson> {
-  try {
-    return [[name, JSON.parse(await readFile(join(folder, name), 'utf8')) as unknown]];
-  } catch {
-    return [];
-  }
-}
-
 /** Undefined when the store holds no whole snapshot of it. */
 export async function repositoryInStore(store: string, wanted: ModelRevision): Promise<Repository | undefined> {
-  const snapshot = await openSnapshot(store, wanted.modelId, wanted.revision);
+  const snapshot = await openSnapshot(store, wanted.modelId, wanted.revision, chooseWeights);
   if (snapshot === undefined) return undefined;
   const folder = snapshot.snapshotDir;
-  const names = await listSnapshot(folder);
-  const sizes = names.map(async (name) => [name, (await stat(join(folder, name))).size] as const);
-  const files = new Map(await Promise.all(sizes));
-  const weights = names.filter((name) => name.endsWith('.safetensors'));
-  const headers = weights.map(async (name) => named(name, await readHeader(join(folder, name), name)));
-  const tensors = new Map((await Promise.all(headers)).flat());
+  const view = await viewSnapshot(folder, wanted.modelId);
+  const { plan } = await planSnapshot(view, chooseWeights);
+  if (plan === undefined) return undefined;
+  const sizes = view.names.map(async (name) => [name, (await stat(join(folder, name))).size] as const);
+  const tensors = await readTensorIndex(snapshot.weights, '/', snapshot.mainFolder);
   return {
     modelId: wanted.modelId,
     source: 'store',
     revision: snapshot.revision,
-    files,
-    json: await describingFiles(async (name) => await readStored(folder, name)),
+    files: new Map(await Promise.all(sizes)),
+    json: await describingFiles(view, plan.folders),
+    plan,
     tensors: tensors.size > 0 ? tensors : undefined,
   };
 }
+
+export const weightBytesOf = ({ files, plan }: Repository): number =>
+  weightsOf(plan).reduce((sum, name) => sum + (files.get(name) ?? 0), 0);

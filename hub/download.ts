@@ -6,21 +6,14 @@ import { open, readFile, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { TransientError, describeFailure, discardBody, refuseTransient } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
-import {
-  MODULES_FILE,
-  ModelError,
-  descriptiveFiles,
-  moduleWeights,
-  offeredWeights,
-  parseJson,
-  parseObject,
-  requireUsable,
-  weightFiles,
-} from './files.ts';
+import { ModelError, parseJson } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { describeFile, filePath, listRevision, persistently, refusal } from './listing.ts';
 import type { HubRepository, Listing } from './listing.ts';
+import { readOnnxFacts } from './onnx-data.ts';
 import type { ModelRevision } from './paths.ts';
+import { planSnapshot } from './plan.ts';
+import type { RepositoryView } from './plan.ts';
 
 export interface WeightSource {
   /** The commit that the revision names there; undefined where this source does not have it. Rejects with a ModelError. */
@@ -228,24 +221,31 @@ const listedSnapshot = (repository: HubRepository, listing: Listing, chooseWeigh
   });
   const describe = async (name: string, signal: AbortSignal): Promise<RepositoryFile> =>
     listing.known.get(name) ?? (await describeFile(commit(signal), name));
+  const view = ({ signal, have }: Staging): RepositoryView => {
+    const bring = async (name: string): Promise<string> => await have(await describe(name, signal));
+    return {
+      modelId,
+      names: listing.names,
+      json: async (name) =>
+        listing.names.includes(name) ? parseJson(await readFile(await bring(name), 'utf8')) : undefined,
+      // A graph with tensors beside it is small itself.
+      onnxData: async (name) => (await readOnnxFacts(await bring(name), name)).dataFiles,
+    };
+  };
   return {
     sha: listing.sha,
     origin: `${hub.endpoint}/${modelId} at ${listing.sha}`,
-    listFiles: async ({ signal, have }) => {
-      requireUsable(modelId, listing.names);
-      const read = async (name: string): Promise<string> =>
-        await readFile(await have(await describe(name, signal)), 'utf8');
-      const config = parseObject(await read('config.json'));
-      if (config === undefined) throw new ModelError('UnsupportedFiles', `${modelId}: config.json is no JSON object`);
-      const format = chooseWeights(config, offeredWeights(listing.names));
-      const modules = listing.names.includes(MODULES_FILE) ? parseJson(await read(MODULES_FILE)) : undefined;
-      const names = new Set([
-        ...descriptiveFiles(listing.names, modules),
-        ...weightFiles(listing.names, format),
-        ...moduleWeights(listing.names, modules),
-      ]);
+    listFiles: async (staging) => {
+      const { plan, missing } = await planSnapshot(view(staging), chooseWeights);
+      if (plan === undefined) {
+        throw new ModelError('UnsupportedFiles', `${modelId} has no ${missing.join(' and no ')}: it is no whole model`);
+      }
+      const { describing, indexes, weights, onnxModel, onnxData } = plan;
+      const graph = onnxModel === undefined ? [] : [onnxModel, ...onnxData.values()];
       const files: RepositoryFile[] = [];
-      for (const name of names) files.push(await describe(name, signal));
+      for (const name of [...describing, ...indexes, ...graph, ...weights]) {
+        files.push(await describe(name, staging.signal));
+      }
       return files;
     },
     download: async (file, partial, { signal, onBytes }) =>

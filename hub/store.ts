@@ -18,24 +18,13 @@ import {
 } from 'node:fs/promises';
 import path from 'node:path';
 import { isCommitSha, printBytes } from '../common/util/text.ts';
-import {
-  MODULES_FILE,
-  ModelError,
-  ONNX_MODEL,
-  REQUIRED_FILES,
-  SAFETENSORS_INDEX,
-  isSelfEvident,
-  moduleWeights,
-  offeredWeights,
-  parseJson,
-  parseObject,
-  preferSafetensors,
-  shardsOf,
-  weightFiles,
-} from './files.ts';
-import type { ChooseWeights, RepositoryFile, WeightFormat } from './files.ts';
+import { ModelError, isSelfEvident, parseJson, preferSafetensors } from './files.ts';
+import type { ChooseWeights, Folders, RepositoryFile } from './files.ts';
+import { readOnnxFacts } from './onnx-data.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
+import { planSnapshot } from './plan.ts';
+import type { RepositoryView, SnapshotPlan } from './plan.ts';
 
 // point leaves nothing half-visible: blobs, then the snapshot by one rename, then the ref.
 
@@ -46,11 +35,19 @@ export interface ModelFiles {
   readonly revision: string;
   /** `…/models--org--name/snapshots/<sha>`. */
   readonly snapshotDir: string;
-  /** Real paths of the weight files by their name in the repository, e.g. `model.safetensors` or its shards. */
+  /** Where in it the model's own files lie, as `0_Transformer`; default: itself. */
+  readonly mainFolder?: string | undefined;
+  /** Real paths of the files with tensors, those of modules included, by their name in the repository, e.g. `model.safetensors` or its shards. */
   readonly weights: ReadonlyMap<string, string>;
-  /** Real path of `onnx/model.onnx`, when the repository's own graph is to be used. */
+  /** Real path of the repository's own graph, when that is to be used. */
   readonly onnxModel?: string | undefined;
+  /** Real paths of the files beside it, by the names that it gives them. */
+  readonly onnxData?: ReadonlyMap<string, string> | undefined;
 }
+
+/** The folder with config.json and tokenizer.json. */
+export const mainFolderOf = ({ snapshotDir, mainFolder = '' }: ModelFiles): string =>
+  path.join(snapshotDir, mainFolder);
 
 // Reading.
 
@@ -63,8 +60,7 @@ export interface StoredSnapshot {
 const readText = async (file: string): Promise<string | undefined> =>
   await readFile(file, 'utf8').catch(() => undefined);
 
-const readJson = async (file: string): Promise<Readonly<Record<string, unknown>> | undefined> =>
-  parseObject((await readText(file)) ?? '');
+const readJson = async (file: string): Promise<unknown> => parseJson((await readText(file)) ?? '');
 
 /** Names relative to the folder of all that is no folder, wherever symlinks lead; none when there is no such folder. */
 export const entriesIn = async (folder: string): Promise<string[]> => {
@@ -91,56 +87,67 @@ export const resolveStoredRevision = async (paths: StorePaths, revision: string)
   return text !== undefined && isCommitSha(text) ? text : undefined;
 };
 
-const realPaths = async (folder: string, names: readonly string[]): Promise<Map<string, string>> =>
-  new Map(await Promise.all(names.map(async (name) => [name, await realpath(path.join(folder, name))] as const)));
-
-const wholeWeights = async (
+const realPaths = async (
   folder: string,
-  names: readonly string[],
-  format: WeightFormat,
-): Promise<Map<string, string> | undefined> => {
-  const wanted = weightFiles(names, format);
-  if (format === 'onnx') return wanted.length > 0 ? await realPaths(folder, wanted) : undefined;
-  const own = wanted.includes(SAFETENSORS_INDEX)
-    ? shardsOf(await readJson(path.join(folder, SAFETENSORS_INDEX)))
-    : wanted;
-  if (own.length === 0 || !own.every((name) => names.includes(name))) return undefined;
-  const modules = parseJson((await readText(path.join(folder, MODULES_FILE))) ?? '');
-  return await realPaths(folder, [...own, ...moduleWeights(names, modules)]);
-};
+  names: Iterable<readonly [key: string, name: string]>,
+): Promise<Map<string, string>> =>
+  new Map(
+    await Promise.all(
+      Array.from(names, async ([key, name]) => [key, await realpath(path.join(folder, name))] as const),
+    ),
+  );
 
 const exists = async (file: string): Promise<boolean> => (await stat(file).catch(() => undefined)) !== undefined;
 
-const isKnown = async (paths: StorePaths, sha: string, names: readonly string[]): Promise<boolean> =>
-  isSelfEvident(names) ||
+const isKnown = async (paths: StorePaths, sha: string, names: readonly string[], folders: Folders): Promise<boolean> =>
+  isSelfEvident(names, folders) ||
   (await exists(path.join(paths.complete, sha))) ||
   (await exists(path.join(paths.noExist, sha, 'modules.json')));
 
-/** The snapshot of one commit, when everything needed to compute is there. What `choose` throws comes out. */
+export const viewSnapshot = async (folder: string, modelId: string): Promise<RepositoryView> => ({
+  modelId,
+  names: await listSnapshot(folder),
+  json: async (name) => await readJson(path.join(folder, name)),
+  onnxData: async (name) => (await readOnnxFacts(path.join(folder, name), name)).dataFiles,
+});
+
+const filesOf = async (
+  folder: string,
+  { modelId, revision }: ModelRevision,
+  plan: SnapshotPlan,
+): Promise<ModelFiles> => {
+  const { folders, weights, onnxModel, onnxData } = plan;
+  return {
+    modelId,
+    revision,
+    snapshotDir: folder,
+    mainFolder: folders.main,
+    weights: await realPaths(
+      folder,
+      weights.map((name) => [name, name]),
+    ),
+    onnxModel: onnxModel && (await realpath(path.join(folder, onnxModel))),
+    onnxData: await realPaths(folder, onnxData),
+  };
+};
+
+/**
+ * The snapshot of one commit, when everything needed to compute is there. Rejects with what `choose` throws, and with a
+ * ModelError where what is there shows that it makes no model.
+ */
 export const inspectSnapshot = async (
   paths: StorePaths,
-  { modelId, revision }: ModelRevision,
+  wanted: ModelRevision,
   choose: ChooseWeights = preferSafetensors,
 ): Promise<StoredSnapshot | undefined> => {
+  const { modelId, revision } = wanted;
   const folder = path.join(paths.snapshots, revision);
-  const names = await listSnapshot(folder);
-  if (!REQUIRED_FILES.every((name) => names.includes(name))) return undefined;
-  const config = await readJson(path.join(folder, 'config.json'));
-  if (config === undefined) return undefined;
-  const offered = offeredWeights(names);
-  const format = offered.safetensors || offered.onnx ? choose(config, offered) : undefined;
-  if (format === undefined || !offered[format]) return undefined;
-  const found = await wholeWeights(folder, names, format);
-  if (found === undefined) return undefined;
+  const view = await viewSnapshot(folder, modelId);
+  const { plan } = await planSnapshot(view, choose);
+  if (plan === undefined) return undefined;
   return {
-    files: {
-      modelId,
-      revision,
-      snapshotDir: folder,
-      weights: format === 'safetensors' ? found : new Map<string, string>(),
-      onnxModel: found.get(ONNX_MODEL),
-    },
-    known: await isKnown(paths, revision, names),
+    files: await filesOf(folder, wanted, plan),
+    known: await isKnown(paths, revision, view.names, plan.folders),
   };
 };
 
@@ -277,15 +284,8 @@ const linkOrCopy = async (blob: string, target: string): Promise<void> => {
   }
 };
 
-/** ONNX Runtime finds a graph's `.onnx_data` only beside the graph's real file, so those are no symlinks. */
-const mustBeReal = (name: string): boolean => name.startsWith('onnx/');
-
 const place = async (blob: string, target: string, pointer: string): Promise<void> => {
   await mkdir(path.dirname(target), { recursive: true });
-  if (pointer === '') {
-    await linkOrCopy(blob, target);
-    return;
-  }
   try {
     await symlink(pointer, target);
   } catch (error) {
@@ -313,7 +313,7 @@ const publish = async (paths: StorePaths, sha: string, files: readonly Repositor
   for (const file of files) {
     const target = path.join(built, file.name);
     const up = '../'.repeat(2 + file.name.split('/').length - 1);
-    await place(blobPath(paths, file), target, mustBeReal(file.name) ? '' : `${up}blobs/${file.etag}`);
+    await place(blobPath(paths, file), target, `${up}blobs/${file.etag}`);
   }
   if (await exists(final)) {
     // An incomplete snapshot of another tool. Between the two renames there is none, which is safe: it is fetched again.

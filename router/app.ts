@@ -132,7 +132,7 @@ export const createPublicApp = (deps: PublicDeps): RequestListener => {
   };
   const forAnybody: Routes = {
     ...healthRoutes(deps),
-    ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined })),
+    ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined, metrics: authenticator.isOpen })),
     // It names every model: where keys are asked for, only the internal listener shows it.
     ...(authenticator.isOpen && { '/metrics': { get: metricsHandler(registry) } }),
   };

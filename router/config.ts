@@ -1,13 +1,10 @@
 // The router's configuration: one schema over the environment, with defaults that suit a pod.
 import { z } from 'zod';
 import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
 import { readTracing } from '../common/obs/tracing.ts';
-import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import type { KeyPlace } from './auth/api-keys.ts';
-import type { QueueLimits } from './models/queue.ts';
 
 const MB = 1024 * 1024;
 
@@ -49,32 +46,6 @@ const environment = z.object({
   KUBEMBED_CACHE_BYTES: whole(1).default(64 * MB),
 });
 
-/** Milliseconds throughout. */
-export interface RouterConfig {
-  readonly host: string;
-  readonly port: number;
-  readonly internalHost: string;
-  readonly internalPort: number;
-  readonly namespace: string | undefined;
-  /** Undefined: of all. */
-  readonly releases: readonly string[] | undefined;
-  readonly requestMs: number;
-  readonly connectMs: number;
-  readonly maxBodyBytes: number;
-  readonly queue: QueueLimits;
-  /** `targetMs` 0 switches splitting off. */
-  readonly split: { readonly targetMs: number };
-  readonly slowStartMs: number;
-  readonly lingerMs: number;
-  readonly drainMs: number;
-  readonly logLevel: LogLevel;
-  readonly statusPage: boolean;
-  readonly keys: KeyPlace;
-  /** Undefined: nothing is traced. */
-  readonly tracing: TracingConfig | undefined;
-  readonly cache: { readonly models: readonly string[]; readonly maxBytes: number };
-}
-
 const words = (list: string): readonly string[] => list.split(/[\s,]+/).filter((word) => word !== '');
 
 const secretOf = (reference: string | undefined): KeyPlace['secret'] => {
@@ -82,8 +53,8 @@ const secretOf = (reference: string | undefined): KeyPlace['secret'] => {
   return namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
 };
 
-/** Throws `ConfigError`. */
-export const readRouterConfig = (env: Environment): RouterConfig => {
+/** Throws `ConfigError`. Times are in milliseconds. */
+export const readRouterConfig = (env: Environment) => {
   const given = readEnvironment(environment, env);
   return {
     host: given.KUBEMBED_HOST,
@@ -100,6 +71,7 @@ export const readRouterConfig = (env: Environment): RouterConfig => {
       maxBytes: given.KUBEMBED_QUEUE_MAX_BYTES,
       maxMs: given.KUBEMBED_QUEUE_SECONDS,
     },
+    /** `targetMs` 0: nothing is split. */
     split: { targetMs: given.KUBEMBED_SPLIT ? given.KUBEMBED_SPLIT_MILLISECONDS : 0 },
     slowStartMs: given.KUBEMBED_SLOW_START_SECONDS,
     lingerMs: given.KUBEMBED_LINGER_SECONDS,
@@ -111,3 +83,5 @@ export const readRouterConfig = (env: Environment): RouterConfig => {
     cache: { models: words(given.KUBEMBED_CACHE_MODELS), maxBytes: given.KUBEMBED_CACHE_BYTES },
   };
 };
+
+export type RouterConfig = ReturnType<typeof readRouterConfig>;

@@ -100,7 +100,7 @@ const start = async (
   const endpoints = new Set<Endpoint>();
   const metrics = createRouterMetrics(registry, byKey);
   const activity = config.statusPage ? new Activity(OVERALL, now) : undefined;
-  const demand = createDemandStream({ instance: randomUUID(), models: byKey });
+  const demand = createDemandStream(randomUUID(), byKey);
   stops.push(demand.close);
   const models = createModels(byKey, {
     now,

@@ -67,8 +67,8 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     onEvent,
     signal,
   });
-  const description = await describeSnapshot(files.snapshotDir);
-  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }, config.pooling));
+  const description = await describeSnapshot(files);
+  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
 async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {

@@ -5,6 +5,7 @@ import { table } from './docs/markdown.ts';
 export const PROJECTS = {
   unit: '{api,operator,router,runtime,hub,kube,common,local,cli,tools,bench,tests/helpers}/**/*.test.ts',
   integration: 'tests/integration/**/*.test.ts',
+  load: 'tests/load/**/*.test.ts',
   kube: 'tests/kube/**/*.test.ts',
   tools: 'tests/tools/**/*.test.ts',
   e2e: 'tests/e2e/**/*.test.ts',
@@ -30,7 +31,15 @@ export const SUITES = {
     projects: ['unit', 'integration'],
     runs: 'unit and property tests, then real processes with the real all-MiniLM-L6-v2: runtime, router, downloads, local mode',
     needs: "Python's pip",
-    minutes: { first: 5, later: 4 },
+    minutes: { first: 4, later: 3 },
+    programs: [],
+  },
+  load: {
+    command: 'npm run test:load',
+    projects: ['load'],
+    runs: 'what has to have the machine for itself: local mode under load while things go wrong, memory, a neighbour on the cores',
+    needs: "Python's pip",
+    minutes: { first: 4, later: 3 },
     programs: [],
   },
   kube: {

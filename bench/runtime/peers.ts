@@ -100,6 +100,7 @@ const missingOnnx = (): string | undefined =>
 export function setUpVenv(snapshotDir: string): void {
   if (!existsSync(VENV_PYTHON)) run('python3', ['-m', 'venv', VENV], ROOT);
   run(VENV_PYTHON, ['-m', 'pip', 'install', '--requirement', join(PEERS_FOLDER, 'requirements.txt')], ROOT);
+  run('npm', ['ci', '--prefix', PEERS_FOLDER, '--ignore-scripts', '--no-audit', '--no-fund'], ROOT);
   rmSync(ONNX_FOLDER, { recursive: true, force: true });
   run(VENV_PYTHON, [join(PEERS_FOLDER, 'export_onnx.py'), snapshotDir, ONNX_FOLDER], ROOT);
 }
@@ -139,7 +140,7 @@ const transformersJs: ServerKind = {
   maxInputs: 32,
   command: (_context, port) => ({
     file: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', join(PEERS_FOLDER, 'transformersjs.ts'), ONNX_FOLDER, String(port)],
+    args: [join(PEERS_FOLDER, 'transformersjs.mjs'), ONNX_FOLDER, String(port)],
   }),
 };
 

@@ -138,6 +138,10 @@ const PATHS = {
       responses: { '200': text('Ready to serve requests.'), ...errors('503') },
     },
   },
+};
+
+/** Where keys are asked for, only a router's internal port has it. */
+const METRICS_PATHS = {
   '/metrics': {
     get: {
       operationId: 'metrics',
@@ -167,7 +171,7 @@ const STATUS_PATHS = {
 };
 
 /** `version` is the package's. */
-export function openApiDocument(version: string, { statusPage = false } = {}): Record<string, unknown> {
+export function openApiDocument(version: string, { statusPage = false, metrics = true } = {}): Record<string, unknown> {
   const responses = Object.entries(RESPONSE_SCHEMAS).map(([name, schema]) => {
     const body: Record<string, unknown> = z.toJSONSchema(schema);
     delete body['$schema'];
@@ -183,7 +187,7 @@ export function openApiDocument(version: string, { statusPage = false } = {}): R
     },
     servers: [{ url: '/' }],
     tags: [{ name: 'Embeddings' }, { name: 'Models' }, { name: 'Health' }],
-    paths: statusPage ? { ...PATHS, ...STATUS_PATHS } : PATHS,
+    paths: { ...PATHS, ...(metrics && METRICS_PATHS), ...(statusPage && STATUS_PATHS) },
     components: {
       schemas: { CreateEmbeddingRequest: requestJsonSchema(), ...Object.fromEntries(responses) },
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },

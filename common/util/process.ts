@@ -80,7 +80,8 @@ export function packageVersion(): string {
         string,
         unknown
       >;
-      if (name === 'kubembed' && typeof version === 'string') return version;
+      // The npm package has its publisher's name in front.
+      if (/(^|\/)kubembed$/.test(String(name)) && typeof version === 'string') return version;
     } catch {
       // Not there: the next place.
     }

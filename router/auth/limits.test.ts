@@ -19,7 +19,7 @@ describe('rate', () => {
         for (const [pause, amount] of steps) {
           now += pause;
           try {
-            limiter.charge({ ...KEY, tokensPerMinute }, amount);
+            limiter({ ...KEY, tokensPerMinute }, amount);
             passed += amount;
           } catch (error) {
             expect(error instanceof OpenAIError && Number(error.headers['retry-after-ms'])).toBeGreaterThan(0);
@@ -36,20 +36,20 @@ describe('rate', () => {
     const key = { ...KEY, requestsPerMinute: 2, tokensPerMinute: 100 };
     const left = (headers: readonly (readonly [string, string])[], unit: string) =>
       headers.find(([name]) => name === `x-ratelimit-remaining-${unit}`)?.[1];
-    const first = limiter.charge(key, 90);
+    const first = limiter(key, 90);
     expect([left(first.headers, 'requests'), left(first.headers, 'tokens')]).toEqual(['1', '10']);
-    expect(() => limiter.charge(key, 20)).toThrow(/tokens per minute/);
+    expect(() => limiter(key, 20)).toThrow(/tokens per minute/);
     first.settle(30);
-    const second = limiter.charge(key, 20);
+    const second = limiter(key, 20);
     expect([left(second.headers, 'requests'), left(second.headers, 'tokens')]).toEqual(['0', '50']);
-    expect(() => limiter.charge(key, 1)).toThrow(/requests per minute/);
+    expect(() => limiter(key, 1)).toThrow(/requests per minute/);
   });
 
   it('does not start anew when a key is replaced, but where its limit is another', () => {
     const limiter = createRateLimiter(() => 0);
-    limiter.charge({ ...KEY, requestsPerMinute: 1 }, 1);
-    expect(() => limiter.charge({ ...KEY, requestsPerMinute: 1 }, 1)).toThrow();
-    expect(() => limiter.charge({ ...KEY, requestsPerMinute: 2 }, 1)).not.toThrow();
+    limiter({ ...KEY, requestsPerMinute: 1 }, 1);
+    expect(() => limiter({ ...KEY, requestsPerMinute: 1 }, 1)).toThrow();
+    expect(() => limiter({ ...KEY, requestsPerMinute: 2 }, 1)).not.toThrow();
   });
 
   it.each([

@@ -70,10 +70,8 @@ const told = ({ unit, policy, bucket }: Meter, nowMs: number): readonly (readonl
   [`x-ratelimit-reset-${unit}`, printDuration(waitMs(policy, bucket, policy.burst, nowMs))],
 ];
 
-export interface RateLimiter {
-  /** Throws 429 when one of the key's limits is reached, and charges nothing then. */
-  readonly charge: (key: ApiKey, tokens: number) => Charge;
-}
+/** Throws 429 when one of the key's limits is reached, and charges nothing then. */
+export type RateLimiter = (key: ApiKey, tokens: number) => Charge;
 
 export const createRateLimiter = (now: () => number): RateLimiter => {
   /** By name, so that a key's replacement does not start with a fresh minute. */
@@ -88,31 +86,29 @@ export const createRateLimiter = (now: () => number): RateLimiter => {
     return current;
   };
 
-  return {
-    charge: (key, tokens) => {
-      const nowMs = now();
-      const current = currentMeters(key);
-      const amount = ({ unit }: Meter): number => (unit === 'requests' ? 1 : tokens);
-      const taken = current.map((meter) => take(meter.policy, meter.bucket, amount(meter), nowMs));
-      const short = current[taken.indexOf(undefined)];
-      if (short) {
-        const { unit, policy, bucket } = short;
-        const retryAfterMs = waitMs(policy, bucket, amount(short), nowMs);
-        throw new OpenAIError(
-          'rate_limit_exceeded',
-          `Rate limit reached for ${unit} per minute: limit ${policy.burst}. Please try again in ${printDuration(retryAfterMs)}.`,
-          { retryAfterMs, headers: Object.fromEntries(current.flatMap((meter) => told(meter, nowMs))) },
-        );
-      }
-      for (const [at, meter] of current.entries()) meter.bucket = taken[at] ?? meter.bucket;
-      const metered = current.find(({ unit }) => unit === 'tokens');
-      return {
-        headers: current.flatMap((meter) => told(meter, nowMs)),
-        settle: (used) => {
-          if (metered) metered.bucket = { ...metered.bucket, tokens: metered.bucket.tokens + tokens - used };
-        },
-      };
-    },
+  return (key, tokens) => {
+    const nowMs = now();
+    const current = currentMeters(key);
+    const amount = ({ unit }: Meter): number => (unit === 'requests' ? 1 : tokens);
+    const taken = current.map((meter) => take(meter.policy, meter.bucket, amount(meter), nowMs));
+    const short = current[taken.indexOf(undefined)];
+    if (short) {
+      const { unit, policy, bucket } = short;
+      const retryAfterMs = waitMs(policy, bucket, amount(short), nowMs);
+      throw new OpenAIError(
+        'rate_limit_exceeded',
+        `Rate limit reached for ${unit} per minute: limit ${policy.burst}. Please try again in ${printDuration(retryAfterMs)}.`,
+        { retryAfterMs, headers: Object.fromEntries(current.flatMap((meter) => told(meter, nowMs))) },
+      );
+    }
+    for (const [at, meter] of current.entries()) meter.bucket = taken[at] ?? meter.bucket;
+    const metered = current.find(({ unit }) => unit === 'tokens');
+    return {
+      headers: current.flatMap((meter) => told(meter, nowMs)),
+      settle: (used) => {
+        if (metered) metered.bucket = { ...metered.bucket, tokens: metered.bucket.tokens + tokens - used };
+      },
+    };
   };
 };
 
@@ -135,7 +131,7 @@ export const createAuthenticator = (
         if (!isAllowed(model)) {
           throw new OpenAIError('permission_denied', `This API key does not have access to model \`${model.model}\`.`);
         }
-        return limiter.charge(key, tokens);
+        return limiter(key, tokens);
       },
     };
   };

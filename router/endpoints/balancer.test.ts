@@ -17,9 +17,10 @@ const idle = (id: string, more: Partial<Candidate> = {}): Candidate => ({
 
 const options = (more: Partial<ChooseOptions> = {}): ChooseOptions => ({
   draws: [0.3, 0.7],
-  requestTokens: 10,
+  tokens: 10,
   slowStartMs: 10_000,
   tried: new Set(),
+  thorough: false,
   ...more,
 });
 

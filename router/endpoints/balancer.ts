@@ -92,12 +92,12 @@ export interface Candidate {
 export interface ChooseOptions {
   /** Two numbers in [0, 1). */
   readonly draws: readonly [number, number];
-  readonly requestTokens: number;
+  readonly tokens: number;
   readonly slowStartMs: number;
   /** Endpoints that this request has already failed on. */
   readonly tried: ReadonlySet<string>;
   /** Shards of one request must not meet by chance: they look at all endpoints instead of two. */
-  readonly thorough?: boolean;
+  readonly thorough: boolean;
 }
 
 const FRESH_SHARE = 0.1;
@@ -108,8 +108,7 @@ const share = (ageMs: number, slowStartMs: number): number =>
 
 /** Work this endpoint would have before it with this request: less is better. */
 export const score = (candidate: Candidate, options: ChooseOptions): number =>
-  ((candidate.outstandingTokens + options.requestTokens) * candidate.slowness) /
-  share(candidate.ageMs, options.slowStartMs);
+  ((candidate.outstandingTokens + options.tokens) * candidate.slowness) / share(candidate.ageMs, options.slowStartMs);
 
 const pick = (count: number, draw: number): number => Math.min(count - 1, Math.floor(draw * count));
 
@@ -139,7 +138,7 @@ export const choose = <C extends Candidate>(candidates: readonly C[], options: C
   const healthy = only(untried, ({ ejected }) => !ejected);
   const open = healthy.length > 0 ? healthy : untried;
   const free = only(open, ({ inFlight, limit }) => inFlight < limit);
-  return options.thorough === true ? bestOfAll(free, options) : betterOfTwo(free, options);
+  return options.thorough ? bestOfAll(free, options) : betterOfTwo(free, options);
 };
 
 // The balancer
@@ -159,19 +158,15 @@ export interface Endpoint extends WatchedEndpoint {
   readonly running: Map<Attempt, number>;
 }
 
+/** What a request wants of an endpoint. */
+export type PlaceWanted = Pick<ChooseOptions, 'tokens' | 'tried' | 'thorough'> & { readonly priority: Priority };
+
 /** A request's place on an endpoint. */
 export interface Reservation {
   readonly endpoint: Endpoint;
   readonly priority: Priority;
   readonly tokens: number;
   readonly tokensAhead: number;
-}
-
-export interface ReservationRequest {
-  readonly priority: Priority;
-  readonly tokens: number;
-  readonly tried: ReadonlySet<string>;
-  readonly thorough: boolean;
 }
 
 export interface BalancerOptions {
@@ -190,7 +185,7 @@ export interface Balancer {
   /** Makes the set of endpoints be this one; what runs on those that left runs on. */
   readonly update: (endpoints: readonly RouteEndpoint[]) => void;
   /** A place on the endpoint that suits best, or nothing: the request must wait. It must be given to `run`. */
-  readonly reserve: (request: ReservationRequest) => Reservation | undefined;
+  readonly reserve: (request: PlaceWanted) => Reservation | undefined;
   /**
    * One attempt on the reserved endpoint, from its start until its place is free again: when its answer has ended, gathered,
    * streamed or cut. Rejects with what `start` throws.
@@ -224,17 +219,13 @@ const numberIn = (value: string | string[] | undefined): number => {
   return Number.isFinite(number) && number >= 0 ? number : 0;
 };
 
-interface Times {
-  readonly startedMs: number;
-  readonly nowMs: number;
-}
-
-const learnFrom = ({ endpoint, priority, tokensAhead }: Reservation, outcome: Outcome, times: Times): void => {
+const learnFrom = (reservation: Reservation, outcome: Outcome, startedMs: number, nowMs: number): void => {
+  const { endpoint, priority, tokensAhead } = reservation;
   if (outcome.kind === 'failed') return;
-  endpoint.aliveMs = times.nowMs;
+  endpoint.aliveMs = nowMs;
   const capacity = numberIn(outcome.headers[CAPACITY]);
   if (capacity > 0) endpoint.capacity = capacity;
-  const tookMs = times.nowMs - times.startedMs;
+  const tookMs = nowMs - startedMs;
   const backlogMs = endpoint.capacity > 0 ? (numberIn(outcome.headers[BACKLOG]) / endpoint.capacity) * 1000 : 0;
   const load = endpoint.loads[priority];
   load.limit = nextLimit(load.limit, {
@@ -242,7 +233,7 @@ const learnFrom = ({ endpoint, priority, tokensAhead }: Reservation, outcome: Ou
     inFlight: load.inFlight,
     queueMs: priority === 'bulk' ? backlogMs : tookMs,
   });
-  if (outcome.status === 200) endpoint.pace = notePace(endpoint.pace, { tookMs, tokensAhead }, times.nowMs);
+  if (outcome.status === 200) endpoint.pace = notePace(endpoint.pace, { tookMs, tokensAhead }, nowMs);
 };
 
 const isBusy = ({ loads }: Endpoint): boolean => loads.interactive.inFlight + loads.bulk.inFlight > 0;
@@ -332,7 +323,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     }));
     const draws = [random(), random()] as const;
     const { slowStartMs } = options;
-    const chosen = choose(candidates, { draws, requestTokens: tokens, slowStartMs, tried, thorough });
+    const chosen = choose(candidates, { draws, tokens, slowStartMs, tried, thorough });
     if (chosen === undefined) return undefined;
     const { endpoint } = chosen;
     endpoint.outstandingTokens += tokens;
@@ -358,7 +349,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       attempt = start();
       endpoint.running.set(attempt, startedMs);
       outcome = await attempt.outcome;
-      learnFrom(reservation, outcome, { startedMs, nowMs: now() });
+      learnFrom(reservation, outcome, startedMs, now());
       const given = signalOf(outcome);
       if (given !== undefined) signal(endpoint, given);
       return outcome;

@@ -39,7 +39,7 @@ describe('the demand stream', () => {
       ['m', model()],
       ['never', model()],
     ]);
-    const stream = createDemandStream({ instance: 'i', models });
+    const stream = createDemandStream('i', models);
     const read = (): DemandSnapshot => {
       const lines: string[] = [];
       const listener = {

@@ -7,15 +7,9 @@ import type { Handler } from '../../common/http/app.ts';
 /** A call that nobody waits for any more is made again by a later request after this long. */
 const RECALL_MS = 10_000;
 
-type Counters = Omit<ModelDemand, 'queuedRequests' | 'capacityTokensPerSecond'>;
-
 export class DemandCounters {
   readonly #now: () => number;
-  #offeredTokens = 0;
-  #completedTokens = 0;
-  #offeredRequests = 0;
-  #completedRequests = 0;
-  #activations = 0;
+  readonly #counts = { offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0, activations: 0 };
   /** When the wake-up call that is not yet answered by an endpoint was made. */
   #calledMs: number | undefined;
 
@@ -24,13 +18,13 @@ export class DemandCounters {
   }
 
   offer(tokens: number): void {
-    this.#offeredRequests += 1;
-    this.#offeredTokens += tokens;
+    this.#counts.offeredRequests += 1;
+    this.#counts.offeredTokens += tokens;
   }
 
   complete(tokens: number): void {
-    this.#completedRequests += 1;
-    this.#completedTokens += tokens;
+    this.#counts.completedRequests += 1;
+    this.#counts.completedTokens += tokens;
   }
 
   /**
@@ -41,7 +35,7 @@ export class DemandCounters {
     const isCalled = this.#calledMs !== undefined && (queued > 0 || this.#now() - this.#calledMs < RECALL_MS);
     if (isCalled) return false;
     this.#calledMs = this.#now();
-    this.#activations += 1;
+    this.#counts.activations += 1;
     return true;
   }
 
@@ -52,14 +46,8 @@ export class DemandCounters {
     return took;
   }
 
-  read(): Counters {
-    return {
-      offeredTokens: this.#offeredTokens,
-      completedTokens: this.#completedTokens,
-      offeredRequests: this.#offeredRequests,
-      completedRequests: this.#completedRequests,
-      activations: this.#activations,
-    };
+  read(): Omit<ModelDemand, 'queuedRequests' | 'capacityTokensPerSecond'> {
+    return { ...this.#counts };
   }
 }
 
@@ -68,12 +56,6 @@ export interface DemandedModel {
   readonly demand: DemandCounters;
   readonly queue: { readonly size: () => number };
   readonly balancer: { readonly capacity: () => number | undefined };
-}
-
-export interface DemandStreamOptions {
-  /** Unique per process. */
-  readonly instance: string;
-  readonly models: ReadonlyMap<string, DemandedModel>;
 }
 
 export interface DemandStream {
@@ -85,7 +67,8 @@ export interface DemandStream {
 
 const PERIOD_MS = 1000;
 
-export const createDemandStream = ({ instance, models }: DemandStreamOptions): DemandStream => {
+/** `instance` is unique per process. */
+export const createDemandStream = (instance: string, models: ReadonlyMap<string, DemandedModel>): DemandStream => {
   const listeners = new Set<Response>();
   let sequence = 0;
   let isDue = false;

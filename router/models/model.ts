@@ -15,12 +15,8 @@ import type { ActivationQueue, QueueLimits } from './queue.ts';
 
 // Tokens of an input before anyone has tokenised it: bytes per token, learned per model from the usage it reports.
 
-export interface Estimator {
-  readonly bytesPerToken: number;
-}
-
 /** English prose in a WordPiece vocabulary; the first answers correct it. */
-export const UNLEARNED: Estimator = { bytesPerToken: 4 };
+export const FIRST_BYTES_PER_TOKEN = 4;
 
 const WEIGHT = 0.1;
 const MIN_BYTES_PER_TOKEN = 0.25;
@@ -35,16 +31,16 @@ export interface InputSize {
   readonly tokens?: number;
 }
 
-export const estimateTokens = (estimator: Estimator, size: InputSize, maxTokens = Infinity): number => {
-  const tokens = size.tokens ?? Math.ceil((size.bytes ?? 0) / estimator.bytesPerToken) + SPECIAL_TOKENS;
+export const estimateTokens = (bytesPerToken: number, size: InputSize, maxTokens = Infinity): number => {
+  const tokens = size.tokens ?? Math.ceil((size.bytes ?? 0) / bytesPerToken) + SPECIAL_TOKENS;
   return Math.max(1, Math.min(tokens, maxTokens));
 };
 
 /** `bytes` of text gave `tokens`. Truncated requests teach nothing: leave them out. */
-export const learn = (estimator: Estimator, bytes: number, tokens: number): Estimator => {
-  if (bytes <= 0 || tokens <= 0) return estimator;
+export const learn = (bytesPerToken: number, bytes: number, tokens: number): number => {
+  if (bytes <= 0 || tokens <= 0) return bytesPerToken;
   const seen = Math.min(MAX_BYTES_PER_TOKEN, Math.max(MIN_BYTES_PER_TOKEN, bytes / tokens));
-  return { bytesPerToken: estimator.bytesPerToken * (1 - WEIGHT) + seen * WEIGHT };
+  return bytesPerToken * (1 - WEIGHT) + seen * WEIGHT;
 };
 
 /** UTF-8 bytes; of a text that is still escaped a few more than it has. */
@@ -64,22 +60,15 @@ export interface Estimate {
 
 // The retry budget: how much extra load retries may make.
 
-export interface RetryBudget {
-  readonly tokens: number;
-}
-
 /** A quiet router must be able to move every request off a dead pod, hence the reserve. */
-const RESERVE = 100;
+export const FULL_BUDGET = 100;
 const PER_REQUEST = 0.2;
 
-export const FULL_BUDGET: RetryBudget = { tokens: RESERVE };
-
 /** Every first attempt earns a fifth of a retry. */
-export const earn = (budget: RetryBudget): RetryBudget => ({ tokens: Math.min(RESERVE, budget.tokens + PER_REQUEST) });
+export const earn = (budget: number): number => Math.min(FULL_BUDGET, budget + PER_REQUEST);
 
-/** The budget after one retry, or nothing when it is spent. */
-export const spend = (budget: RetryBudget): RetryBudget | undefined =>
-  budget.tokens >= 1 ? { tokens: budget.tokens - 1 } : undefined;
+/** The budget after one retry; undefined when it is spent. */
+export const spend = (budget: number): number | undefined => (budget >= 1 ? budget - 1 : undefined);
 
 // One model
 
@@ -110,7 +99,7 @@ export class Model {
   readonly balancer: Balancer;
   readonly demand: DemandCounters;
   readonly activity: Activity | undefined;
-  estimator = UNLEARNED;
+  bytesPerToken = FIRST_BYTES_PER_TOKEN;
   retryBudget = FULL_BUDGET;
   readonly #deps: ModelDeps;
 
@@ -155,7 +144,7 @@ export class Model {
     const tokens = inputs.map((input) => {
       const bytes = textBytesOf(input);
       const size = Array.isArray(input) ? { tokens: input.length } : { bytes };
-      const estimated = estimateTokens(this.estimator, size, maxTokens);
+      const estimated = estimateTokens(this.bytesPerToken, size, maxTokens);
       totalTokens += estimated;
       textBytes += bytes;
       return estimated;
@@ -165,7 +154,7 @@ export class Model {
 
   /** Usage corrects the estimate of later requests. */
   learn({ tokens, textBytes }: Estimate, promptTokens: number): void {
-    this.estimator = learn(this.estimator, textBytes, promptTokens - SPECIAL_TOKENS * tokens.length);
+    this.bytesPerToken = learn(this.bytesPerToken, textBytes, promptTokens - SPECIAL_TOKENS * tokens.length);
   }
 }
 

@@ -24,12 +24,12 @@ export interface ServedModel {
   readonly created: number;
   readonly endpoints: readonly RouteEndpoint[];
   /** Known once the weights were read. */
-  readonly embedding?: NonNullable<EmbeddingModelStatus['embedding']>;
-  readonly revision?: string;
+  readonly embedding: EmbeddingModelStatus['embedding'];
+  readonly revision: string | undefined;
   /** Set when the model cannot come up; the reason to give. */
-  readonly blocked?: Cause;
+  readonly blocked: Cause | undefined;
   /** Why there is no endpoint yet, as far as known. */
-  readonly waiting?: Cause;
+  readonly waiting: Cause | undefined;
 }
 
 export interface RouteTable {
@@ -120,18 +120,16 @@ const serve = (
   names: readonly string[],
 ): ServedModel => {
   const { metadata, spec, status } = resource;
-  const blocked = blockedBy(status?.conditions ?? []);
-  const waiting = waitingFor(status?.conditions ?? []);
   return {
     key: modelKey(resource),
     model: spec.model,
     names,
     created: seconds(metadata.creationTimestamp),
     endpoints,
-    ...(status?.embedding && { embedding: status.embedding }),
-    ...(status?.revision !== undefined && { revision: status.revision }),
-    ...(blocked && { blocked }),
-    ...(waiting && { waiting }),
+    embedding: status?.embedding,
+    revision: status?.revision,
+    blocked: blockedBy(status?.conditions ?? []),
+    waiting: waitingFor(status?.conditions ?? []),
   };
 };
 

@@ -1,8 +1,8 @@
 // A model on disk → what the engine runs on: its graph (kubembed's own or the repository's), its tokenizer, the worker threads.
 import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { isModelError } from '../../hub/files.ts';
+import { join } from 'node:path';
+import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { buildGraph } from '../graph/build.ts';
 import type { LayoutName } from '../graph/layout.ts';
@@ -14,7 +14,7 @@ import { choosePooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
-import { readTensorIndex } from '../model/safetensors.ts';
+import { commonFolder, readTensorIndex } from '../model/tensors.ts';
 import { EngineStartError } from './contract.ts';
 import { createPool } from './pool.ts';
 import type { Pool, StartedThreads } from './pool.ts';
@@ -45,27 +45,16 @@ export interface ChosenModel {
   readonly weightBytes: number;
 }
 
-/** kubembed's own graph where a builder serves the model, else the repository's ONNX file. Throws a ModelError when neither does. */
+/** kubembed's own graph, or the repository's where that was chosen. Rejects with a ModelError where neither can be. */
 export async function chooseModel(choices: ModelChoices): Promise<ChosenModel> {
-  const { onnxModel, weights } = choices.files;
-  if (onnxModel !== undefined && ![...weights].some(isSafetensors)) return await repositoryFile(choices, onnxModel);
-  try {
-    return await ownGraph(choices);
-  } catch (error) {
-    if (isModelError(error, 'UnsupportedArchitecture') && onnxModel !== undefined) {
-      return await repositoryFile(choices, onnxModel);
-    }
-    throw error;
-  }
+  const { onnxModel } = choices.files;
+  return await (onnxModel === undefined ? ownGraph(choices) : repositoryFile(choices, onnxModel));
 }
-
-const isSafetensors = ([name]: readonly [string, string]): boolean => name.endsWith('.safetensors');
 
 async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
-  const weights = new Map([...files.weights].filter(isSafetensors));
-  const weightFolder = commonFolder([...weights.values()]);
-  const tensors = await readTensorIndex(weights, weightFolder);
+  const weightFolder = commonFolder([...files.weights.values()]);
+  const tensors = await readTensorIndex(files.weights, weightFolder, files.mainFolder);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
   const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
   const table = graph.tokenEmbeddings;
@@ -77,18 +66,6 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   };
 }
 
-/** The folder all paths share: ONNX Runtime wants the weights below one. */
-function commonFolder(paths: readonly string[]): string {
-  const [first = '/', ...others] = paths.map(dirname);
-  return others.reduce((common, folder) => {
-    let candidate = common;
-    while (folder !== candidate && !folder.startsWith(candidate === '/' ? '/' : `${candidate}/`)) {
-      candidate = dirname(candidate);
-    }
-    return candidate;
-  }, first);
-}
-
 async function repositoryFile({ files, description, pooling }: ModelChoices, path: string): Promise<ChosenModel> {
   const { steps, truncateDim } = description;
   const behind = [...steps.map(({ kind }) => kind), ...(truncateDim === undefined ? [] : ['truncate_dim'])];
@@ -97,7 +74,7 @@ async function repositoryFile({ files, description, pooling }: ModelChoices, pat
       `The repository's ONNX file is not all of the model: ${behind.join(', ')} of its settings would be left out.`,
     );
   }
-  const dataPath = files.weights.get('onnx/model.onnx_data');
+  const dataPath = files.onnxData?.get('model.onnx_data');
   const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
   return {
     model: { kind: 'file', path, pooling: choosePooling(description, pooling), dataPath },
@@ -150,7 +127,7 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { maxTokens, hiddenSize } = description;
   const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
-    loadTokenizer({ folder: files.snapshotDir, maxTokens }),
+    loadTokenizer({ folder: mainFolderOf(files), maxTokens }),
     freeScratchBytes(),
   ]);
   // Before any session is made: a refusal in words is worth more than a kill without any.

@@ -3,6 +3,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AutoTokenizer, env } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cutTokenList, loadTokenizer, lookingAtBeginning, oneLargeAtATime, withinStack } from './tokenizer.ts';
 
@@ -192,7 +193,7 @@ describe('what holds a thread or memory', () => {
   });
 });
 
-describe('transformers.js tokenizer', () => {
+describe('the tokenizer in JavaScript', () => {
   let folder = '';
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kubembed-tokenizer-'));
@@ -211,6 +212,16 @@ describe('transformers.js tokenizer', () => {
     );
     const { ids } = await script.encode('a '.repeat(1000) + 'c '.repeat(1000), 'start');
     expect([...ids].slice(1, -1)).toEqual(Array(30).fill(ids[1]));
+  });
+
+  it('gives what transformers.js gives, of which it is the tokenizer', async () => {
+    env.allowRemoteModels = false;
+    env.localModelPath = '';
+    const original = await AutoTokenizer.from_pretrained(folder, { local_files_only: true });
+    const script = await loadTokenizer({ folder, maxTokens: 10_000, implementation: 'javascript' });
+    for (const text of texts.slice(0, 200)) {
+      expect([...(await script.encode(text)).ids]).toEqual(original.encode(text));
+    }
   });
 
   it('gives the same ids for common texts and keeps the final special token', async () => {

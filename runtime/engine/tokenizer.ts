@@ -201,7 +201,7 @@ function commonEnd(a: readonly number[], b: readonly number[]): number {
   return length;
 }
 
-/** Characters that transformers.js looks at beyond what the limit of tokens needs: it holds the event loop for as long as they take. */
+/** Characters that the tokenizer in JavaScript looks at beyond what the limit of tokens needs: it holds the event loop for as long as they take. */
 const MAX_CHARACTERS_HERE = 1 << 15;
 /** A character can stand for eighteen. */
 const MAX_NORMALIZED = 4 * MAX_CHARACTERS_HERE;
@@ -254,24 +254,32 @@ function takingTurns(encode: (text: string, cutAt: CutAt) => Tokens): Encode {
   };
 }
 
-/**
- * transformers.js, for platforms without a native binary and for repositories without tokenizer.json. It cuts after adding
- * the special tokens, losing the last one, so the cut is made here.
- */
+/** What is used of `@huggingface/tokenizers`, whose own types name files that TypeScript does not find. */
+interface ScriptTokenizers {
+  readonly Tokenizer: new (
+    file: object,
+    settings: object,
+  ) => { encode(text: string, options: { readonly add_special_tokens: boolean }): { readonly ids: number[] } };
+}
+
+/** Hugging Face's own in JavaScript, for platforms without a native binary. It does not cut, so that is done here. */
 async function javascriptTokenizer(folder: string, maxTokens: number): Promise<Tokenizer> {
-  const { AutoTokenizer, env } = await import('@huggingface/transformers');
-  env.allowRemoteModels = false;
-  env.localModelPath = '';
-  const tokenizer = await AutoTokenizer.from_pretrained(folder, { local_files_only: true });
-  const bare = tokenizer.encode('a', { add_special_tokens: false });
-  const framed = tokenizer.encode('a');
+  const { Tokenizer: Script } = (await import('@huggingface/tokenizers')) as unknown as ScriptTokenizers;
+  const read = async (name: string): Promise<object> =>
+    JSON.parse(await readFile(join(folder, name), 'utf8')) as object;
+  const settings = existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
+  const tokenizer = new Script(await read('tokenizer.json'), settings);
+  const idsOf = (text: string, add_special_tokens: boolean): number[] =>
+    tokenizer.encode(text, { add_special_tokens }).ids;
+  const bare = idsOf('a', false);
+  const framed = idsOf('a', true);
   // Compared by their ends, because a text may itself begin with the special token's id.
-  const other = tokenizer.encode('b');
+  const other = idsOf('b', true);
   const suffix = framed.slice(framed.length - commonEnd(framed, other));
   const prefix = framed.slice(0, framed.length - suffix.length - bare.length);
   const room = maxTokens - prefix.length - suffix.length;
   requireRoom(maxTokens, maxTokens - room);
-  const encodeBare = (text: string): readonly number[] => tokenizer.encode(text, { add_special_tokens: false });
+  const encodeBare = (text: string): readonly number[] => idsOf(text, false);
   const encodeNow = (text: string, cutAt: CutAt): Tokens => {
     const ids = withinStack(encodeBare, boundedWhenNormalized(text, cutAt), cutAt);
     const bareKept = cutAt === 'end' || ids.length <= room ? ids.slice(0, room) : ids.slice(-room);

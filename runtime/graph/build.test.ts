@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { largestDifference, loadFolder, openGraph, readJson } from '../../tests/helpers/graph-session.ts';
-import { readTensorIndex } from '../model/safetensors.ts';
+import { readTensorIndex } from '../model/tensors.ts';
 import { ModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { buildGraph } from './build.ts';

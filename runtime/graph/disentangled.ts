@@ -35,30 +35,26 @@ export function distanceRow(queryMinusKey: number, { span, buckets, maxDistance 
 
 export interface DistanceIndex {
   readonly shape: DistanceShape;
-  /**
-   * Where the score of query i and key j lies among scores `[longest, 2 × span]` of queries, and of keys: int64
-   * `[longest, longest]` each.
-   */
-  readonly ofQueries: Value;
-  readonly ofKeys: Value;
+  /** The row of the table for each query and key, int32 `[texts, heads, longest, longest]`. */
+  readonly rows: Value;
 }
 
 /** One for all layers. */
-export function distanceIndex(context: Context, shape: DistanceShape): DistanceIndex {
-  const { graph } = context;
-  const { longest, span, buckets, maxDistance } = shape;
+export function distanceIndex(context: Context, shape: DistanceShape, heads: number): DistanceIndex {
+  const { graph, layout } = context;
+  const { longest, buckets, maxDistance } = shape;
   if (buckets === 1 || (buckets > 0 && maxDistance - 1 <= buckets / 2)) {
     throw unsupported(`config.json: ${buckets} position_buckets up to distance ${maxDistance} are not supported.`);
   }
-  const rows = Array.from({ length: 2 * longest - 1 }, (_, index) => distanceRow(longest - 1 - index, shape));
+  const byDistance = Array.from({ length: 2 * longest - 1 }, (_, index) => distanceRow(longest - 1 - index, shape));
   const places = graph.node('Add', [keyDistances(context), graph.int64([longest - 1], [])]);
-  const row = graph.node('Gather', [graph.int64(rows), places]);
-  const starts = graph.node('Range', [graph.int64([0], []), context.layout.blockLength(), graph.int64([1], [])]);
-  const of = (axis: number): Value => {
-    const tokens = graph.node('Unsqueeze', [starts, graph.int64([axis])]);
-    return graph.node('Add', [row, graph.node('Mul', [tokens, graph.int64([2 * span], [])])]);
-  };
-  return { shape, ofQueries: of(1), ofKeys: of(0) };
+  const rows = graph.node('Gather', [graph.int32(byDistance), places]);
+  const length = graph.node('Unsqueeze', [layout.blockLength(), graph.int64([0])]);
+  const texts = graph.node('Shape', [layout.lengths]);
+  const full = graph.node('Concat', [texts, graph.int64([heads]), length, length], {
+    attributes: { axis: { int: 0 } },
+  });
+  return { shape, rows: graph.node('Expand', [rows, full]) };
 }
 
 export interface Disentangled {
@@ -72,41 +68,43 @@ export interface Disentangled {
   readonly queries: Value | undefined;
 }
 
-/** `[texts, tokens, heads × headSize]` → `[texts, heads, tokens, headSize]`. */
-function perHead({ graph }: Context, blocks: Value, { heads, headSize }: Disentangled): Value {
-  const split = graph.node('Reshape', [blocks, graph.int64([0, 0, heads, headSize])]);
-  return graph.node('Transpose', [split], { attributes: { perm: { ints: [0, 2, 1, 3] } } });
-}
+type Axes = readonly [number, number, number, number];
 
-/** `[texts, heads, longest, longest]`: scores of each token with each row of the table, of which each pair takes one. */
-function scoresOf(
-  context: Context,
-  blocks: Value,
-  [table, index]: readonly [Value, Value],
-  shape: Disentangled,
-): Value {
-  const { graph } = context;
-  const { heads, headSize } = shape;
-  const rows = graph.node('Reshape', [table, graph.int64([-1, heads, headSize])]);
-  const scaled = graph.node('Mul', [rows, scalar(context, shape.scale)]);
-  const columns = graph.node('Transpose', [scaled], { attributes: { perm: { ints: [1, 2, 0] } } });
-  const scores = graph.node('MatMul', [perHead(context, blocks, shape), columns]);
-  const flat = graph.node('Reshape', [scores, graph.int64([0, heads, -1])]);
-  return graph.node('Gather', [flat, index], { attributes: { axis: { int: 2 } } });
+/** `[tokens, heads × headSize]`, or so of each text, with the four dimensions texts, tokens, heads, numbers in the order given. */
+function perHead(
+  { graph }: Context,
+  rows: Value,
+  [{ heads, headSize }, texts, perm]: readonly [Disentangled, number, Axes],
+) {
+  const split = graph.node('Reshape', [rows, graph.int64([texts, -1, heads, headSize])]);
+  return graph.node('Transpose', [split], { attributes: { perm: { ints: perm } } });
 }
 
 const scalar = ({ graph, compute }: Context, value: number): Value =>
   compute === 'float32' ? graph.float32([value], []) : graph.cast(graph.float32([value], []), compute);
 
+const ROWS: Axes = [0, 2, 1, 3];
+const COLUMNS: Axes = [0, 2, 3, 1];
+
 /** What is added to the scores of queries and keys; nothing where neither speaks to distances. */
 export function disentangledBias(context: Context, shape: Disentangled): BiasOfBlocks | undefined {
+  const { graph } = context;
   const { keys, queries, index } = shape;
   if (keys === undefined && queries === undefined) return undefined;
+  const scaled = (table: Value) => graph.node('Mul', [table, scalar(context, shape.scale)]);
+  const blocks = (of: Value, axes: Axes) => perHead(context, of, [shape, 0, axes]);
+  const table = (of: Value, axes: Axes) => perHead(context, scaled(of), [shape, 1, axes]);
+  const pick = (scores: Value, axis: number): Value =>
+    graph.node('GatherElements', [scores, index.rows], { attributes: { axis: { int: axis } } });
+  const columns = keys && table(keys, COLUMNS);
+  const rows = queries && table(queries, ROWS);
   return (query, key) => {
-    const parts: Value[] = [];
-    if (keys !== undefined) parts.push(scoresOf(context, query, [keys, index.ofQueries], shape));
-    if (queries !== undefined) parts.push(scoresOf(context, key, [queries, index.ofKeys], shape));
-    return parts.reduce((left, right) => context.graph.node('Add', [left, right]));
+    // [texts, heads, longest, rows of the table], and the last two the other way round: each pair of tokens takes one of both.
+    const parts = [
+      columns && pick(graph.node('MatMul', [blocks(query, ROWS), columns]), 3),
+      rows && pick(graph.node('MatMul', [rows, blocks(key, COLUMNS)]), 2),
+    ].filter((part) => part !== undefined);
+    return parts.reduce((left, right) => graph.node('Add', [left, right]));
   };
 }
 

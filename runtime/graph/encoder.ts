@@ -47,6 +47,9 @@ export interface LayerNames {
   readonly up: string;
   readonly down: string;
   readonly outputNorm: string;
+  /** Norms of queries and keys over all heads together, where a model has them. */
+  readonly queryNorm?: string;
+  readonly keyNorm?: string;
 }
 
 export const BERT_NAMES: LayerNames = {
@@ -72,7 +75,13 @@ export function attentionHalf(context: Context, rows: Value, { weights, shape, n
   const { hidden, heads, headSize, epsilon } = shape;
   const square = { inputs: hidden, outputs: hidden };
   const project = (name: string, input: Value) => linear(context, input, weights.below(`${name}.`), square);
-  const inputs = [project(names.query, rows), project(names.key, rows), project(names.value, rows)] as const;
+  const normed = (value: Value, name: string | undefined) =>
+    name === undefined ? value : normalize(context, value, weights.below(`${name}.`), { width: hidden, epsilon });
+  const inputs = [
+    normed(project(names.query, rows), names.queryNorm),
+    normed(project(names.key, rows), names.keyNorm),
+    project(names.value, rows),
+  ] as const;
   const attended = project(names.attended, attend(context, inputs, { heads, headSize, ...attention }));
   return addAndNormalize(context, [attended, rows], weights.below(`${names.attentionNorm}.`), {
     width: hidden,

@@ -1,6 +1,6 @@
 // What a repository's own files say of its model: config.json read with types, limits, and the modules behind the model. Pure.
 import { isRecord } from '../../common/util/text.ts';
-import { ModelError, moduleFolders } from '../../hub/files.ts';
+import { ModelError, SENTENCE_SETTINGS, foldersOf } from '../../hub/files.ts';
 import { readModules } from './modules.ts';
 import type { Modules, Pooling } from './modules.ts';
 
@@ -27,7 +27,6 @@ const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 
   (name) => `sentence_${name}_config.json`,
 );
 
-const SENTENCE_TRANSFORMERS = 'config_sentence_transformers.json';
 const SENTENCE_MODEL = 'SentenceTransformer';
 
 /** The files worth reading before `describeModel`; the rest are named by modules.json (`moduleConfigPaths`). */
@@ -35,7 +34,7 @@ export const DESCRIBING_FILES: readonly string[] = [
   'config.json',
   'tokenizer_config.json',
   'modules.json',
-  SENTENCE_TRANSFORMERS,
+  SENTENCE_SETTINGS,
   ...SENTENCE_FILES,
 ];
 
@@ -72,7 +71,7 @@ const recordOf = (files: JsonFiles, path: string): Config => {
 
 /** `1_Pooling/config.json` and the like, as modules.json names them. */
 export const moduleConfigPaths = (modulesJson: unknown): readonly string[] =>
-  moduleFolders(modulesJson).map((folder) => `${folder}/config.json`);
+  foldersOf(modulesJson).modules.map((folder) => `${folder}/config.json`);
 
 /** What sentence-transformers takes where there is no modules.json: the mean, except of models made to continue texts. */
 function assumedPooling(config: Config, architecture: string): Pooling | undefined {
@@ -81,17 +80,17 @@ function assumedPooling(config: Config, architecture: string): Pooling | undefin
 }
 
 function truncateDimOf(files: JsonFiles): number | undefined {
-  const value = recordOf(files, SENTENCE_TRANSFORMERS)['truncate_dim'] ?? undefined;
+  const value = recordOf(files, SENTENCE_SETTINGS)['truncate_dim'] ?? undefined;
   if (value === undefined || (Number.isSafeInteger(value) && (value as number) > 0)) return value as number | undefined;
-  throw unsupported(`${SENTENCE_TRANSFORMERS}: truncate_dim is ${JSON.stringify(value)}; a whole number is needed.`);
+  throw unsupported(`${SENTENCE_SETTINGS}: truncate_dim is ${JSON.stringify(value)}; a whole number is needed.`);
 }
 
 /** Other kinds of models than those of one vector a text are saved by sentence-transformers with the same files. */
 function requireSentences(files: JsonFiles): void {
-  const { model_type: type = SENTENCE_MODEL } = recordOf(files, SENTENCE_TRANSFORMERS);
+  const { model_type: type = SENTENCE_MODEL } = recordOf(files, SENTENCE_SETTINGS);
   if (type === SENTENCE_MODEL) return;
   throw unsupported(
-    `${SENTENCE_TRANSFORMERS}: model_type is ${JSON.stringify(type)}; kubembed serves models of type ${SENTENCE_MODEL}, which give one vector for each text.`,
+    `${SENTENCE_SETTINGS}: model_type is ${JSON.stringify(type)}; kubembed serves models of type ${SENTENCE_MODEL}, which give one vector for each text.`,
   );
 }
 

@@ -1,7 +1,7 @@
 // What modules.json says is done behind the model: how token vectors are pooled, then what happens to the pooled vector. Pure.
 import * as z from 'zod';
 import { isRecord } from '../../common/util/text.ts';
-import { ModelError, moduleFolders } from '../../hub/files.ts';
+import { ModelError, isFolder } from '../../hub/files.ts';
 
 /** How token vectors become one. `meanSqrtLength` is the mean times the root of the length. */
 export type PoolingMode = 'mean' | 'cls' | 'lastToken' | 'max' | 'weightedMean' | 'meanSqrtLength';
@@ -64,7 +64,7 @@ function entryOf(entry: unknown): Entry {
     throw refuse(`modules.json: ${JSON.stringify(entry)} is no module with a type and a path.`);
   }
   if (!type.startsWith('sentence_transformers.')) throw refuse(`modules.json names ${type}: ${FOREIGN}`);
-  if (path !== '' && !moduleFolders([entry]).includes(path)) {
+  if (path !== '' && !isFolder(path)) {
     throw refuse(`modules.json: the path ${JSON.stringify(path)} is not a folder of the repository.`);
   }
   return { path, type, kind: type.split('.').at(-1) ?? '' };

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../../hub/files.ts';
-import { parseHeader, readHeader, readTensorIndex } from './safetensors.ts';
+import { parseHeader, readHeader } from './safetensors.ts';
+import { readTensorIndex } from './tensors.ts';
 
 const encode = (header: unknown) => new TextEncoder().encode(JSON.stringify(header));
 const tensor = (from: number, to: number, shape = [(to - from) / 4]) => ({

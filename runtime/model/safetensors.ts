@@ -1,9 +1,8 @@
 // Reads the headers of safetensors files: which tensors there are and where their bytes lie. Never the weights.
 import { open } from 'node:fs/promises';
-import { posix } from 'node:path';
 import { z } from 'zod';
 import { ModelError } from '../../hub/files.ts';
-import type { TensorDtype, TensorEntry, TensorIndex } from '../graph/weights.ts';
+import type { TensorDtype, TensorEntry } from '../graph/weights.ts';
 
 /** The format's own limit. */
 const MAX_HEADER_BYTES = 100_000_000;
@@ -87,23 +86,4 @@ export async function readHeader(path: string, file: string): Promise<Map<string
   } finally {
     await handle.close();
   }
-}
-
-/**
- * Indexes every weight file of a model. `files`: real path by name in the repository; all of them must lie below
- * `weightFolder`, because ONNX Runtime refuses external data outside of one folder.
- */
-export async function readTensorIndex(files: ReadonlyMap<string, string>, weightFolder: string): Promise<TensorIndex> {
-  const index = new Map<string, TensorEntry>();
-  for (const [repositoryName, path] of files) {
-    const file = posix.relative(weightFolder, path);
-    if (file.startsWith('..')) throw corrupt(path, `the weight file does not lie in ${weightFolder}`);
-    const folder = posix.dirname(repositoryName);
-    for (const [name, entry] of await readHeader(path, file)) {
-      const key = folder === '.' ? name : `${folder}/${name}`;
-      if (index.has(key)) throw corrupt(file, `tensor ${key} is in two weight files`);
-      index.set(key, entry);
-    }
-  }
-  return index;
 }

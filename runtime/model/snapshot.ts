@@ -1,9 +1,9 @@
 // A model's snapshot on disk: which of its weights are used, and what its files say. What `fetch` reports and `serve` loads.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isModelError, ModelError, preferSafetensors } from '../../hub/files.ts';
+import { MODULES_FILE, SENTENCE_SETTINGS, isModelError, ModelError, preferSafetensors } from '../../hub/files.ts';
 import type { ChooseWeights } from '../../hub/files.ts';
-import { openSnapshot } from '../../hub/store.ts';
+import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { findArchitecture } from '../graph/build.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
@@ -18,7 +18,7 @@ export const chooseWeights: ChooseWeights = (config, offered) => {
   } catch (error) {
     if (!isModelError(error, 'UnsupportedArchitecture')) throw error;
     if (offered.onnx) return 'onnx';
-    if (offered.safetensors) throw error;
+    if (offered.safetensors || offered.bin) throw error;
   }
   return preferSafetensors(config, offered);
 };
@@ -46,19 +46,27 @@ export async function openModel(place: ModelPlace): Promise<OpenedModel> {
       `The store ${store} holds no complete snapshot of ${model} at ${revision}; run \`fetch\` first.`,
     );
   }
-  return { files, description: await describeSnapshot(files.snapshotDir) };
+  return { files, description: await describeSnapshot(files) };
 }
 
-export async function describeSnapshot(folder: string): Promise<ModelDescription> {
-  const known = await readJsonFiles(folder, DESCRIBING_FILES);
-  const modules = await readJsonFiles(folder, moduleConfigPaths(known.get('modules.json')));
+/** These lie at the repository's root, wherever the model itself does. */
+const ROOT_FILES = new Set([MODULES_FILE, SENTENCE_SETTINGS]);
+
+export async function describeSnapshot(files: ModelFiles): Promise<ModelDescription> {
+  const { snapshotDir } = files;
+  const folderOf = (name: string): string => (ROOT_FILES.has(name) ? snapshotDir : mainFolderOf(files));
+  const known = await readJsonFiles(DESCRIBING_FILES, folderOf);
+  const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), () => snapshotDir);
   return describeModel(new Map([...known, ...modules]));
 }
 
-async function readJsonFiles(folder: string, names: readonly string[]): Promise<Map<string, unknown>> {
+async function readJsonFiles(
+  names: readonly string[],
+  folderOf: (name: string) => string,
+): Promise<Map<string, unknown>> {
   const found = await Promise.all(
     names.map(async (name) => {
-      const text = await readFile(join(folder, name), 'utf8').catch(() => undefined);
+      const text = await readFile(join(folderOf(name), name), 'utf8').catch(() => undefined);
       return text === undefined ? [] : [[name, parse(name, text)] as const];
     }),
   );
@@ -74,13 +82,20 @@ function parse(name: string, text: string): unknown {
 }
 
 /** The termination message of a `fetch` that succeeded: what the operator records. */
-export function fetchedFacts(
-  { files, description }: OpenedModel,
-  pooling: PoolingChoice,
-): Readonly<Record<string, string | number | undefined>> {
+export function fetchedFacts({
+  files,
+  description,
+}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
   const { maxTokens, architecture } = description;
-  const dimensions = dimensionsOf(description, pooling);
-  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling(description), architecture };
+  const [dimensions, declared] = [dimensionsOf(description, 'mean'), dimensionsOf(description, 'declared')];
+  return {
+    revision: files.revision,
+    dimensions,
+    maxTokens,
+    pooling: declaredPooling(description),
+    declaredDimensions: declared === dimensions ? undefined : declared,
+    architecture,
+  };
 }
 
 /** Numbers of a vector. */

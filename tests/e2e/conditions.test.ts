@@ -4,7 +4,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { Condition, ConditionType } from '../../api/conditions.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Event, Pod } from '../../kube/resources.ts';
-import { eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { REGISTRY, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { folderClaim } from '../helpers/cluster-volume.ts';
@@ -181,7 +181,7 @@ describe('a GPU', () => {
       (await podsOf('gpu')).find(({ spec }) => spec.nodeName !== undefined),
     );
     expect(pod.spec.containers[0]).toMatchObject({
-      image: 'kubembed/not-there:v0',
+      image: `${REGISTRY}/kubembed/not-there:v0`,
       resources: { limits: amount },
     });
     expect(pod.spec['tolerations']).toContainEqual({ key: GPU, operator: 'Exists', effect: 'NoSchedule' });

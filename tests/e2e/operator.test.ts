@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Deployment, Pod } from '../../kube/resources.ts';
-import { ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { componentPods } from '../helpers/cluster-model.ts';
@@ -233,7 +233,7 @@ describe.runIf(HAS_NODE)('a shared claim', () => {
           containers: [
             {
               name: 'fetch',
-              image: 'kubembed/runtime:0.1.0',
+              image: `${REGISTRY}/kubembed/runtime:0.1.0`,
               args: ['fetch'],
               env: Object.entries({
                 KUBEMBED_MODEL: 'org/shared',

@@ -143,9 +143,9 @@ describe('typed as it stands there', () => {
     const asked = (await readFile(join(folder, 'asked'), 'utf8')).trim().split('\n');
     // The test cluster has these two from the same files.
     expect(asked).toEqual([
-      'docker build -f Dockerfile.operator -t kubembed/operator:0.1.0 .',
-      'docker build -f Dockerfile.runtime -t kubembed/runtime:0.1.0 .',
-      'kind load docker-image kubembed/operator:0.1.0 kubembed/runtime:0.1.0',
+      'docker build -f Dockerfile.operator -t localhost/kubembed/operator:0.1.0 .',
+      'docker build -f Dockerfile.runtime -t localhost/kubembed/runtime:0.1.0 .',
+      'kind load docker-image localhost/kubembed/operator:0.1.0 localhost/kubembed/runtime:0.1.0',
     ]);
     await type(CLEAN_UP);
   });

@@ -82,7 +82,9 @@ async function bringUp(): Promise<string> {
 
 export const CLIENTS = 'clients';
 export const RESTRICTED = { 'pod-security.kubernetes.io/enforce': 'restricted' };
-const IMAGE = 'kubembed/operator:0.1.0';
+/** Of the images that the tests import into the node, whose names no registry has. */
+export const REGISTRY = 'localhost';
+const IMAGE = `${REGISTRY}/kubembed/operator:0.1.0`;
 
 const namespace = (name: string): object => ({
   apiVersion: 'v1',
@@ -118,7 +120,8 @@ async function startClientPod(cluster: Cluster): Promise<void> {
 /** Installs the chart into a namespace that enforces the restricted Pod Security Standard; waits until it is ready. */
 export async function installChart(cluster: Cluster, values: object): Promise<void> {
   await cluster.apply(namespace('kubembed'));
-  const settings = Object.entries(values).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const all = { 'images.registry': REGISTRY, ...values };
+  const settings = Object.entries(all).map(([key, value]) => `${key}=${JSON.stringify(value)}`);
   const flags = settings.flatMap((setting) => ['--set-json', setting]);
   const command = ['upgrade', '--install', 'kubembed', CHART, '-n', 'kubembed', '--wait', '--timeout', '180s'];
   await cluster.helm([...command, ...flags]);

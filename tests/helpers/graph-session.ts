@@ -8,7 +8,7 @@ import { feedsFor } from '../../runtime/graph/layout.ts';
 import type { TokenList } from '../../runtime/graph/layout.ts';
 import type { BuiltGraph, GraphOptions } from '../../runtime/graph/build.ts';
 import type { TensorIndex } from '../../runtime/graph/weights.ts';
-import { readTensorIndex } from '../../runtime/model/safetensors.ts';
+import { readTensorIndex } from '../../runtime/model/tensors.ts';
 import type { ModelDescription } from '../../runtime/model/description.ts';
 
 export const readJson = (path: string): unknown => JSON.parse(readFileSync(path, 'utf8'));

@@ -6,6 +6,8 @@ import { buildTier } from '../../tools/cluster/build.ts';
 
 const run = promisify(execFile);
 export const CHART = join(import.meta.dirname, '..', '..', 'charts', 'kubembed');
+/** Values that the chart asks for and has no default of. */
+export const LOCAL_IMAGES = join(import.meta.dirname, 'local-images.yaml');
 
 let folder: string | undefined;
 
@@ -37,5 +39,6 @@ export async function renderChart(
   args: readonly string[] = [],
 ): Promise<string> {
   const settings = Object.entries(values).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  return await execute('helm', ['template', 'kubembed', CHART, '--namespace', 'kubembed', ...settings, ...args]);
+  const command = ['template', 'kubembed', CHART, '--namespace', 'kubembed', '--values', LOCAL_IMAGES];
+  return await execute('helm', [...command, ...settings, ...args]);
 }

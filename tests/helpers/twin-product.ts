@@ -1,4 +1,5 @@
 // The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
+import { mainFolderOf } from '../../hub/store.ts';
 import { createEngine } from '../../runtime/engine/engine.ts';
 import { chooseModel } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
@@ -45,7 +46,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     },
     embedPacked: async (texts) => {
       const { model } = await chooseModel({ ...choices, layout: 'packed' });
-      const tokenizer = await loadTokenizer({ folder: files.snapshotDir, maxTokens });
+      const tokenizer = await loadTokenizer({ folder: mainFolderOf(files), maxTokens });
       const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(text)).ids));
       const runner = await createRunner(model, { threads: 1, device: 'cpu' });
       const { data, dimensions } = await runner.run(tokens);

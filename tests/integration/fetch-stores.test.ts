@@ -98,7 +98,9 @@ describe("a store of Python's client", () => {
   test.each(['model.safetensors', 'tokenizer.json', 'config.json'])('that lacks %s is not served', async (name) => {
     await writePythonStore();
     await unlink(path.join(snapshot(), name));
-    expect(await openSnapshot(store, MODEL, 'main')).toBeUndefined();
+    const opened = openSnapshot(store, MODEL, 'main');
+    if (name === 'tokenizer.json') await expect(opened).rejects.toMatchObject({ reason: 'UnsupportedFiles' });
+    else expect(await opened).toBeUndefined();
     expect((await ensure(hub.endpoint)).revision).toBe(SHA);
     expect(await readFile(path.join(snapshot(), name), 'utf8')).toBe(FILES[name]);
   });

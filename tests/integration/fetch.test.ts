@@ -156,11 +156,16 @@ describe('a good fetch', () => {
   });
 
   test("the repository's own graph only where it is chosen, with its data beside it", async () => {
-    hub.commit(MODEL, { ...repository(), 'onnx/model.onnx_data': Buffer.from('data') });
+    const graph = await readFile(
+      path.join(import.meta.dirname, '../fixtures/twins/onnx-external-data/onnx/model.onnx'),
+    );
+    const onnx = { 'onnx/model.onnx': graph, 'onnx/model.onnx_data': Buffer.from('data') };
+    hub.commit(MODEL, { ...repository(), ...onnx, 'onnx/model_int8.onnx_data': Buffer.from('other data') });
     const files = await fetchSnapshot(options({ chooseWeights: () => 'onnx' }));
-    expect(files.weights.size).toBe(0);
-    expect(path.dirname(files.onnxModel ?? '')).toBe(path.join(files.snapshotDir, 'onnx'));
-    expect(await readdir(path.dirname(files.onnxModel ?? ''))).toEqual(['model.onnx', 'model.onnx_data']);
+    expect([...files.weights.keys()]).toEqual(['2_Dense/model.safetensors']);
+    expect(await readFile(files.onnxModel ?? '')).toEqual(graph);
+    expect(await readdir(path.join(files.snapshotDir, 'onnx'))).toEqual(['model.onnx', 'model.onnx_data']);
+    expect([...(files.onnxData?.keys() ?? [])]).toEqual(['model.onnx_data']);
     expect(fetchesOf('/model.safetensors').filter((seen) => !seen.path.includes('Dense'))).toEqual([]);
   });
 
@@ -220,7 +225,7 @@ describe('refusals', () => {
   });
 
   test('weights of no usable format', async () => {
-    hub.commit(MODEL, without('model.safetensors', 'onnx/model.onnx'));
+    hub.commit(MODEL, without('model.safetensors', 'onnx/model.onnx', 'pytorch_model.bin'));
     expect((await failure()).reason).toBe('UnsupportedFiles');
   });
 

@@ -7,7 +7,7 @@ import { seededRandom, wordsOf } from '../../bench/runtime/corpora.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
 import type { GraphPrecision } from '../../runtime/graph/weights.ts';
-import { readTensorIndex } from '../../runtime/model/safetensors.ts';
+import { readTensorIndex } from '../../runtime/model/tensors.ts';
 import { describeSnapshot } from '../../runtime/model/snapshot.ts';
 import { openGraph } from '../helpers/graph-session.ts';
 import { minilm } from '../helpers/minilm.ts';
@@ -40,10 +40,11 @@ function overlappingPassages(words: readonly string[]): Pair[] {
 }
 
 async function embedder(precision: GraphPrecision): Promise<(texts: readonly number[][]) => Promise<number[][]>> {
-  const { weights, snapshotDir } = await minilm();
+  const files = await minilm();
+  const { weights } = files;
   const folder = dirname(weights.get('model.safetensors')!);
   const options = { pooling: 'mean', layout: 'flexible', precision } as const;
-  const graph = buildGraph(await describeSnapshot(snapshotDir), await readTensorIndex(weights, folder), options);
+  const graph = buildGraph(await describeSnapshot(files), await readTensorIndex(weights, folder), options);
   const run = await openGraph(graph, folder);
   return async (texts) => {
     const vectors = new Array<number[]>(texts.length);

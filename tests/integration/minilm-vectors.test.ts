@@ -6,7 +6,7 @@ import { describeModel } from '../../runtime/model/description.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
 import type { LayoutName } from '../../runtime/graph/layout.ts';
 import type { GraphPrecision } from '../../runtime/graph/weights.ts';
-import { readTensorIndex } from '../../runtime/model/safetensors.ts';
+import { readTensorIndex } from '../../runtime/model/tensors.ts';
 import { largestDifference, openGraph, readJson } from '../helpers/graph-session.ts';
 import type { RunTexts } from '../helpers/graph-session.ts';
 import { minilm } from '../helpers/minilm.ts';

@@ -1,4 +1,7 @@
 // The router over real sockets: names, pass-through, errors, retries, ejection, disconnects, drain.
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { KubeClient } from '../../kube/client.ts';
 import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
@@ -330,5 +333,20 @@ describe('life cycle', () => {
     expect(probe.status).toBe(503);
     expect((await reply).status).toBe(200);
     await closed;
+  });
+
+  it('leaves nothing behind when one of its two listeners cannot bind', async () => {
+    const listen = async (): Promise<Server> => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    };
+    const [taken, freed] = [await listen(), await listen()];
+    const [port, free] = [taken, freed].map((server) => (server.address() as AddressInfo).port);
+    closing.push(() => once(taken.close(), 'close'));
+    await once(freed.close(), 'close');
+    const env = { KUBEMBED_PORT: String(free), KUBEMBED_INTERNAL_PORT: String(port) };
+    await expect(startStubCluster(env)).rejects.toThrow('EADDRINUSE');
+    await expect(fetch(`http://127.0.0.1:${free}/healthz`)).rejects.toThrow();
   });
 });

@@ -8,7 +8,7 @@ import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { manifest } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
-import { CHART, execute } from '../helpers/helm.ts';
+import { CHART, execute, LOCAL_IMAGES } from '../helpers/helm.ts';
 import { MINILM } from '../helpers/minilm.ts';
 
 interface Schema {
@@ -28,6 +28,8 @@ let older: string;
 
 const helm = async (...args: readonly string[]): Promise<string> =>
   await execute('helm', [...args, '--namespace', 'kubembed'], { kubeconfig: plane.kubeconfig });
+/** Of install and upgrade. */
+const VALUES = ['--values', LOCAL_IMAGES];
 
 /** The chart as it was before a field and a column came to the CRD. */
 async function olderChart(): Promise<string> {
@@ -60,7 +62,7 @@ afterAll(async () => {
 });
 
 it('upgrades the CRD under the models that exist, which outlive the release and are served by the next', async () => {
-  const notes = await helm('install', 'kubembed', older, '--create-namespace');
+  const notes = await helm('install', 'kubembed', older, '--create-namespace', ...VALUES);
   expect(notes).toContain('port-forward service/kubembed 8080:80');
   expect(notes).toContain('curl http://localhost:8080/v1/embeddings');
   await plane.kubectl(['wait', '--for=condition=Established', `crd/${CRD}`, '--timeout=30s']);
@@ -68,7 +70,7 @@ it('upgrades the CRD under the models that exist, which outlive the release and 
   const [born, narrow] = [await uid(), await columns()];
   expect(await setOverlong()).toBeUndefined();
 
-  await helm('upgrade', 'kubembed', CHART);
+  await helm('upgrade', 'kubembed', CHART, ...VALUES);
   expect(await columns()).toBeGreaterThan(narrow);
   await expect.poll(setOverlong, { timeout: 30_000 }).toBe('error');
 
@@ -76,7 +78,7 @@ it('upgrades the CRD under the models that exist, which outlive the release and 
   expect(await uid()).toBe(born);
   expect(await plane.kubectl(['get', 'deploy', '-n', KEY.namespace, '-o', 'name'])).toBe('');
 
-  await helm('install', 'kubembed', CHART);
+  await helm('install', 'kubembed', CHART, ...VALUES);
   expect(await uid()).toBe(born);
   expect(await plane.kubectl(['get', 'deploy', '-n', KEY.namespace, '-o', 'name'])).toContain('kubembed-operator');
 });

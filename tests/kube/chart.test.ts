@@ -76,6 +76,7 @@ describe('values', () => {
   it.each([
     ['an unknown key', { 'operator.replica': '3' }, /additional properties 'replica' not allowed/],
     ['a wrong type', { 'router.replicas': 'two' }, /router\/replicas/],
+    ['no registry', { 'images.registry': '' }, /images\.registry is not set: name the registry .*docs\/install\.md/],
     ['a bad digest', { 'images.operator.digest': 'sha256:12' }, /images\/operator\/digest/],
     ['a bad level', { 'operator.logLevel': 'loud' }, /operator\/logLevel/],
   ])('refuses %s', async (_what, values, message) => {
@@ -91,7 +92,10 @@ describe('values', () => {
       watchNamespace: undefined,
       manifests: {
         podAnnotations: { 'prometheus.io/port': '8080' },
-        profiles: { cpu: { image: 'kubembed/runtime:0.1.0' }, gpu: { image: 'kubembed/runtime-gpu:0.1.0' } },
+        profiles: {
+          cpu: { image: 'localhost/kubembed/runtime:0.1.0' },
+          gpu: { image: 'localhost/kubembed/runtime-gpu:0.1.0' },
+        },
       },
     });
     readRouterConfig(environmentOf(find(all, 'Deployment', 'kubembed-router')));

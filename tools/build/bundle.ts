@@ -15,8 +15,8 @@ export interface Bundled {
 
 const PROCESSES = ['operator', 'router', 'runtime'] as const;
 
-/** They load native code or files from their own folder; the last one is large and seldom needed. */
-const LEFT_OUTSIDE = ['onnxruntime-node', 'tokenizers', '@huggingface/transformers'];
+/** They load native code from their own folder. */
+const LEFT_OUTSIDE = ['onnxruntime-node', 'tokenizers'];
 
 /** What a process reads of the project besides code. */
 const FILES: Readonly<Record<string, readonly string[]>> = { router: ['router/status/page'] };

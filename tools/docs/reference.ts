@@ -6,6 +6,8 @@ import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/process.ts';
 import { formatMarkdown, settleStale, staleOf } from '../generated.ts';
 import { renderSuites } from '../suites.ts';
+import { renderFirstStart } from './first-start.ts';
+import type { FirstStart } from './first-start.ts';
 import { renderApi } from './api-reference.ts';
 import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
@@ -18,6 +20,8 @@ const ROOT = join(import.meta.dirname, '..', '..');
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const made = (from: string, page: string): string =>
   page.replace('\n\n', `\n\n<!-- Made by \`npm run docs:reference\` from ${from}. -->\n\n`);
+
+const firstStart = (): string => renderFirstStart(JSON.parse(read('tools/docs/first-start.json')) as FirstStart);
 
 const GENERATED: Readonly<Record<string, () => string>> = {
   'docs/reference/api.md': () =>
@@ -32,12 +36,12 @@ const GENERATED: Readonly<Record<string, () => string>> = {
         JSON.parse(read('charts/kubembed/values.schema.json')) as object,
       ),
     ),
-  'README.md': () =>
-    between(
-      between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md'))),
-      'suites',
-      renderSuites(),
-    ),
+  'README.md': () => {
+    const numbers = between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md')));
+    return between(between(numbers, 'suites', renderSuites()), 'first start', firstStart());
+  },
+  'docs/quickstart.md': () => between(read('docs/quickstart.md'), 'first start', firstStart()),
+  'docs/install.md': () => between(read('docs/install.md'), 'first start', firstStart()),
   'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),
 };
 

@@ -17,7 +17,7 @@ export interface Section {
 const ORDER = {
   Start: ['install', 'quickstart', 'quickstart-kind', 'concepts'],
   Use: ['models', 'gpu', 'scaling', 'autoscaling', 'air-gapped', 'security'],
-  Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting'],
+  Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting', 'releases'],
   Reference: ['reference/api', 'reference/crd', 'reference/values', 'reference/cli'],
   'From elsewhere': ['clients', 'migration', 'performance'],
   Inside: ['architecture', 'adr/', 'contributing'],

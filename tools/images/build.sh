@@ -18,7 +18,7 @@ if [ "${KUBEMBED_BASES:-local}" = local ]; then
 fi
 
 for image in "$@"; do
-  name=docker.io/kubembed/$image:$VERSION
+  name=localhost/kubembed/$image:$VERSION
   store bud -q --layers --pull="${KUBEMBED_PULL:-never}" --build-arg VERSION="$VERSION" \
     -f "$ROOT/Dockerfile.$image" -t "$name" "$ROOT" >/dev/null
   id=$(store images -q --no-trunc "$name")

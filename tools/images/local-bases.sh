@@ -46,7 +46,7 @@ make_node_base() {
   container=$(store from --pull=never $DEBIAN_BASE)
   folder=$(store mount "$container")
   mkdir -p "$folder/usr/local/lib/node_modules" "$folder/etc/ssl/certs"
-  cp -L "$ROOT/node_modules/node/bin/node" "$folder/usr/local/bin/node"
+  cp -L "$(node "$ROOT/cli/setup.mjs" node)" "$folder/usr/local/bin/node"
   cp -r "$(dirname "$(realpath "$(command -v npm)")")/.." "$folder/usr/local/lib/node_modules/npm"
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$folder/usr/local/bin/npm"
   ln -s ../lib/node_modules/npm/bin/npx-cli.js "$folder/usr/local/bin/npx"

@@ -1,21 +1,13 @@
 // `node tools/images/prune.ts FOLDER PROCESS...`: bundles these processes and leaves of node_modules only what they need on this platform.
 // Run in the build stage of the Dockerfiles.
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { bundle, packageFolderOf } from '../build/bundle.ts';
 import type { Bundled } from '../build/bundle.ts';
 
-/** Dependencies that are declared but never used by a server process: image codecs, the browser's inference engine, an installer's. */
-const NEVER_USED = new Set(['sharp', 'onnxruntime-web', 'global-agent', 'adm-zip']);
-const NOT_FOR_RUNNING = new RegExp(
-  [
-    String.raw`\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$`,
-    String.raw`(^|/)(\.github|__tests__|\.vscode)/`,
-    // Builds for browsers.
-    String.raw`@huggingface/transformers/dist/(transformers(\.node\.min|\.min|\.web.*)?\.[cm]?js|ort-wasm.*)$`,
-  ].join('|'),
-  'i',
-);
+/** Dependencies that are declared but never used by a server process: those of an installer. */
+const NEVER_USED = new Set(['global-agent', 'adm-zip']);
+const NOT_FOR_RUNNING = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|flow)$|(^|\/)(\.github|__tests__|\.vscode)\//i;
 
 /** Folders of the named packages and of all they depend on, found as Node finds them. */
 export function installedClosure(root: string, names: Iterable<string>): Set<string> {
@@ -74,14 +66,6 @@ export function prune(root: string, { inside, outside, served }: Bundled, platfo
     if (!isCredit && !files.has(file) && !(kept.has(owner) && isNeeded(file, platform))) rmSync(file, { force: true });
   }
   removeEmptyFolders(modules);
-  // Some are imported nevertheless, at the top of a file that uses them in a branch never taken here.
-  if (kept.has(join(modules, '@huggingface', 'transformers'))) writeStub(join(modules, 'sharp'));
-}
-
-function writeStub(folder: string): void {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'package.json'), '{"main": "index.js"}\n');
-  writeFileSync(join(folder, 'index.js'), 'module.exports = undefined;\n');
 }
 
 function removeEmptyFolders(folder: string): void {

@@ -27,8 +27,8 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* Image reference: dict "root" $ "image" .Values.images.runtime */}}
 {{- define "kubembed.image" -}}
-{{- $registry := .root.Values.images.registry -}}
-{{- $name := ternary .image.repository (printf "%s/%s" $registry .image.repository) (empty $registry) -}}
+{{- $missing := "images.registry is not set: name the registry that the images were pushed to, or localhost for images that are on the nodes already; docs/install.md says how" -}}
+{{- $name := printf "%s/%s" (required $missing .root.Values.images.registry) .image.repository -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" $name .image.digest -}}
 {{- else -}}

@@ -159,7 +159,7 @@ function distancesOf(
   context: Context,
   encoder: Weights,
   { config, maxTokens }: ModelDescription,
-  { hidden, epsilon }: EncoderShape,
+  { hidden, heads, epsilon }: EncoderShape,
 ): DebertaShape['distances'] {
   if (config['relative_attention'] !== true) return undefined;
   const maxDistance = positiveOf(config, 'max_relative_positions') || integerOf(config, ['max_position_embeddings']);
@@ -170,7 +170,7 @@ function distancesOf(
   const normed = norms.some((name) => name.trim() === 'layer_norm')
     ? normalize(context, table, encoder.below('LayerNorm.'), { width: hidden, epsilon })
     : table;
-  return { table: normed, index: distanceIndex(context, { span, buckets, maxDistance, longest: maxTokens }) };
+  return { table: normed, index: distanceIndex(context, { span, buckets, maxDistance, longest: maxTokens }, heads) };
 }
 
 const COMPUTED: Readonly<Record<string, readonly unknown[]>> = {

@@ -1,5 +1,6 @@
-// Jina BERT v2: no learned positions, ALiBi, gated feed-forward.
+// Jina BERT v2: no learned positions, ALiBi, gated feed-forward; the form for code and languages norms queries, keys and more.
 import { linearBias } from '../attention.ts';
+import type { AttentionShape } from '../attention.ts';
 import { requireSetting, stringOf } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { unpositionedEmbeddings, attentionHalf, BERT_NAMES, encoderShapeOf } from '../encoder.ts';
@@ -19,13 +20,45 @@ export function alibiSlopes(heads: number): readonly number[] {
   );
 }
 
-function gatedHalf(context: Context, rows: Value, weights: Weights, shape: EncoderShape): Value {
-  const { hidden, intermediate, epsilon } = shape;
-  const wide = linear(context, rows, weights.below('gated_layers.'), { inputs: hidden, outputs: 2 * intermediate });
-  const [gated = '', plain = ''] = splitRows(context, wide, 2);
-  const active = gate(context, [gated, plain], shape.activation);
-  const down = linear(context, active, weights.below('wo.'), { inputs: intermediate, outputs: hidden });
-  return addAndNormalize(context, [down, rows], weights.below('layernorm.'), { width: hidden, epsilon });
+interface JinaLayer {
+  readonly weights: Weights;
+  readonly shape: EncoderShape;
+  readonly attention: Pick<AttentionShape, 'bias'>;
+}
+
+/** What goes through a gate and what does not come out of one matrix. */
+const widen = (context: Context, rows: Value, weights: Weights, { hidden, intermediate }: EncoderShape) =>
+  splitRows(context, linear(context, rows, weights, { inputs: hidden, outputs: 2 * intermediate }), 2);
+
+const narrow = (context: Context, rows: Value, weights: Weights, { hidden, intermediate }: EncoderShape): Value =>
+  linear(context, rows, weights, { inputs: intermediate, outputs: hidden });
+
+function plainLayer(context: Context, rows: Value, layer: JinaLayer): Value {
+  const { weights, shape } = layer;
+  const attended = attentionHalf(context, rows, { ...layer, names: BERT_NAMES });
+  const mlp = weights.below('mlp.');
+  const [gated = '', plain = ''] = widen(context, attended, mlp.below('gated_layers.'), shape);
+  const down = narrow(context, gate(context, [gated, plain], shape.activation), mlp.below('wo.'), shape);
+  const norm = { width: shape.hidden, epsilon: shape.epsilon };
+  return addAndNormalize(context, [down, attended], mlp.below('layernorm.'), norm);
+}
+
+const NORMED_NAMES = {
+  ...BERT_NAMES,
+  queryNorm: 'attention.self.layer_norm_q',
+  keyNorm: 'attention.self.layer_norm_k',
+};
+
+/** `qk-post-norm`: other names, and the layer's input comes back once more behind the attention. */
+function normedLayer(context: Context, rows: Value, layer: JinaLayer): Value {
+  const { weights, shape } = layer;
+  const norm = { width: shape.hidden, epsilon: shape.epsilon };
+  const attended = attentionHalf(context, rows, { ...layer, names: NORMED_NAMES });
+  const middle = addAndNormalize(context, [attended, rows], weights.below('layer_norm_1.'), norm);
+  const mlp = weights.below('mlp.');
+  const [plain = '', gated = ''] = widen(context, middle, mlp.below('up_gated_layer.'), shape);
+  const down = narrow(context, gate(context, [gated, plain], shape.activation), mlp.below('down_layer.'), shape);
+  return addAndNormalize(context, [down, middle], weights.below('layer_norm_2.'), norm);
 }
 
 const gateActivation = (config: Config): string =>
@@ -46,10 +79,10 @@ export const jinaBert: Architecture = {
       shape: norm,
     });
     const attention = { bias: linearBias(context, alibiSlopes(shape.heads)) };
-    for (let layer = 0; layer < shape.layers; layer++) {
-      const layerWeights = weights.below(`encoder.layer.${layer}.`);
-      rows = attentionHalf(context, rows, { weights: layerWeights, shape, names: BERT_NAMES, attention });
-      rows = gatedHalf(context, rows, layerWeights.below('mlp.'), shape);
+    const layers = weights.below('encoder.layer.');
+    const encodeLayer = layers.has('0.attention.self.layer_norm_q.weight') ? normedLayer : plainLayer;
+    for (let index = 0; index < shape.layers; index++) {
+      rows = encodeLayer(context, rows, { weights: layers.below(`${index}.`), shape, attention });
     }
     return { rows, width: shape.hidden };
   },

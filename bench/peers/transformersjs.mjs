@@ -1,12 +1,6 @@
 // transformers.js behind Express: one pipeline, padded per request, answered by JSON.stringify.
-import type { AddressInfo } from 'node:net';
 import { env, pipeline } from '@huggingface/transformers';
 import express from 'express';
-
-interface EmbeddingRequest {
-  readonly model: string;
-  readonly input: string | string[];
-}
 
 const [folder = '', port = '0'] = process.argv.slice(2);
 env.allowRemoteModels = false;
@@ -21,15 +15,15 @@ const extract = await pipeline('feature-extraction', folder, {
 const app = express();
 app.use(express.json({ limit: '64mb' }));
 app.post('/v1/embeddings', async (request, response) => {
-  const { model, input } = request.body as EmbeddingRequest;
+  const { model, input } = request.body;
   const vectors = await extract(input, { pooling: 'mean', normalize: true });
   response.json({
     object: 'list',
     model,
-    data: (vectors.tolist() as number[][]).map((embedding, index) => ({ object: 'embedding', index, embedding })),
+    data: vectors.tolist().map((embedding, index) => ({ object: 'embedding', index, embedding })),
     usage: { prompt_tokens: 0, total_tokens: 0 },
   });
 });
 const server = app.listen(Number(port), '127.0.0.1', () => {
-  process.stdout.write(`${JSON.stringify({ port: (server.address() as AddressInfo).port })}\n`);
+  process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`);
 });

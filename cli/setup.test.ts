@@ -1,0 +1,42 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, it, onTestFinished } from 'vitest';
+import { missingPackages, obstacle } from './setup.mjs';
+
+it.each([
+  [{ platform: 'linux', arch: 'x64', glibc: '2.28' }, undefined],
+  [{ platform: 'linux', arch: 'arm64', glibc: '2.41' }, undefined],
+  [{ platform: 'darwin', arch: 'arm64', glibc: undefined }, undefined],
+  [{ platform: 'darwin', arch: 'x64', glibc: undefined }, /Intel Macs; .*docker compose up/],
+  [{ platform: 'linux', arch: 'x64', glibc: undefined }, /musl, as Alpine does; .*docker compose up/],
+  [{ platform: 'linux', arch: 'x64', glibc: '2.17' }, /glibc 2\.28 .*has 2\.17; .*docker compose up/],
+  [{ platform: 'linux', arch: 'riscv64', glibc: '2.41' }, /no binaries for linux on riscv64/],
+  [{ platform: 'win32', arch: 'x64', glibc: undefined }, /WSL 2/],
+] as const)('says of %o what stands in the way, and what to do', (machine, expected) => {
+  const said = obstacle(machine);
+  if (expected === undefined) expect(said).toBeUndefined();
+  else expect(said).toMatch(expected);
+});
+
+it('looks whether npm brought what the lock file names, for the purpose, in its version', () => {
+  const root = mkdtempSync(join(tmpdir(), 'kubembed-setup-'));
+  onTestFinished(() => rmSync(root, { recursive: true }));
+  const put = (name: string, version: string): void => {
+    mkdirSync(join(root, 'node_modules', name), { recursive: true });
+    writeFileSync(join(root, 'node_modules', name, 'package.json'), JSON.stringify({ version }));
+  };
+  put('there', '1.0.0');
+  put('old', '1.0.0');
+  const packages = {
+    '': {},
+    'node_modules/there': { version: '1.0.0' },
+    'node_modules/old': { version: '2.0.0' },
+    'node_modules/gone': { version: '1.0.0' },
+    'node_modules/tool': { version: '1.0.0', dev: true },
+    'node_modules/other-platform': { version: '1.0.0', optional: true },
+  };
+  const gone = ['node_modules/old', 'node_modules/gone'];
+  expect(missingPackages({ packages }, root, false)).toEqual(gone);
+  expect(missingPackages({ packages }, root, true)).toEqual([...gone, 'node_modules/tool']);
+});
