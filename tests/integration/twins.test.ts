@@ -34,18 +34,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   ],
   'refused without saying CLIPModel': ['clip'],
   'refused without saying XLMRobertaLoRA': ['jina-v3-lora'],
-  'refused: CorruptWeights': [
-    'bge-m3',
-    'bin-half',
-    'bin-only',
-    'bin-parameters',
-    'bin-sharded',
-    'bin-shared-storage',
-    'bin-transposed',
-    'dense-bin',
-  ],
-  'refused: CorruptWeights instead of UnsafeWeights': ['bin-unsafe'],
-  'refused: CorruptWeights instead of UnsupportedFiles': ['bin-legacy'],
   'refused: UnsupportedArchitecture': [
     'eurobert-mean',
     'gpt-neox-mean',
