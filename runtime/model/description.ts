@@ -23,7 +23,7 @@ export interface ModelDescription extends Modules {
 export type JsonFiles = ReadonlyMap<string, unknown>;
 
 /** sentence-transformers looks for its settings under all of these names. */
-const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'].map(
+export const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'].map(
   (name) => `sentence_${name}_config.json`,
 );
 
