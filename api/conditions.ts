@@ -59,9 +59,7 @@ export const REASONS = {
   // Of Fetched. A second try finds the same repository and the same weights; what cannot be reached is tried again by the kubelet,
   // minutes apart before long: whoever asks is better told why.
   Fetched: normal('The weights are complete.'),
-  PoolingDiffers: warning(
-    'The repository declares another pooling than the one asked for; vectors follow spec.pooling.',
-  ),
+  PoolingDiffers: warning('The repository declares another pooling than the one in use; vectors follow spec.pooling.'),
   NotFetched: normal('The weights are fetched when the first request comes.'),
   Fetching: normal('The weights are being fetched.'),
   RepositoryNotFound: lasting('The hub has no such repository, or shows it only with a token.'),

@@ -93,6 +93,7 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
       dimensions: count('Length of a vector.'),
       maxTokens: count('Longest input in tokens, special tokens included.'),
       pooling: text('Pooling in use.'),
+      declaredPooling: text('Pooling that the repository declares, where that is another.'),
       precision: text('Precision in use.'),
     },
   },

@@ -1,4 +1,5 @@
 // The OpenAPI schema of an EmbeddingModel's spec: source of crds/, of `kubectl explain`, and of the checks in validate.ts.
+import { POOLINGS } from './types.ts';
 import type { EmbeddingModelSpec } from './types.ts';
 
 /** The subset of structural OpenAPI v3 that the CRD uses and that validate.ts understands. */
@@ -179,9 +180,9 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
   },
   pooling: {
     description:
-      'How token vectors become one: mean (always the default) or cls. Where the repository declares another, a warning says so.',
+      'How token vectors become one: mean (the default), cls, lastToken, max, weightedMean, or declared: what the repository declares. Where it declares another than the one in use, a warning says so.',
     type: 'string',
-    enum: ['mean', 'cls'],
+    enum: [...POOLINGS],
   },
   overlongInput: {
     description: "What to do with inputs longer than the model's limit: truncate (default) or error (a 400).",

@@ -8,7 +8,10 @@ export const API_VERSION = `${GROUP}/${VERSION}`;
 
 export type Device = 'cpu' | 'gpu';
 export type Precision = 'float32' | 'float16' | 'int8';
-export type Pooling = 'mean' | 'cls';
+export const POOLINGS = ['mean', 'cls', 'lastToken', 'max', 'weightedMean', 'declared'] as const;
+export type Pooling = (typeof POOLINGS)[number];
+/** What a spec that says nothing of it means. */
+export type UnsetPooling = Extract<Pooling, 'mean' | 'declared'>;
 
 export interface Scaling {
   /** 0 or more; 0 lets the model sleep when idle. */
@@ -89,7 +92,10 @@ export interface EmbeddingModelStatus {
   readonly embedding?: {
     readonly dimensions: number;
     readonly maxTokens: number;
-    readonly pooling: Pooling;
+    /** In use, e.g. `cls`, or `cls+mean` where the repository declares two. */
+    readonly pooling: string;
+    /** What the repository declares, where that is another. */
+    readonly declaredPooling?: string;
     readonly precision: Precision;
   };
   /** Why the autoscaler last chose its replica count, in words. */
@@ -150,14 +156,14 @@ function scalingWithDefaults(scaling: Scaling = {}): ResolvedScaling {
   };
 }
 
-export function withDefaults(spec: EmbeddingModelSpec): ResolvedSpec {
+export function withDefaults(spec: EmbeddingModelSpec, unsetPooling: UnsetPooling = 'mean'): ResolvedSpec {
   const device = spec.device ?? 'cpu';
   return {
     model: spec.model,
     revision: spec.revision ?? 'main',
     device,
     precision: spec.precision ?? PRECISION_BY_DEVICE[device],
-    pooling: spec.pooling ?? 'mean',
+    pooling: spec.pooling ?? unsetPooling,
     overlongInput: spec.overlongInput ?? 'truncate',
     scaling: scalingWithDefaults(spec.scaling),
     cache: spec.cache ?? { emptyDir: {} },

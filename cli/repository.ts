@@ -18,6 +18,7 @@ import { openSnapshot, viewSnapshot } from '../hub/store.ts';
 import type { TensorEntry, TensorIndex } from '../runtime/graph/weights.ts';
 import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/description.ts';
 import type { JsonFiles } from '../runtime/model/description.ts';
+import { readTorchFile } from '../runtime/model/pytorch.ts';
 import { parseHeader } from '../runtime/model/safetensors.ts';
 import { chooseWeights } from '../runtime/model/snapshot.ts';
 import { namedIn, readTensorIndex } from '../runtime/model/tensors.ts';
@@ -32,7 +33,7 @@ export interface Repository {
   readonly json: JsonFiles;
   /** Which of them would be used. */
   readonly plan: Pick<SnapshotPlan, 'format' | 'weights' | 'onnxModel' | 'onnxData'>;
-  /** Out of the headers of the safetensors files; undefined when they could not be read. */
+  /** Out of the headers of the weight files; undefined when they could not be read. */
   readonly tensors: TensorIndex | undefined;
 }
 
@@ -85,22 +86,40 @@ const viewOf = (visit: Visit): RepositoryView => ({
 const sizeOf = async (visit: Visit, name: string): Promise<number> =>
   (visit.listing.known.get(name) ?? (await describeFile(visit, name))).size;
 
-async function fetchHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry> | undefined> {
-  const size = await sizeOf(visit, name);
-  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
-  if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) return undefined;
-  const length = Number(prefix.readBigUInt64LE(0));
-  if (length > HEADER_LIMIT) return undefined;
-  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
-  return header && parseHeader(header, name, size);
+/** The server sends whole files alone, which may be the weights. */
+class NoRanges extends Error {}
+
+async function fetchTorchHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry>> {
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const bytes = await readRemoteFile(visit, name, `${offset}-${offset + length - 1}`);
+    if (bytes?.byteLength !== length) throw new NoRanges();
+    return bytes;
+  };
+  return await readTorchFile({ size: await sizeOf(visit, name), read }, name, false);
 }
 
+async function fetchSafetensorsHeader(visit: Visit, name: string): Promise<Map<string, TensorEntry>> {
+  const size = await sizeOf(visit, name);
+  const prefix = await readRemoteFile(visit, name, `0-${LENGTH_BYTES - 1}`);
+  if (prefix === undefined || prefix.byteLength < LENGTH_BYTES) throw new NoRanges();
+  const length = Number(prefix.readBigUInt64LE(0));
+  if (length > HEADER_LIMIT) throw new NoRanges();
+  const header = await readRemoteFile(visit, name, `${LENGTH_BYTES}-${LENGTH_BYTES + length - 1}`);
+  if (header === undefined) throw new NoRanges();
+  return parseHeader(header, name, size);
+}
+
+/** Undefined where the headers cannot be had without the weights. */
 async function readTensors(visit: Visit, { weights, folders }: SnapshotPlan): Promise<TensorIndex | undefined> {
   const tensors = new Map<string, TensorEntry>();
-  for (const name of weights) {
-    const header = await fetchHeader(visit, name);
-    if (header === undefined) return undefined;
-    for (const [tensor, entry] of header) tensors.set(namedIn(name, folders.main, tensor), entry);
+  try {
+    for (const name of weights) {
+      const header = await (name.endsWith('.bin') ? fetchTorchHeader : fetchSafetensorsHeader)(visit, name);
+      for (const [tensor, entry] of header) tensors.set(namedIn(name, folders.main, tensor), entry);
+    }
+  } catch (error) {
+    if (error instanceof NoRanges) return undefined;
+    throw error;
   }
   return tensors;
 }

@@ -108,7 +108,7 @@ function operatorConfig({ environment }: LocalConfig) {
     KUBEMBED_LEADER_ELECTION: 'false',
     // The file is at hand, and whoever takes a line out wants to see it gone.
     KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '0',
-    ...pick(environment, (name) => name === 'KUBEMBED_SCALE_DOWN_SECONDS'),
+    ...pick(environment, (name) => name === 'KUBEMBED_SCALE_DOWN_SECONDS' || name === 'KUBEMBED_UNSET_POOLING'),
   });
 }
 

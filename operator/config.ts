@@ -1,6 +1,6 @@
 // The operator's configuration: one schema over the environment, reporting every fault at once.
 import * as z from 'zod';
-import type { Device, ResourceRequirements } from '../api/types.ts';
+import type { Device, ResourceRequirements, UnsetPooling } from '../api/types.ts';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
@@ -71,6 +71,8 @@ const environment = z.object({
   KUBEMBED_ROUTER_PORT_NAME: text.default('internal'),
   KUBEMBED_RUNTIME_IMAGE: text.default('kubembed-runtime:latest'),
   KUBEMBED_RUNTIME_GPU_IMAGE: text.default('kubembed-runtime-gpu:latest'),
+  /** What a spec without pooling means. */
+  KUBEMBED_UNSET_POOLING: z.enum(['mean', 'declared']).default('mean'),
   KUBEMBED_IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent'),
   KUBEMBED_RUNTIME_DEFAULTS: json.pipe(runtimeDefaults).default(() => runtimeDefaults.parse({})),
   HF_ENDPOINT: text.optional(),
@@ -97,6 +99,8 @@ export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, De
   /** What everything made is marked with: the Lease of the release's operators, `namespace/name`. */
   readonly release: string;
   readonly profiles: Readonly<Record<Device, DeviceProfile>>;
+  /** What a spec without pooling means. */
+  readonly unsetPooling: UnsetPooling;
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
   readonly port: number;
   readonly fetchEnv: readonly EnvVar[];
@@ -149,6 +153,7 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
       gpu: { ...gpu, resources: gpu.resources ?? DEFAULT_RESOURCES.gpu, image: given.KUBEMBED_RUNTIME_GPU_IMAGE },
     },
     imagePullPolicy: given.KUBEMBED_IMAGE_PULL_POLICY,
+    unsetPooling: given.KUBEMBED_UNSET_POOLING,
     port: 8080,
     fetchEnv: toEnv({ ...endpoint, ...fetchEnv }),
     serveEnv: toEnv(serveEnv),

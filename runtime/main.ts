@@ -68,7 +68,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     signal,
   });
   const description = await describeSnapshot(files);
-  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }, config.pooling));
+  await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
 async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {

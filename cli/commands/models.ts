@@ -151,12 +151,12 @@ async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo
   }
 }
 
-function choicesOf({ choice, count }: Parsed): Choices {
+function choicesOf({ choice, count }: Parsed, env: Environment): Choices {
   const device = choice('device', DEVICES) ?? 'cpu';
   return {
     device,
     precision: choice('precision', PRECISIONS) ?? (device === 'gpu' ? 'float16' : 'float32'),
-    pooling: choice('pooling', POOLING_CHOICES) ?? 'mean',
+    pooling: choice('pooling', POOLING_CHOICES) ?? (env['KUBEMBED_UNSET_POOLING'] === 'declared' ? 'declared' : 'mean'),
     cpus: count('cpus', availableParallelism()),
   };
 }
@@ -170,7 +170,7 @@ function asRefusal(error: unknown): { readonly reason: string; readonly message:
 async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolean> {
   const isJson = parsed.flag('json');
   const paint = painter(io.output.colour);
-  const choices = choicesOf(parsed);
+  const choices = choicesOf(parsed, io.env);
   const file = listFile(parsed.text, io.env);
   try {
     const assessment = assess(await findRepository(modelId, parsed, io), choices);

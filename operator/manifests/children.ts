@@ -59,6 +59,8 @@ export interface FetchedFacts {
   readonly maxTokens: number;
   /** Pooling that the repository declares. */
   readonly pooling: string | undefined;
+  /** Dimensions with that pooling, where it gives others. */
+  readonly declaredDimensions?: number;
 }
 
 export interface ChildrenInput {

@@ -3,7 +3,7 @@ import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
-import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
+import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec, UnsetPooling } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { CHILD_KINDS, factsKey } from '../manifests/children.ts';
@@ -36,8 +36,8 @@ function fetchedFacts({ model, children }: Snapshot, spec: ResolvedSpec, pods: P
   const { revision, embedding, observedGeneration } = model.status ?? {};
   if (revision === undefined || embedding === undefined || observedGeneration !== model.metadata.generation)
     return undefined;
-  const { dimensions, maxTokens } = embedding;
-  return { revision, dimensions, maxTokens, pooling: undefined };
+  const { dimensions, maxTokens, pooling, declaredPooling = pooling } = embedding;
+  return { revision, dimensions, maxTokens, pooling: declaredPooling };
 }
 
 const MAX_RESOLVED = 1_000;
@@ -177,9 +177,9 @@ export function desiredReplicas({ fixed, target, observed, ready, scaling, revis
   return revisionKnown ? wanted : Math.min(wanted, Math.max(1, ready));
 }
 
-export function factsOf(snapshot: Snapshot): Facts {
+export function factsOf(snapshot: Snapshot, unsetPooling: UnsetPooling): Facts {
   const { model, children } = snapshot;
-  const spec = withDefaults(model.spec);
+  const spec = withDefaults(model.spec, unsetPooling);
   const pods = readPods(snapshot.pods, spec.revision);
   const fetched = fetchedFacts(snapshot, spec, pods);
   const resolved = resolvedRevisions(model, spec, fetched);

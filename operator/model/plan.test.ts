@@ -321,15 +321,18 @@ describe('life of a model', () => {
     expect(result.status).toMatchObject({ replicas: 1, readyReplicas: 1 });
   });
 
-  test('pooling that the repository does not declare is served, and never in silence', () => {
-    const model = embeddingModel();
-    const status = serving({ ready: true }, { ...FETCHED_WORDS, pooling: 'cls' });
-    const result = plan(
-      snapshot({ model, children: { deployment: deploymentOf(model, 1) }, pods: [pod('a', { status })] }),
-      CONFIG,
-    );
-    expect(reasonOf(result, 'Fetched')).toBe('True/PoolingDiffers');
-    expect(result.events).toContainEqual(expect.objectContaining({ type: 'Warning', reason: 'PoolingDiffers' }));
+  test.each([
+    [{}, 'mean', 'PoolingDiffers', { dimensions: 384, pooling: 'mean', declaredPooling: 'cls+max' }],
+    [{}, 'declared', 'Fetched', { dimensions: 768, pooling: 'cls+max' }],
+    [{ pooling: 'declared' }, 'mean', 'Fetched', { dimensions: 768, pooling: 'cls+max' }],
+  ] as const)('pooling of %j where silence means %s: %s', (spec, unsetPooling, reason, embedding) => {
+    const model = embeddingModel('minilm', { spec });
+    const status = serving({ ready: true }, { ...FETCHED_WORDS, pooling: 'cls+max', declaredDimensions: 768 });
+    const children = { deployment: deploymentOf(model, 1) };
+    const result = plan(snapshot({ model, children, pods: [pod('a', { status })] }), { ...CONFIG, unsetPooling });
+    expect(reasonOf(result, 'Fetched')).toBe(`True/${reason}`);
+    expect(result.events.some((event) => event.reason === 'PoolingDiffers')).toBe(reason === 'PoolingDiffers');
+    expect(result.status?.embedding).toEqual({ ...embedding, maxTokens: 256, precision: 'float32' });
   });
 
   test('asleep after a failure stays failed until it is tried again', () => {

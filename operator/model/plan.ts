@@ -78,7 +78,7 @@ export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
   const { model } = snapshot;
   // What is being deleted belongs to the garbage collector: making its children anew would fight it.
   if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
-  const facts = factsOf(snapshot);
+  const facts = factsOf(snapshot, config.unsetPooling);
   const status = statusOf(snapshot, facts, config.release);
   return {
     ...changesOf(snapshot, facts, config),

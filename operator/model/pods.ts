@@ -28,9 +28,15 @@ function terminationMessage(text: string | undefined): Readonly<Record<string, u
 const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
 
 export function parseFetched(message: string | undefined): FetchedFacts | undefined {
-  const { revision, dimensions, maxTokens, pooling } = terminationMessage(message);
+  const { revision, dimensions, maxTokens, pooling, declaredDimensions } = terminationMessage(message);
   if (typeof revision !== 'string' || typeof dimensions !== 'number' || typeof maxTokens !== 'number') return undefined;
-  return { revision, dimensions, maxTokens, pooling: textOf(pooling) };
+  return {
+    revision,
+    dimensions,
+    maxTokens,
+    pooling: textOf(pooling),
+    ...(typeof declaredDimensions === 'number' && { declaredDimensions }),
+  };
 }
 
 function parseFailure(text: string | undefined): Failure | undefined {

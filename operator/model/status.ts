@@ -3,9 +3,10 @@
 import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
 import { podSelector, selectorString } from '../../api/names.ts';
-import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelStatus, ResolvedSpec } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { Deployment } from '../../kube/resources.ts';
+import type { FetchedFacts } from '../manifests/children.ts';
 import { withoutUndefined } from '../manifests/manifest.ts';
 import type { Facts } from './facts.ts';
 import { livePods } from './pods.ts';
@@ -48,15 +49,23 @@ const failedBefore = (facts: ConditionFacts, type: ConditionType): Finding | und
   return reasonInfo(before.reason).lasting ? finding('False', before.reason, before.message) : undefined;
 };
 
+/** Where a repository declares none, sentence-transformers takes the mean. */
+function poolingIn({ pooling: said }: FetchedFacts, { pooling }: ResolvedSpec) {
+  const used = pooling === 'declared' ? (said ?? 'mean') : pooling;
+  const declared = said ?? used;
+  return { used, declared, differs: used !== declared };
+}
+
 function fetchedFinding(facts: ConditionFacts): Finding {
   const { fetched, pods, problem, spec } = facts;
   if (problem?.duringFetch === true) return finding('False', problem.reason, problem.message);
   if (fetched !== undefined) {
-    if (fetched.pooling !== undefined && fetched.pooling !== spec.pooling)
+    const { used, declared, differs } = poolingIn(fetched, spec);
+    if (differs)
       return finding(
         'True',
         'PoolingDiffers',
-        `The repository declares pooling ${fetched.pooling}, the vectors are made with ${spec.pooling}; set spec.pooling to choose`,
+        `Pooling ${used} is in use, and the repository declares ${declared}. To follow the repository set spec.pooling: declared, or pooling=declared on the model's line of supported_models.txt`,
       );
     return finding('True', 'Fetched', `Commit ${fetched.revision}`);
   }
@@ -140,8 +149,15 @@ function conditionsOf(facts: ConditionFacts): readonly Condition[] {
 
 function embeddingOf({ fetched, spec }: Facts): EmbeddingModelStatus['embedding'] {
   if (fetched === undefined) return undefined;
-  const { dimensions, maxTokens } = fetched;
-  return { dimensions, maxTokens, pooling: spec.pooling, precision: spec.precision };
+  const { dimensions, maxTokens, declaredDimensions = dimensions } = fetched;
+  const { used, declared, differs } = poolingIn(fetched, spec);
+  return {
+    dimensions: spec.pooling === 'declared' ? declaredDimensions : dimensions,
+    maxTokens,
+    pooling: used,
+    ...(differs && { declaredPooling: declared }),
+    precision: spec.precision,
+  };
 }
 
 const revisionOf = ({ fetched, spec, resolved }: Facts): string | undefined => {

@@ -161,9 +161,9 @@ describe('models that are refused', () => {
     ['a config without sizes', describedAs({}, { hidden_size: undefined }), /hidden_size/],
     ['code of the repository under a known name', describedAs({}, { auto_map: {}, num_hidden_layers: 3 }), /own code/],
     [
-      'mixtures of experts',
-      describedAs({ architecture: 'NomicBertModel' }, { num_experts: 8, hidden_act: 'silu' }),
-      /num_experts/,
+      'experts whose shares are made to add up',
+      describedAs({ architecture: 'NomicBertModel' }, { moe_normalize_expert_weights: true, hidden_act: 'silu' }),
+      /moe_normalize_expert_weights/,
     ],
   ])('%s', (_what, description, message) => {
     const build = () => buildGraph(description, bert.tensors, OPTIONS);

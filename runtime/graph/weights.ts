@@ -15,6 +15,8 @@ export interface TensorEntry {
   /** From the start of the file. */
   readonly byteOffset: number;
   readonly byteLength: number;
+  /** Which dimension of the shape each stored one is, slowest first; omitted where they lie as the shape has them. */
+  readonly order?: readonly number[];
 }
 
 /** Tensors by name. Names out of a file in a subfolder of the repository carry it: `2_Dense/linear.weight`. */
@@ -101,8 +103,13 @@ function findFloats(
 }
 
 function asStored(graph: GraphBuilder, name: string, entry: TensorEntry & { element: Element }): Stored {
-  const { element, shape: dims, file: location, byteOffset: offset, byteLength: length } = entry;
-  return { value: graph.initializer({ name, element, dims, data: { location, offset, length } }), element };
+  const { element, shape, order, file: location, byteOffset: offset, byteLength: length } = entry;
+  const dims = order?.map((axis) => shape[axis] ?? 0) ?? shape;
+  const value = graph.initializer({ name, element, dims, data: { location, offset, length } });
+  if (order === undefined) return { value, element };
+  // ONNX Runtime transposes a constant at load, as it casts one.
+  const perm = shape.map((_, axis) => order.indexOf(axis));
+  return { value: graph.node('Transpose', [value], { attributes: { perm: { ints: perm } } }), element };
 }
 
 function asComputed(files: WeightFiles, name: string, entry: TensorEntry & { element: Element }, heldBytes: number) {
@@ -144,9 +151,10 @@ function weightsBelow(files: WeightFiles, prefix: string): Weights {
       return asStored(files.graph, prefix + name, entry);
     },
     rowsOf: (name, shape) => {
-      const { element, file, byteOffset } = findFloats(files, prefix + name, shape);
+      const { element, file, byteOffset, order } = findFloats(files, prefix + name, shape);
       const [rows, width] = shape;
-      return element === 'float32' && files.compute === 'float32' ? { file, byteOffset, rows, width } : undefined;
+      if (element !== 'float32' || files.compute !== 'float32' || order !== undefined) return undefined;
+      return { file, byteOffset, rows, width };
     },
     below: (more) => weightsBelow(files, prefix + more),
     heldBytes: () => files.heldBytes,

@@ -18,7 +18,7 @@ describe('fetchedFacts', () => {
       truncateDim: undefined,
       config: {},
     } as const;
-    expect(fetchedFacts({ files, description }, 'mean')).toEqual({
+    expect(fetchedFacts({ files, description })).toEqual({
       revision: 'r',
       dimensions: 8,
       maxTokens: 5,
@@ -26,16 +26,16 @@ describe('fetchedFacts', () => {
     });
     const pooling = { modes: ['cls', 'mean'], includePrompt: true } as const;
     const doubled = { ...description, pooling };
-    expect(fetchedFacts({ files, description: doubled }, 'declared')).toMatchObject({
-      dimensions: 16,
+    expect(fetchedFacts({ files, description: doubled })).toMatchObject({
+      dimensions: 8,
+      declaredDimensions: 16,
       pooling: 'cls+mean',
     });
-    expect(fetchedFacts({ files, description: doubled }, 'mean')).toMatchObject({ dimensions: 8, pooling: 'cls+mean' });
     const step = { kind: 'dense', path: '2_Dense', inputs: 16, outputs: 4, bias: true, activation: undefined } as const;
     const dense = { ...doubled, steps: [{ ...step, residual: false }] };
-    expect(fetchedFacts({ files, description: dense }, 'declared')).toMatchObject({ dimensions: 4 });
+    expect(fetchedFacts({ files, description: dense })).toMatchObject({ dimensions: 4 });
     const cut = { ...dense, truncateDim: 3 };
-    expect(fetchedFacts({ files, description: cut }, 'declared')).toMatchObject({ dimensions: 3 });
+    expect(fetchedFacts({ files, description: cut })).toMatchObject({ dimensions: 3 });
   });
 });
 

@@ -5,7 +5,7 @@ import { MODULES_FILE, SENTENCE_SETTINGS, isModelError, ModelError, preferSafete
 import type { ChooseWeights } from '../../hub/files.ts';
 import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { findArchitecture } from '../graph/build.ts';
+import { findArchitecture, tokenWidthOf } from '../graph/build.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
@@ -82,17 +82,24 @@ function parse(name: string, text: string): unknown {
 }
 
 /** The termination message of a `fetch` that succeeded: what the operator records. */
-export function fetchedFacts(
-  { files, description }: OpenedModel,
-  pooling: PoolingChoice,
-): Readonly<Record<string, string | number | undefined>> {
+export function fetchedFacts({
+  files,
+  description,
+}: OpenedModel): Readonly<Record<string, string | number | undefined>> {
   const { maxTokens, architecture } = description;
-  const dimensions = dimensionsOf(description, pooling);
-  return { revision: files.revision, dimensions, maxTokens, pooling: declaredPooling(description), architecture };
+  const [dimensions, declared] = [dimensionsOf(description, 'mean'), dimensionsOf(description, 'declared')];
+  return {
+    revision: files.revision,
+    dimensions,
+    maxTokens,
+    pooling: declaredPooling(description),
+    declaredDimensions: declared === dimensions ? undefined : declared,
+    architecture,
+  };
 }
 
 /** Numbers of a vector. */
 export function dimensionsOf(description: ModelDescription, pooling: PoolingChoice): number {
-  const { hiddenSize, steps, truncateDim = Infinity } = description;
-  return Math.min(dimensionsBehind(hiddenSize, choosePooling(description, pooling), steps), truncateDim);
+  const { steps, truncateDim = Infinity } = description;
+  return Math.min(dimensionsBehind(tokenWidthOf(description), choosePooling(description, pooling), steps), truncateDim);
 }

@@ -1,11 +1,26 @@
 // Which tensors a model's weight files hold, of whichever format they are: one index over all of its folders.
+import { open } from 'node:fs/promises';
 import { dirname, posix } from 'node:path';
 import { ModelError } from '../../hub/files.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import type { TensorEntry, TensorIndex } from '../graph/weights.ts';
+import { readTorchFile } from './pytorch.ts';
 import { readHeader } from './safetensors.ts';
 
 const corrupt = (file: string, what: string) => new ModelError('CorruptWeights', `${file}: ${what}`);
+
+/** `name`: of the file in the repository, which messages and entries carry. */
+async function readTorchHeader(path: string, name: string): Promise<Map<string, TensorEntry>> {
+  await using handle = await open(path);
+  const { size } = await handle.stat();
+  const read = async (offset: number, length: number): Promise<Uint8Array> => {
+    const bytes = new Uint8Array(Math.max(0, Math.min(length, size - offset)));
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, offset);
+    if (bytesRead < length) throw corrupt(name, 'it ends too early');
+    return bytes;
+  };
+  return await readTorchFile({ size, read }, name);
+}
 
 /** The folder all paths share: ONNX Runtime wants the weights below one. */
 export function commonFolder(paths: readonly string[]): string {
@@ -38,10 +53,11 @@ export async function readTensorIndex(
   for (const [repositoryName, path] of files) {
     const file = posix.relative(weightFolder, path);
     if (file.startsWith('..')) throw corrupt(path, `the weight file does not lie in ${weightFolder}`);
-    for (const [name, entry] of await readHeader(path, file)) {
+    const read = repositoryName.endsWith('.bin') ? readTorchHeader : readHeader;
+    for (const [name, entry] of await read(path, repositoryName)) {
       const key = namedIn(repositoryName, mainFolder, name);
-      if (index.has(key)) throw corrupt(file, `tensor ${key} is in two weight files`);
-      index.set(key, entry);
+      if (index.has(key)) throw corrupt(repositoryName, `tensor ${key} is in two weight files`);
+      index.set(key, { ...entry, file });
     }
   }
   return index;
