@@ -154,16 +154,17 @@ async function plainEncodeOf(file: string, frame: Frame, idOf: IdOf): Promise<Pl
   return createPlainEncode(JSON.parse(await readFile(file, 'utf8')) as TokenizerFile, frame, idOf);
 }
 
-async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokenizer> {
+async function nativeTokenizer(file: string, { maxTokens, isBare = false }: TokenizerOptions): Promise<Tokenizer> {
   const { Tokenizer: Native } = await import('tokenizers');
   const tokenizer: NativeTokenizer = Native.fromFile(file);
   // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
   tokenizer.disablePadding();
   tokenizer.disableTruncation();
-  const sample = await tokenizer.encode('a');
+  const encodeNative = (text: string) => tokenizer.encode(text, null, { addSpecialTokens: !isBare });
+  const sample = await encodeNative('a');
   const mask = sample.getSpecialTokensMask();
-  const prefix = sample.getIds().slice(0, mask.indexOf(0));
-  const suffix = sample.getIds().slice(mask.lastIndexOf(0) + 1);
+  const prefix = isBare ? [] : sample.getIds().slice(0, mask.indexOf(0));
+  const suffix = isBare ? [] : sample.getIds().slice(mask.lastIndexOf(0) + 1);
   requireRoom(maxTokens, mask.filter((special) => special === 1).length);
   const encodePlain = await plainEncodeOf(file, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
   const cut = (ids: Int32Array, cutAt: CutAt): Tokens => {
@@ -186,7 +187,7 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
         return ids && cut(ids, cutAt);
       },
       // Runs on libuv's pool.
-      encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await tokenizer.encode(text)).getIds()), cutAt),
+      encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await encodeNative(text)).getIds()), cutAt),
       maxTokens,
       firstToken: prefix[0],
       finalToken: suffix.at(-1),
@@ -263,7 +264,7 @@ interface ScriptTokenizers {
 }
 
 /** Hugging Face's own in JavaScript, for platforms without a native binary. It does not cut, so that is done here. */
-async function javascriptTokenizer(folder: string, maxTokens: number): Promise<Tokenizer> {
+async function javascriptTokenizer({ folder, maxTokens, isBare = false }: TokenizerOptions): Promise<Tokenizer> {
   const { Tokenizer: Script } = (await import('@huggingface/tokenizers')) as unknown as ScriptTokenizers;
   const read = async (name: string): Promise<object> =>
     JSON.parse(await readFile(join(folder, name), 'utf8')) as object;
@@ -272,9 +273,9 @@ async function javascriptTokenizer(folder: string, maxTokens: number): Promise<T
   const idsOf = (text: string, add_special_tokens: boolean): number[] =>
     tokenizer.encode(text, { add_special_tokens }).ids;
   const bare = idsOf('a', false);
-  const framed = idsOf('a', true);
+  const framed = idsOf('a', !isBare);
   // Compared by their ends, because a text may itself begin with the special token's id.
-  const other = idsOf('b', true);
+  const other = idsOf('b', !isBare);
   const suffix = framed.slice(framed.length - commonEnd(framed, other));
   const prefix = framed.slice(0, framed.length - suffix.length - bare.length);
   const room = maxTokens - prefix.length - suffix.length;
@@ -312,15 +313,18 @@ export interface TokenizerOptions {
   readonly folder: string;
   /** Longest result, special tokens included. */
   readonly maxTokens: number;
+  /** Whether no special tokens are added. Default false. */
+  readonly isBare?: boolean;
   /** Default: native where it can be. */
   readonly implementation?: 'native' | 'javascript';
 }
 
-export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
+export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenizer> {
+  const { folder, implementation } = options;
   const file = join(folder, 'tokenizer.json');
   try {
     const native = implementation ? implementation === 'native' : existsSync(file) && (await nativeIsLoadable());
-    return await (native ? nativeTokenizer(file, maxTokens) : javascriptTokenizer(folder, maxTokens));
+    return await (native ? nativeTokenizer(file, options) : javascriptTokenizer(options));
   } catch (error) {
     throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {
       cause: error,

@@ -2,7 +2,7 @@
 import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
-import { choosePooling } from '../model/modules.ts';
+import { choosePooling, printPooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
@@ -21,6 +21,7 @@ import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen2 } from './architectures/qwen2.ts';
 import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
+import { staticEmbedding } from './architectures/static.ts';
 import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
 import { createLayout } from './layout.ts';
@@ -82,6 +83,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   mistral,
   gemma2,
   gemma3,
+  staticEmbedding,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
@@ -97,7 +99,8 @@ export function findArchitecture({ architecture, modelType }: ModelDescription):
   );
 }
 
-const OUTPUT = 'embeddings';
+/** None of the names that tensors have: model2vec's table is called `embeddings`. */
+const OUTPUT = 'text_vectors';
 
 /** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
 function encodeOrExplain(
@@ -117,6 +120,9 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const architecture = findArchitecture(description);
   const { precision, layout: layoutName, feedTokenEmbeddings = false } = options;
   const pooling = choosePooling(description, options.pooling);
+  if (description.input.kind === 'StaticEmbedding' && printPooling(pooling) !== 'mean') {
+    throw unsupported('A StaticEmbedding is the mean of its token vectors: ask for pooling=mean or pooling=declared.');
+  }
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, precision);
   const { compute } = weights;

@@ -45,9 +45,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'gpt2-weightedmean',
     'nomic-bert-moe',
     'onnx-dense',
-    'static-embedding',
-    'static-model2vec',
-    'static-model2vec-mapped',
   ],
   served: ['custom-class-extra', 'custom-class-same', 'leftover-tensor', 'missing-tensor', 'reranker'],
 };
