@@ -15,11 +15,12 @@ import {
   deadlineMsOf,
   priorityOf,
 } from '../common/http/headers.ts';
-import { OpenAIError, clip, modelNotFound } from '../common/openai/errors.ts';
+import { OpenAIError, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
 import { embeddingBody } from '../common/openai/response.ts';
+import { clip } from '../common/util/text.ts';
 import { EngineError } from './engine/contract.ts';
 import type {
   EmbedRequest,

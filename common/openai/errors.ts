@@ -1,4 +1,5 @@
 // The one error type that reaches clients, and the table that says what each kind of failure looks like on the wire.
+import { clip } from '../util/text.ts';
 
 interface Wire {
   readonly status: number;
@@ -94,9 +95,4 @@ export function modelNotFound(model: string): OpenAIError {
     'model_not_found',
     `The model \`${clip(model)}\` does not exist or you do not have access to it.`,
   );
-}
-
-/** What a client sent, cut to a length that is fit for a message. */
-export function clip(text: string, limit = 200): string {
-  return text.length <= limit ? text : `${text.slice(0, limit)}…`;
 }

@@ -1,7 +1,7 @@
 // The request of `POST /v1/embeddings`: one zod schema that validates it and, through its JSON Schema, documents it.
 import * as z from 'zod';
-import { isRecord } from '../util/text.ts';
-import { OpenAIError, clip } from './errors.ts';
+import { clip, isRecord } from '../util/text.ts';
+import { OpenAIError } from './errors.ts';
 
 /** Where it is taken; some clients leave the version out. */
 export const EMBEDDING_PATHS: ReadonlySet<string> = new Set(['/v1/embeddings', '/embeddings']);

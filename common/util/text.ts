@@ -28,6 +28,11 @@ const COMMIT_SHA = /^[0-9a-f]{40}$/;
 /** A full commit sha names the same bytes for ever: it needs no resolving. */
 export const isCommitSha = (revision: string): boolean => COMMIT_SHA.test(revision);
 
+/** What a client sent, cut to a length that is fit for a message. */
+export function clip(text: string, limit = 200): string {
+  return text.length <= limit ? text : `${text.slice(0, limit)}…`;
+}
+
 export const errorText = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 // The nearest known word, if it is near.
