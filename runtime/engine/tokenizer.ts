@@ -287,7 +287,8 @@ async function javascriptTokenizer(
   const { Tokenizer: Script } = (await import('@huggingface/tokenizers')) as unknown as ScriptTokenizers;
   const read = async (name: string): Promise<object> =>
     JSON.parse(await readFile(join(folder, name), 'utf8')) as object;
-  const settings = !isBare && existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
+  const settings =
+    !isBare && existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
   const tokenizer = new Script(files.changed ?? (await read('tokenizer.json')), settings);
   const idsOf = (text: string, add_special_tokens: boolean): number[] =>
     tokenizer.encode(text, { add_special_tokens }).ids;

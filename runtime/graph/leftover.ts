@@ -17,7 +17,8 @@ const HEADS: readonly RegExp[] = [
 
 /** Heads of classes made to classify, where the repository itself uses the model for embeddings all the same. */
 const CLASSIFIERS = /^(?:classifier|pre_classifier|score|qa_outputs|dense|out_proj|dropout)\./;
-const CLASSIFYING = /For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|NextSentencePrediction)$/;
+const CLASSIFYING =
+  /For(?:SequenceClassification|TokenClassification|QuestionAnswering|MultipleChoice|NextSentencePrediction)$/;
 
 const isEmbedder = ({ pooling }: ModelDescription): boolean => pooling !== undefined;
 
@@ -31,7 +32,11 @@ export function requireEmbedder(description: ModelDescription): void {
 }
 
 /** @throws ModelError: names a tensor that would change the vectors if it were read */
-export function refuseLeftovers(unread: readonly string[], description: ModelDescription, architecture: Architecture): void {
+export function refuseLeftovers(
+  unread: readonly string[],
+  description: ModelDescription,
+  architecture: Architecture,
+): void {
   const { architecture: name } = description;
   const known = [...HEADS, ...(architecture.unused ?? [])];
   if (CLASSIFYING.test(name) && isEmbedder(description)) known.push(CLASSIFIERS);
@@ -48,7 +53,10 @@ function ownClasses({ config }: ModelDescription): readonly string[] {
   const map = config['auto_map'];
   if (typeof map !== 'object' || map === null) return [];
   const { AutoModel: named } = map as Readonly<Record<string, unknown>>;
-  return [named].flat().filter((name) => typeof name === 'string').map((name) => name.split('.').at(-1) ?? '');
+  return [named]
+    .flat()
+    .filter((name) => typeof name === 'string')
+    .map((name) => name.split('.').at(-1) ?? '');
 }
 
 /** A class of the repository's own may compute anything, whatever its tensors are called. */

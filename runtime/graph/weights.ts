@@ -70,6 +70,8 @@ export interface Weights {
   below(prefix: string): Weights;
   /** Bytes that a session holds for all that was asked for. */
   heldBytes(): number;
+  /** Tensors that nobody has asked for. */
+  unread(): readonly string[];
 }
 
 interface WeightFiles {
@@ -77,6 +79,7 @@ interface WeightFiles {
   readonly tensors: TensorIndex;
   readonly compute: ComputeElement;
   readonly values: Map<string, Value>;
+  readonly read: Set<string>;
   heldBytes: number;
 }
 
@@ -89,7 +92,7 @@ type ElementOf = Partial<Readonly<Record<TensorDtype, Element>>>;
 type FoundTensor = TensorEntry & { readonly element: Element };
 
 function findTensor(
-  { tensors }: WeightFiles,
+  { tensors, read }: WeightFiles,
   name: string,
   shape: readonly number[],
   elements: ElementOf,
@@ -100,6 +103,7 @@ function findTensor(
     throw corrupt(`Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`);
   }
   const element = elements[entry.dtype];
+  read.add(name);
   if (element) return { ...entry, element };
   throw unreadable(`Tensor ${name} has type ${entry.dtype}; supported here: ${Object.keys(elements).join(', ')}.`);
 }
@@ -156,12 +160,13 @@ function weightsBelow(files: WeightFiles, prefix: string): Weights {
     },
     below: (more) => weightsBelow(files, prefix + more),
     heldBytes: () => files.heldBytes,
+    unread: () => [...files.tensors.keys()].filter((name) => !files.read.has(name)),
   };
 }
 
 export function openWeights(graph: GraphBuilder, tensors: TensorIndex, precision: GraphPrecision): Weights {
   const compute = precision === 'float16' ? 'float16' : 'float32';
-  return weightsBelow({ graph, tensors, compute, values: new Map(), heldBytes: 0 }, '');
+  return weightsBelow({ graph, tensors, compute, values: new Map(), read: new Set(), heldBytes: 0 }, '');
 }
 
 /** The weights below the first prefix under which `probe` exists: files are saved with or without a `bert.`-style prefix. */

@@ -27,7 +27,9 @@ const follows: Neutral = (value, config) => {
 /** A window that another setting switches off. */
 const unlessSliding: Neutral = (_value, config) => config['use_sliding_window'] === false;
 const plainRope: Neutral = (value) =>
-  isRecord(value) && Object.keys(value).every((key) => key === 'rope_type' || key === 'type') && Object.values(value).every((one) => one === 'default');
+  isRecord(value) &&
+  Object.keys(value).every((key) => key === 'rope_type' || key === 'type') &&
+  Object.values(value).every((one) => one === 'default');
 
 /**
  * The settings of transformers' configurations, and of the repositories whose own code a builder follows, that change vectors.
@@ -126,10 +128,17 @@ export interface WatchedConfig {
 
 export function watchConfig(original: Config): WatchedConfig {
   const read = new Set<string | symbol>();
+  let copied: string | symbol | undefined;
   const config = new Proxy(original, {
     get: (target, name) => {
-      read.add(name);
+      if (name !== copied) read.add(name);
+      copied = undefined;
       return typeof name === 'string' ? target[name] : undefined;
+    },
+    // A copy asks for each property before it reads it: that is nobody's interest in it.
+    getOwnPropertyDescriptor: (target, name) => {
+      copied = name;
+      return Object.getOwnPropertyDescriptor(target, name);
     },
   });
   return {
