@@ -33,13 +33,7 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     't5-instructor',
   ],
   'refused without saying CLIPModel': ['clip'],
-  'refused: UnsupportedArchitecture': [
-    'eurobert-mean',
-    'nomic-bert-moe',
-    'onnx-dense',
-    't5-with-decoder',
-    'voyage-4-nano',
-  ],
+  'refused: UnsupportedArchitecture': ['eurobert-mean', 'nomic-bert-moe', 'onnx-dense'],
   served: ['missing-tensor'],
 };
 
