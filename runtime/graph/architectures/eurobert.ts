@@ -5,8 +5,6 @@ import { encodeLlama } from './llama.ts';
 export const euroBert: Architecture = {
   modelTypes: ['eurobert'],
   classes: ['EuroBertModel', 'EuroBertForMaskedLM'],
-  encode(context, weights, description) {
-    const config = { rms_norm_eps: 1e-5, ...description.config };
-    return encodeLlama(context, weights, { ...description, config }, false);
-  },
+  encode: (context, weights, description) =>
+    encodeLlama(context, weights, description, { causal: false, epsilon: 1e-5 }),
 };

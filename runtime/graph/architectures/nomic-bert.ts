@@ -104,6 +104,7 @@ function encodeLayer(context: Context, rows: Value, { weights, shape, rotary, in
 export const nomicBert: Architecture = {
   modelTypes: ['nomic_bert'],
   classes: ['NomicBertModel', 'NomicBertForPreTraining', 'NomicBertForMaskedLM'],
+  ownCode: ['NomicBertModel'],
   encode(context, allWeights, { config }) {
     for (const [name, allowed] of Object.entries(COMPUTED)) requireSetting(config, name, allowed);
     const shape = shapeOf(config);
