@@ -176,8 +176,8 @@ function groupQuery(context: Context, [query, key, value]: QueryKeyValue, shape:
         ...givenFloat('scale', scale ?? (size === headSize ? undefined : headSize ** -0.5)),
         ...givenFloat('softcap', softCap),
       },
-      // The CUDA kernel wants a place for its keys and values.
-      outputs: layout.uniform === undefined ? 3 : 1,
+      // With a place for its keys and values the kernel of the CPU goes by pieces; without one it holds all scores.
+      outputs: 3,
     });
     return resizeHeads(context, blocks.fromBlocks(attended, heads * size), heads, [size, headSize]);
   };
