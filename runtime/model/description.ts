@@ -52,8 +52,10 @@ const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'c
 
 /** Their positions are angles or distances, not rows of a table: the limit that sentence-transformers' file names is not cut by another. */
 const WITHOUT_TABLE = new Set([
+  'gemma',
   'gemma2',
   'gemma3_text',
+  'gpt_neox',
   'gte',
   'llama',
   'llama_bidirec',

@@ -23,7 +23,7 @@ export function readPrompts(settings: Readonly<Record<string, unknown>>): Prompt
   const texts = new Map(said.map(([key, text]) => [key, typeof text === 'string' ? text : '']));
   for (const key of ALWAYS) if (!texts.has(key)) texts.set(key, '');
   if (name === undefined || name === null) return { texts, standard: '' };
-  const standard = texts.get(String(name));
+  const standard = typeof name === 'string' ? texts.get(name) : undefined;
   if (standard !== undefined) return { texts, standard };
   throw new ModelError(
     'UnsupportedFiles',

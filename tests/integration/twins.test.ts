@@ -26,8 +26,6 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   'refused without saying XLMRobertaLoRA': ['jina-v3-lora'],
   'refused: UnsupportedArchitecture': [
     'eurobert-mean',
-    'gpt-neox-mean',
-    'gpt2-weightedmean',
     'nomic-bert-moe',
     'onnx-dense',
     'static-embedding',
