@@ -34,6 +34,7 @@ export function qwenAttention(
 export const qwen2: Architecture = {
   modelTypes: ['qwen2'],
   classes: ['Qwen2Model', 'Qwen2ForCausalLM'],
+  ownCode: ['Qwen2Model'],
   encode(context, weights, description) {
     const { config } = description;
     refuseBothWays(config);
