@@ -1,7 +1,7 @@
 // `POST /v1/embeddings`: key check → body → model → limits → cache → forward → answer, its bytes untouched unless shards were joined.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { BodyReader } from '../../common/http/body.ts';
-import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
+import type { EmbeddingsParser, RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes, sendHeldBytes } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
@@ -14,6 +14,7 @@ import type { Models } from '../models/model.ts';
 import type { Activity } from '../status/activity.ts';
 import { unknownModel } from '../routing/unknown.ts';
 import type { Cached, ResponseCache } from './cache.ts';
+import { ModelGone } from './forward.ts';
 import type { RequestContext } from './forward.ts';
 import type { Forward } from './shard.ts';
 
@@ -109,28 +110,29 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
   const findContext = async (
     { headers }: IncomingMessage,
     exchange: Exchange,
-    given: Pick<RequestContext, 'body' | 'signal' | 'deadlineMs'> & { readonly caller: Caller },
+    given: Pick<RequestContext, 'body' | 'signal' | 'deadlineMs'>,
+    caller: Caller,
   ): Promise<RequestContext> => {
-    const { caller, ...own } = given;
-    const request = await parser.outline(own.body);
-    const model = models.find(request.model);
-    // What a key does not open is, for it, not there.
-    if (model === undefined || !caller.mayUse(model.served)) throw unknownModel(request.model, models.table(), caller);
+    const request = await parser.outline(given.body);
     const { facts, span } = exchange;
-    facts['model'] = model.key;
     facts['inputs'] = request.inputs.length;
     facts['encoding'] = request.encoding;
-    return {
-      ...own,
-      model,
-      request,
-      estimate: model.estimate(request.inputs),
-      priority: priorityOf(headers),
-      headers: upstreamHeaders(headers, exchange, model.served.model),
-      span,
-      held: exchange.held,
-      facts,
-    };
+    const found = findModel(headers, exchange, request, caller);
+    return { ...given, ...found, request, priority: priorityOf(headers), span, held: exchange.held, facts };
+  };
+
+  const findModel = (
+    headers: IncomingHttpHeaders,
+    exchange: Exchange,
+    { model: name, inputs }: RequestOutline,
+    caller: Caller,
+  ): Pick<RequestContext, 'model' | 'estimate' | 'headers'> => {
+    const model = models.find(name);
+    // What a key does not open is, for it, not there.
+    if (model === undefined || !caller.mayUse(model.served)) throw unknownModel(name, models.table(), caller);
+    exchange.facts['model'] = model.key;
+    const passedOn = upstreamHeaders(headers, exchange, model.served.model);
+    return { model, estimate: model.estimate(inputs), headers: passedOn };
   };
 
   /** Counts what was used, and lets it correct the estimate of later requests. */
@@ -156,11 +158,28 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     return cached;
   };
 
-  const serve = async (context: RequestContext, request: IncomingMessage, response: ServerResponse, caller: Caller) => {
-    const { estimate } = context;
+  /** From whoever has the name: an EmbeddingModel may take another's place while a request waits. */
+  const obtainByName = async (
+    first: RequestContext,
+    { headers }: IncomingMessage,
+    response: ServerResponse,
+    caller: Caller,
+  ): Promise<Pick<Cached, 'answer'> & Partial<Cached> & { readonly context: RequestContext }> => {
+    for (let context = first; ;) {
+      try {
+        return { context, ...(await obtain(headers, response, context)) };
+      } catch (error) {
+        if (!(error instanceof ModelGone)) throw error;
+        context = { ...context, ...findModel(headers, exchangeOf(response), context.request, caller) };
+      }
+    }
+  };
+
+  const serve = async (found: RequestContext, request: IncomingMessage, response: ServerResponse, caller: Caller) => {
+    const { estimate } = found;
     const charge = caller.charge(estimate.totalTokens);
     for (const [name, value] of charge.headers) response.setHeader(name, value);
-    const { answer, from = 'miss' } = await obtain(request.headers, response, context);
+    const { context, answer, from = 'miss' } = await obtainByName(found, request, response, caller);
     const end = answer.kind === 'answer' ? endOf(answer.chunks) : await streamAnswer(response, answer);
     const isServed = answer.status === 200;
     const promptTokens = isServed && end !== undefined ? promptTokensOf(end) : undefined;
@@ -178,7 +197,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     const deadlineMs = now() + ms;
     try {
       const body = await bodies.read(request, exchange.held);
-      const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs, caller });
+      const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs }, caller);
       await serve(context, request, response, caller);
     } finally {
       deadline.clear();

@@ -21,7 +21,7 @@ import type { Pool, StartedThreads } from './pool.ts';
 import type { RunnableModel } from './runner.ts';
 import type { Device } from './session.ts';
 import { loadTokenizer } from './tokenizer.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer, TokenizerOptions } from './tokenizer.ts';
 import type { WorkerSetup } from './worker.ts';
 
 // What the workers run.
@@ -121,13 +121,23 @@ export interface Trial {
   readonly ms: number;
 }
 
+/** Where the tokenizer lies, and what of it counts. */
+export const tokenizerOptions = ({
+  files,
+  description,
+}: Pick<ModelOptions, 'files' | 'description'>): TokenizerOptions => ({
+  folder: mainFolderOf(files),
+  maxTokens: description.maxTokens,
+  isBare: description.input.kind === 'StaticEmbedding',
+});
+
 /** Rejects with EngineStartError or GraphError. */
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
-  const { files, description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
+  const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
-    loadTokenizer({ folder: mainFolderOf(files), maxTokens }),
+    loadTokenizer(tokenizerOptions(options)),
     freeScratchBytes(),
   ]);
   // Before any session is made: a refusal in words is worth more than a kill without any.

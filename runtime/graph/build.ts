@@ -1,16 +1,18 @@
 // Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
-import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
-import { choosePooling } from '../model/modules.ts';
+import { choosePooling, printPooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
+import { watchConfig } from '../model/settings.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
-import { gemma2, gemma3 } from './architectures/gemma.ts';
+import { gemma, gemma2, gemma3 } from './architectures/gemma.ts';
+import { gptNeoX } from './architectures/gpt-neox.ts';
+import { gpt2 } from './architectures/gpt2.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
 import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
@@ -21,12 +23,14 @@ import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen2 } from './architectures/qwen2.ts';
 import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
+import { staticEmbedding } from './architectures/static.ts';
 import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { applyModules, cutTo, toUnitLength } from './modules.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
-import type { Architecture, Context, Rows } from './ops.ts';
+import type { Architecture, Context } from './ops.ts';
+import { refuseLeftovers, refuseOwnCode, requireEmbedder } from './leftover.ts';
 import { openWeights } from './weights.ts';
 import type { GraphPrecision, TensorIndex, TokenEmbeddings } from './weights.ts';
 
@@ -80,50 +84,59 @@ const ARCHITECTURES: readonly Architecture[] = [
   llama,
   llamaBidirectional,
   mistral,
+  gemma,
   gemma2,
   gemma3,
+  staticEmbedding,
+  gpt2,
+  gptNeoX,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
 
 /** By class name first: custom code may reuse a `model_type` for another class. */
-export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
-  const found =
-    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
-    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
-  if (found) return found;
+const knownArchitecture = ({ architecture, modelType }: ModelDescription): Architecture | undefined =>
+  ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+  ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+
+/** Numbers of a token's vector. */
+export const tokenWidthOf = (description: ModelDescription): number =>
+  knownArchitecture(description)?.width?.(description.config) ?? description.hiddenSize;
+
+/** @throws ModelError: which architectures there are */
+export function findArchitecture(description: ModelDescription): Architecture {
+  const found = knownArchitecture(description);
+  if (found) {
+    refuseOwnCode(description, found);
+    return found;
+  }
+  const { architecture, modelType } = description;
   throw unsupported(
     `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
   );
 }
 
-const OUTPUT = 'embeddings';
-
-/** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
-function encodeOrExplain(
-  architecture: Architecture,
-  ...[context, weights, description]: Parameters<Architecture['encode']>
-): Rows {
-  try {
-    return architecture.encode(context, weights, description);
-  } catch (error) {
-    if (!isModelError(error, 'CorruptWeights') || !('auto_map' in description.config)) throw error;
-    throw unsupported(`${description.architecture} here is defined by the repository's own code. ${error.message}`);
-  }
-}
+/** None of the names that tensors have: model2vec's table is called `embeddings`. */
+const OUTPUT = 'text_vectors';
 
 /** @throws ModelError: why no graph can be built */
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
+  requireEmbedder(description);
+  const watched = watchConfig(description.config);
+  const { config } = watched;
   const { precision, layout: layoutName, feedTokenEmbeddings = false } = options;
   const pooling = choosePooling(description, options.pooling);
+  if (description.input.kind === 'StaticEmbedding' && printPooling(pooling) !== 'mean') {
+    throw unsupported('A StaticEmbedding is the mean of its token vectors: ask for pooling=mean or pooling=declared.');
+  }
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, precision);
   const { compute } = weights;
   const layout = createLayout(graph, { layout: layoutName, pooling }, compute);
   const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
 
-  const { rows, width } = encodeOrExplain(architecture, context, weights, description);
+  const { rows, width } = architecture.encode(context, weights, { ...description, config });
   const pooled = { rows: layout.pool(rows), width: width * pooling.modes.length };
   const exact = { ...context, int8: false };
   const behind = applyModules(exact, pooled, weights, description.steps);
@@ -133,8 +146,10 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
 
   const { nodes, initializers } = graph.collected();
   const positions = layout.inputs.some(({ name }) => name === 'position_ids')
-    ? (architecture.positions?.(description.config) ?? { start: 0 })
+    ? (architecture.positions?.(config) ?? { start: 0 })
     : undefined;
+  watched.requireRead();
+  refuseLeftovers(weights.unread(), description, architecture);
   return {
     bytes: encodeModel({
       name: description.architecture,

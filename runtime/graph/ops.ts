@@ -27,8 +27,14 @@ export interface Architecture {
   readonly modelTypes: readonly string[];
   /** `architectures` values of config.json that mean it. */
   readonly classes: readonly string[];
+  /** Classes of repositories' own code that this computes; any other is refused. */
+  readonly ownCode?: readonly string[];
+  /** Names of tensors that files of this architecture hold beside those of `encode`, and that change no vector. */
+  readonly unused?: readonly RegExp[];
   /** Token ids → final hidden states. */
   encode(context: Context, weights: Weights, description: ModelDescription): Rows;
+  /** Numbers of a token's vector; omitted: as many as hidden states have. */
+  width?(config: Config): number;
   /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
   positions?(config: Config): Positions;
 }

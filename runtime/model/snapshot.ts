@@ -5,9 +5,11 @@ import { MODULES_FILE, SENTENCE_SETTINGS, isModelError, ModelError, preferSafete
 import type { ChooseWeights } from '../../hub/files.ts';
 import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { findArchitecture } from '../graph/build.ts';
+import { findArchitecture, tokenWidthOf } from '../graph/build.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
+import { TOKENIZER_FILE, isStatic, withStaticConfig } from './static.ts';
+import { readTensorIndex } from './tensors.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
 import type { ModelDescription } from './description.ts';
 
@@ -57,7 +59,11 @@ export async function describeSnapshot(files: ModelFiles): Promise<ModelDescript
   const folderOf = (name: string): string => (ROOT_FILES.has(name) ? snapshotDir : mainFolderOf(files));
   const known = await readJsonFiles(DESCRIBING_FILES, folderOf);
   const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), () => snapshotDir);
-  return describeModel(new Map([...known, ...modules]));
+  const json = new Map([...known, ...modules]);
+  if (!isStatic(json)) return describeModel(json);
+  const tokenizer = await readJsonFiles([TOKENIZER_FILE], folderOf);
+  const tensors = await readTensorIndex(files.weights, '/', files.mainFolder);
+  return describeModel(withStaticConfig(json, tensors, tokenizer.get(TOKENIZER_FILE)));
 }
 
 async function readJsonFiles(
@@ -100,6 +106,6 @@ export function fetchedFacts({
 
 /** Numbers of a vector. */
 export function dimensionsOf(description: ModelDescription, pooling: PoolingChoice): number {
-  const { hiddenSize, steps, truncateDim = Infinity } = description;
-  return Math.min(dimensionsBehind(hiddenSize, choosePooling(description, pooling), steps), truncateDim);
+  const { steps, truncateDim = Infinity } = description;
+  return Math.min(dimensionsBehind(tokenWidthOf(description), choosePooling(description, pooling), steps), truncateDim);
 }

@@ -1,7 +1,6 @@
 // The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
-import { mainFolderOf } from '../../hub/store.ts';
 import { createEngine } from '../../runtime/engine/engine.ts';
-import { chooseModel } from '../../runtime/engine/load.ts';
+import { chooseModel, tokenizerOptions } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
@@ -34,7 +33,6 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     memoryBytes: 2 ** 30,
     maxQueueTokens: 1e6,
   });
-  const { maxTokens } = description;
   return {
     embed: async (inputs) => {
       const request = { inputs, encoding: 'base64', overlongInput: 'truncate', priority: 'interactive' } as const;
@@ -46,7 +44,7 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     },
     embedPacked: async (texts) => {
       const { model } = await chooseModel({ ...choices, layout: 'packed' });
-      const tokenizer = await loadTokenizer({ folder: mainFolderOf(files), maxTokens });
+      const tokenizer = await loadTokenizer(tokenizerOptions({ files, description }));
       const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(text)).ids));
       const runner = await createRunner(model, { threads: 1, device: 'cpu' });
       const { data, dimensions } = await runner.run(tokens);
