@@ -39,8 +39,8 @@ const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength
 /** All that the request asks for; undefined while the revision is not known. What the vectors are, the runtime says: see `isCurrent`. */
 const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
   if (served.revision === undefined) return undefined;
-  const { inputs, encoding, dimensions, truncate } = request;
-  const facts = [key, encoding, dimensions ?? null, truncate ?? null];
+  const { inputs, encoding, dimensions, truncate, promptName, inputType } = request;
+  const facts = [key, encoding, dimensions ?? null, truncate ?? null, promptName ?? null, inputType ?? null];
   const hash = createHash('sha256').update(JSON.stringify(facts));
   for (const piece of printInputs(inputs)) hash.update(piece);
   return hash.digest('base64');
