@@ -26,14 +26,13 @@ const NOT_YET: Readonly<Record<string, readonly string[]>> = {
     'gemma3-embedding-query',
     'include-prompt-false',
     'include-prompt-false-cls',
-    'onnx-sentence-embedding',
     'prompt-by-name',
     'prompt-over-default',
     'qwen3-last-query',
     't5-instructor',
   ],
   'refused without saying CLIPModel': ['clip'],
-  'refused: UnsupportedArchitecture': ['eurobert-mean', 'nomic-bert-moe', 'onnx-dense'],
+  'refused: UnsupportedArchitecture': ['eurobert-mean', 'nomic-bert-moe'],
   served: ['missing-tensor'],
 };
 
