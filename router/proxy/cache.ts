@@ -38,9 +38,19 @@ const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength
 /** All that the answer depends on; undefined while the revision is not known. */
 const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
   if (served.revision === undefined) return undefined;
-  const { inputs, encoding, dimensions, truncate } = request;
+  const { inputs, encoding, dimensions, truncate, promptName, inputType } = request;
   const { precision, pooling } = served.embedding ?? {};
-  const facts = [key, served.revision, precision, pooling, encoding, dimensions ?? null, truncate ?? null];
+  const facts = [
+    key,
+    served.revision,
+    precision,
+    pooling,
+    encoding,
+    dimensions ?? null,
+    truncate ?? null,
+    promptName ?? null,
+    inputType ?? null,
+  ];
   const hash = createHash('sha256').update(JSON.stringify(facts));
   for (const piece of printInputs(inputs)) hash.update(piece);
   return hash.digest('base64');

@@ -158,8 +158,10 @@ export const mergeResponses = (shards: readonly ShardResponse[]): readonly Buffe
 
 // Forwarding
 
-const shardBody = ({ model, inputs, encoding, dimensions, truncate }: RequestOutline, shard: Shard): Buffer => {
-  const head = JSON.stringify({ model, encoding_format: encoding, dimensions, truncate }).slice(0, -1);
+const shardBody = (request: RequestOutline, shard: Shard): Buffer => {
+  const { model, inputs, encoding, dimensions, truncate, promptName: prompt_name, inputType: input_type } = request;
+  const fields = { model, encoding_format: encoding, dimensions, truncate, prompt_name, input_type };
+  const head = JSON.stringify(fields).slice(0, -1);
   const pieces = [`${head},"input":[`, ...printInputs(inputs.slice(shard.start, shard.end)), ']}'];
   return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
 };

@@ -21,16 +21,6 @@ const TOLERANCE = 1e-4;
 
 /** What happens today to twins that are not served right yet. A twin that gets right must leave this table: its test fails until it does. */
 const NOT_YET: Readonly<Record<string, readonly string[]>> = {
-  'other vectors': [
-    'default-prompt',
-    'gemma3-embedding-query',
-    'include-prompt-false',
-    'include-prompt-false-cls',
-    'prompt-by-name',
-    'prompt-over-default',
-    'qwen3-last-query',
-    't5-instructor',
-  ],
   'refused without saying CLIPModel': ['clip'],
   'refused: UnsupportedArchitecture': ['eurobert-mean', 'nomic-bert-moe'],
   served: ['missing-tensor'],
