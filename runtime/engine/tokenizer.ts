@@ -28,6 +28,8 @@ export interface Tokenizer {
   encode(text: string, cutAt?: CutAt): Promise<Tokens>;
   /** Texts, and lists of token ids, which are taken as they are and cut. */
   encodeAll(inputs: readonly EngineInput[], cutAt?: CutAt): Promise<Tokens[]>;
+  /** Tokens that a prompt takes at the beginning of a text: as sentence-transformers counts them, without a special token at its end. */
+  promptTokens(prompt: string): Promise<number>;
 }
 
 /** Tokens of a text, or of the part of one that is kept, with the cut applied. */
@@ -119,15 +121,21 @@ interface EncoderParts extends CutLimits {
   readonly maxCharacters?: number | undefined;
 }
 
-function encoders(parts: EncoderParts): Pick<Tokenizer, 'encode' | 'encodeAll'> {
+function encoders(parts: EncoderParts): Omit<Tokenizer, 'implementation'> {
   const { encodeHere } = parts;
   const encodeElsewhere = lookingAtBeginning(
     oneLargeAtATime(parts.encodeElsewhere),
     parts.maxTokens,
     parts.maxCharacters,
   );
+  const encode: Tokenizer['encode'] = async (text, cutAt = parts.cutAt) =>
+    encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt));
   return {
-    encode: async (text, cutAt = parts.cutAt) => encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt)),
+    encode,
+    promptTokens: async (prompt) => {
+      const { ids } = await encode(prompt);
+      return parts.finalToken !== undefined && ids.at(-1) === parts.finalToken ? ids.length - 1 : ids.length;
+    },
     async encodeAll(inputs, cutAt = parts.cutAt) {
       const all: Tokens[] = [];
       const elsewhere: Promise<void>[] = [];
