@@ -20,6 +20,8 @@ export const REVISION = 'x-kubembed-revision';
  * compared and never read: vectors of different identities must not be mixed, or kept for one another.
  */
 export const IDENTITY = 'x-kubembed-identity';
+/** To the client, where the repository declares another pooling than the one in use: which is which. */
+export const POOLING = 'x-kubembed-pooling';
 /** To the client: how many inputs were cut to the model's limit. Absent when none was. */
 export const TRUNCATED = 'x-kubembed-truncated-inputs';
 /** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */

@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { printInputs } from '../../common/http/embeddings-parser.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
-import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { POOLING, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
@@ -175,6 +175,7 @@ const merge = (answers: readonly Answer[], shards: readonly Shard[]): Answer => 
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     [REVISION]: answers[0]?.headers[REVISION],
+    [POOLING]: answers[0]?.headers[POOLING],
     [TRUNCATED]: truncated > 0 ? String(truncated) : undefined,
   };
   return { kind: 'answer', status: 200, headers, chunks: mergeResponses(bodies), headAtMs: undefined };
