@@ -8,6 +8,8 @@ export interface Reservation {
   requireRoom(more: number): void;
   /** Takes so many more, or throws the 503. */
   grow(more: number): void;
+  /** Gives so many of them back. */
+  shrink(less: number): void;
   /** Gives all of them back; may be called again. */
   release(): void;
 }
@@ -43,6 +45,10 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
     grow(more: number): void {
       this.requireRoom(more);
       this.#set(this.bytes + more);
+    }
+
+    shrink(less: number): void {
+      this.#set(Math.max(0, this.bytes - less));
     }
 
     release(): void {

@@ -43,6 +43,14 @@ export interface Architecture {
 export const toCompute = (context: Context, value: Value): Value =>
   context.compute === 'float32' ? value : context.graph.cast(value, context.compute);
 
+/** A bias of 0, or so low that softmax gives nothing; `axes` of length 1 are added, of texts and heads unless said otherwise. */
+export function lowWhere(context: Context, outside: Value, axes: readonly number[] = [0, 1]): Value {
+  const { graph } = context;
+  const low = graph.float32([-30_000], []);
+  const bias = graph.node('Where', [outside, low, graph.float32([0], [])]);
+  return toCompute(context, graph.node('Unsqueeze', [bias, graph.int64(axes)]));
+}
+
 export interface NormShape {
   readonly width: number;
   readonly epsilon: number;
