@@ -76,6 +76,11 @@ function embeddings(operationId: string) {
         headers: {
           'x-request-id': { schema: { type: 'string' } },
           'x-kubembed-revision': { description: 'Commit hash of the model weights.', schema: { type: 'string' } },
+          'x-kubembed-pooling': {
+            description:
+              'Which pooling is in use and which one the repository declares, where they differ; absent otherwise.',
+            schema: { type: 'string' },
+          },
           'x-kubembed-truncated-inputs': {
             description: "Number of inputs that were truncated to the model's limit; absent when there were none.",
             schema: { type: 'integer' },
