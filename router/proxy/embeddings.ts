@@ -1,7 +1,7 @@
 // `POST /v1/embeddings`: key check → body → model → limits → cache → forward → answer, its bytes untouched unless shards were joined.
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { BodyReader } from '../../common/http/body.ts';
-import type { EmbeddingsParser } from '../../common/http/embeddings-parser.ts';
+import type { EmbeddingsParser, RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
@@ -13,6 +13,7 @@ import type { RouterMetrics } from '../metrics.ts';
 import type { Models } from '../models/model.ts';
 import type { Activity } from '../status/activity.ts';
 import type { ResponseCache } from './cache.ts';
+import { ModelGone } from './forward.ts';
 import type { RequestContext } from './forward.ts';
 import type { Forward } from './shard.ts';
 
@@ -110,22 +111,22 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     given: Pick<RequestContext, 'body' | 'signal' | 'deadlineMs'>,
   ): Promise<RequestContext> => {
     const request = await parser.outline(given.body);
-    const model = models.find(request.model);
-    if (model === undefined) throw modelNotFound(request.model);
     const { facts, span } = exchange;
-    facts['model'] = model.key;
     facts['inputs'] = request.inputs.length;
     facts['encoding'] = request.encoding;
-    return {
-      ...given,
-      model,
-      request,
-      estimate: model.estimate(request.inputs),
-      priority: priorityOf(headers),
-      headers: upstreamHeaders(headers, exchange, model.served.model),
-      span,
-      facts,
-    };
+    return { ...given, ...findModel(headers, exchange, request), request, priority: priorityOf(headers), span, facts };
+  };
+
+  const findModel = (
+    headers: IncomingHttpHeaders,
+    exchange: Exchange,
+    { model: name, inputs }: RequestOutline,
+  ): Pick<RequestContext, 'model' | 'estimate' | 'headers'> => {
+    const model = models.find(name);
+    if (model === undefined) throw modelNotFound(name);
+    exchange.facts['model'] = model.key;
+    const passedOn = upstreamHeaders(headers, exchange, model.served.model);
+    return { model, estimate: model.estimate(inputs), headers: passedOn };
   };
 
   /** Counts what was used, and lets it correct the estimate of later requests. */
@@ -151,11 +152,27 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     return answer;
   };
 
-  const serve = async (context: RequestContext, request: IncomingMessage, response: ServerResponse, caller: Caller) => {
-    const { model, estimate } = context;
+  /** From whoever has the name: an EmbeddingModel may take another's place while a request waits. */
+  const obtainByName = async (
+    first: RequestContext,
+    { headers }: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<{ readonly context: RequestContext; readonly answer: Answer | AnswerStream }> => {
+    for (let context = first; ;) {
+      try {
+        return { context, answer: await obtain(headers, response, context) };
+      } catch (error) {
+        if (!(error instanceof ModelGone)) throw error;
+        context = { ...context, ...findModel(headers, exchangeOf(response), context.request) };
+      }
+    }
+  };
+
+  const serve = async (found: RequestContext, request: IncomingMessage, response: ServerResponse, caller: Caller) => {
+    const { model, estimate } = found;
     const charge = caller.charge(model.served, estimate.totalTokens);
     for (const [name, value] of charge.headers) response.setHeader(name, value);
-    const answer = await obtain(request.headers, response, context);
+    const { context, answer } = await obtainByName(found, request, response);
     const end = answer.kind === 'answer' ? endOf(answer.chunks) : await streamAnswer(response, answer);
     const isServed = answer.status === 200;
     const promptTokens = isServed && end !== undefined ? promptTokensOf(end) : undefined;

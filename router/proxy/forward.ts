@@ -4,7 +4,7 @@ import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
 import type { Priority } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
-import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
+import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { Answer, AnswerStream, Attempt, Failure, Outcome } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
@@ -53,6 +53,11 @@ export interface Forwarded {
 }
 
 export type ForwardWithRetry = (context: RequestContext, request: ForwardRequest) => Promise<Forwarded>;
+
+/** The model went while the request waited for it. Its name may be another's by now, who serves the request as well. */
+export class ModelGone extends Error {
+  override readonly name = 'ModelGone';
+}
 
 // Whether a failed attempt is tried again elsewhere: what is safe, and how often.
 
@@ -178,7 +183,7 @@ const EMBEDDINGS_PATH = '/v1/embeddings';
 export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWithRetry => {
   /** A place now, nothing if the request must wait, an error if waiting is pointless. */
   const take = ({ context: { model, request: asked }, request, tried }: Progress): Reservation | undefined => {
-    if (model.isGone) throw modelNotFound(asked.model);
+    if (model.isGone) throw new ModelGone();
     const { endpoints, blocked } = model.served;
     if (endpoints.length === 0) {
       model.wake();

@@ -133,7 +133,7 @@ type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 export interface OpenRequest {
   readonly id: number;
   readonly encoding: OutputEncoding;
-  readonly cutAt: CutAt;
+  readonly cutAt: CutAt | undefined;
   /** 0 for all. */
   readonly dimensions: number;
   readonly result: Promise<EmbedResult>;
@@ -196,7 +196,7 @@ export function openRequest({ id, request, places, distinct, maxTokens }: Reques
   return {
     id,
     encoding: request.encoding,
-    cutAt: request.overlongInput === 'truncate-start' ? 'start' : 'end',
+    cutAt: request.overlongInput === 'truncate-start' ? 'start' : undefined,
     dimensions: request.dimensions ?? 0,
     result: promise,
     tokensOf: (index) => inputOf(index).tokens,

@@ -5,8 +5,11 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { errorText } from '../../common/util/text.ts';
+import { isModelError } from '../../hub/files.ts';
 import { EngineStartError } from './contract.ts';
 import type { EngineInput } from './contract.ts';
+import { readTokenizerFiles } from './tokenizer-files.ts';
+import type { TokenizerFiles } from './tokenizer-files.ts';
 import { createPlainEncode } from './word-pieces.ts';
 import type { Frame, IdOf, PlainEncode, TokenizerFile } from './word-pieces.ts';
 
@@ -21,7 +24,7 @@ export type CutAt = 'start' | 'end';
 
 export interface Tokenizer {
   readonly implementation: 'native' | 'javascript';
-  /** `cutAt` is the end where none is given. */
+  /** `cutAt` is what the tokenizer's own settings say where none is given. */
   encode(text: string, cutAt?: CutAt): Promise<Tokens>;
   /** Texts, and lists of token ids, which are taken as they are and cut. */
   encodeAll(inputs: readonly EngineInput[], cutAt?: CutAt): Promise<Tokens[]>;
@@ -110,6 +113,8 @@ interface EncoderParts extends CutLimits {
   /** For texts that need no thread: undefined for all others. */
   readonly encodeHere: (text: string, cutAt: CutAt) => Tokens | undefined;
   readonly encodeElsewhere: Encode;
+  /** Where texts are cut unless a request says otherwise. */
+  readonly cutAt: CutAt;
   /** Of one text that are looked at; default: those that the limit of tokens allows. */
   readonly maxCharacters?: number | undefined;
 }
@@ -122,8 +127,8 @@ function encoders(parts: EncoderParts): Pick<Tokenizer, 'encode' | 'encodeAll'> 
     parts.maxCharacters,
   );
   return {
-    encode: async (text, cutAt = 'end') => encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt)),
-    async encodeAll(inputs, cutAt = 'end') {
+    encode: async (text, cutAt = parts.cutAt) => encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt)),
+    async encodeAll(inputs, cutAt = parts.cutAt) {
       const all: Tokens[] = [];
       const elsewhere: Promise<void>[] = [];
       const encodeInto = async (text: string, index: number): Promise<void> => {
@@ -145,18 +150,25 @@ function requireRoom(maxTokens: number, specialTokens: number): void {
   throw new RangeError(`a limit of ${maxTokens} tokens leaves no room beside ${specialTokens} special tokens`);
 }
 
+const cutAtOf = ({ keeps }: TokenizerFiles): CutAt => (keeps === 'end' ? 'start' : 'end');
+
 /** Vocabularies of several megabytes are of other kinds, and take long to read. */
 const MAX_READ_BYTES = 4_000_000;
 
-async function plainEncodeOf(file: string, frame: Frame, idOf: IdOf): Promise<PlainEncode | undefined> {
-  const { size } = await stat(file);
+async function plainEncodeOf(
+  { path, changed }: TokenizerFiles,
+  frame: Frame,
+  idOf: IdOf,
+): Promise<PlainEncode | undefined> {
+  const { size } = await stat(path);
   if (size > MAX_READ_BYTES) return undefined;
-  return createPlainEncode(JSON.parse(await readFile(file, 'utf8')) as TokenizerFile, frame, idOf);
+  return createPlainEncode((changed ?? JSON.parse(await readFile(path, 'utf8'))) as TokenizerFile, frame, idOf);
 }
 
-async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokenizer> {
+async function nativeTokenizer(files: TokenizerFiles, maxTokens: number): Promise<Tokenizer> {
   const { Tokenizer: Native } = await import('tokenizers');
-  const tokenizer: NativeTokenizer = Native.fromFile(file);
+  const { path, changed } = files;
+  const tokenizer: NativeTokenizer = changed ? Native.fromString(JSON.stringify(changed)) : Native.fromFile(path);
   // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
   tokenizer.disablePadding();
   tokenizer.disableTruncation();
@@ -165,7 +177,7 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
   const prefix = sample.getIds().slice(0, mask.indexOf(0));
   const suffix = sample.getIds().slice(mask.lastIndexOf(0) + 1);
   requireRoom(maxTokens, mask.filter((special) => special === 1).length);
-  const encodePlain = await plainEncodeOf(file, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
+  const encodePlain = await plainEncodeOf(files, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
   const cut = (ids: Int32Array, cutAt: CutAt): Tokens => {
     if (ids.length <= maxTokens) return { ids, untruncated: ids.length };
     if (cutAt === 'start') {
@@ -188,6 +200,7 @@ async function nativeTokenizer(file: string, maxTokens: number): Promise<Tokeniz
       // Runs on libuv's pool.
       encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await tokenizer.encode(text)).getIds()), cutAt),
       maxTokens,
+      cutAt: cutAtOf(files),
       firstToken: prefix[0],
       finalToken: suffix.at(-1),
     }),
@@ -263,12 +276,12 @@ interface ScriptTokenizers {
 }
 
 /** Hugging Face's own in JavaScript, for platforms without a native binary. It does not cut, so that is done here. */
-async function javascriptTokenizer(folder: string, maxTokens: number): Promise<Tokenizer> {
+async function javascriptTokenizer(folder: string, files: TokenizerFiles, maxTokens: number): Promise<Tokenizer> {
   const { Tokenizer: Script } = (await import('@huggingface/tokenizers')) as unknown as ScriptTokenizers;
   const read = async (name: string): Promise<object> =>
     JSON.parse(await readFile(join(folder, name), 'utf8')) as object;
   const settings = existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
-  const tokenizer = new Script(await read('tokenizer.json'), settings);
+  const tokenizer = new Script(files.changed ?? (await read('tokenizer.json')), settings);
   const idsOf = (text: string, add_special_tokens: boolean): number[] =>
     tokenizer.encode(text, { add_special_tokens }).ids;
   const bare = idsOf('a', false);
@@ -294,6 +307,7 @@ async function javascriptTokenizer(folder: string, maxTokens: number): Promise<T
       encodeHere: () => undefined,
       encodeElsewhere: encode,
       maxTokens,
+      cutAt: cutAtOf(files),
       finalToken,
       firstToken: prefix[0],
       maxCharacters: MAX_CHARACTERS_HERE,
@@ -317,11 +331,12 @@ export interface TokenizerOptions {
 }
 
 export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
-  const file = join(folder, 'tokenizer.json');
   try {
-    const native = implementation ? implementation === 'native' : existsSync(file) && (await nativeIsLoadable());
-    return await (native ? nativeTokenizer(file, maxTokens) : javascriptTokenizer(folder, maxTokens));
+    const files = await readTokenizerFiles(folder);
+    const native = implementation ? implementation === 'native' : await nativeIsLoadable();
+    return await (native ? nativeTokenizer(files, maxTokens) : javascriptTokenizer(folder, files, maxTokens));
   } catch (error) {
+    if (isModelError(error)) throw error;
     throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {
       cause: error,
     });

@@ -10,7 +10,9 @@ import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
-import { gemma2, gemma3 } from './architectures/gemma.ts';
+import { gemma, gemma2, gemma3 } from './architectures/gemma.ts';
+import { gptNeoX } from './architectures/gpt-neox.ts';
+import { gpt2 } from './architectures/gpt2.ts';
 import { gte } from './architectures/gte.ts';
 import { jinaBert } from './architectures/jina-bert.ts';
 import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
@@ -80,18 +82,29 @@ const ARCHITECTURES: readonly Architecture[] = [
   llama,
   llamaBidirectional,
   mistral,
+  gemma,
   gemma2,
   gemma3,
+  gpt2,
+  gptNeoX,
 ];
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
 
 /** By class name first: custom code may reuse a `model_type` for another class. */
-export function findArchitecture({ architecture, modelType }: ModelDescription): Architecture {
-  const found =
-    ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
-    ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+const knownArchitecture = ({ architecture, modelType }: ModelDescription): Architecture | undefined =>
+  ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+  ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+
+/** Numbers of a token's vector. */
+export const tokenWidthOf = (description: ModelDescription): number =>
+  knownArchitecture(description)?.width?.(description.config) ?? description.hiddenSize;
+
+/** @throws ModelError: which architectures there are */
+export function findArchitecture(description: ModelDescription): Architecture {
+  const found = knownArchitecture(description);
   if (found) return found;
+  const { architecture, modelType } = description;
   throw unsupported(
     `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
   );

@@ -34,6 +34,12 @@ export interface DecoderDefaults {
   readonly activation?: readonly [key: string, value: string];
 }
 
+/** For settings that the class wants where they are named at all. */
+export function refuseNull(config: Config, name: string): void {
+  if (config[name] === null)
+    throw unsupported(`config.json: ${name} is null; a value is needed, or none of that name.`);
+}
+
 /** The names that most configs use. */
 export function decoderShapeOf(config: Config, defaults: DecoderDefaults): DecoderShape {
   const hidden = integerOf(config, ['hidden_size']);
@@ -46,6 +52,7 @@ export function decoderShapeOf(config: Config, defaults: DecoderDefaults): Decod
     );
   }
   const [key, value] = defaults.activation ?? ['hidden_act', 'silu'];
+  refuseNull(config, key);
   return {
     layers: integerOf(config, ['num_hidden_layers']),
     hidden,
@@ -76,9 +83,8 @@ export function layerTypesOf(config: Config, layers: number, rule: (layer: numbe
 
 /** Whether tokens see only those before them, as they do unless `is_causal` says otherwise. */
 export function isCausal(config: Config): boolean {
-  const causal = config['is_causal'] ?? true;
-  if (causal === true) return true;
-  if (causal === false) return false;
+  const { is_causal: causal = true } = config;
+  if (typeof causal === 'boolean') return causal;
   throw unsupported(`config.json: is_causal is ${JSON.stringify(causal)}; true or false is needed.`);
 }
 

@@ -29,6 +29,8 @@ export interface Architecture {
   readonly classes: readonly string[];
   /** Token ids → final hidden states. */
   encode(context: Context, weights: Weights, description: ModelDescription): Rows;
+  /** Numbers of a token's vector; omitted: as many as hidden states have. */
+  width?(config: Config): number;
   /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
   positions?(config: Config): Positions;
 }

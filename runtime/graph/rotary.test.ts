@@ -91,7 +91,7 @@ describe('rotary frequencies', () => {
   });
 
   it.each([
-    ['another type', { type: 'longrope', factor: 4 }, /longrope.*default, linear/],
+    ['another type', { type: 'longrope', factor: 4 }, /type "longrope".*default, linear/],
     ['settings that mean another formula', { type: 'default', mrope_section: [1, 2, 3] }, /mrope_section/],
     ['parameters by type of layer', { full_attention: { rope_type: 'default' } }, /full_attention/],
     ['a scaling without its factor', { type: 'linear' }, /factor/],

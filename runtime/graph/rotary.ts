@@ -21,7 +21,7 @@ export const frequenciesOf = (theta: number, turned: number): readonly number[] 
 // What config.json says, in its old and new spellings.
 
 interface RopeSettings {
-  readonly type: string;
+  readonly type: ScalingType;
   readonly theta: number;
   /** Of each head, the part that is turned. */
   readonly part: number;
@@ -56,9 +56,14 @@ function scalingOf(config: Config): Config {
 /** transformers 5 writes `rope_parameters`; before that there were `rope_scaling` and `rope_theta`, which win where both are. */
 function settingsOf(config: Config, fallbackTheta: number): RopeSettings {
   const scaling = scalingOf(config);
-  const strange = Object.keys(scaling).filter((key) => !KNOWN_KEYS.has(key));
   const type = scaling['rope_type'] ?? scaling['type'] ?? 'default';
-  if (strange.length > 0 || typeof type !== 'string') {
+  if (!isScalingType(type)) {
+    const known = Object.keys(SCALINGS).join(', ');
+    throw unsupported(
+      `config.json: rope_scaling of type ${JSON.stringify(type)} is not supported; supported: ${known}.`,
+    );
+  }
+  if (Object.keys(scaling).some((key) => !KNOWN_KEYS.has(key))) {
     throw unsupported(`config.json: rope_scaling ${JSON.stringify(scaling)} is not supported.`);
   }
   const outer = numberOf(config, ['rope_theta'], fallbackTheta);
@@ -175,13 +180,17 @@ function asYarn(scaled: Scaled): Rope {
   return { frequencies: frequencies.map(scale), factor: yarnFactor(scaled, factor) };
 }
 
-const SCALINGS: Readonly<Record<string, (scaled: Scaled) => Rope>> = {
-  default: ({ frequencies }) => unscaled(frequencies),
+const SCALINGS = {
+  default: ({ frequencies }: Scaled) => unscaled(frequencies),
   linear: linearly,
   dynamic: dynamically,
   llama3: asLlama3,
   yarn: asYarn,
-};
+} as const satisfies Readonly<Record<string, (scaled: Scaled) => Rope>>;
+
+type ScalingType = keyof typeof SCALINGS;
+
+const isScalingType = (type: unknown): type is ScalingType => typeof type === 'string' && Object.hasOwn(SCALINGS, type);
 
 export interface RopeChoices {
   readonly headSize: number;
@@ -196,16 +205,11 @@ export interface RopeChoices {
 /** What a model's rotary positions are, from config.json. */
 export function ropeOf(config: Config, { headSize, maxTokens, theta: fallback = 10_000, partial }: RopeChoices): Rope {
   const { type, theta, part, scaling } = settingsOf(config, fallback);
-  const scale = SCALINGS[type];
-  if (scale === undefined) {
-    const known = Object.keys(SCALINGS).join(', ');
-    throw unsupported(`config.json: rotary scaling (rope_type) ${type} is not supported; supported: ${known}.`);
-  }
   const turned = Math.trunc(headSize * part);
   if ((part !== 1 && partial !== true) || turned % 2 !== 0 || turned <= 0 || turned > headSize) {
     throw unsupported(`config.json: partial_rotary_factor ${part} of heads of ${headSize} is not supported.`);
   }
-  return scale({ config, scaling, theta, frequencies: frequenciesOf(theta, turned), maxTokens });
+  return SCALINGS[type]({ config, scaling, theta, frequencies: frequenciesOf(theta, turned), maxTokens });
 }
 
 // What positions add.

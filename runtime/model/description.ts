@@ -23,7 +23,7 @@ export interface ModelDescription extends Modules {
 export type JsonFiles = ReadonlyMap<string, unknown>;
 
 /** sentence-transformers looks for its settings under all of these names. */
-const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'].map(
+export const SENTENCE_FILES = ['bert', 'roberta', 'distilbert', 'camembert', 'albert', 'xlm-roberta', 'xlnet'].map(
   (name) => `sentence_${name}_config.json`,
 );
 
@@ -49,8 +49,10 @@ const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'c
 
 /** Their positions are angles or distances, not rows of a table: the limit that sentence-transformers' file names is not cut by another. */
 const WITHOUT_TABLE = new Set([
+  'gemma',
   'gemma2',
   'gemma3_text',
+  'gpt_neox',
   'gte',
   'llama',
   'llama_bidirec',

@@ -5,7 +5,7 @@ import { MODULES_FILE, SENTENCE_SETTINGS, isModelError, ModelError, preferSafete
 import type { ChooseWeights } from '../../hub/files.ts';
 import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { findArchitecture } from '../graph/build.ts';
+import { findArchitecture, tokenWidthOf } from '../graph/build.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
@@ -100,6 +100,6 @@ export function fetchedFacts({
 
 /** Numbers of a vector. */
 export function dimensionsOf(description: ModelDescription, pooling: PoolingChoice): number {
-  const { hiddenSize, steps, truncateDim = Infinity } = description;
-  return Math.min(dimensionsBehind(hiddenSize, choosePooling(description, pooling), steps), truncateDim);
+  const { steps, truncateDim = Infinity } = description;
+  return Math.min(dimensionsBehind(tokenWidthOf(description), choosePooling(description, pooling), steps), truncateDim);
 }

@@ -169,6 +169,17 @@ describe('a cold model', () => {
     // And does not bring the model's series back.
     await eventually(async () => !(await (await fetch(`${url}/metrics`)).text()).includes(KEY));
   });
+
+  it('whose name another takes over while requests wait is followed by that one', async () => {
+    const url = await boot();
+    const waiting = [embed(url, ask), embed(url, { ...ask, input: ['a', 'b'] })];
+    await eventually(async () => (await demand()).queuedRequests === 2);
+    await cluster.model('heir', { spec: { model: 'org/model' } });
+    await cluster.removeModel('model');
+    await eventually(async () => (await readDemand(cluster.router)).models['ns/heir']?.queuedRequests === 2);
+    await cluster.endpoints('heir', [stub.port]);
+    expect((await Promise.all(waiting)).map(({ status }) => status)).toEqual([200, 200]);
+  });
 });
 
 describe('the demand stream', () => {

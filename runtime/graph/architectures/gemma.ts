@@ -1,8 +1,17 @@
-// Gemma 2 and 3, text alone: scaled embeddings, norms of 1 + weight around each half of a layer, windows in most layers.
+// Gemma, text alone: scaled embeddings and norms of 1 + weight; since the second generation norms around each half of a layer, and windows.
 import { isRecord } from '../../../common/util/text.ts';
 import { integerOf, numberOf, requireSetting, unsupported } from '../../model/description.ts';
 import type { Config, ModelDescription } from '../../model/description.ts';
-import { decode, decoderShapeOf, isCausal, layerTypesOf, onePlusNorm, refuseBothWays, seenBy } from '../decoder.ts';
+import {
+  decode,
+  decoderShapeOf,
+  isCausal,
+  layerTypesOf,
+  onePlusNorm,
+  refuseBothWays,
+  refuseNull,
+  seenBy,
+} from '../decoder.ts';
 import type { Decoder, DecoderShape, LayerType } from '../decoder.ts';
 import type { Architecture, Context, Rows } from '../ops.ts';
 import { ropeOf, rotaryTables } from '../rotary.ts';
@@ -15,11 +24,11 @@ const shapeOf = (config: Config): DecoderShape =>
     activation: ['hidden_activation', 'gelu_pytorch_tanh'],
   });
 
-/** What both generations share. */
+/** What all generations share. */
 function decodeGemma(
   context: Context,
   weights: Weights,
-  decoder: Pick<Decoder, 'config' | 'shape' | 'attention' | 'headNorms'>,
+  decoder: Pick<Decoder, 'config' | 'shape' | 'attention' | 'headNorms' | 'outputNorms'>,
 ): Rows {
   const { config, shape } = decoder;
   const bias = config['attention_bias'] === true;
@@ -27,13 +36,43 @@ function decodeGemma(
     ...decoder,
     biases: { inputs: bias, output: bias, feedForward: false },
     norm: onePlusNorm,
-    outputNorms: true,
     embeddingScale: Math.sqrt(shape.hidden),
   });
 }
 
-const windowOf = (config: Config): number => integerOf(config, ['sliding_window'], 4096);
+function windowOf(config: Config): number {
+  refuseNull(config, 'sliding_window');
+  return integerOf(config, ['sliding_window'], 4096);
+}
+
 const scaleOf = (config: Config): number => numberOf(config, ['query_pre_attn_scalar'], 256) ** -0.5;
+
+// The first generation.
+
+/** Its publishers wrote `gelu` and meant the approximation. */
+const withTanhGelu = (config: Config): Config =>
+  config['hidden_act'] === 'gelu' ? { ...config, hidden_act: 'gelu_pytorch_tanh' } : config;
+
+export const gemma: Architecture = {
+  modelTypes: ['gemma'],
+  classes: ['GemmaModel', 'GemmaForCausalLM'],
+  encode(context, weights, description) {
+    const config = withTanhGelu(description.config);
+    refuseBothWays(config);
+    const shape = decoderShapeOf(config, {
+      keyValueHeads: 16,
+      headSize: 256,
+      activation: ['hidden_act', 'gelu_pytorch_tanh'],
+    });
+    const rope = ropeOf(config, { headSize: shape.headSize, maxTokens: description.maxTokens });
+    const layer = { causal: isCausal(config), rotary: rotaryTables(context, rope) };
+    return decodeGemma(context, weights, {
+      config,
+      shape,
+      attention: Array.from({ length: shape.layers }, () => layer),
+    });
+  },
+};
 
 // Gemma 2.
 
@@ -60,7 +99,7 @@ export const gemma2: Architecture = {
     const rotary = rotaryTables(context, ropeOf(config, { headSize: shape.headSize, maxTokens }));
     const scale = scaleOf(config);
     const attention = types.map((type) => ({ ...seen[type], rotary, scale, softCap }));
-    return decodeGemma(context, weights, { config, shape, attention });
+    return decodeGemma(context, weights, { config, shape, attention, outputNorms: true });
   },
 };
 
@@ -103,6 +142,9 @@ export const gemma3: Architecture = {
   encode(context, weights, description) {
     const { config } = description;
     requireSetting(config, 'attn_logit_softcapping', []);
+    if (context.compute === 'float16') {
+      throw unsupported('Hidden states of Gemma 3 are too large for float16. Set precision to float32.');
+    }
     const shape = shapeOf(config);
     const every = integerOf(config, ['sliding_window_pattern'], 6);
     const types = layerTypesOf(config, shape.layers, (layer) =>
@@ -112,6 +154,6 @@ export const gemma3: Architecture = {
     const rotary = rotaryOf(context, description, shape.headSize);
     const scale = scaleOf(config);
     const attention = types.map((type) => ({ ...seen[type], rotary: rotary[type], scale }));
-    return decodeGemma(context, weights, { config, shape, attention, headNorms: true });
+    return decodeGemma(context, weights, { config, shape, attention, headNorms: true, outputNorms: true });
   },
 };

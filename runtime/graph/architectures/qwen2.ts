@@ -1,13 +1,14 @@
 // Qwen2: Llama's layers with biases on queries, keys and values; its hub class gte-Qwen2 attends both ways.
 import type { Config, ModelDescription } from '../../model/description.ts';
 import { integerOf, requireSetting } from '../../model/description.ts';
-import { decode, decoderShapeOf, isCausal, layerTypesOf, refuseBothWays, seenBy } from '../decoder.ts';
+import { decode, decoderShapeOf, isCausal, layerTypesOf, refuseBothWays, refuseNull, seenBy } from '../decoder.ts';
 import type { Decoder, DecoderShape, Sight } from '../decoder.ts';
 import type { Architecture, Context } from '../ops.ts';
 import { ropeOf, rotaryTables } from '../rotary.ts';
 
 /** Qwen writes a window even where none is used. */
 function windowOf(config: Config): number | undefined {
+  refuseNull(config, 'use_sliding_window');
   requireSetting(config, 'use_sliding_window', [true, false]);
   const none = config['use_sliding_window'] !== true || config['sliding_window'] === null;
   return none ? undefined : integerOf(config, ['sliding_window'], 4096);
@@ -36,6 +37,7 @@ export const qwen2: Architecture = {
   encode(context, weights, description) {
     const { config } = description;
     refuseBothWays(config);
+    refuseNull(config, 'head_dim');
     const shape = decoderShapeOf(config, { keyValueHeads: 32 });
     const attention = qwenAttention(context, description, shape, isCausal(config));
     const biases = { inputs: true, output: false, feedForward: false };

@@ -1,6 +1,6 @@
 // Qwen3: Qwen2 with normed queries and keys; a class of the hub attends both ways and ends in a linear map (voyage-4-nano).
 import { integerOf } from '../../model/description.ts';
-import type { ModelDescription } from '../../model/description.ts';
+import type { Config, ModelDescription } from '../../model/description.ts';
 import { decode, decoderShapeOf, decoderWeights, isCausal, refuseBothWays } from '../decoder.ts';
 import { linear } from '../linear.ts';
 import type { Architecture, Context, Rows } from '../ops.ts';
@@ -29,12 +29,15 @@ export const qwen3: Architecture = {
   },
 };
 
+const projectedWidth = (config: Config): number => integerOf(config, ['num_labels']);
+
 export const qwen3Bidirectional: Architecture = {
   modelTypes: [],
   classes: ['Qwen3BidirectionalModel'],
+  width: projectedWidth,
   encode(context, weights, description) {
     const { rows, width: inputs } = encode(context, weights, description, false);
-    const outputs = integerOf(description.config, ['num_labels']);
+    const outputs = projectedWidth(description.config);
     const projection = decoderWeights(weights).below('linear.');
     return { rows: linear(context, rows, projection, { inputs, outputs, bias: false }), width: outputs };
   },

@@ -1,0 +1,100 @@
+// A tokenizer's files as one: tokenizer.json, with what the settings beside it overrule.
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseJson, parseObject, ModelError } from '../../hub/files.ts';
+import { isRecord } from '../../common/util/text.ts';
+import { SENTENCE_FILES } from '../model/description.ts';
+import { tokenizerSettings } from '../model/tokenizer-settings.ts';
+import type { AddedToken, TokenizerJson, TokenizerSettings } from '../model/tokenizer-settings.ts';
+
+export interface TokenizerFiles {
+  /** Path of tokenizer.json. */
+  readonly path: string;
+  /** What stands for that file; undefined where it counts as it is. */
+  readonly changed: TokenizerJson | undefined;
+  readonly keeps: TokenizerSettings['keeps'];
+}
+
+/** The Rust tokenizers write the vocabulary last, and it may take megabytes. */
+const HEAD_BYTES = 1 << 21;
+const VOCABULARY = /,\s*"model"\s*:\s*\{/;
+
+const parseWhole = async (path: string): Promise<TokenizerJson> => {
+  const whole = parseJson(await readFile(path, 'utf8'));
+  if (isRecord(whole)) return whole;
+  throw new ModelError('UnsupportedFiles', 'tokenizer.json is no JSON object.');
+};
+
+/** Everything before the vocabulary, where the file is written in the usual order. */
+async function readHead(path: string): Promise<TokenizerJson> {
+  await using file = await open(path);
+  const { bytesRead, buffer } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+  const text = buffer.toString('utf8', 0, bytesRead);
+  const end = VOCABULARY.exec(text)?.index;
+  const head = end === undefined ? undefined : parseObject(`${text.slice(0, end)}}`);
+  return head ?? (await parseWhole(path));
+}
+
+const readObject = async (path: string): Promise<Readonly<Record<string, unknown>>> =>
+  parseObject(await readFile(path, 'utf8').catch(() => '')) ?? {};
+
+async function readLowerCase(folder: string): Promise<boolean> {
+  const found = await Promise.all(SENTENCE_FILES.map((name) => readObject(join(folder, name))));
+  return found.find((settings) => Object.keys(settings).length > 0)?.['do_lower_case'] === true;
+}
+
+/** Piece → id, of every kind of model that tokenizer.json knows. */
+function vocabularyOf({ model }: TokenizerJson): ReadonlyMap<string, number> {
+  const vocabulary = isRecord(model) ? model['vocab'] : undefined;
+  if (isRecord(vocabulary)) return new Map(Object.entries(vocabulary) as [string, number][]);
+  const pieces = Array.isArray(vocabulary) ? (vocabulary as readonly (readonly [string, number])[]) : [];
+  return new Map(pieces.map(([piece], id) => [piece, id]));
+}
+
+/** With the ids that they get: those of words outside of the vocabulary follow it, as far as the model has rows for them. */
+function withIds(tokenizer: TokenizerJson, added: readonly AddedToken[], rows: number): readonly AddedToken[] {
+  const vocabulary = vocabularyOf(tokenizer);
+  const listed = (tokenizer['added_tokens'] ?? []) as readonly AddedToken[];
+  let next = Math.max(vocabulary.size, ...listed.map(({ id = 0 }) => id + 1));
+  return added.flatMap((token) => {
+    const id = vocabulary.get(token.content) ?? next++;
+    if (token.id === undefined || token.id === id) return id < rows ? [{ ...token, id }] : [];
+    throw new ModelError(
+      'UnsupportedFiles',
+      `tokenizer_config.json gives ${JSON.stringify(token.content)} of its added_tokens_decoder the id ${token.id}, and by tokenizer.json it would be ${id}. Save the tokenizer again with transformers.`,
+    );
+  });
+}
+
+async function changedFile(
+  path: string,
+  settings: TokenizerSettings,
+  rows: number,
+): Promise<TokenizerJson | undefined> {
+  if (settings.changes === undefined && settings.added.length === 0) return undefined;
+  const whole = await parseWhole(path);
+  const added = withIds(whole, settings.added, rows);
+  if (settings.changes === undefined && added.length === 0) return undefined;
+  const listed = (whole['added_tokens'] ?? []) as readonly AddedToken[];
+  return { ...whole, ...settings.changes, added_tokens: [...listed, ...added] };
+}
+
+/** @throws ModelError UnsupportedFiles: which setting is not obeyed */
+export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
+  const path = join(folder, 'tokenizer.json');
+  const [tokenizer, config, special, model, lowerCase] = await Promise.all([
+    readHead(path),
+    readObject(join(folder, 'tokenizer_config.json')),
+    readObject(join(folder, 'special_tokens_map.json')),
+    readObject(join(folder, 'config.json')),
+    readLowerCase(folder),
+  ]);
+  const settings = tokenizerSettings({
+    tokenizer,
+    config: { ...special, ...config },
+    modelType: typeof model['model_type'] === 'string' ? model['model_type'] : '',
+    lowerCase,
+  });
+  const rows = typeof model['vocab_size'] === 'number' ? model['vocab_size'] : Infinity;
+  return { path, changed: await changedFile(path, settings, rows), keeps: settings.keeps };
+}
