@@ -109,12 +109,13 @@ const column = (name: string, jsonPath: string, rest: object = {}): object => ({
 
 const PRINTER_COLUMNS = [
   column('Model', '.spec.model'),
-  column('Names', '.status.servedNames'),
   column('Device', '.spec.device'),
   column('Ready', '.status.conditions[?(@.type=="Ready")].status'),
   column('Desired', '.status.desiredReplicas', { type: 'integer' }),
   column('Replicas', '.status.readyReplicas', { type: 'integer' }),
   column('Reason', '.status.conditions[?(@.type=="Ready")].reason'),
+  // A list is printed as JSON, too wide for most terminals.
+  column('Names', '.status.servedNames', { priority: 1 }),
   column('Revision', '.status.revision', { priority: 1 }),
   column('Release', '.status.release', { priority: 1 }),
   column('Message', '.status.conditions[?(@.type=="Ready")].message', { priority: 1 }),

@@ -8,6 +8,7 @@ import type { ModelDescription } from '../runtime/model/description.ts';
 import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
 import type { PoolingChoice } from '../runtime/model/modules.ts';
 import { dimensionsOf } from '../runtime/model/snapshot.ts';
+import { TOKENIZER_FILE, isStatic, withStaticConfig } from '../runtime/model/static.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
@@ -91,7 +92,8 @@ function warningsOf(repository: Repository, pooling: UsedPooling): readonly stri
 /** @throws ModelError: why it cannot be served */
 export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, plan, tensors } = repository;
-  const description = describeModel(json);
+  const files = isStatic(json) ? withStaticConfig(json, tensors ?? new Map(), json.get(TOKENIZER_FILE)) : json;
+  const description = describeModel(files);
   const { architecture, modelType, maxTokens, hiddenSize } = description;
   const pooling = {
     used: printPooling(choosePooling(description, choices.pooling)),

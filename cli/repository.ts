@@ -21,6 +21,7 @@ import type { JsonFiles } from '../runtime/model/description.ts';
 import { readTorchFile } from '../runtime/model/pytorch.ts';
 import { parseHeader } from '../runtime/model/safetensors.ts';
 import { chooseWeights } from '../runtime/model/snapshot.ts';
+import { TOKENIZER_FILE } from '../runtime/model/static.ts';
 import { namedIn, readTensorIndex } from '../runtime/model/tensors.ts';
 
 export interface Repository {
@@ -45,13 +46,14 @@ export const storeFolder = (given: string | undefined, env: Environment): string
 export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homedir()).hub;
 
 /** The JSON files that describe a model, those of its own folder by their names there; the last ones are named by the first. */
-async function describingFiles(view: RepositoryView, { main }: Folders): Promise<JsonFiles> {
+async function describingFiles(view: RepositoryView, { main, isStatic }: Folders): Promise<JsonFiles> {
   const read = async (name: string, file = name): Promise<(readonly [string, unknown])[]> => {
     const value = await view.json(file);
     return value === undefined ? [] : [[name, value]];
   };
   const isAtRoot = (name: string): boolean => name === MODULES_FILE || name === SENTENCE_SETTINGS;
-  const plain = DESCRIBING_FILES.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
+  const names = isStatic ? [...DESCRIBING_FILES, TOKENIZER_FILE] : DESCRIBING_FILES;
+  const plain = names.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
   const known = new Map((await Promise.all(plain)).flat());
   const modules = await Promise.all(moduleConfigPaths(known.get(MODULES_FILE)).map(async (name) => await read(name)));
   return new Map([...known, ...modules.flat()]);

@@ -181,3 +181,70 @@ export async function readOnnxFacts(path: string, name: string): Promise<OnnxFac
     await handle.close();
   }
 }
+
+// The same file with other names for the files beside it.
+
+function varintBytes(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) + 0x80);
+  return [...bytes, rest];
+}
+
+const delimited = (number: number, content: Buffer): Buffer =>
+  Buffer.concat([
+    Buffer.from([...varintBytes(number * 8 + LENGTH_DELIMITED), ...varintBytes(content.length)]),
+    content,
+  ]);
+
+interface Rewriting {
+  readonly reader: Reader;
+  readonly names: ReadonlyMap<string, string>;
+}
+
+async function renamedEntry({ reader, names }: Rewriting, field: Field): Promise<Buffer> {
+  const pair = await pairOf(reader, field);
+  const [key, value] = [pair.get(1), pair.get(2)];
+  const whole = Buffer.from(await reader.bytes(field.from, field.to - field.from));
+  if (!key || !value || (await textOf(reader, key)) !== 'location') return whole;
+  const name = names.get(await textOf(reader, value));
+  return name === undefined
+    ? whole
+    : Buffer.concat([delimited(1, Buffer.from('location')), delimited(2, Buffer.from(name))]);
+}
+
+/** Copies a message field by field; only those that may lead to a name are entered. */
+async function rewritten(rewriting: Rewriting, { kind, depth, from, to }: Place): Promise<Buffer> {
+  if (depth > MAX_DEPTH) throw new NotOnnx('graphs within graphs without an end');
+  const { reader } = rewriting;
+  const parts: Buffer[] = [];
+  let copied = from;
+  for await (const field of fieldsOf(reader, from, to)) {
+    const entered = ENTERED[kind][field.number];
+    if (entered !== undefined && entered !== 'value' && entered !== 'opset') {
+      const inner =
+        entered === 'entry'
+          ? await renamedEntry(rewriting, field)
+          : await rewritten(rewriting, { ...field, kind: entered, depth: depth + 1 });
+      parts.push(delimited(field.number, inner));
+    } else {
+      parts.push(Buffer.from(await reader.bytes(copied, field.to - copied)));
+    }
+    copied = field.to;
+  }
+  return Buffer.concat(parts);
+}
+
+/**
+ * The bytes of an ONNX file whose tensors lie beside it, with other names for those files: in a Hugging Face cache they have the
+ * names of blobs.
+ */
+export async function renameOnnxData(path: string, names: ReadonlyMap<string, string>): Promise<Uint8Array> {
+  const handle = await open(path);
+  try {
+    const { size } = await handle.stat();
+    return await rewritten({ reader: new Reader(handle, size), names }, { kind: 'model', depth: 1, from: 0, to: size });
+  } finally {
+    await handle.close();
+  }
+}

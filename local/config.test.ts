@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../common/util/env.ts';
-import { banner, explainStart, readLocalConfig } from './config.ts';
+import { banner, explainStart, readLocalConfig, openDoor } from './config.ts';
 import { checkListener } from './start.ts';
 
 describe('readLocalConfig', () => {
@@ -63,9 +63,26 @@ describe('why local mode could not start', () => {
   });
 });
 
+describe('an open door', () => {
+  it.each([
+    ['0.0.0.0', true],
+    ['::', true],
+    ['192.168.1.7', true],
+    ['127.0.0.1', false],
+    ['::1', false],
+    ['localhost', false],
+  ])('is said in one line: %s %s', (host, isSaid) => {
+    expect(openDoor(host)?.split('\n').length).toBe(isSaid ? 1 : undefined);
+  });
+});
+
 describe('banner', () => {
+  it('asks for the key in its request where keys are asked for', () => {
+    expect(banner('http://127.0.0.1:1', ['org/first'], 'list.txt', true)).toContain('authorization: Bearer');
+  });
+
   it('says where it is, what it serves, and a request that works', () => {
-    const text = banner('http://127.0.0.1:1', ['org/first', 'org/second'], 'list.txt');
+    const text = banner('http://127.0.0.1:1', ['org/first', 'org/second'], 'list.txt', false);
     expect(text).toContain('\nkubembed is ready at http://127.0.0.1:1/v1\n');
     expect(text).toContain('\n  status page  http://127.0.0.1:1/\n');
     expect(text).toContain('\n  org/first\n  org/second\n');
@@ -74,7 +91,7 @@ describe('banner', () => {
   });
 
   it('says where models come from when there are none', () => {
-    const text = banner('http://127.0.0.1:1', [], 'list.txt');
+    const text = banner('http://127.0.0.1:1', [], 'list.txt', true);
     expect(text).toContain('add Hugging Face ids to list.txt');
     expect(text).not.toContain('curl');
   });

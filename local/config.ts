@@ -35,6 +35,8 @@ export const USAGE = `Usage: npm start -- [options]
   --data DIR                state and logs (KUBEMBED_DATA; .kubembed)
   --help
 
+KUBEMBED_API_KEYS_FILE, KUBEMBED_CORS_ORIGINS, KUBEMBED_ALLOWED_HOSTS and the limits KUBEMBED_MAX_*, KUBEMBED_QUEUE_* and
+KUBEMBED_CACHE_* mean what they mean to a router on a cluster.
 HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HF_ENDPOINT and HF_TOKEN mean what they mean to every Hugging Face tool.`;
 
 const OPTIONS = {
@@ -138,14 +140,28 @@ const modelLines = (models: readonly string[], listFile: string): readonly strin
     ? [`No models yet: add Hugging Face ids to ${listFile}, one a line. The endpoint follows.`]
     : ['Models, each started by its first request:', ...models.map((model) => `  ${model}`)];
 
-function requestLines(url: string, [first]: readonly string[]): readonly string[] {
+function requestLines(url: string, [first]: readonly string[], hasKeys: boolean): readonly string[] {
   if (first === undefined) return [];
   const body = JSON.stringify({ model: first, input: 'The quick brown fox jumps over the lazy dog' });
-  return ['Try it:', `  curl ${url}/v1/embeddings -H 'content-type: application/json' \\`, `    -d '${body}'`, ''];
+  const key = hasKeys ? ` -H "authorization: Bearer $KEY"` : '';
+  return [
+    'Try it:',
+    `  curl ${url}/v1/embeddings -H 'content-type: application/json'${key} \\`,
+    `    -d '${body}'`,
+    '',
+  ];
 }
 
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1|::ffff:127(?:\.\d{1,3}){3})$/i;
+
+/** Undefined where only this machine reaches the endpoint. */
+export const openDoor = (host: string): string | undefined =>
+  LOOPBACK.test(host)
+    ? undefined
+    : `Whoever reaches ${host} may use this endpoint: no API keys are asked for (KUBEMBED_API_KEYS_FILE=keys.yaml asks for them).`;
+
 /** The addresses, the models, and a request to paste. */
-export function banner(url: string, models: readonly string[], listFile: string): string {
+export function banner(url: string, models: readonly string[], listFile: string, hasKeys: boolean): string {
   return [
     '',
     `kubembed is ready at ${url}/v1`,
@@ -155,7 +171,7 @@ export function banner(url: string, models: readonly string[], listFile: string)
     '',
     ...modelLines(models, listFile),
     '',
-    ...requestLines(url, models),
+    ...requestLines(url, models, hasKeys),
     'Ctrl-C stops it.',
     '',
   ].join('\n');

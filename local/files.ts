@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document, Node } from 'yaml';
+import { parseCatalog } from '../api/catalog.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { validateEmbeddingModel } from '../api/validation.ts';
@@ -53,7 +54,26 @@ interface CatalogFile {
   readonly loaded: Promise<unknown>;
 }
 
-/** A file that cannot be read leaves the last list in place: a slip of an editor must not take every model down. */
+/** What a list lacks of the one before: some lines, some and the end of its last, or all that can be read. */
+type Lack = 'nothing' | 'lines' | 'end' | 'all';
+/** For how long it must stay as it is before it is believed. */
+const SETTLED_MS: Readonly<Record<Lack, number>> = { nothing: 0, lines: 2000, end: 10_000, all: 2000 };
+
+const idsOf = (text: string): ReadonlySet<string> =>
+  new Set([...parseCatalog(text).models].map((model) => model.toLowerCase()));
+
+function lacks(text: string, old: string): Lack {
+  const ids = idsOf(text);
+  if (idsOf(old).isSubsetOf(ids)) return 'nothing';
+  // Bytes that are no text, or none.
+  if (ids.size === 0 || /[\0\uFFFD]/.test(text)) return 'all';
+  return old.endsWith('\n') && !text.endsWith('\n') ? 'end' : 'lines';
+}
+
+/**
+ * A file that cannot be read leaves the last list in place, and so does one without a model: a slip of an editor must not take
+ * every model down. One that lacks a model may be half written: it is read again until it has stayed as it is.
+ */
 export function followCatalogFile(
   path: string,
   namespace: string,
@@ -66,8 +86,9 @@ export function followCatalogFile(
 
   const reload = async (): Promise<void> => {
     try {
-      const text = await readFile(path, 'utf8');
-      current = { name: 'local', origin: path, text, namespace };
+      const text = await settledText(path, current?.text, signal);
+      if (text === undefined) warn(`${path} names no models, or is half written; the models stay as they are.`);
+      else current = { name: 'local', origin: path, text, namespace };
     } catch (error) {
       warn(`The list of supported models cannot be read; the models stay as they are: ${String(error)}`);
     }
@@ -86,6 +107,20 @@ export function followCatalogFile(
       },
     },
   };
+}
+
+/** Undefined: it is not a list that could follow the old one. */
+async function settledText(path: string, old: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+  let text = await readFile(path, 'utf8');
+  if (old === undefined) return text;
+  let sinceMs = performance.now();
+  while (performance.now() - sinceMs < SETTLED_MS[lacks(text, old)]) {
+    await sleep(INTERVAL_MS, undefined, { signal });
+    const next = await readFile(path, 'utf8');
+    if (next !== text) sinceMs = performance.now();
+    text = next;
+  }
+  return lacks(text, old) === 'all' ? undefined : text;
 }
 
 // EmbeddingModel YAML text → objects and problems, each problem with its line

@@ -1,14 +1,14 @@
 // Local mode's entry point, `npm start`: options, the first model, the endpoint, signals. The only wiring that may exit.
-import { mkdir, readFile } from 'node:fs/promises';
+import { access, constants, mkdir, readFile } from 'node:fs/promises';
 import { parseCatalog } from '../api/catalog.ts';
 import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { showProgress } from '../hub/progress.ts';
 import { fetchSnapshot } from '../hub/fetch.ts';
 import { ConfigError } from '../common/util/env.ts';
 import { errorText } from '../common/util/text.ts';
-import { banner, explainStart, readLocalConfig, USAGE } from './config.ts';
+import { banner, explainStart, openDoor, readLocalConfig, USAGE } from './config.ts';
 import type { LocalConfig } from './config.ts';
-import { checkListener, startLocal } from './start.ts';
+import { checkListener, routerConfig, startLocal } from './start.ts';
 import { wheelSource } from './wheel.ts';
 
 /** Ctrl-C reaches this process twice, from the terminal and from `npm start`: what comes this soon is the same one. */
@@ -66,6 +66,14 @@ async function listedModels(path: string): Promise<readonly string[]> {
   return parseCatalog(text).entries.map(({ spec }) => spec.model);
 }
 
+/** @throws ConfigError: nobody would be let in, and nobody told why. */
+async function requireKeys(file: string | undefined): Promise<void> {
+  if (file === undefined) return;
+  await access(file, constants.R_OK).catch((cause: unknown) => {
+    throw new ConfigError(`KUBEMBED_API_KEYS_FILE: ${file} cannot be read.`, { cause });
+  });
+}
+
 /** With progress on the terminal; failing is a warning, not an end. */
 async function fetchFirst(models: readonly string[]): Promise<void> {
   const [modelId] = models;
@@ -96,11 +104,16 @@ function fail(error: unknown): never {
 try {
   await mkdir(config.dataDir, { recursive: true });
   await checkListener(config.host, config.port);
+  const { keys } = routerConfig(config);
+  await requireKeys(keys.file);
   const models = await listedModels(config.supportedModels);
   await fetchFirst(models);
   const running = await startLocal({ config, log });
   stop = running.stop;
-  console.log(banner(running.url, models, config.supportedModels));
+  const hasKeys = keys.file !== undefined;
+  console.log(banner(running.url, models, config.supportedModels, hasKeys));
+  const warning = hasKeys ? undefined : openDoor(config.host);
+  if (warning !== undefined) console.error(warning);
 } catch (error) {
   fail(error);
 }

@@ -1,7 +1,7 @@
 // Wires the API store, operator, router, controllers and kubelet into one running local mode.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
-import { availableParallelism } from 'node:os';
+import { availableParallelism, hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -10,6 +10,8 @@ import type { EmbeddingModel } from '../api/types.ts';
 import { MODEL_IMMUTABLE } from '../api/validation.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { isTracingVariable } from '../common/obs/tracing.ts';
+import { ownHosts } from '../common/http/front.ts';
+import { ConfigError } from '../common/util/env.ts';
 import { packageVersion } from '../common/util/process.ts';
 import { isNotFound } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -52,8 +54,10 @@ const ROUTER_SERVICE = 'kubembed-router-internal';
 /** All that a serving process inherits: no token, no proxy, nothing it has no use for. */
 const SERVE_VARIABLES = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TMPDIR', 'TZ'];
 
-const isRouterVariable = (name: string): boolean =>
-  name.startsWith('KUBEMBED_QUEUE_') || name.startsWith('KUBEMBED_CACHE_') || isTracingVariable(name);
+/** What is set for a router on a cluster holds here, too. */
+const ROUTER_VARIABLES =
+  /^KUBEMBED_(?:QUEUE_\w+|CACHE_\w+|MAX_(?:BODY_BYTES|HELD_BYTES|CONNECTIONS|CONNECTIONS_PER_SOURCE)|REQUEST_SECONDS|CORS_ORIGINS|ALLOWED_HOSTS|API_KEYS_FILE)$/;
+const isRouterVariable = (name: string): boolean => ROUTER_VARIABLES.test(name) || isTracingVariable(name);
 
 const pick = (env: Readonly<Record<string, string>>, keep: (name: string) => boolean): Record<string, string> =>
   Object.fromEntries(Object.entries(env).filter(([name]) => keep(name)));
@@ -97,6 +101,22 @@ async function publishRouter(client: KubeClient, internalUrl: string): Promise<v
     ports: [{ name: 'internal', port: Number(new URL(internalUrl).port) }],
   };
   await client.apply(ENDPOINT_SLICES, slice, { fieldManager: 'kubembed-local', force: true });
+}
+
+/** @throws ConfigError */
+export function routerConfig({ environment, host, port }: LocalConfig) {
+  if (environment['KUBEMBED_API_KEYS_SECRET'] !== undefined) {
+    throw new ConfigError('KUBEMBED_API_KEYS_SECRET: there are no Secrets in local mode; use KUBEMBED_API_KEYS_FILE.');
+  }
+  return readRouterConfig({
+    ...pick(environment, isRouterVariable),
+    KUBEMBED_HOST: host,
+    KUBEMBED_PORT: String(port),
+    KUBEMBED_INTERNAL_HOST: '127.0.0.1',
+    KUBEMBED_INTERNAL_PORT: '0',
+    KUBEMBED_NAMESPACE: NAMESPACE,
+    KUBEMBED_STATUS_PAGE: 'true',
+  });
 }
 
 function operatorConfig({ environment }: LocalConfig) {
@@ -152,18 +172,12 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
   const reached = through?.(client) ?? client;
   // One page of metrics for the one process.
   const registry = createRegistry();
+  const settings = routerConfig(config);
   const router = await startRouter({
     client: reached,
     registry,
-    config: readRouterConfig({
-      ...pick(config.environment, isRouterVariable),
-      KUBEMBED_HOST: config.host,
-      KUBEMBED_PORT: String(config.port),
-      KUBEMBED_INTERNAL_HOST: '127.0.0.1',
-      KUBEMBED_INTERNAL_PORT: '0',
-      KUBEMBED_NAMESPACE: NAMESPACE,
-      KUBEMBED_STATUS_PAGE: 'true',
-    }),
+    config: settings,
+    isOwnHost: ownHosts([config.host, hostname(), ...settings.allowedHosts]),
     log,
     version: packageVersion(),
   });

@@ -11,6 +11,8 @@ import { createApiCallMetrics, createOperatorApp } from './metrics.ts';
 import { startOperator } from './start.ts';
 
 const STOP_MS = 20_000;
+/** Prometheus and probes. */
+const MAX_CONNECTIONS = 256;
 
 const config = readOperatorConfig(process.env);
 const logs = createLog({ name: 'operator', level: config.logLevel, readable: process.stdout.isTTY });
@@ -39,6 +41,7 @@ const operator = startOperator({ client, config, log, registry });
 const server = await startServer({
   host: config.host,
   port: config.port,
+  limits: { maxConnections: MAX_CONNECTIONS },
   handler: createOperatorApp({ isReady: operator.ready, registry, log }),
 });
 log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');

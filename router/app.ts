@@ -1,12 +1,13 @@
 // The router's two HTTP applications: the public one that clients use, and the internal one for operator and Prometheus.
-// One table each says what there is, and who may ask for it.
+// One table each says what there is, and who may ask for it: a route is for keys unless it is put among those for anybody.
 import type { RequestListener } from 'node:http';
 import type { Request, Response } from 'express';
 import type { Registry } from 'prom-client';
 import { DEMAND_PATH } from '../api/demand.ts';
 import { foldName } from '../api/names.ts';
 import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
-import type { Handler, Routes } from '../common/http/app.ts';
+import type { Handler, Method, Routes } from '../common/http/app.ts';
+import type { HostCheck } from '../common/http/front.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { MemoryBudget } from '../common/http/memory.ts';
@@ -15,7 +16,7 @@ import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
-import { modelNotFound, OpenAIError } from '../common/openai/errors.ts';
+import { OpenAIError } from '../common/openai/errors.ts';
 import { modelList, modelObject } from '../common/openai/response.ts';
 import type { ModelEntry } from '../common/openai/response.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
@@ -25,11 +26,12 @@ import type { Model, Models } from './models/model.ts';
 import type { EmbeddingsHandler } from './proxy/embeddings.ts';
 import { findModel } from './routing/table.ts';
 import type { ServedModel } from './routing/table.ts';
+import { unknownModel } from './routing/unknown.ts';
 import type { Activity } from './status/activity.ts';
-import { statusRoutes, STATUS_JSON } from './status/routes.ts';
+import { statusDocument, statusPages, STATUS_JSON } from './status/routes.ts';
 import type { StatusSources } from './status/routes.ts';
 
-const QUIET = ['/healthz', '/readyz', '/metrics', DEMAND_PATH, STATUS_JSON];
+const QUIET = ['/healthz', '/readyz', '/health', '/metrics', DEMAND_PATH, STATUS_JSON];
 
 // Probes
 
@@ -77,7 +79,7 @@ const showModel = (models: Models, id: string, response: Response, caller: Calle
   models.requireSynced();
   const table = models.table();
   const served = findModel(table, id);
-  if (served === undefined || !caller.mayUse(served)) throw modelNotFound(id);
+  if (served === undefined || !caller.mayUse(served)) throw unknownModel(id, table, caller);
   // In the case in which it is served.
   const name = table.byName.has(id) ? id : served.names.find((one) => foldName(one) === foldName(id));
   sendJson(response, 200, modelObject(modelEntry(name ?? id, served)));
@@ -96,6 +98,10 @@ export interface PublicDeps extends HealthDeps {
   readonly registry: Registry;
   readonly log: Log;
   readonly tracer: Tracer | undefined;
+  /** Origins whose pages may call it. */
+  readonly corsOrigins: readonly string[];
+  /** Undefined: whatever a request calls this router is right. */
+  readonly isOwnHost: HostCheck | undefined;
   readonly version: string;
   /** Undefined: no status page. */
   readonly status: StatusSources | undefined;
@@ -113,35 +119,56 @@ const observe =
     for (const activity of recorded) activity?.finished(seconds * 1000, code >= 400);
   };
 
+type CallerHandler = (request: Request, response: Response, caller: Caller) => void | Promise<void>;
+type CallerRoutes = Readonly<Record<string, Partial<Record<Method, CallerHandler>>>>;
+
+/** Asks for the key on the route that matched, before anything of the request but its head is looked at. */
+const closed = (routes: CallerRoutes, { authenticate }: Authenticator): Routes => {
+  const withKey =
+    (handler: CallerHandler): Handler =>
+    (request, response) =>
+      handler(request, response, authenticate(request.headers));
+  return Object.fromEntries(
+    Object.entries(routes).map(([path, handlers]) => [
+      path,
+      Object.fromEntries(Object.entries(handlers).map(([method, handler]) => [method, withKey(handler)])),
+    ]),
+  );
+};
+
 export const createPublicApp = (deps: PublicDeps): RequestListener => {
   const { authenticator, models, registry, version, status, embeddings } = deps;
-
-  /** On the route that matched, before anything of the request but its head is looked at. */
-  const withKey =
-    (handler: (request: Request, response: Response, caller: Caller) => void | Promise<void>): Handler =>
-    (request, response) =>
-      handler(request, response, authenticator.authenticate(request.headers));
-
-  const forKeys: Routes = {
-    '/v1/embeddings': { post: withKey(embeddings) },
-    '/embeddings': { post: withKey(embeddings) },
-    '/v1/models': { get: withKey((_request, response, caller) => listModels(models, response, caller)) },
-    '/v1/models/*model': {
-      get: withKey((request, response, caller) => showModel(models, wildcardOf(request, 'model'), response, caller)),
-    },
+  const list: CallerRoutes[string] = {
+    get: (_request, response, caller) => listModels(models, response, caller),
+  };
+  const show: CallerRoutes[string] = {
+    get: (request, response, caller) => showModel(models, wildcardOf(request, 'model'), response, caller),
+  };
+  const forKeys: CallerRoutes = {
+    '/v1/embeddings': { post: embeddings },
+    '/embeddings': { post: embeddings },
+    '/v1/models': list,
+    '/models': list,
+    '/v1/models/*model': show,
+    '/models/*model': show,
+    ...(status && { [STATUS_JSON]: { get: statusDocument(status) } }),
   };
   const forAnybody: Routes = {
     ...healthRoutes(deps),
     ...docsRoutes(openApiDocument(version, { statusPage: status !== undefined, metrics: authenticator.isOpen })),
     // It names every model: where keys are asked for, only the internal listener shows it.
     ...(authenticator.isOpen && { '/metrics': { get: metricsHandler(registry) } }),
+    // The page holds nothing: what it shows it asks for, with the key it is given.
+    ...(status && statusPages()),
   };
   return createApp({
-    routes: { ...forKeys, ...forAnybody, ...(status && statusRoutes(status, withKey)) },
+    routes: { ...closed(forKeys, authenticator), ...forAnybody },
     log: deps.log,
     quiet: QUIET,
     onFinish: observe(deps),
     memory: deps.memory,
+    corsOrigins: deps.corsOrigins,
+    isOwnHost: deps.isOwnHost,
     tracer: deps.tracer,
   });
 };
@@ -151,6 +178,7 @@ export const createPublicApp = (deps: PublicDeps): RequestListener => {
 export interface InternalDeps extends HealthDeps {
   readonly registry: Registry;
   readonly demand: Handler;
+  readonly isOwnHost: HostCheck | undefined;
   readonly log: Log;
 }
 
@@ -158,6 +186,7 @@ export const createInternalApp = (deps: InternalDeps): RequestListener =>
   createApp({
     log: deps.log,
     quiet: QUIET,
+    isOwnHost: deps.isOwnHost,
     routes: {
       [DEMAND_PATH]: { get: deps.demand },
       '/metrics': { get: metricsHandler(deps.registry) },

@@ -7,6 +7,7 @@ import type { Environment } from '../common/util/env.ts';
 import type { KeyPlace } from './auth/api-keys.ts';
 
 const MB = 1024 * 1024;
+const BODIES_AT_ONCE = 4;
 
 const environment = z.object({
   KUBEMBED_HOST: z.string().default('0.0.0.0'),
@@ -20,6 +21,15 @@ const environment = z.object({
   KUBEMBED_REQUEST_SECONDS: seconds(1).default(600_000),
   KUBEMBED_CONNECT_TIMEOUT_MS: whole(1).default(500),
   KUBEMBED_MAX_BODY_BYTES: whole(1).default(32 * MB),
+  /** Of all that is held for clients: bodies, requests that wait, answers on their way. Default: four bodies of the largest size. */
+  KUBEMBED_MAX_HELD_BYTES: whole(1).optional(),
+  KUBEMBED_MAX_CONNECTIONS: whole(1).default(8192),
+  /** From one IPv4 address or IPv6 /64. Default: half of all where no keys are asked for, else no bound. */
+  KUBEMBED_MAX_CONNECTIONS_PER_SOURCE: whole(1).optional(),
+  /** Origins whose pages may call the router, such as `https://app.example.com`, or `*`; none when empty. */
+  KUBEMBED_CORS_ORIGINS: z.string().default(''),
+  /** Names under which local mode may be called, beside loopback and its own address. */
+  KUBEMBED_ALLOWED_HOSTS: z.string().default(''),
   /** The activation queue: bounds of what waits for a model. */
   KUBEMBED_QUEUE_MAX_REQUESTS: whole(1).default(2000),
   KUBEMBED_QUEUE_MAX_BYTES: whole(1).default(64 * MB),
@@ -41,6 +51,8 @@ const environment = z.object({
     .string()
     .regex(/^[^/]+\/[^/]+$/, 'must be namespace/name')
     .optional(),
+  /** Routers that share the limits of a key: each gives its part. */
+  KUBEMBED_ROUTERS: whole(1).default(1),
   /** Served names (or `*`) whose identical requests are answered from memory. */
   KUBEMBED_CACHE_MODELS: z.string().default(''),
   KUBEMBED_CACHE_BYTES: whole(1).default(64 * MB),
@@ -52,6 +64,9 @@ const secretOf = (reference: string | undefined): KeyPlace['secret'] => {
   const [namespace, name] = reference?.split('/') ?? [];
   return namespace !== undefined && name !== undefined ? { namespace, name } : undefined;
 };
+
+const hasKeys = (given: z.infer<typeof environment>): boolean =>
+  (given.KUBEMBED_API_KEYS_FILE ?? given.KUBEMBED_API_KEYS_SECRET) !== undefined;
 
 /** Throws `ConfigError`. Times are in milliseconds. */
 export const readRouterConfig = (env: Environment) => {
@@ -66,6 +81,16 @@ export const readRouterConfig = (env: Environment) => {
     requestMs: given.KUBEMBED_REQUEST_SECONDS,
     connectMs: given.KUBEMBED_CONNECT_TIMEOUT_MS,
     maxBodyBytes: given.KUBEMBED_MAX_BODY_BYTES,
+    maxHeldBytes: given.KUBEMBED_MAX_HELD_BYTES ?? given.KUBEMBED_MAX_BODY_BYTES * BODIES_AT_ONCE,
+    limits: {
+      maxConnections: given.KUBEMBED_MAX_CONNECTIONS,
+      maxConnectionsPerSource:
+        given.KUBEMBED_MAX_CONNECTIONS_PER_SOURCE ??
+        (hasKeys(given) ? undefined : Math.ceil(given.KUBEMBED_MAX_CONNECTIONS / 2)),
+    },
+    corsOrigins: words(given.KUBEMBED_CORS_ORIGINS),
+    allowedHosts: words(given.KUBEMBED_ALLOWED_HOSTS),
+    routers: given.KUBEMBED_ROUTERS,
     queue: {
       maxRequests: given.KUBEMBED_QUEUE_MAX_REQUESTS,
       maxBytes: given.KUBEMBED_QUEUE_MAX_BYTES,

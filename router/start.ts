@@ -7,6 +7,7 @@ import type { Registry } from 'prom-client';
 import { createBodyReader } from '../common/http/body.ts';
 import { createMemoryBudget } from '../common/http/memory.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
+import type { HostCheck } from '../common/http/front.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -42,6 +43,8 @@ export interface RouterOptions {
   /** Where metrics are registered; a fresh one when absent. */
   readonly registry?: Registry;
   readonly clock?: RouterClock;
+  /** Whether a request calls it by a name of its own; absent: any name is. */
+  readonly isOwnHost?: HostCheck;
   /** The package's, for the OpenAPI document. */
   readonly version?: string;
 }
@@ -60,8 +63,8 @@ export interface RunningRouter {
 }
 
 const SYSTEM_CLOCK: RouterClock = { now: performance.now.bind(performance), random: Math.random };
-/** Bodies of this many times the limit may be held at once. */
-const BODIES_AT_ONCE = 4;
+/** Operators, Prometheus and probes. */
+const MAX_INTERNAL_CONNECTIONS = 256;
 /** For the internal listener's last answers. */
 const INTERNAL_DRAIN_MS = 1000;
 
@@ -132,11 +135,13 @@ const start = async (
   // Who may ask, and how they are answered
   const keySource = followKeys(config.keys, { client, log, random });
   if (keySource) stops.push(keySource.stop);
-  const authenticator = keySource ? createAuthenticator(keySource.keys, createRateLimiter(now)) : NO_AUTHENTICATION;
+  const authenticator = keySource
+    ? createAuthenticator(keySource.keys, createRateLimiter(now, config.routers))
+    : NO_AUTHENTICATION;
   const parser = createEmbeddingsParser();
   stops.push(() => parser.close());
   const { maxBodyBytes } = config;
-  const memory = createMemoryBudget(maxBodyBytes * BODIES_AT_ONCE);
+  const memory = createMemoryBudget(config.maxHeldBytes);
   const forwardWithRetry = createForwardWithRetry({ metrics, now });
   const embeddings = embeddingsRoute({
     models,
@@ -154,16 +159,29 @@ const start = async (
   const status = activity && { models, byKey, resources, activity, version, now, showsUnserved };
 
   // The listeners
-  const shared = { models, isDraining, registry, log };
+  const shared = { models, isDraining, registry, log, isOwnHost: options.isOwnHost };
   const publicServer = await startServer({
     host: config.host,
     port: config.port,
-    handler: createPublicApp({ ...shared, byKey, authenticator, embeddings, memory, metrics, tracer, version, status }),
+    limits: config.limits,
+    handler: createPublicApp({
+      ...shared,
+      byKey,
+      authenticator,
+      embeddings,
+      memory,
+      metrics,
+      tracer,
+      corsOrigins: config.corsOrigins,
+      version,
+      status,
+    }),
   });
   stops.push(() => publicServer.drain(AbortSignal.abort()));
   const internalServer = await startServer({
     host: config.internalHost,
     port: config.internalPort,
+    limits: { maxConnections: MAX_INTERNAL_CONNECTIONS },
     handler: createInternalApp({ ...shared, demand: demand.handler }),
   });
   log.info({ url: publicServer.url, internalUrl: internalServer.url }, 'Router listens');

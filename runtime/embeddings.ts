@@ -31,6 +31,7 @@ import type {
   Stage,
 } from './engine/contract.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
+import { promptFor } from './model/prompts.ts';
 import type { RuntimeMetrics } from './metrics.ts';
 
 export interface EmbeddingsDeps {
@@ -53,7 +54,10 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     if (!routed && parsed.model !== model) throw modelNotFound(parsed.model);
     const serving = lifecycle.requireServing();
     requireDimensions(parsed, serving);
-    const result = await embed(serving, toEngine(deps, request, parsed, signal));
+    const result = await embed(
+      serving,
+      toEngine(deps, request, { ...parsed, prompt: promptOf(parsed, serving) }, signal),
+    );
     record(exchange, parsed, result);
     traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
     metrics.embedded(parsed.inputs, result);
@@ -104,6 +108,14 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
   throw new OpenAIError('invalid_request', message, { param: 'dimensions' });
 }
 
+function promptOf(request: EmbeddingRequest, { prompts }: Serving): string {
+  const prompt = promptFor(prompts, request);
+  if (prompt !== undefined) return prompt;
+  const known = [...prompts.texts.keys()].join(', ');
+  const message = `Invalid 'prompt_name': this model has no prompt \`${clip(request.promptName ?? '')}\`; it has ${known}.`;
+  throw new OpenAIError('invalid_request', message, { param: 'prompt_name' });
+}
+
 function overlongOf(truncate: Truncate | undefined): OverlongInput | undefined {
   if (truncate === undefined) return undefined;
   return truncate === 'START' ? 'truncate-start' : truncate ? 'truncate' : 'error';
@@ -112,11 +124,12 @@ function overlongOf(truncate: Truncate | undefined): OverlongInput | undefined {
 function toEngine(
   { overlongInput }: EmbeddingsDeps,
   { headers }: Request,
-  { inputs, encoding, dimensions, truncate }: EmbeddingRequest,
+  { inputs, encoding, dimensions, truncate, prompt }: EmbeddingRequest & { readonly prompt: string },
   signal: AbortSignal,
 ): EmbedRequest {
   return {
     inputs,
+    prompt,
     encoding,
     dimensions,
     overlongInput: overlongOf(truncate) ?? overlongInput,

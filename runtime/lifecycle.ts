@@ -4,6 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { OpenAIError } from '../common/openai/errors.ts';
 import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
 import type { Engine, EngineInfo } from './engine/contract.ts';
+import type { Prompts } from './model/prompts.ts';
 
 // ── State ──
 
@@ -12,6 +13,8 @@ export interface Serving {
   /** Commit of the weights. */
   readonly revision: string;
   readonly identity: string;
+  /** Of the repository. */
+  readonly prompts: Prompts;
 }
 
 /**

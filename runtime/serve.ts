@@ -89,7 +89,7 @@ const aborted = async (signal: AbortSignal): Promise<undefined> => {
 };
 
 async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
-  const { files } = await opening;
+  const { files, description } = await opening;
   const engine = await creating;
   const { pooling, declaredPooling = pooling } = engine.info;
   if (declaredPooling !== pooling) {
@@ -97,7 +97,8 @@ async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSi
   }
   await checkVector(engine, stop);
   const { revision } = files;
-  return { engine, revision, identity: identityOf(engine.info, revision, config.overlongInput) };
+  const identity = identityOf(engine.info, revision, config.overlongInput);
+  return { engine, revision, identity, prompts: description.prompts };
 }
 
 // The runtime's HTTP application: its routes over a lifecycle, ready to be listened with.

@@ -10,7 +10,8 @@ import { OpenAIError } from '../openai/errors.ts';
 import { clip } from '../util/text.ts';
 import { exchangeOf, openExchange, sendError } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
-import { createCors, pathOf, requireServable, targetOf } from './front.ts';
+import { createCors, foreignHost, pathOf, requireServable, targetOf } from './front.ts';
+import type { HostCheck } from './front.ts';
 import type { MemoryBudget } from './memory.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
@@ -28,12 +29,14 @@ export interface AppOptions {
   readonly memory?: MemoryBudget | undefined;
   /** Origins whose pages may call this, or `*`; absent: none. */
   readonly corsOrigins?: readonly string[] | undefined;
+  /** Whether a request calls this server by a name of its own; absent: any name is. */
+  readonly isOwnHost?: HostCheck | undefined;
   /** Absent: nothing is traced. Quiet routes never are. */
   readonly tracer?: Tracer | undefined;
 }
 
 export function createApp(options: AppOptions): RequestListener {
-  const { routes, log, quiet = [], onFinish, memory, corsOrigins = [], tracer } = options;
+  const { routes, log, quiet = [], onFinish, memory, corsOrigins = [], isOwnHost, tracer } = options;
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
@@ -56,6 +59,7 @@ export function createApp(options: AppOptions): RequestListener {
       exchange.span = beginRequestSpan(tracer, request, exchange);
     }
     requireServable(request);
+    if (isOwnHost?.(request) === false) throw foreignHost(request);
     return cors(request, response);
   }
 

@@ -153,10 +153,15 @@ function outlineOf(body: Buffer): RequestOutline | undefined {
     // The whole body is parsed for the words: these would tell places in the short text, and quote what stands in it for others.
     return undefined;
   }
-  const longName = textOf(request.model);
+  const whole = (given: string): string => {
+    const long = textOf(given);
+    return long === undefined ? given : String(decodeJson(long.json()));
+  };
+  const { model, promptName } = request;
   return {
     ...request,
-    model: longName === undefined ? request.model : String(decodeJson(longName.json())),
+    model: whole(model),
+    promptName: promptName === undefined ? undefined : whole(promptName),
     inputs: request.inputs.map((input) => textOf(input) ?? input),
   };
 }

@@ -141,17 +141,26 @@ export function sendJson(response: ServerResponse, status: number, value: unknow
   response.end(body);
 }
 
-/**
- * JSON unless its type was set. A large body is written at the pace of its reader; ends early, without a fault, when the client
- * is gone. Rejects, before anything is written, when too much is held for clients already.
- */
+/** As `sendHeldBytes`, of bytes that are held from now on. Rejects, before anything is written, when too many are held already. */
 export async function sendBytes(
   response: ServerResponse,
   status: number,
   pieces: readonly Uint8Array[],
 ): Promise<void> {
+  exchanges.get(response)?.held.grow(byteLength(pieces));
+  await sendHeldBytes(response, status, pieces);
+}
+
+/**
+ * JSON unless its type was set. A large body is written at the pace of its reader; ends early, without a fault, when the client
+ * is gone.
+ */
+export async function sendHeldBytes(
+  response: ServerResponse,
+  status: number,
+  pieces: readonly Uint8Array[],
+): Promise<void> {
   const bytes = byteLength(pieces);
-  exchanges.get(response)?.held.grow(bytes);
   response.statusCode = status;
   if (!response.hasHeader('content-type')) response.setHeader('content-type', JSON_TYPE);
   response.setHeader('content-length', bytes);

@@ -1,6 +1,7 @@
 // What is settled of a request before it is routed: where it goes, whether it is HTTP that can be served, and what a browser may do with it.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OpenAIError } from '../openai/errors.ts';
+import { clip } from '../util/text.ts';
 
 // The target
 
@@ -33,6 +34,29 @@ export function requireServable({ headers, httpVersion }: IncomingMessage): void
     throw new OpenAIError('expectation_failed', "Of the header 'Expect' only the value '100-continue' can be met.");
   }
 }
+
+// Its own name: a page of a foreign site that got its own name resolved to this address (DNS rebinding) gives that name.
+
+/** True where the request's `Host` is a name of this server. */
+export type HostCheck = (request: IncomingMessage) => boolean;
+
+const LOOPBACK = /^(?:localhost|[\w-]+\.localhost|127(?:\.\d{1,3}){3}|\[::1\])$/;
+
+/** Loopback, the address that the connection came to, and these names. */
+export function ownHosts(names: readonly string[]): HostCheck {
+  const own = new Set(names.map((name) => name.toLowerCase()));
+  return ({ headers: { host = '' }, socket: { localAddress = '' } }) => {
+    const name = host.toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+    const address = localAddress.replace(/^::ffff:/, '');
+    return LOOPBACK.test(name) || own.has(name) || name === address || name === `[${address}]`;
+  };
+}
+
+export const foreignHost = ({ headers: { host = '' } }: IncomingMessage): OpenAIError =>
+  new OpenAIError(
+    'permission_denied',
+    `This server is not called '${clip(host)}'. Use its address, or name it in KUBEMBED_ALLOWED_HOSTS.`,
+  );
 
 // CORS
 

@@ -20,6 +20,9 @@ export const REVISION = 'x-kubembed-revision';
  * compared and never read: vectors of different identities must not be mixed, or kept for one another.
  */
 export const IDENTITY = 'x-kubembed-identity';
+/** What an answer says of its vectors, to be compared: a runtime that names no identity is told by its revision alone. */
+export const identityIn = (headers: IncomingHttpHeaders): string =>
+  `${String(headers[REVISION] ?? '')} ${String(headers[IDENTITY] ?? '')}`;
 /** To the client: how many inputs were cut to the model's limit. Absent when none was. */
 export const TRUNCATED = 'x-kubembed-truncated-inputs';
 /** To the client, where the router keeps answers: `hit`, `miss`, or `coalesced` with an identical request in flight. */

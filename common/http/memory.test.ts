@@ -28,11 +28,11 @@ describe('the memory budget', () => {
     const budget = createMemoryBudget(400 * KB);
     const large = Array.from({ length: 3 }, () => budget.reserve());
     for (const one of large) one.grow(100 * KB);
-    expect(kindOf(() => budget.reserve().grow(65 * KB))).toBe('service_unavailable');
-    expect(kindOf(() => large[0]?.grow(1))).toBe('service_unavailable');
+    expect(kindOf(() => budget.reserve().grow(65 * KB))).toBe('rate_limit_exceeded');
+    expect(kindOf(() => large[0]?.grow(1))).toBe('rate_limit_exceeded');
     expect(kindOf(() => budget.reserve().grow(60 * KB))).toBe('taken');
     expect(kindOf(() => budget.reserve().grow(40 * KB))).toBe('taken');
-    expect(kindOf(() => budget.reserve().grow(1))).toBe('service_unavailable');
+    expect(kindOf(() => budget.reserve().grow(1))).toBe('rate_limit_exceeded');
     expect(budget.heldBytes()).toBe(400 * KB);
   });
 
@@ -40,8 +40,8 @@ describe('the memory budget', () => {
     const budget = createMemoryBudget(10);
     const one = budget.reserve();
     one.requireRoom(10);
-    expect(kindOf(() => one.requireRoom(11))).toBe('service_unavailable');
-    expect(kindOf(() => one.grow(11))).toBe('service_unavailable');
+    expect(kindOf(() => one.requireRoom(11))).toBe('rate_limit_exceeded');
+    expect(kindOf(() => one.grow(11))).toBe('rate_limit_exceeded');
     expect(budget.heldBytes()).toBe(0);
   });
 
@@ -50,7 +50,7 @@ describe('the memory budget', () => {
     const huge = budget.reserve();
     huge.grow(300 * KB);
     huge.grow(700 * KB);
-    expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('service_unavailable');
+    expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('rate_limit_exceeded');
     expect(kindOf(() => budget.reserve().grow(60 * KB))).toBe('taken');
     huge.release();
     expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('taken');

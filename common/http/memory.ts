@@ -4,10 +4,12 @@ import { OpenAIError } from '../openai/errors.ts';
 /** What one exchange holds. */
 export interface Reservation {
   readonly bytes: number;
-  /** Throws the 503 if so many more would be too many; takes none. */
+  /** Throws the 429 if so many more would be too many; takes none. */
   requireRoom(more: number): void;
-  /** Takes so many more, or throws the 503. */
+  /** Takes so many more, or throws the 429. */
   grow(more: number): void;
+  /** Gives so many of them back. */
+  shrink(less: number): void;
   /** Gives all of them back; may be called again. */
   release(): void;
 }
@@ -35,7 +37,8 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
       const own = this.bytes + more;
       const hasRoom = own > SMALL_BYTES ? this.#hasLargeRoom(own) : hasSmallRoom(more);
       if (hasRoom) return;
-      throw new OpenAIError('service_unavailable', 'Too many requests are held in memory at the moment.', {
+      // Not a 503, by which a router would take this process for one that serves nobody.
+      throw new OpenAIError('rate_limit_exceeded', 'Too many requests are held in memory at the moment.', {
         retryAfterMs: 1000,
       });
     }
@@ -43,6 +46,10 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
     grow(more: number): void {
       this.requireRoom(more);
       this.#set(this.bytes + more);
+    }
+
+    shrink(less: number): void {
+      this.#set(Math.max(0, this.bytes - less));
     }
 
     release(): void {

@@ -310,7 +310,7 @@ describe('bounds', () => {
       return socket;
     });
     await expect.poll(() => finished.length).toBe(readers.length - 3);
-    expect(new Set(finished.map(({ status }) => status))).toEqual(new Set([503]));
+    expect(new Set(finished.map(({ status }) => status))).toEqual(new Set([429]));
     expect(memory.heldBytes()).toBeLessThanOrEqual(40_000_000);
     expect((await call('/quiet')).status).toBe(200);
     const body = { method: 'POST', body: '"small"', headers: { 'content-type': 'application/json' } };

@@ -30,6 +30,8 @@ const KINDS = {
   client_closed_request: invalid(499, 'client_closed_request'),
   internal_error: server(500, 'internal_error'),
   bad_gateway: server(502, 'bad_gateway'),
+  /** Replicas failed while they worked on this request: it may be what made them fail. */
+  replicas_failed: server(502, 'replicas_failed'),
   service_unavailable: server(503, 'service_unavailable'),
   deadline_exceeded: server(504, 'deadline_exceeded'),
 } as const satisfies Record<string, Wire>;

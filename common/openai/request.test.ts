@@ -32,9 +32,19 @@ describe('parseEmbeddingRequest', () => {
         encoding_format: 'base64',
         dimensions: 8,
         truncate: false,
+        prompt_name: 'web',
+        input_type: 'query',
         x: 1,
       }),
-    ).toEqual({ model: MODEL, inputs: ['a'], encoding: 'base64', dimensions: 8, truncate: false });
+    ).toEqual({
+      model: MODEL,
+      inputs: ['a'],
+      encoding: 'base64',
+      dimensions: 8,
+      truncate: false,
+      promptName: 'web',
+      inputType: 'query',
+    });
     expect(
       parseEmbeddingRequest({
         model: MODEL,
@@ -43,6 +53,8 @@ describe('parseEmbeddingRequest', () => {
         dimensions: null,
         user: null,
         truncate: null,
+        prompt_name: null,
+        input_type: null,
       }),
     ).toEqual({ model: MODEL, inputs: ['a'], encoding: 'float' });
   });
@@ -85,6 +97,8 @@ describe('parseEmbeddingRequest', () => {
     [{ model: MODEL, input: [null] }, 'input'],
     [{ model: MODEL, input: Array<string>(2049).fill('a') }, 'input'],
     [{ model: MODEL, input: 'a', dimensions: 0 }, 'dimensions'],
+    [{ model: MODEL, input: 'a', prompt_name: 3 }, 'prompt_name'],
+    [{ model: MODEL, input: 'a', input_type: 'picture' }, 'input_type'],
     [{ model: MODEL, input: 'a', dimensions: -1 }, 'dimensions'],
     [{ model: MODEL, input: 'a', dimensions: 1.5 }, 'dimensions'],
     [{ model: MODEL, input: 'a', dimensions: '8' }, 'dimensions'],
@@ -175,6 +189,8 @@ describe('requestJsonSchema', () => {
       'input',
       'encoding_format',
       'dimensions',
+      'prompt_name',
+      'input_type',
       'user',
       'truncate',
     ]);

@@ -32,6 +32,9 @@ function readTruncate(value: unknown): Truncate | undefined {
   return typeof value === 'string' ? TRUNCATE.get(value.toUpperCase()) : undefined;
 }
 
+export const INPUT_TYPES = ['query', 'passage', 'document'] as const;
+export type InputType = (typeof INPUT_TYPES)[number];
+
 /** Fields that this service does not know are accepted and ignored: clients add their own. */
 export const embeddingRequest = z.object({
   model: z.string().meta({
@@ -46,6 +49,15 @@ export const embeddingRequest = z.object({
   dimensions: z.int().min(1).nullish().meta({
     description:
       'Truncate vectors to this many leading numbers and normalize them to unit length. At most the dimensions of the model.',
+  }),
+  prompt_name: z.string().nullish().meta({
+    description:
+      "Not in OpenAI's API. Name of a prompt in the model's repository, put before each text. Default: the repository's default prompt, where it has one.",
+    example: 'query',
+  }),
+  input_type: z.enum(INPUT_TYPES).nullish().meta({
+    description:
+      "Not in OpenAI's API. What the texts are: the model's prompt for that is put before each, where the repository has one. prompt_name wins over it.",
   }),
   user: z.unknown().optional().meta({ description: 'Accepted and ignored.' }),
   truncate: z.unknown().optional().meta({
@@ -79,6 +91,9 @@ export interface EmbeddingRequest {
   readonly encoding: 'float' | 'base64';
   readonly dimensions: number | undefined;
   readonly truncate: Truncate | undefined;
+  /** Of a prompt in the model's repository. */
+  readonly promptName: string | undefined;
+  readonly inputType: InputType | undefined;
 }
 
 /** Throws `OpenAIError` for everything that is not a request. */
@@ -88,13 +103,15 @@ export function parseEmbeddingRequest(body: unknown): EmbeddingRequest {
   }
   const result = embeddingRequest.safeParse(body);
   if (!result.success) throw toError(result.error.issues, body);
-  const { model, input: inputs, encoding_format, dimensions, truncate } = result.data;
+  const { model, input: inputs, encoding_format, dimensions, truncate, prompt_name, input_type } = result.data;
   return {
     model,
     inputs,
     encoding: encoding_format ?? 'float',
     dimensions: dimensions ?? undefined,
     truncate: readTruncate(truncate),
+    promptName: prompt_name ?? undefined,
+    inputType: input_type ?? undefined,
   };
 }
 
@@ -121,6 +138,12 @@ const FIELDS: Readonly<Record<string, Describe>> = {
     typeof value === 'number' && Number.isInteger(value)
       ? invalid(`Invalid 'dimensions': ${value} is less than the minimum of 1 or not a safe integer.`, 'dimensions')
       : typed('dimensions', 'an integer')(value, ''),
+  prompt_name: typed('prompt_name', 'a string'),
+  input_type: (value) =>
+    invalid(
+      `Invalid value for 'input_type' = ${clip(plain(value))}. Supported values: ['${INPUT_TYPES.join("', '")}'].`,
+      'input_type',
+    ),
 };
 
 const plain = (value: unknown): string => (typeof value === 'string' ? value : describeType(value));

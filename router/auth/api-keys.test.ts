@@ -13,6 +13,31 @@ describe('keys', () => {
     expect(key && mayUse(key, ['org/other'])).toBe(false);
   });
 
+  it.each([
+    ['keys:\n  - name: a\n    sha256: sk-live-secret\n   models: [x]\n', 4],
+    ['keys:\n  - name: a\n    sha256: "sk-live-secret\n', 4],
+    ['keys:\n  - name: a\n    sk-live-secret: b\n', 2],
+    ['keys:\n  - name: a\n    sha256: sk-live-secret\n', 3],
+    ['keys:\n  - sk-live-secret\n', 2],
+    ['keys: !sk-live-secret\n  - a\n', 1],
+    ['keys:\n  - name: a\n    sha256: *sk-live-secret\n', 1],
+    ['keys:\n  - name: a\n    name: sk-live-secret\n', 3],
+    ['sk-live-secret', 1],
+    ['keys:\n  - name: [sk-live-secret]\n', 2],
+    ['', 1],
+  ])('tells of %j the line and not a word', (text, line) => {
+    const words = (): string => {
+      try {
+        parseKeys(text);
+      } catch (fault) {
+        return (fault as Error).message;
+      }
+      return expect.fail('It was read.');
+    };
+    expect(words()).toMatch(new RegExp(`^line ${line}: `));
+    expect(words()).not.toContain('sk-live');
+  });
+
   it.each(['keys: 3', 'keys: [{name: a, sha256: short}]', `keys: [{name: a, sha256: ${hash}, modles: [x]}]`])(
     'refuses %s and does not repeat it',
     (text) => {

@@ -19,8 +19,10 @@ export interface Charge {
 /** Who sent a request. */
 export interface Caller {
   readonly mayUse: (model: ServedModel) => boolean;
-  /** Throws 403 or 429. */
-  readonly charge: (model: ServedModel, tokens: number) => Charge;
+  /** It may use every model. */
+  readonly seesAll: boolean;
+  /** Throws 429. */
+  readonly charge: (tokens: number) => Charge;
 }
 
 export interface Authenticator {
@@ -31,7 +33,7 @@ export interface Authenticator {
 }
 
 const FREE: Charge = { headers: [], settle: () => undefined };
-const ANYBODY: Caller = { mayUse: () => true, charge: () => FREE };
+const ANYBODY: Caller = { mayUse: () => true, seesAll: true, charge: () => FREE };
 
 export const NO_AUTHENTICATION: Authenticator = { isOpen: true, authenticate: () => ANYBODY };
 
@@ -55,17 +57,18 @@ export const printDuration = (ms: number): string => {
   return seconds < 60 ? `${seconds}s` : `${Math.floor(seconds / 60)}m${seconds % 60}s`;
 };
 
-const metersOf = (key: ApiKey, nowMs: number): readonly Meter[] => {
+const metersOf = (key: ApiKey, nowMs: number, routers: number): readonly Meter[] => {
   const meter = (unit: Unit, perMinute: number | undefined): readonly Meter[] => {
     if (perMinute === undefined) return [];
-    const policy = { burst: perMinute, perMs: perMinute / MINUTE_MS };
+    // Less than one at a time would be none at all.
+    const policy = { burst: Math.max(1, perMinute / routers), perMs: perMinute / routers / MINUTE_MS };
     return [{ unit, policy, bucket: fullBucket(policy, nowMs) }];
   };
   return [...meter('requests', key.requestsPerMinute), ...meter('tokens', key.tokensPerMinute)];
 };
 
 const told = ({ unit, policy, bucket }: Meter, nowMs: number): readonly (readonly [string, string])[] => [
-  [`x-ratelimit-limit-${unit}`, String(policy.burst)],
+  [`x-ratelimit-limit-${unit}`, String(Math.floor(policy.burst))],
   [`x-ratelimit-remaining-${unit}`, String(Math.max(0, Math.floor(refill(policy, bucket, nowMs).tokens)))],
   [`x-ratelimit-reset-${unit}`, printDuration(waitMs(policy, bucket, policy.burst, nowMs))],
 ];
@@ -73,13 +76,14 @@ const told = ({ unit, policy, bucket }: Meter, nowMs: number): readonly (readonl
 /** Throws 429 when one of the key's limits is reached, and charges nothing then. */
 export type RateLimiter = (key: ApiKey, tokens: number) => Charge;
 
-export const createRateLimiter = (now: () => number): RateLimiter => {
+/** Each of several routers gives its share of what a key has, so that the sum is the key's wherever requests go; one at a time at least. */
+export const createRateLimiter = (now: () => number, routers = 1): RateLimiter => {
   /** By name, so that a key's replacement does not start with a fresh minute. */
   const meters = new Map<string, readonly Meter[]>();
 
   const currentMeters = (key: ApiKey): readonly Meter[] => {
     const known = meters.get(key.name) ?? [];
-    const current = metersOf(key, now()).map(
+    const current = metersOf(key, now(), routers).map(
       (fresh) => known.find(({ unit, policy }) => unit === fresh.unit && policy.burst === fresh.policy.burst) ?? fresh,
     );
     meters.set(key.name, current);
@@ -97,7 +101,7 @@ export const createRateLimiter = (now: () => number): RateLimiter => {
       const retryAfterMs = waitMs(policy, bucket, amount(short), nowMs);
       throw new OpenAIError(
         'rate_limit_exceeded',
-        `Rate limit reached for ${unit} per minute: limit ${policy.burst}. Please try again in ${printDuration(retryAfterMs)}.`,
+        `Rate limit reached for ${unit} per minute: limit ${Math.floor(policy.burst)}. Please try again in ${printDuration(retryAfterMs)}.`,
         { retryAfterMs, headers: Object.fromEntries(current.flatMap((meter) => told(meter, nowMs))) },
       );
     }
@@ -123,18 +127,11 @@ export const createAuthenticator = (
   keys: () => ReadonlyMap<string, ApiKey> | undefined,
   limiter: RateLimiter,
 ): Authenticator => {
-  const callerWith = (key: ApiKey): Caller => {
-    const isAllowed = (model: ServedModel): boolean => mayUse(key, model.names);
-    return {
-      mayUse: isAllowed,
-      charge: (model, tokens) => {
-        if (!isAllowed(model)) {
-          throw new OpenAIError('permission_denied', `This API key does not have access to model \`${model.model}\`.`);
-        }
-        return limiter(key, tokens);
-      },
-    };
-  };
+  const callerWith = (key: ApiKey): Caller => ({
+    mayUse: ({ names }) => mayUse(key, names),
+    seesAll: key.models === undefined,
+    charge: (tokens) => limiter(key, tokens),
+  });
 
   return {
     isOpen: false,

@@ -1,6 +1,6 @@
 // The endpoints of one model: what this router knows of each (load, health, pace, capacity), which one a request gets, and what
 // its end teaches. Decisions first, as functions of values; then the balancer that keeps the state.
-import { BACKLOG, CAPACITY } from '../../common/http/headers.ts';
+import { BACKLOG, CAPACITY, identityIn } from '../../common/http/headers.ts';
 import type { Priority } from '../../common/http/headers.ts';
 import { median } from '../../common/util/stats.ts';
 import type { RouteEndpoint } from '../routing/table.ts';
@@ -155,6 +155,8 @@ export interface Endpoint extends WatchedEndpoint {
   pace: Pace | undefined;
   /** Tokens per second, as it says itself; 0 until it did. */
   capacity: number;
+  /** Of the vectors that it gave last; undefined until it gave some. */
+  identity: string | undefined;
   readonly running: Map<Attempt, number>;
 }
 
@@ -195,6 +197,8 @@ export interface Balancer {
   readonly inFlight: () => number;
   /** Median of the tokens per second that endpoints say they can do; undefined before one said so. */
   readonly capacity: () => number | undefined;
+  /** Of the vectors that every endpoint gives; undefined where they differ, and while one has not given any. */
+  readonly identity: () => string | undefined;
 }
 
 /** The process is another model's, or is draining: nothing that it should be asked now. */
@@ -233,7 +237,9 @@ const learnFrom = (reservation: Reservation, outcome: Outcome, startedMs: number
     inFlight: load.inFlight,
     queueMs: priority === 'bulk' ? backlogMs : tookMs,
   });
-  if (outcome.status === 200) endpoint.pace = notePace(endpoint.pace, { tookMs, tokensAhead }, nowMs);
+  if (outcome.status !== 200) return;
+  endpoint.identity = identityIn(outcome.headers);
+  endpoint.pace = notePace(endpoint.pace, { tookMs, tokensAhead }, nowMs);
 };
 
 const isBusy = ({ loads }: Endpoint): boolean => loads.interactive.inFlight + loads.bulk.inFlight > 0;
@@ -273,6 +279,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
       aliveMs: now(),
       pace: undefined,
       capacity: 0,
+      identity: undefined,
       running: new Map(),
       signal: (given) => signal(endpoint, given),
       isLast: () => isLast(endpoint),
@@ -367,5 +374,9 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     healthy: () => [...current.values()].filter(({ health }) => isHealthy(health)).length,
     inFlight: () => [...current.values()].reduce((sum, { running }) => sum + running.size, 0),
     capacity: () => median([...current.values()].map(({ capacity }) => capacity).filter((one) => one > 0)),
+    identity: () => {
+      const [first, ...others] = current.values();
+      return others.every(({ identity }) => identity === first?.identity) ? first?.identity : undefined;
+    },
   };
 };

@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import { performance } from 'node:perf_hooks';
 import { Pool } from 'undici';
 import type { Dispatcher } from 'undici';
+import type { Reservation as Held } from '../../common/http/memory.ts';
 
 /** How an attempt that produced no answer ended. */
 export type Failure =
@@ -13,7 +14,7 @@ export type Failure =
   | 'reset'
   /** The endpoint stopped answering anything. */
   | 'stalled'
-  /** The request's own signal: its client is gone, or its time is up. */
+  /** The request's own end: its client is gone, its time is up, or its answer found no room. */
   | 'aborted';
 
 export interface AttemptRequest {
@@ -25,6 +26,8 @@ export interface AttemptRequest {
   /** A larger answer is not gathered: it is handed over as a stream, and can then no longer be retried. */
   readonly gatherBytes: number;
   readonly signal: AbortSignal | undefined;
+  /** Of what is gathered, from its first byte on; what an attempt that failed had gathered is given back. Absent: not counted. */
+  readonly held?: Held | undefined;
 }
 
 /** An answer that is here whole. */
@@ -91,6 +94,7 @@ class PoolAttempt implements Dispatcher.DispatchHandler, Attempt {
   readonly #settle: PromiseWithResolvers<Outcome>;
   readonly #signal: AbortSignal | undefined;
   readonly #gatherBytes: number;
+  readonly #held: Held | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #state: State = 'waiting';
   #status = 0;
@@ -102,10 +106,11 @@ class PoolAttempt implements Dispatcher.DispatchHandler, Attempt {
   #sink: ServerResponse | undefined;
   #ended: PromiseWithResolvers<Failure | undefined> | undefined;
 
-  constructor({ signal, gatherBytes }: AttemptRequest) {
+  constructor({ signal, gatherBytes, held }: AttemptRequest) {
     this.#settle = Promise.withResolvers<Outcome>();
     this.outcome = this.#settle.promise;
     this.#gatherBytes = gatherBytes;
+    this.#held = held;
     this.#signal = signal;
     signal?.addEventListener('abort', this);
   }
@@ -146,8 +151,7 @@ class PoolAttempt implements Dispatcher.DispatchHandler, Attempt {
       if (!this.#sink.write(chunk)) controller.pause();
       return;
     }
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.byteLength;
+    if (!this.#hold(chunk, controller)) return;
     if (this.#bytes > this.#gatherBytes && this.#state === 'gathering') this.#handOver(controller);
   }
 
@@ -170,6 +174,20 @@ class PoolAttempt implements Dispatcher.DispatchHandler, Attempt {
     this.#fail(wasSent ? 'reset' : 'connect', error);
   }
 
+  /** False for the chunk that is one too many. */
+  #hold(chunk: Buffer, controller: Dispatcher.DispatchController): boolean {
+    try {
+      this.#held?.grow(chunk.byteLength);
+    } catch (refusal) {
+      this.#fail('aborted', refusal);
+      controller.abort(new AbortedAttempt());
+      return false;
+    }
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.byteLength;
+    return true;
+  }
+
   // Its end
 
   #end(): void {
@@ -182,6 +200,7 @@ class PoolAttempt implements Dispatcher.DispatchHandler, Attempt {
     const isStreamed = this.#state === 'streaming';
     this.#end();
     this.#chunks = [];
+    this.#held?.shrink(this.#bytes);
     if (isStreamed) this.#ended?.resolve(failure);
     else this.#settle.resolve({ kind: 'failed', failure, cause });
   }

@@ -1,4 +1,5 @@
 // What this router keeps of each model between requests, as one object that the routing table makes, updates and forgets.
+import type { Cause, Reason } from '../../api/conditions.ts';
 import { RawText } from '../../common/http/embeddings-parser.ts';
 import type { OutlinedInput } from '../../common/http/embeddings-parser.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
@@ -72,6 +73,11 @@ export const spend = (budget: number): number | undefined => (budget >= 1 ? budg
 
 // One model
 
+/** What a request can bring about. */
+const ENDED_BY_REQUESTS: ReadonlySet<string> = new Set<Reason>(['CrashLooping', 'OutOfMemory']);
+/** The first pauses that a kubelet makes between restarts, together. */
+const RETURN_MS = 120_000;
+
 export interface ModelDeps {
   readonly now: () => number;
   readonly random: () => number;
@@ -93,6 +99,8 @@ export class Model {
   readonly key: string;
   /** As the routing table last had it. */
   served: ServedModel;
+  /** When it last had an endpoint, by the router's clock. */
+  #lastServedMs = -Infinity;
   /** The table has it no more: requests that outlive their model find nothing, and bring nothing back. */
   isGone = false;
   readonly queue: ActivationQueue<Reservation>;
@@ -118,6 +126,7 @@ export class Model {
   }
 
   update(served: ServedModel): void {
+    if (this.served.endpoints.length > 0 || served.endpoints.length > 0) this.#lastServedMs = this.#deps.now();
     this.served = served;
     this.balancer.update(served.endpoints);
     const tookMs = served.endpoints.length > 0 ? this.demand.awake() : undefined;
@@ -130,6 +139,11 @@ export class Model {
     this.isGone = true;
     this.balancer.update([]);
     this.queue.drain();
+  }
+
+  /** Somebody's request may have ended the replicas that served a moment ago: those of others wait for them to come back. */
+  mayReturn({ reason }: Cause): boolean {
+    return ENDED_BY_REQUESTS.has(reason) && this.#deps.now() - this.#lastServedMs < RETURN_MS;
   }
 
   /** A request found no endpoint. */

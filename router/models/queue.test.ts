@@ -16,6 +16,29 @@ describe('the activation queue', () => {
     ...more,
   });
 
+  it('keeps a share of its room from bulk work, and counts those who wait for another', async () => {
+    const queue = createActivationQueue<string>({ ...limits, maxRequests: 16, maxBytes: 1600 });
+    const leaving = new AbortController();
+    const enter = (priority: 'interactive' | 'bulk', bytes = 10): Promise<unknown> =>
+      queue
+        .enter(waiter(() => undefined, { priority, bytes, signal: leaving.signal }))
+        .catch((error: unknown) => error);
+    const waiting = Array.from({ length: 13 }, () => enter('bulk'));
+    const leave = queue.follow({ priority: 'bulk', bytes: 10 });
+    expect(await enter('bulk')).toMatchObject({ why: 'full' });
+    expect(() => queue.follow({ priority: 'bulk', bytes: 1 })).toThrow(QueueError);
+    waiting.push(enter('interactive'), enter('interactive'));
+    expect([queue.size(), await enter('interactive')]).toMatchObject([15, { why: 'full' }]);
+    leave();
+    // Of the bytes, too.
+    expect(await enter('bulk', 1300)).toMatchObject({ why: 'full' });
+    waiting.push(enter('interactive', 1300));
+    expect(queue.size()).toBe(16);
+    leaving.abort();
+    await Promise.all(waiting);
+    expect(queue.size()).toBe(0);
+  });
+
   it('lets waiters out first come, first served, as many as can take', async () => {
     let free = 0;
     const queue = createActivationQueue<string>({ ...limits, maxRequests: 10 });

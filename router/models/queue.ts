@@ -1,5 +1,5 @@
 // The activation queue of one model: requests wait here for an endpoint, first come, first served within a priority, bounded in
-// requests, bytes and time.
+// requests, bytes and time. Bulk work never takes all of the room.
 import type { Priority } from '../../common/http/headers.ts';
 
 export interface QueueLimits {
@@ -22,9 +22,13 @@ export class QueueError extends Error {
 /** Made once: where it was thrown tells nothing, and finding that out took a fifth of the cost of a refusal. */
 const FULL = new QueueError('full');
 
-export interface Waiter<T> {
+/** What somebody who waits takes of the room. */
+export interface Waits {
   readonly priority: Priority;
   readonly bytes: number;
+}
+
+export interface Waiter<T> extends Waits {
   /** Aborted when the client is gone or its time is up. */
   readonly signal: AbortSignal;
   /** What it waits for, if it can be had now. Throws when waiting is pointless. */
@@ -39,10 +43,16 @@ export interface ActivationQueue<T> {
    * signal's reason, or with what `take` throws.
    */
   readonly enter: (waiter: Waiter<T>) => Promise<T>;
+  /** Room for somebody who waits for what another one here is given. Returns what gives it back; throws `QueueError`. */
+  readonly follow: (waits: Waits) => () => void;
   /** Something may have become free: lets out those at the front who can take. */
   readonly drain: () => void;
+  /** Those who wait for something of their own. */
   readonly size: () => number;
 }
+
+/** What bulk work may fill of the room: the rest is for interactive requests, however much else waits. */
+const BULK_SHARE = 7 / 8;
 
 interface Waiting<T> {
   readonly waiter: Waiter<T>;
@@ -52,7 +62,17 @@ interface Waiting<T> {
 
 export const createActivationQueue = <T>(limits: QueueLimits): ActivationQueue<T> => {
   const queues: Readonly<Record<Priority, Set<Waiting<T>>>> = { interactive: new Set(), bulk: new Set() };
+  let followers = 0;
   let bytes = 0;
+
+  const size = (): number => queues.interactive.size + queues.bulk.size;
+
+  const requireRoom = (waits: Waits): void => {
+    const share = waits.priority === 'bulk' ? BULK_SHARE : 1;
+    // Of a room for one, a share is room for one.
+    const maxRequests = Math.max(1, Math.floor(limits.maxRequests * share));
+    if (size() + followers >= maxRequests || bytes + waits.bytes > limits.maxBytes * share) throw FULL;
+  };
 
   const leave = (entry: Waiting<T>): void => {
     if (queues[entry.waiter.priority].delete(entry)) bytes -= entry.waiter.bytes;
@@ -96,21 +116,30 @@ export const createActivationQueue = <T>(limits: QueueLimits): ActivationQueue<T
     for (const entry of queue) if (!tryFront(entry)) return;
   };
 
-  const size = (): number => queues.interactive.size + queues.bulk.size;
-
   const enter: ActivationQueue<T>['enter'] = async (waiter) => {
     waiter.signal.throwIfAborted();
     if (queues[waiter.priority].size === 0) {
       const taken = waiter.take();
       if (taken !== undefined) return taken;
     }
-    if (size() >= limits.maxRequests || bytes + waiter.bytes > limits.maxBytes) throw FULL;
+    requireRoom(waiter);
     waiter.onWait?.();
     return await wait(waiter);
   };
 
+  const follow: ActivationQueue<T>['follow'] = (waits) => {
+    requireRoom(waits);
+    followers += 1;
+    bytes += waits.bytes;
+    return () => {
+      followers -= 1;
+      bytes -= waits.bytes;
+    };
+  };
+
   return {
     enter,
+    follow,
     drain: () => {
       drainOne(queues.interactive);
       drainOne(queues.bulk);

@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
+import { createActivationQueue } from '../models/queue.ts';
 import { createResponseCache } from './cache.ts';
 import type { RequestContext } from './forward.ts';
 
-const answer = (status: number, revision: string): Answer => ({
+const answer = (status: number, revision: string, identity = 'mean'): Answer => ({
   kind: 'answer',
   status,
-  headers: { 'x-kubembed-revision': revision },
+  headers: { 'x-kubembed-revision': revision, 'x-kubembed-identity': identity },
   chunks: [Buffer.from('{}')],
   headAtMs: 0,
 });
@@ -20,9 +22,24 @@ const stream: AnswerStream = {
   ended: Promise.resolve(undefined),
 };
 
+/** As endpoints say it: undefined while they do not agree. */
+let identity: string | undefined = 'r mean';
+let queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
+beforeEach(() => {
+  identity = 'r mean';
+  queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
+});
+
 const ask = (signal = new AbortController().signal): RequestContext =>
   ({
-    model: { key: 'a/b', served: { model: 'm', names: ['m'], revision: 'r' } },
+    model: {
+      key: 'a/b',
+      served: { model: 'm', names: ['m'], revision: 'r' },
+      balancer: { identity: () => identity },
+      queue,
+    },
+    priority: 'interactive',
+    body: Buffer.from('{}'),
     request: { inputs: ['x'], encoding: 'float' },
     signal,
   }) as unknown as RequestContext;
@@ -52,6 +69,22 @@ const setUp = (make: () => Answer | AnswerStream) => {
   return { seen, results, through };
 };
 
+describe('a rolling change', () => {
+  it('serves nothing kept while endpoints differ, and nothing old when they agree again', async () => {
+    let current = 'mean';
+    const { through } = setUp(() => answer(200, 'r', current));
+    const from = async () => (await through()).from;
+    expect([await from(), await from()]).toEqual(['miss', 'hit']);
+    identity = undefined;
+    expect([await from(), await from()]).toEqual(['miss', 'miss']);
+    // The last of the old pods answers, though all others are new.
+    identity = 'r cls';
+    expect([await from(), await from()]).toEqual(['miss', 'miss']);
+    current = 'cls';
+    expect([await from(), await from()]).toEqual(['miss', 'hit']);
+  });
+});
+
 describe('identical requests at the same time', () => {
   it('are computed once where the answer is kept', async () => {
     const { seen, results, through } = setUp(() => answer(200, 'r'));
@@ -65,6 +98,7 @@ describe('identical requests at the same time', () => {
   it.each([
     ['a refusal', () => answer(400, 'r')],
     ['an answer of another revision', () => answer(200, 'old')],
+    ['an answer of another pooling', () => answer(200, 'r', 'cls')],
     ['a streamed answer', () => stream],
   ])('run side by side where it is not: %s', async (_what, make) => {
     const { seen, results, through } = setUp(make);
@@ -83,6 +117,27 @@ describe('identical requests at the same time', () => {
     await expect(leader).rejects.toThrow();
     expect((await Promise.all(followers)).every(({ answer: { status } }) => status === 200)).toBe(true);
     expect(seen.runs).toBe(2);
+  });
+
+  it('have places in the queue while they wait', async () => {
+    queue = createActivationQueue({ maxRequests: 5, maxBytes: 1e6, maxMs: 1e5 });
+    const { seen, through } = setUp(() => answer(200, 'r'));
+    const all = await Promise.allSettled(Array.from({ length: 20 }, () => through()));
+    const refused = all.filter((one) => one.status === 'rejected').map(({ reason }) => (reason as OpenAIError).kind);
+    // The leader, and five who wait for it.
+    expect(refused).toEqual(Array(14).fill('rate_limit_exceeded'));
+    expect(seen.runs).toBe(1);
+    await expect(through()).resolves.toMatchObject({ from: 'hit' });
+  });
+
+  it('are not tried one by one on the replicas that the first one ended', async () => {
+    const failed = new OpenAIError('replicas_failed', 'They failed.');
+    const { seen, through } = setUp(() => {
+      throw failed;
+    });
+    const all = await Promise.allSettled(Array.from({ length: 20 }, () => through()));
+    expect(all.map((one) => one.status === 'rejected' && one.reason === failed)).toEqual(Array(20).fill(true));
+    expect(seen.runs).toBe(1);
   });
 
   it('keep deadlines of their own', async () => {

@@ -4,11 +4,12 @@ import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { LRUCache } from 'lru-cache';
 import { printInputs } from '../../common/http/embeddings-parser.ts';
-import { REVISION } from '../../common/http/headers.ts';
+import { identityIn, REVISION } from '../../common/http/headers.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { CacheResult, RouterMetrics } from '../metrics.ts';
-import { abortError } from './forward.ts';
+import { abortError, refusalOf } from './forward.ts';
 import type { RequestContext } from './forward.ts';
+import { isSuspicion } from './shard.ts';
 import type { Forward } from './shard.ts';
 
 export interface Cached {
@@ -35,12 +36,11 @@ const SHARE = 16;
 
 const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength }) => sum + byteLength, 1);
 
-/** All that the answer depends on; undefined while the revision is not known. */
+/** All that the request asks for; undefined while the revision is not known. What the vectors are, the runtime says: see `isCurrent`. */
 const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
   if (served.revision === undefined) return undefined;
-  const { inputs, encoding, dimensions, truncate } = request;
-  const { precision, pooling } = served.embedding ?? {};
-  const facts = [key, served.revision, precision, pooling, encoding, dimensions ?? null, truncate ?? null];
+  const { inputs, encoding, dimensions, truncate, promptName, inputType } = request;
+  const facts = [key, encoding, dimensions ?? null, truncate ?? null, promptName ?? null, inputType ?? null];
   const hash = createHash('sha256').update(JSON.stringify(facts));
   for (const piece of printInputs(inputs)) hash.update(piece);
   return hash.digest('base64');
@@ -53,6 +53,8 @@ type Flight =
   | { readonly kind: 'kept'; readonly answer: Answer }
   /** Its answer may not be kept: everybody needs one of their own. */
   | { readonly kind: 'unkept' }
+  /** Replicas failed over it, and would fail over the same request again. */
+  | { readonly kind: 'suspect'; readonly error: unknown }
   /** Its own client left, or its own time ran out: that says nothing of the answer. */
   | { readonly kind: 'abandoned' };
 
@@ -68,6 +70,13 @@ const within = async <T>(work: Promise<T>, signal: AbortSignal): Promise<T> => {
   }
 };
 
+/**
+ * Whether an answer is what any endpoint would give now: all of them make the same vectors, as their own answers say, and of the
+ * revision on record. In the middle of a rolling change none is.
+ */
+const isCurrent = ({ headers }: Answer, { served, balancer }: RequestContext['model']): boolean =>
+  headers[REVISION] === served.revision && identityIn(headers) === balancer.identity();
+
 export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCacheOptions): ResponseCache => {
   const stored = new LRUCache<string, Answer>({
     maxSize: maxBytes,
@@ -79,24 +88,23 @@ export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCache
   const isUsedBy = ({ model: { served } }: RequestContext): boolean =>
     models.includes('*') || served.names.some((name) => models.includes(name));
 
-  /** Only what came from the revision that the key names is worth keeping. */
-  const mayKeep = (answer: Answer | AnswerStream, revision: string | undefined): answer is Answer =>
-    answer.kind === 'answer' && answer.status === 200 && answer.headers[REVISION] === revision;
+  const mayKeep = (answer: Answer | AnswerStream, { model }: RequestContext): answer is Answer =>
+    answer.kind === 'answer' && answer.status === 200 && isCurrent(answer, model);
 
   const lead = async (key: string, context: RequestContext, forward: Forward): Promise<Answer | AnswerStream> => {
-    const { revision } = context.model.served;
     const { promise, resolve } = Promise.withResolvers<Flight>();
     flights.set(key, promise);
     let flight: Flight = { kind: 'unkept' };
     try {
       const answer = await forward(context);
-      if (mayKeep(answer, revision)) {
+      if (mayKeep(answer, context)) {
         stored.set(key, answer);
         flight = { kind: 'kept', answer };
       }
       return answer;
     } catch (error) {
       if (context.signal.aborted) flight = { kind: 'abandoned' };
+      else if (isSuspicion(error)) flight = { kind: 'suspect', error };
       throw error;
     } finally {
       flights.delete(key);
@@ -104,13 +112,28 @@ export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCache
     }
   };
 
+  /** Who waits for another one's answer waits, and has a place in the queue. */
+  const follow = async (leader: Promise<Flight>, context: RequestContext): Promise<Flight> => {
+    const { model, priority, body, signal } = context;
+    let leave: (() => void) | undefined;
+    try {
+      leave = model.queue.follow({ priority, bytes: body.byteLength });
+      return await within(leader, signal);
+    } catch (error) {
+      throw refusalOf(error, context, signal);
+    } finally {
+      leave?.();
+    }
+  };
+
   const lookUp = async (key: string, context: RequestContext, forward: Forward): Promise<Cached> => {
     for (;;) {
       const hit = stored.get(key);
-      if (hit) return { answer: hit, from: 'hit' };
+      if (hit !== undefined && isCurrent(hit, context.model)) return { answer: hit, from: 'hit' };
       const leader = flights.get(key);
       if (leader === undefined) return { answer: await lead(key, context, forward), from: 'miss' };
-      const flight = await within(leader, context.signal);
+      const flight = await follow(leader, context);
+      if (flight.kind === 'suspect') throw flight.error;
       if (flight.kind === 'kept') return { answer: flight.answer, from: 'coalesced' };
       // Side by side: one after another would make the last of many wait for all of them.
       if (flight.kind === 'unkept') return { answer: await forward(context), from: 'miss' };

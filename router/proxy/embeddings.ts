@@ -2,17 +2,18 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingsParser, RequestOutline } from '../../common/http/embeddings-parser.ts';
-import { exchangeOf, withDeadline, sendBytes } from '../../common/http/exchange.ts';
+import { exchangeOf, withDeadline, sendBytes, sendHeldBytes } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
 import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
 import { passedOnTrace } from '../../common/obs/tracing.ts';
-import { modelNotFound, OpenAIError } from '../../common/openai/errors.ts';
+import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Models } from '../models/model.ts';
 import type { Activity } from '../status/activity.ts';
-import type { ResponseCache } from './cache.ts';
+import { unknownModel } from '../routing/unknown.ts';
+import type { Cached, ResponseCache } from './cache.ts';
 import { ModelGone } from './forward.ts';
 import type { RequestContext } from './forward.ts';
 import type { Forward } from './shard.ts';
@@ -60,7 +61,8 @@ const isErrorBody = (body: Buffer): boolean => {
 };
 
 /** Throws for a refusal that is not the error object: it did not come from a runtime. */
-const sendAnswer = async (response: ServerResponse, { status, headers, chunks }: Answer): Promise<void> => {
+const sendAnswer = async (response: ServerResponse, answer: Answer, isHeld: boolean): Promise<void> => {
+  const { status, headers, chunks } = answer;
   if (status >= 400) {
     exchangeOf(response).facts['upstreamStatus'] = status;
     if (!isErrorBody(Buffer.concat(chunks))) {
@@ -68,7 +70,7 @@ const sendAnswer = async (response: ServerResponse, { status, headers, chunks }:
     }
   }
   keepHeaders(response, headers);
-  await sendBytes(response, status, chunks);
+  await (isHeld ? sendHeldBytes : sendBytes)(response, status, chunks);
 };
 
 /** Resolves to the last bytes, or to nothing if the answer was cut. */
@@ -109,21 +111,25 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     { headers }: IncomingMessage,
     exchange: Exchange,
     given: Pick<RequestContext, 'body' | 'signal' | 'deadlineMs'>,
+    caller: Caller,
   ): Promise<RequestContext> => {
     const request = await parser.outline(given.body);
     const { facts, span } = exchange;
     facts['inputs'] = request.inputs.length;
     facts['encoding'] = request.encoding;
-    return { ...given, ...findModel(headers, exchange, request), request, priority: priorityOf(headers), span, facts };
+    const found = findModel(headers, exchange, request, caller);
+    return { ...given, ...found, request, priority: priorityOf(headers), span, held: exchange.held, facts };
   };
 
   const findModel = (
     headers: IncomingHttpHeaders,
     exchange: Exchange,
     { model: name, inputs }: RequestOutline,
+    caller: Caller,
   ): Pick<RequestContext, 'model' | 'estimate' | 'headers'> => {
     const model = models.find(name);
-    if (model === undefined) throw modelNotFound(name);
+    // What a key does not open is, for it, not there.
+    if (model === undefined || !caller.mayUse(model.served)) throw unknownModel(name, models.table(), caller);
     exchange.facts['model'] = model.key;
     const passedOn = upstreamHeaders(headers, exchange, model.served.model);
     return { model, estimate: model.estimate(inputs), headers: passedOn };
@@ -144,12 +150,12 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     headers: IncomingHttpHeaders,
     response: ServerResponse,
     context: RequestContext,
-  ): Promise<Answer | AnswerStream> => {
+  ): Promise<Pick<Cached, 'answer'> & Partial<Cached>> => {
     const key = cache?.keyFor(headers, context);
-    if (cache === undefined || key === undefined) return await deps.forward(context);
-    const { answer, from } = await cache.through(key, context, deps.forward);
-    response.setHeader(CACHE, from);
-    return answer;
+    if (cache === undefined || key === undefined) return { answer: await deps.forward(context) };
+    const cached = await cache.through(key, context, deps.forward);
+    response.setHeader(CACHE, cached.from);
+    return cached;
   };
 
   /** From whoever has the name: an EmbeddingModel may take another's place while a request waits. */
@@ -157,29 +163,30 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     first: RequestContext,
     { headers }: IncomingMessage,
     response: ServerResponse,
-  ): Promise<{ readonly context: RequestContext; readonly answer: Answer | AnswerStream }> => {
+    caller: Caller,
+  ): Promise<Pick<Cached, 'answer'> & Partial<Cached> & { readonly context: RequestContext }> => {
     for (let context = first; ;) {
       try {
-        return { context, answer: await obtain(headers, response, context) };
+        return { context, ...(await obtain(headers, response, context)) };
       } catch (error) {
         if (!(error instanceof ModelGone)) throw error;
-        context = { ...context, ...findModel(headers, exchangeOf(response), context.request) };
+        context = { ...context, ...findModel(headers, exchangeOf(response), context.request, caller) };
       }
     }
   };
 
   const serve = async (found: RequestContext, request: IncomingMessage, response: ServerResponse, caller: Caller) => {
-    const { model, estimate } = found;
-    const charge = caller.charge(model.served, estimate.totalTokens);
+    const { estimate } = found;
+    const charge = caller.charge(estimate.totalTokens);
     for (const [name, value] of charge.headers) response.setHeader(name, value);
-    const { context, answer } = await obtainByName(found, request, response);
+    const { context, answer, from = 'miss' } = await obtainByName(found, request, response, caller);
     const end = answer.kind === 'answer' ? endOf(answer.chunks) : await streamAnswer(response, answer);
     const isServed = answer.status === 200;
     const promptTokens = isServed && end !== undefined ? promptTokensOf(end) : undefined;
     if (promptTokens !== undefined) recordUsage(context, promptTokens, answer.headers[TRUNCATED] !== undefined);
     charge.settle(isServed ? (promptTokens ?? estimate.totalTokens) : 0);
     // Last: once it is out, the request's line is written with what is known of it.
-    if (answer.kind === 'answer') await sendAnswer(response, answer);
+    if (answer.kind === 'answer') await sendAnswer(response, answer, from === 'miss');
   };
 
   return async (request, response, caller) => {
@@ -190,7 +197,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     const deadlineMs = now() + ms;
     try {
       const body = await bodies.read(request, exchange.held);
-      const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs });
+      const context = await findContext(request, exchange, { body, signal: deadline.signal, deadlineMs }, caller);
       await serve(context, request, response, caller);
     } finally {
       deadline.clear();

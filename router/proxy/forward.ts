@@ -3,6 +3,7 @@ import type { Cause } from '../../api/conditions.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
 import type { Priority } from '../../common/http/headers.ts';
+import type { Reservation as Held } from '../../common/http/memory.ts';
 import type { Span } from '../../common/obs/tracing.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Endpoint, Reservation } from '../endpoints/balancer.ts';
@@ -28,6 +29,8 @@ export interface RequestContext {
   readonly deadlineMs: number;
   /** The request's span, where requests are traced. */
   readonly span: Span | undefined;
+  /** What is kept in memory for it. */
+  readonly held: Held;
   /** For the log. */
   readonly facts: Record<string, string | number | boolean | undefined>;
 }
@@ -38,6 +41,7 @@ export interface ForwardRequest {
   readonly tokens: number;
   readonly priority: Priority;
   readonly gatherBytes: number;
+  readonly held: Held;
   readonly isShard: boolean;
   readonly signal: AbortSignal;
   readonly span: Span | undefined;
@@ -70,9 +74,10 @@ const REFUSED: ReadonlySet<number> = new Set([421, 503]);
 export const isRetryable = (result: AttemptResult): boolean =>
   'failure' in result ? result.failure !== 'aborted' : REFUSED.has(result.status);
 
-/** Attempts at most, the first included. A request that was sent may be what killed the pod: fewer for those. */
+/** Attempts at most, the first included. A request that was sent may be what killed or stalled the pod: no third sees it. */
 const MAX_ATTEMPTS = 5;
-const MAX_LOST_ATTEMPTS = 3;
+const MAX_LOST_ATTEMPTS = 2;
+const LOSSES: ReadonlySet<Failure> = new Set(['reset', 'stalled']);
 
 export interface AttemptCounts {
   readonly attempts: number;
@@ -84,11 +89,12 @@ export const NO_ATTEMPTS: AttemptCounts = { attempts: 0, lost: 0 };
 
 export const countAttempt = (counts: AttemptCounts, result: AttemptResult): AttemptCounts => ({
   attempts: counts.attempts + 1,
-  lost: counts.lost + ('failure' in result && result.failure === 'reset' ? 1 : 0),
+  lost: counts.lost + ('failure' in result && LOSSES.has(result.failure) ? 1 : 0),
 });
 
-export const mayTryAgain = ({ attempts, lost }: AttemptCounts): boolean =>
-  attempts < MAX_ATTEMPTS && lost < MAX_LOST_ATTEMPTS;
+export const isSuspect = ({ lost }: AttemptCounts): boolean => lost >= MAX_LOST_ATTEMPTS;
+
+export const mayTryAgain = (counts: AttemptCounts): boolean => counts.attempts < MAX_ATTEMPTS && !isSuspect(counts);
 
 // What a client is told when its request is not served, with the model's condition in words.
 
@@ -121,9 +127,25 @@ const noEndpointAnswered = (name: string, cause: unknown): OpenAIError =>
     cause,
   });
 
+/** A client that tries it again at once would take it to the next two; OpenAI's libraries do as the header says. */
+const replicasFailed = (name: string, cause: unknown): OpenAIError =>
+  new OpenAIError(
+    'replicas_failed',
+    `Two replicas of the model \`${name}\` failed while they worked on this request. It is not given to a third, since it may be what made them fail.`,
+    { headers: { 'x-should-retry': 'false' }, cause },
+  );
+
 /** Why a request's signal was aborted: its time is up, or else its client is gone. */
 export const abortError = ({ reason }: AbortSignal): OpenAIError =>
   reason instanceof OpenAIError ? reason : new OpenAIError('client_closed_request', 'The client went away.');
+
+/** Why a request could not wait, or waited in vain. */
+export const refusalOf = (error: unknown, { model, request }: RequestContext, signal: AbortSignal): unknown => {
+  if (signal.aborted && error === signal.reason) return abortError(signal);
+  if (!(error instanceof QueueError)) return error;
+  const { waiting } = model.served;
+  return error.why === 'full' ? queueFull(request.model, waiting) : waitedTooLong(request.model, waiting);
+};
 
 // What a trace tells: a span while a request is queued, one per attempt.
 
@@ -187,7 +209,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     const { endpoints, blocked } = model.served;
     if (endpoints.length === 0) {
       model.wake();
-      if (blocked) throw cannotComeUp(asked.model, blocked);
+      if (blocked && !model.mayReturn(blocked)) throw cannotComeUp(asked.model, blocked);
       return undefined;
     }
     // Failed on all of them: those that are still healthy get another chance, the others must come back first.
@@ -196,13 +218,6 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     if (isExhausted) tried.clear();
     const { priority, tokens, isShard } = request;
     return model.balancer.reserve({ priority, tokens, tried, thorough: isShard });
-  };
-
-  const refusal = (error: unknown, { model, request }: RequestContext, signal: AbortSignal): unknown => {
-    if (signal.aborted && error === signal.reason) return abortError(signal);
-    if (!(error instanceof QueueError)) return error;
-    const { waiting } = model.served;
-    return error.why === 'full' ? queueFull(request.model, waiting) : waitedTooLong(request.model, waiting);
   };
 
   const acquire = async (progress: Progress): Promise<Reservation> => {
@@ -221,7 +236,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
       return reservation;
     } catch (error) {
       span?.end({ error: error instanceof Error ? error.name : 'failed' });
-      throw refusal(error, context, signal);
+      throw refusalOf(error, context, signal);
     } finally {
       if (sinceMs !== undefined) progress.queuedMs += now() - sinceMs;
     }
@@ -232,11 +247,11 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     { endpoint }: Reservation,
     traceHeaders: Readonly<Record<string, string>> | undefined,
   ): Attempt => {
-    const { body, gatherBytes, signal, priority } = request;
+    const { body, gatherBytes, held, signal, priority } = request;
     const headers = [...context.headers, DEADLINE_MS, String(Math.max(0, Math.ceil(context.deadlineMs - now())))];
     if (priority === 'bulk') headers.push(PRIORITY, priority);
     if (traceHeaders !== undefined) headers.push(...Object.entries(traceHeaders).flat());
-    return endpoint.client.send({ method: 'POST', path: EMBEDDINGS_PATH, headers, body, gatherBytes, signal });
+    return endpoint.client.send({ method: 'POST', path: EMBEDDINGS_PATH, headers, body, gatherBytes, signal, held });
   };
 
   const attempt = async (progress: Progress, reservation: Reservation): Promise<Outcome> => {
@@ -256,12 +271,11 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
   const prepareRetry = ({ context, request, counts }: Progress, outcome: Outcome): void => {
     const { model } = context;
     const reason = outcome.kind === 'failed' ? outcome.failure : 'refused';
-    if (reason === 'aborted') throw abortError(request.signal);
+    const cause = outcome.kind === 'failed' ? outcome.cause : undefined;
+    if (reason === 'aborted') throw cause instanceof OpenAIError ? cause : abortError(request.signal);
+    if (isSuspect(counts)) throw replicasFailed(context.request.model, cause);
     const left = reason === 'connect' ? model.retryBudget : spend(model.retryBudget);
-    if (!mayTryAgain(counts) || left === undefined) {
-      const cause = outcome.kind === 'failed' ? outcome.cause : undefined;
-      throw noEndpointAnswered(context.request.model, cause);
-    }
+    if (!mayTryAgain(counts) || left === undefined) throw noEndpointAnswered(context.request.model, cause);
     model.retryBudget = left;
     metrics.retried(model.key, reason);
   };

@@ -2,6 +2,8 @@ import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { createMemoryBudget } from '../../common/http/memory.ts';
+import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer } from '../endpoints/client.ts';
 import type { ForwardRequest, RequestContext } from './forward.ts';
 import { createForward, mergeResponses, planShards, shardCount } from './shard.ts';
@@ -105,6 +107,8 @@ describe('shardCount', () => {
   });
 });
 
+const ok: Answer = { kind: 'answer', status: 200, headers: {}, chunks: [respond([[1]], 3)], headAtMs: 0 };
+
 describe('a split request', () => {
   const served = { key: 'ns/m', served: { model: 'org/m', names: ['org/m'] }, isGone: false };
   const setUp = (answerOf: (request: ForwardRequest) => Promise<Answer>) => {
@@ -131,10 +135,31 @@ describe('a split request', () => {
       priority: 'interactive',
       signal: new AbortController().signal,
       span: undefined,
+      held: createMemoryBudget(1e6).reserve(),
       facts: {},
     } as unknown as RequestContext;
     return { run: () => forward(context), sent, counts };
   };
+
+  it('that ends replicas with one of its shards is not sent whole after that', async () => {
+    const lost = new OpenAIError('replicas_failed', 'They failed.');
+    const { run, sent } = setUp(({ body }) => {
+      // The other shard is refused, which alone would have the whole request sent.
+      if (body.includes('"a"')) return new Promise((_resolve, reject) => setImmediate(() => reject(lost)));
+      return Promise.resolve({ ...ok, status: 400 });
+    });
+    await expect(run()).rejects.toBe(lost);
+    expect(sent).toHaveLength(2);
+  });
+
+  it('whose shards answer as different identities is sent whole', async () => {
+    let asked = 0;
+    const { run, sent } = setUp(() =>
+      Promise.resolve({ ...ok, headers: { 'x-kubembed-revision': 'r', 'x-kubembed-identity': String((asked += 1)) } }),
+    );
+    await run();
+    expect(sent.map(({ isShard }) => isShard)).toEqual([true, true, false]);
+  });
 
   it('whose shards are refused at once fails as one, and ends no process', async () => {
     const unhandled: unknown[] = [];

@@ -3,8 +3,9 @@
 import { setImmediate } from 'node:timers/promises';
 import { printInputs } from '../../common/http/embeddings-parser.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
-import { REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { IDENTITY, identityIn, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
+import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Forwarded, ForwardWithRetry, RequestContext } from './forward.ts';
@@ -158,8 +159,10 @@ export const mergeResponses = (shards: readonly ShardResponse[]): readonly Buffe
 
 // Forwarding
 
-const shardBody = ({ model, inputs, encoding, dimensions, truncate }: RequestOutline, shard: Shard): Buffer => {
-  const head = JSON.stringify({ model, encoding_format: encoding, dimensions, truncate }).slice(0, -1);
+const shardBody = (request: RequestOutline, shard: Shard): Buffer => {
+  const { model, inputs, encoding, dimensions, truncate, promptName: prompt_name, inputType: input_type } = request;
+  const fields = { model, encoding_format: encoding, dimensions, truncate, prompt_name, input_type };
+  const head = JSON.stringify(fields).slice(0, -1);
   const pieces = [`${head},"input":[`, ...printInputs(inputs.slice(shard.start, shard.end)), ']}'];
   return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
 };
@@ -173,10 +176,15 @@ const merge = (answers: readonly Answer[], shards: readonly Shard[]): Answer => 
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     [REVISION]: answers[0]?.headers[REVISION],
+    [IDENTITY]: answers[0]?.headers[IDENTITY],
     [TRUNCATED]: truncated > 0 ? String(truncated) : undefined,
   };
   return { kind: 'answer', status: 200, headers, chunks: mergeResponses(bodies), headAtMs: undefined };
 };
+
+/** Replicas failed over it. */
+export const isSuspicion = (error: unknown): boolean =>
+  error instanceof OpenAIError && error.kind === 'replicas_failed';
 
 /** Undefined: the whole request would be refused, too, or the shards disagree. It is to be sent whole. */
 const conclude = (
@@ -187,13 +195,17 @@ const conclude = (
   const done = settled.flatMap((one) =>
     one.status === 'fulfilled' && one.value.answer.kind === 'answer' ? [one.value.answer] : [],
   );
+  // Sent whole it would be what it was in parts.
+  const suspect = settled.find((one) => one.status === 'rejected' && isSuspicion(one.reason));
+  if (suspect?.status === 'rejected') throw suspect.reason;
   const refused = done.find(({ status }) => status !== 200);
   // For want of room: so is the request.
   if (refused) return refused.status === 429 ? refused : undefined;
   const lost = settled.find((one) => one.status === 'rejected');
   if (lost) throw lost.reason;
-  const revisions = new Set(done.map(({ headers }) => headers[REVISION]));
-  return revisions.size > 1 ? undefined : merge(done, shards);
+  // In the middle of a rolling change each replica answers rightly, and together they do not.
+  const identities = new Set(done.map(({ headers }) => identityIn(headers)));
+  return identities.size > 1 ? undefined : merge(done, shards);
 };
 
 /** The span lasts as long as the work, and fails with it. */
@@ -238,10 +250,10 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
   };
 
   const whole = async (context: RequestContext): Promise<Answer | AnswerStream> => {
-    const { model, facts, body, signal, span } = context;
+    const { model, facts, body, signal, span, held } = context;
     const tokens = context.estimate.totalTokens;
     const priority = tokens > targetTokens(context) ? 'bulk' : context.priority;
-    const request = { body, tokens, priority, gatherBytes: GATHER_BYTES, isShard: false, signal, span };
+    const request = { body, tokens, priority, gatherBytes: GATHER_BYTES, held, isShard: false, signal, span };
     const { answer, endpoint, attempts, queuedMs, upstreamMs } = await forwardWithRetry(context, request);
     Object.assign(facts, { endpoint, attempts, upstreamMs: Math.round(upstreamMs * 10) / 10 });
     if (queuedMs > 0) facts['queuedMs'] = Math.round(queuedMs);
@@ -251,7 +263,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
   };
 
   const sharded = async (context: RequestContext, shards: readonly Shard[]): Promise<Answer | undefined> => {
-    const { model, request, facts } = context;
+    const { model, request, facts, held } = context;
     metrics.split(model.key, shards.length);
     facts['shards'] = shards.length;
     // Every shard ends with the request, or as soon as another shard has decided its fate.
@@ -263,8 +275,21 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
         attributes: { 'kubembed.first_input': start, 'kubembed.inputs': end - start },
       });
       const body = shardBody(request, shard);
-      const part = { body, tokens, priority: 'bulk', gatherBytes: Infinity, isShard: true, signal, span } as const;
-      const forwarded = await during(span, forwardWithRetry(context, part));
+      held.grow(body.byteLength);
+      const part = {
+        body,
+        tokens,
+        priority: 'bulk',
+        gatherBytes: Infinity,
+        held,
+        isShard: true,
+        signal,
+        span,
+      } as const;
+      const forwarded = await during(span, forwardWithRetry(context, part)).catch((error: unknown) => {
+        if (isSuspicion(error)) decided.abort();
+        throw error;
+      });
       metrics.upstream(model.key, forwarded.upstreamMs);
       if (forwarded.answer.status !== 200) decided.abort();
       return forwarded;

@@ -78,7 +78,7 @@ export class Activity {
   readonly #size: WindowSize;
   /** Monotonic milliseconds. */
   readonly #now: () => number;
-  readonly #bornMs: number;
+  #bornMs: number;
   readonly #ring: (Slot | undefined)[];
   readonly #totals: { -readonly [K in keyof Totals]: number } = { requests: 0, errors: 0, inputs: 0, tokens: 0 };
 
@@ -87,6 +87,13 @@ export class Activity {
     this.#now = now;
     this.#bornMs = now();
     this.#ring = Array.from({ length: size.slots });
+  }
+
+  /** What these models did together. */
+  static of(activities: readonly Activity[], now: () => number): Activity {
+    const sum = new Activity(PER_MODEL, now);
+    for (const one of activities) sum.#add(one);
+    return sum;
   }
 
   finished(ms: number, failed: boolean): void {
@@ -142,6 +149,19 @@ export class Activity {
       if (latencies) addTo(sum, latencies);
     }
     return latencyOf(sum);
+  }
+
+  #add(other: Activity): void {
+    this.#bornMs = Math.min(this.#bornMs, other.#bornMs);
+    for (const key of ['requests', 'errors', 'inputs', 'tokens'] as const) this.#totals[key] += other.#totals[key];
+    for (const [at, slot] of other.#ring.entries()) {
+      const own = this.#ring[at];
+      if (slot === undefined || (own !== undefined && own.index > slot.index)) continue;
+      const into = own?.index === slot.index ? own : emptySlot(slot.index);
+      for (const key of ['requests', 'errors', 'tokens'] as const) into[key] += slot[key];
+      if (slot.latencies) addTo((into.latencies ??= createHistogram()), slot.latencies);
+      this.#ring[at] = into;
+    }
   }
 
   #index(): number {

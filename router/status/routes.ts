@@ -12,7 +12,7 @@ import type { Handler, Routes } from '../../common/http/app.ts';
 import { sendJson } from '../../common/http/exchange.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { Model, Models } from '../models/model.ts';
-import type { Activity } from './activity.ts';
+import { Activity } from './activity.ts';
 
 export interface StatusSources {
   readonly models: Pick<Models, 'isSynced'>;
@@ -105,10 +105,13 @@ const file = (name: string, type: keyof typeof TYPES): Handler => {
 
 export const STATUS_JSON = '/status.json';
 
-type WithKey = (handler: (request: Request, response: Response, caller: Caller) => void) => Handler;
+export const statusPages = (): Routes =>
+  Object.fromEntries(Object.entries(FILES).map(([path, [name, type]]) => [path, { get: file(name, type) }]));
 
-/** The page is for anybody and holds nothing; a key that may use only some models sees only these. */
-export const statusRoutes = (sources: StatusSources, withKey: WithKey): Routes => {
+/** A key that may use only some models sees only these, and what they add up to. */
+export const statusDocument = (
+  sources: StatusSources,
+): ((request: Request, response: Response, caller: Caller) => void) => {
   const { byKey, activity, version, now } = sources;
   const startedMs = now();
 
@@ -118,25 +121,25 @@ export const statusRoutes = (sources: StatusSources, withKey: WithKey): Routes =
       return model === undefined ? sources.showsUnserved : caller.mayUse(model.served);
     };
     const shown = sources.resources().filter(isShown);
+    const seen = caller.seesAll
+      ? activity
+      : Activity.of(
+          shown.flatMap((resource) => byKey.get(modelKey(resource))?.activity ?? []),
+          now,
+        );
     return {
       version,
       now: new Date().toISOString(),
       uptimeSeconds: Math.round((now() - startedMs) / 1000),
       synced: sources.models.isSynced(),
       models: shown.map((resource) => modelStatus(resource, byKey.get(modelKey(resource)))).sort(byName),
-      totals: activity.read(),
-      recent: activity.series(),
+      totals: seen.read(),
+      recent: seen.series(),
     };
   };
 
-  const pages = Object.entries(FILES).map(([path, [name, type]]) => [path, { get: file(name, type) }]);
-  return {
-    ...(Object.fromEntries(pages) as Routes),
-    [STATUS_JSON]: {
-      get: withKey((_request, response, caller) => {
-        response.setHeader('cache-control', 'no-store');
-        sendJson(response, 200, document(caller));
-      }),
-    },
+  return (_request, response, caller) => {
+    response.setHeader('cache-control', 'no-store');
+    sendJson(response, 200, document(caller));
   };
 };

@@ -12,6 +12,8 @@ export type OverlongInput = 'truncate' | 'truncate-start' | 'error';
 export interface EmbedRequest {
   /** 1–2048 inputs. */
   readonly inputs: readonly EngineInput[];
+  /** Text before each input that is a text; default none. */
+  readonly prompt?: string | undefined;
   readonly encoding: OutputEncoding;
   /** Keep the first `dimensions` numbers and make the result unit length again; undefined: all of them. */
   readonly dimensions?: number | undefined;

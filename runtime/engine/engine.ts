@@ -88,6 +88,10 @@ function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQu
       );
 }
 
+/** Texts with their prompt before them; token ids are taken as they are. */
+const withPrompt = ({ inputs, prompt = '' }: EmbedRequest): readonly EngineInput[] =>
+  prompt === '' ? inputs : inputs.map((input) => (typeof input === 'string' ? prompt + input : input));
+
 const shuttingDown = (): EngineError => new EngineError('draining', 'The runtime is shutting down.');
 
 /** Rejects with EngineStartError. */
@@ -97,6 +101,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { pool, tokenizer } = loaded;
   const info = infoOf(options, loaded);
   const { maxTokens, vocabularySize } = info;
+  const leavesOutPrompts = !choosePooling(options.description, options.pooling).includePrompt;
   const solo = soloFor(loaded, onEvent);
   const scheduler = schedulerFor(options, loaded, solo);
   const requests = new Map<number, OpenRequest>();
@@ -129,7 +134,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
     if (draining) throw shuttingDown();
     checkTokenLists(request.inputs, vocabularySize);
-    const { inputs, places } = distinctInputs(request.inputs);
+    const { inputs, places } = distinctInputs(withPrompt(request));
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
     const id = nextId++;
     const admission = scheduler.admit({ id, priority: request.priority, inputs: inputs.length, tokens }, now());
@@ -139,15 +144,16 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     return { open, inputs };
   }
 
-  async function tokenize(open: OpenRequest, inputs: readonly EngineInput[]): Promise<void> {
+  async function tokenize(open: OpenRequest, inputs: readonly EngineInput[], prompt: string): Promise<void> {
     const started = now();
+    const skip = leavesOutPrompts && prompt !== '' ? await tokenizer.promptTokens(prompt) : 0;
     for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
       // Many inputs must not keep the event loop from other requests.
       if (start > 0) await nextTurn();
       const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK), open.cutAt);
       const sequences = chunk.map((tokens, offset): Sequence => {
         const index = start + offset;
-        open.tokenized(index, tokens, now());
+        open.tokenized(index, { ...tokens, skip: typeof inputs[index] === 'string' ? skip : 0 }, now());
         return { request: open.id, index, length: tokens.ids.length };
       });
       open.tokenizing(started, now());
@@ -163,7 +169,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort);
     try {
-      tokenize(open, inputs).catch(open.fail);
+      tokenize(open, inputs, request.prompt ?? '').catch(open.fail);
       return await open.result;
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -230,6 +236,7 @@ function messageOf({ tokens, sequences }: Batch, targets: Targets): RunMessage {
     lengths: Int32Array.from(sequences, ({ length }) => length),
     encodings: targets.map((target) => target?.encoding ?? 'base64'),
     dimensions: Int32Array.from(targets, (target) => target?.dimensions ?? 0),
+    skips: Int32Array.from(sequences, ({ index }, order) => targets[order]?.skipOf(index) ?? 0),
   };
 }
 

@@ -1,16 +1,19 @@
 // A model on disk → what the engine runs on: its graph (kubembed's own or the repository's), its tokenizer, the worker threads.
 import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
+import { readOnnxFacts, renameOnnxData } from '../../hub/onnx-data.ts';
+import type { OnnxFacts } from '../../hub/onnx-data.ts';
 import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { buildGraph } from '../graph/build.ts';
+import { buildGraph, buildTail } from '../graph/build.ts';
+import { requireEmbedder } from '../graph/leftover.ts';
 import type { LayoutName } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
 import { unsupported } from '../model/description.ts';
 import type { ModelDescription } from '../model/description.ts';
-import { choosePooling } from '../model/modules.ts';
+import { choosePooling, printPooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
@@ -21,7 +24,7 @@ import type { Pool, StartedThreads } from './pool.ts';
 import type { RunnableModel } from './runner.ts';
 import type { Device } from './session.ts';
 import { loadTokenizer } from './tokenizer.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import type { Tokenizer, TokenizerOptions } from './tokenizer.ts';
 import type { WorkerSetup } from './worker.ts';
 
 // What the workers run.
@@ -66,21 +69,55 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   };
 }
 
-async function repositoryFile({ files, description, pooling }: ModelChoices, path: string): Promise<ChosenModel> {
-  const { steps, truncateDim } = description;
-  const behind = [...steps.map(({ kind }) => kind), ...(truncateDim === undefined ? [] : ['truncate_dim'])];
-  if (behind.length > 0) {
+const SENTENCE_OUTPUT = 'sentence_embedding';
+const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
+
+/** Whether what the file itself makes of a text is what was asked for: the repository's own pooling, and the modules behind it. */
+function givesVectors({ outputs }: OnnxFacts, { description, pooling }: ModelChoices): boolean {
+  const [asked, declared] = [choosePooling(description, pooling), choosePooling(description, 'declared')];
+  return outputs.includes(SENTENCE_OUTPUT) && asked.includePrompt && printPooling(asked) === printPooling(declared);
+}
+
+async function repositoryFile(choices: ModelChoices, path: string): Promise<ChosenModel> {
+  const { files, description, pooling } = choices;
+  requireEmbedder(description);
+  const facts = await readOnnxFacts(path, 'the ONNX file');
+  const isWhole = givesVectors(facts, choices);
+  const tokens = TOKEN_OUTPUTS.find((name) => facts.outputs.includes(name));
+  if (!isWhole && tokens === undefined) {
     throw unsupported(
-      `The repository's ONNX file is not all of the model: ${behind.join(', ')} of its settings would be left out.`,
+      `The repository's ONNX file gives ${facts.outputs.join(', ')}; ${TOKEN_OUTPUTS.join(' or ')} is needed.`,
     );
   }
-  const dataPath = files.onnxData?.get('model.onnx_data');
-  const sizes = await Promise.all([path, ...(dataPath === undefined ? [] : [dataPath])].map((file) => stat(file)));
+  const { steps, truncateDim } = description;
+  const data = [...(files.onnxData?.values() ?? [])];
+  const sizes = await Promise.all([path, ...data].map((file) => stat(file)));
   return {
-    model: { kind: 'file', path, pooling: choosePooling(description, pooling), dataPath },
+    model: {
+      kind: 'file',
+      path,
+      pooling: choosePooling(description, pooling),
+      data: data.length === 0 ? undefined : await withDataFiles(path, files.onnxData ?? new Map()),
+      vectorOutput: isWhole ? SENTENCE_OUTPUT : undefined,
+      tail: !isWhole && (steps.length > 0 || truncateDim !== undefined) ? await tailOf(choices) : undefined,
+    },
     packing: false,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
+}
+
+/** ONNX Runtime maps the data files by real names below one folder, as it does for our own graphs. */
+async function withDataFiles(path: string, files: ReadonlyMap<string, string>) {
+  const weightFolder = commonFolder([...files.values()]);
+  const names = new Map([...files].map(([name, file]) => [name, relative(weightFolder, file)]));
+  return { bytes: await renameOnnxData(path, names), weightFolder };
+}
+
+async function tailOf({ files, description, pooling }: ModelChoices) {
+  const weightFolder = commonFolder([...files.weights.values()]);
+  const tensors = await readTensorIndex(files.weights, weightFolder, files.mainFolder);
+  const { bytes, outputName, feedPlan: plan } = buildTail(description, tensors, pooling);
+  return { bytes, weightFolder, outputName, plan };
 }
 
 /**
@@ -121,13 +158,23 @@ export interface Trial {
   readonly ms: number;
 }
 
+/** Where the tokenizer lies, and what of it counts. */
+export const tokenizerOptions = ({
+  files,
+  description,
+}: Pick<ModelOptions, 'files' | 'description'>): TokenizerOptions => ({
+  folder: mainFolderOf(files),
+  maxTokens: description.maxTokens,
+  isBare: description.input.kind === 'StaticEmbedding',
+});
+
 /** Rejects with EngineStartError or GraphError. */
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
-  const { files, description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
+  const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize } = description;
   const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
-    loadTokenizer({ folder: mainFolderOf(files), maxTokens }),
+    loadTokenizer(tokenizerOptions(options)),
     freeScratchBytes(),
   ]);
   // Before any session is made: a refusal in words is worth more than a kill without any.

@@ -130,6 +130,11 @@ function extend(span: GrowingSpan, startMs: number, endMs: number): void {
 
 type RunTimes = Pick<StageTimes, 'inferMs' | 'serializeMs'>;
 
+export interface PromptedTokens extends Tokens {
+  /** How many at the beginning are a prompt's that the pooling leaves out; default none. */
+  readonly skip?: number;
+}
+
 export interface OpenRequest {
   readonly id: number;
   readonly encoding: OutputEncoding;
@@ -139,8 +144,10 @@ export interface OpenRequest {
   readonly result: Promise<EmbedResult>;
   /** Token ids of a distinct input, kept until its batch is on its way. */
   tokensOf(index: number): Int32Array;
+  /** How many of them are a prompt's, which the pooling leaves out. */
+  skipOf(index: number): number;
   /** Refuses an input that has become no tokens, or too many where the request wants that. */
-  tokenized(index: number, tokens: Tokens, nowMs: number): void;
+  tokenized(index: number, tokens: PromptedTokens, nowMs: number): void;
   tokenizing(startMs: number, endMs: number): void;
   /** The JSON value of a distinct input is there; empty: its vector is not finite. The times are those of its run. */
   complete(index: number, bytes: Uint8Array, startedMs: number, times: RunTimes): void;
@@ -153,6 +160,7 @@ const NO_BYTES = new Uint8Array(0);
 class OpenInput {
   tokens: Int32Array = NO_TOKENS;
   length = 0;
+  skip = 0;
   truncated = false;
   queuedMs = 0;
   bytes: Uint8Array = NO_BYTES;
@@ -200,15 +208,21 @@ export function openRequest({ id, request, places, distinct, maxTokens }: Reques
     dimensions: request.dimensions ?? 0,
     result: promise,
     tokensOf: (index) => inputOf(index).tokens,
-    tokenized(index, { ids, untruncated: tokens }, nowMs) {
+    skipOf: (index) => inputOf(index).skip,
+    tokenized(index, { ids, untruncated: tokens, skip = 0 }, nowMs) {
       if (ids.length === 0) throw emptyInput(firstInput(index));
       if (request.overlongInput === 'error' && tokens > maxTokens) {
         const input = firstInput(index);
         const message = `Input ${input} has ${tokens} tokens; the model takes at most ${maxTokens}.`;
         throw new EngineError('context_length', message, { input, tokens, maxTokens });
       }
+      if (skip >= ids.length && skip > 0) {
+        const input = firstInput(index);
+        const message = `The prompt leaves no room for input ${input} within ${maxTokens} tokens.`;
+        throw new EngineError('context_length', message, { input, tokens, maxTokens });
+      }
       const truncated = tokens > maxTokens;
-      Object.assign(inputOf(index), { tokens: ids, length: ids.length, truncated, queuedMs: nowMs });
+      Object.assign(inputOf(index), { tokens: ids, length: ids.length, skip, truncated, queuedMs: nowMs });
     },
     tokenizing(startMs, endMs) {
       stages.tokenizeMs = Math.max(stages.tokenizeMs, endMs - startMs);

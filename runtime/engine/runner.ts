@@ -1,6 +1,5 @@
 // Runs token lists through a session: kubembed's own graph, or a repository's ONNX file with padding and pooling around it.
 import { closeSync, openSync, readSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { distinctTokens, feedsFor } from '../graph/layout.ts';
 import type { FeedPlan, Feeds } from '../graph/layout.ts';
@@ -35,10 +34,16 @@ export interface PreparedModel extends Pick<GraphModel, 'outputName' | 'plan' | 
 export interface FileModel {
   readonly kind: 'file';
   readonly path: string;
-  /** Real path of `model.onnx_data`, for models above 2 GB. */
-  readonly dataPath?: string | undefined;
+  /** Where tensors lie beside the file: the graph with their files' names below the folder. */
+  readonly data?: { readonly bytes: Uint8Array; readonly weightFolder: string } | undefined;
   readonly pooling: Pooling;
+  /** An output that is the text's vector already. */
+  readonly vectorOutput?: string | undefined;
+  /** What pools and goes on, where there are modules behind the pooling. */
+  readonly tail?: Tail | undefined;
 }
+
+export type Tail = Pick<GraphModel, 'bytes' | 'weightFolder' | 'outputName' | 'plan'>;
 
 export type RunnableModel = GraphModel | PreparedModel | FileModel;
 
@@ -183,6 +188,9 @@ function withEmbeddings({ input_ids: ids, ...others }: Feeds, embeddings: Embedd
 
 // A repository's own file.
 
+/** The input of a tail: `buildTail` calls it so. Workers do not load what builds graphs. */
+const TOKEN_VECTORS = 'token_vectors';
+
 const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
 
 function tokenOutputOf(session: Session): string {
@@ -193,23 +201,52 @@ function tokenOutputOf(session: Session): string {
   );
 }
 
-async function fileRunner({ path, dataPath, pooling }: FileModel, settings: SessionSettings): Promise<Runner> {
-  const externalData = dataPath && [{ path: 'model.onnx_data', data: new Uint8Array(await readFile(dataPath)) }];
-  const session = await createSession({ model: path, ...(externalData && { externalData }) }, settings);
-  const outputName = tokenOutputOf(session);
+async function fileRunner(model: FileModel, settings: SessionSettings): Promise<Runner> {
+  const { path, data, vectorOutput, tail } = model;
+  const session = await createSession(
+    data ? { model: data.bytes, weightFolder: data.weightFolder } : { model: path },
+    settings,
+  );
+  const tailSession = tail && (await createSession({ model: tail.bytes, weightFolder: tail.weightFolder }, settings));
+  const outputName = vectorOutput ?? tokenOutputOf(session);
   return {
     async run(texts, skips) {
       const longest = texts.reduce((most, { length }) => Math.max(most, length), 0);
       const tokens = texts.reduce((sum, { length }) => sum + length, 0);
       const output = await session.run(paddedFeeds(texts, longest, session.inputNames), outputName);
-      return {
-        data: poolOutside(output, texts, pooling, skips),
-        dimensions: pooledWidth(output.dims[2] ?? 0, pooling),
-        paddedTokens: texts.length * longest - tokens,
-      };
+      const paddedTokens = texts.length * longest - tokens;
+      if (vectorOutput !== undefined) return { ...unitRows(output, texts.length), paddedTokens };
+      if (tail === undefined || tailSession === undefined) {
+        return { ...poolOutside(output, texts, model.pooling, skips), paddedTokens };
+      }
+      const feeds = { ...feedsFor(texts, tail.plan, skips), [TOKEN_VECTORS]: withoutPadding(output, texts, tokens) };
+      const { data: vectors, dims } = await tailSession.run(feeds, tail.outputName);
+      return { data: vectors, dimensions: dims[1] ?? 0, paddedTokens };
     },
-    close: () => session.release(),
+    async close() {
+      await tailSession?.release();
+      await session.release();
+    },
   };
+}
+
+function unitRows({ data, dims }: Output, texts: number): Omit<Vectors, 'paddedTokens'> {
+  const dimensions = dims[1] ?? 0;
+  for (let text = 0; text < texts; text++) normalize(data.subarray(text * dimensions, (text + 1) * dimensions));
+  return { data, dimensions };
+}
+
+/** Token vectors `[texts, longest, width]` → those of real tokens, `[tokens, width]`. */
+function withoutPadding({ data, dims }: Output, texts: readonly Int32Array[], tokens: number): Feed {
+  const [, longest = 0, width = 0] = dims;
+  const rows = new Float32Array(tokens * width);
+  let row = 0;
+  for (const [text, { length }] of texts.entries()) {
+    const start = text * longest * width;
+    rows.set(data.subarray(start, start + length * width), row * width);
+    row += length;
+  }
+  return { type: 'float32', data: rows, dims: [tokens, width] };
 }
 
 const int64 = (data: BigInt64Array, dims: readonly number[]): Feed => ({ type: 'int64', data, dims });
@@ -243,7 +280,7 @@ function poolOutside(
   texts: readonly Int32Array[],
   pooling: Pooling,
   skips: Int32Array | undefined,
-): Float32Array {
+): Omit<Vectors, 'paddedTokens'> {
   const [, longest = 0, width = 0] = dims;
   const size = pooledWidth(width, pooling);
   const pooled = new Float32Array(texts.length * size);
@@ -254,5 +291,5 @@ function poolOutside(
     poolTokens({ data: data.subarray(start, start + tokens.length * width), width, from }, pooling, vector);
     normalize(vector);
   }
-  return pooled;
+  return { data: pooled, dimensions: size };
 }

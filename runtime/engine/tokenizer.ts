@@ -28,6 +28,8 @@ export interface Tokenizer {
   encode(text: string, cutAt?: CutAt): Promise<Tokens>;
   /** Texts, and lists of token ids, which are taken as they are and cut. */
   encodeAll(inputs: readonly EngineInput[], cutAt?: CutAt): Promise<Tokens[]>;
+  /** Tokens that a prompt takes at the beginning of a text: as sentence-transformers counts them, without a special token at its end. */
+  promptTokens(prompt: string): Promise<number>;
 }
 
 /** Tokens of a text, or of the part of one that is kept, with the cut applied. */
@@ -119,15 +121,21 @@ interface EncoderParts extends CutLimits {
   readonly maxCharacters?: number | undefined;
 }
 
-function encoders(parts: EncoderParts): Pick<Tokenizer, 'encode' | 'encodeAll'> {
+function encoders(parts: EncoderParts): Omit<Tokenizer, 'implementation'> {
   const { encodeHere } = parts;
   const encodeElsewhere = lookingAtBeginning(
     oneLargeAtATime(parts.encodeElsewhere),
     parts.maxTokens,
     parts.maxCharacters,
   );
+  const encode: Tokenizer['encode'] = async (text, cutAt = parts.cutAt) =>
+    encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt));
   return {
-    encode: async (text, cutAt = parts.cutAt) => encodeHere(text, cutAt) ?? (await encodeElsewhere(text, cutAt)),
+    encode,
+    promptTokens: async (prompt) => {
+      const { ids } = await encode(prompt);
+      return parts.finalToken !== undefined && ids.at(-1) === parts.finalToken ? ids.length - 1 : ids.length;
+    },
     async encodeAll(inputs, cutAt = parts.cutAt) {
       const all: Tokens[] = [];
       const elsewhere: Promise<void>[] = [];
@@ -165,17 +173,21 @@ async function plainEncodeOf(
   return createPlainEncode((changed ?? JSON.parse(await readFile(path, 'utf8'))) as TokenizerFile, frame, idOf);
 }
 
-async function nativeTokenizer(files: TokenizerFiles, maxTokens: number): Promise<Tokenizer> {
+async function nativeTokenizer(
+  files: TokenizerFiles,
+  { maxTokens, isBare = false }: TokenizerOptions,
+): Promise<Tokenizer> {
   const { Tokenizer: Native } = await import('tokenizers');
   const { path, changed } = files;
   const tokenizer: NativeTokenizer = changed ? Native.fromString(JSON.stringify(changed)) : Native.fromFile(path);
   // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
   tokenizer.disablePadding();
   tokenizer.disableTruncation();
-  const sample = await tokenizer.encode('a');
+  const encodeNative = (text: string) => tokenizer.encode(text, null, { addSpecialTokens: !isBare });
+  const sample = await encodeNative('a');
   const mask = sample.getSpecialTokensMask();
-  const prefix = sample.getIds().slice(0, mask.indexOf(0));
-  const suffix = sample.getIds().slice(mask.lastIndexOf(0) + 1);
+  const prefix = isBare ? [] : sample.getIds().slice(0, mask.indexOf(0));
+  const suffix = isBare ? [] : sample.getIds().slice(mask.lastIndexOf(0) + 1);
   requireRoom(maxTokens, mask.filter((special) => special === 1).length);
   const encodePlain = await plainEncodeOf(files, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
   const cut = (ids: Int32Array, cutAt: CutAt): Tokens => {
@@ -198,7 +210,7 @@ async function nativeTokenizer(files: TokenizerFiles, maxTokens: number): Promis
         return ids && cut(ids, cutAt);
       },
       // Runs on libuv's pool.
-      encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await tokenizer.encode(text)).getIds()), cutAt),
+      encodeElsewhere: async (text, cutAt) => cut(new Int32Array((await encodeNative(text)).getIds()), cutAt),
       maxTokens,
       cutAt: cutAtOf(files),
       firstToken: prefix[0],
@@ -276,18 +288,22 @@ interface ScriptTokenizers {
 }
 
 /** Hugging Face's own in JavaScript, for platforms without a native binary. It does not cut, so that is done here. */
-async function javascriptTokenizer(folder: string, files: TokenizerFiles, maxTokens: number): Promise<Tokenizer> {
+async function javascriptTokenizer(
+  files: TokenizerFiles,
+  { folder, maxTokens, isBare = false }: TokenizerOptions,
+): Promise<Tokenizer> {
   const { Tokenizer: Script } = (await import('@huggingface/tokenizers')) as unknown as ScriptTokenizers;
   const read = async (name: string): Promise<object> =>
     JSON.parse(await readFile(join(folder, name), 'utf8')) as object;
-  const settings = existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
+  const settings =
+    !isBare && existsSync(join(folder, 'tokenizer_config.json')) ? await read('tokenizer_config.json') : {};
   const tokenizer = new Script(files.changed ?? (await read('tokenizer.json')), settings);
   const idsOf = (text: string, add_special_tokens: boolean): number[] =>
     tokenizer.encode(text, { add_special_tokens }).ids;
   const bare = idsOf('a', false);
-  const framed = idsOf('a', true);
+  const framed = idsOf('a', !isBare);
   // Compared by their ends, because a text may itself begin with the special token's id.
-  const other = idsOf('b', true);
+  const other = idsOf('b', !isBare);
   const suffix = framed.slice(framed.length - commonEnd(framed, other));
   const prefix = framed.slice(0, framed.length - suffix.length - bare.length);
   const room = maxTokens - prefix.length - suffix.length;
@@ -326,15 +342,21 @@ export interface TokenizerOptions {
   readonly folder: string;
   /** Longest result, special tokens included. */
   readonly maxTokens: number;
+  /** Whether no special tokens are added. Default false. */
+  readonly isBare?: boolean;
   /** Default: native where it can be. */
   readonly implementation?: 'native' | 'javascript';
 }
 
-export async function loadTokenizer({ folder, maxTokens, implementation }: TokenizerOptions): Promise<Tokenizer> {
+export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenizer> {
+  const { folder, implementation, isBare = false } = options;
+  const path = join(folder, 'tokenizer.json');
   try {
-    const files = await readTokenizerFiles(folder);
+    const files: TokenizerFiles = isBare
+      ? { path, changed: undefined, keeps: 'beginning' }
+      : await readTokenizerFiles(folder);
     const native = implementation ? implementation === 'native' : await nativeIsLoadable();
-    return await (native ? nativeTokenizer(files, maxTokens) : javascriptTokenizer(folder, files, maxTokens));
+    return await (native ? nativeTokenizer(files, options) : javascriptTokenizer(files, options));
   } catch (error) {
     if (isModelError(error)) throw error;
     throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {

@@ -26,6 +26,8 @@ export interface RunMessage {
   readonly encodings: readonly OutputEncoding[];
   /** Dimensions asked for, by text; 0 for all. */
   readonly dimensions: Int32Array;
+  /** Tokens at the beginning of each text that are a prompt's, which the pooling leaves out; undefined: none. */
+  readonly skips?: Int32Array;
 }
 
 export interface RunReply {
@@ -87,7 +89,7 @@ function serialize({ encodings, dimensions }: RunMessage, vectors: Vectors): Pic
 
 async function runBatch(runner: Runner, message: RunMessage): Promise<RunReply> {
   const started = performance.now();
-  const vectors = await runner.run(textsOf(message));
+  const vectors = await runner.run(textsOf(message), message.skips);
   const ran = performance.now();
   const written = serialize(message, vectors);
   return {

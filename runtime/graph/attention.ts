@@ -2,10 +2,11 @@
 import type { Layout } from './layout.ts';
 import { MICROSOFT } from './onnx.ts';
 import type { AttributeValue, Value } from './onnx.ts';
-import { toCompute } from './ops.ts';
+import { lowWhere, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 import { rotate, textPositions } from './rotary.ts';
 import type { Heads, RotaryTables } from './rotary.ts';
+import { attendNear, isLong } from './window.ts';
 
 // What distances add to the scores.
 
@@ -29,20 +30,23 @@ export function linearBias(context: Context, slopes: readonly number[]): Value {
   return toCompute(context, graph.node('Mul', [distances, negated]));
 }
 
-/** `[longest, longest]` → 0, or so low that softmax gives nothing, `[1, 1, longest, longest]`. */
-function lowWhere(context: Context, outside: Value): Value {
-  const { graph } = context;
-  const low = graph.float32([-30_000], []);
-  const bias = graph.node('Where', [outside, low, graph.float32([0], [])]);
-  return toCompute(context, graph.node('Unsqueeze', [bias, graph.int64([0, 1])]));
+/** Each token sees those within `reach` of it, `[1, 1, longest, longest]`; next to nothing where that is computed by pieces. */
+function windowBias(context: Context, reach: number): Value {
+  const { graph, layout } = context;
+  const whole = (): Value => {
+    const outside = graph.node('Greater', [graph.node('Abs', [keyDistances(context)]), graph.int64([reach], [])]);
+    return lowWhere(context, outside);
+  };
+  if (!layout.uniform) return whole();
+  const nothing = (): Value => toCompute(context, graph.node('Identity', [graph.float32([0], [1, 1, 1, 1])]));
+  return graph.branch(isLong(context, reach), nothing, whole);
 }
 
-/** Each token sees those within `reach` of it, `[1, 1, longest, longest]`. */
-export function windowBias(context: Context, reach: number): Value {
-  const { graph } = context;
-  const outside = graph.node('Greater', [graph.node('Abs', [keyDistances(context)]), graph.int64([reach], [])]);
-  return lowWhere(context, outside);
-}
+/** What a layer needs to see a window on both sides. */
+export const windowOf = (context: Context, reach: number): Pick<AttentionShape, 'bias' | 'reach'> => ({
+  bias: windowBias(context, reach),
+  reach,
+});
 
 /** Each token sees the last `window` up to itself, `[1, 1, longest, longest]`. */
 function pastBias(context: Context, window: number): Value {
@@ -65,6 +69,8 @@ export interface AttentionShape extends Heads {
   readonly scale?: number | undefined;
   /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. Not where attention is causal. */
   readonly bias?: Value | BiasOfBlocks | undefined;
+  /** How far each token sees on both sides, where `bias` says so: long texts are then computed by pieces. */
+  readonly reach?: number | undefined;
   readonly rotary?: RotaryTables | undefined;
   /** Whether values are turned as queries and keys are; not where attention is causal. */
   readonly rotaryValues?: boolean;
@@ -170,11 +176,27 @@ function groupQuery(context: Context, [query, key, value]: QueryKeyValue, shape:
         ...givenFloat('scale', scale ?? (size === headSize ? undefined : headSize ** -0.5)),
         ...givenFloat('softcap', softCap),
       },
-      // The CUDA kernel wants a place for its keys and values.
-      outputs: layout.uniform === undefined ? 3 : 1,
+      // With a place for its keys and values the kernel of the CPU goes by pieces; without one it holds all scores.
+      outputs: 3,
     });
     return resizeHeads(context, blocks.fromBlocks(attended, heads * size), heads, [size, headSize]);
   };
+}
+
+function byPieces(
+  context: Context,
+  [query, key, value]: QueryKeyValue,
+  shape: AttentionShape & { readonly reach: number },
+): Value {
+  const { layout } = context;
+  const width = shape.heads * shape.headSize;
+  const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
+  const blocks = [
+    turned(context, layout, rows[0], shape),
+    turned(context, layout, rows[1], shape),
+    layout.toBlocks(rows[2], width),
+  ] as const;
+  return layout.fromBlocks(attendNear(context, blocks, shape), width);
 }
 
 /** In float32 CUDA has no kernel of the operator for decoders. */
@@ -187,9 +209,13 @@ export function attend(context: Context, inputs: QueryKeyValue, shape: Attention
   const { uniform } = layout;
   const over = (forDecoders(context, shape) ? groupQuery : multiHead)(context, inputs, shape);
   if (!uniform) return over(layout);
-  return graph.branch(
-    uniform.condition,
-    () => over({ ...uniform, lengths: '' }),
-    () => over(layout),
-  );
+  const either = (): Value =>
+    graph.branch(
+      uniform.condition,
+      () => over({ ...uniform, lengths: '' }),
+      () => over(layout),
+    );
+  const { reach } = shape;
+  if (reach === undefined) return either();
+  return graph.branch(isLong(context, reach), () => byPieces(context, inputs, { ...shape, reach }), either);
 }

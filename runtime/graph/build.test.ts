@@ -91,7 +91,6 @@ describe('weights', () => {
       'encoder.layer.1.output.dense.weight',
     ],
     ['has another shape', changed('encoder.layer.0.intermediate.dense.weight', { shape: [32, 48] }), '[48, 32]'],
-    ['holds integers', changed('encoder.layer.0.intermediate.dense.weight', { dtype: 'I32' }), 'I32'],
   ])('are refused as corrupt when a tensor %s', (_what, tensors, message) => {
     const build = () => buildGraph(bert.description, tensors, OPTIONS);
     expect(build).toThrow(expect.objectContaining({ reason: 'CorruptWeights' }));
@@ -144,6 +143,59 @@ describe('Dense modules', () => {
   });
 });
 
+describe('what nobody reads', () => {
+  const more = (name: string): TensorIndex =>
+    new Map([...bert.tensors, [name, { ...bert.tensors.values().next().value!, shape: [1], byteLength: 4 }]]);
+  const refused = (description: ModelDescription, tensors: TensorIndex = bert.tensors) =>
+    expect(() => buildGraph(description, tensors, OPTIONS));
+
+  it('of the weights refuses by name, unless it is a known head', () => {
+    refused(bert.description, more('encoder.layer.0.adapter.weight')).toThrow(
+      /hold encoder\.layer\.0\.adapter\.weight/,
+    );
+    refused(bert.description, more('2_Dense/linear.weight')).toThrow(/2_Dense/);
+    refused(bert.description, more('classifier.weight')).toThrow(/classifier/);
+    const heads = ['bert.pooler.dense.bias', 'cls.predictions.bias', 'embeddings.position_ids', 'lm_head.weight'];
+    for (const head of heads) refused(bert.description, more(head)).not.toThrow();
+  });
+
+  it('of types that are not computed says so', () => {
+    const name = 'encoder.layer.0.intermediate.dense.weight';
+    const quantised = changed(name, { dtype: 'I32' });
+    refused(bert.description, quantised).toThrow(expect.objectContaining({ reason: 'UnsupportedFiles' }));
+  });
+
+  it('of a classifier is left out only where the repository makes vectors of the model', () => {
+    const classifier = describedAs({ architecture: 'BertForSequenceClassification' });
+    refused(classifier, more('classifier.weight')).toThrow(/classifies texts/);
+    const pooling = { modes: ['mean'], includePrompt: true } as const;
+    refused({ ...classifier, pooling }, more('classifier.weight')).not.toThrow();
+  });
+
+  it.each([
+    ['is_causal', true],
+    ['sliding_window', 128],
+    ['rope_scaling', { type: 'linear', factor: 2 }],
+    ['num_experts', 8],
+    ['lora_adaptations', ['query']],
+    ['quantization_config', { bits: 4 }],
+    ['pruned_heads', { 0: [1] }],
+  ])('of the settings that change vectors refuses by name: %s', (name, value) => {
+    refused(describedAs({}, { [name]: value })).toThrow(new RegExp(`config\\.json: ${name}`));
+  });
+
+  it('of settings that change nothing is no matter', () => {
+    const harmless = {
+      is_causal: false,
+      rope_scaling: null,
+      layer_types: ['full_attention'],
+      pruned_heads: {},
+      head_dim: 8,
+    };
+    refused(describedAs({}, { ...harmless, use_cache: true, acme_notes: 'x' })).not.toThrow();
+  });
+});
+
 describe('models that are refused', () => {
   it.each([
     [
@@ -159,7 +211,11 @@ describe('models that are refused', () => {
     ['relative positions of BERT', describedAs({}, { position_embedding_type: 'relative_key' }), /relative_key/],
     ['an activation without operator', describedAs({}, { hidden_act: 'mish' }), /mish.*gelu/],
     ['a config without sizes', describedAs({}, { hidden_size: undefined }), /hidden_size/],
-    ['code of the repository under a known name', describedAs({}, { auto_map: {}, num_hidden_layers: 3 }), /own code/],
+    [
+      'code of the repository under a known name',
+      describedAs({}, { auto_map: { AutoModel: 'modeling.BertModel' } }),
+      /own code/,
+    ],
     [
       'mixtures of experts',
       describedAs({ architecture: 'NomicBertModel' }, { num_experts: 8, hidden_act: 'silu' }),

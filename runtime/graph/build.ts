@@ -1,9 +1,9 @@
 // Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
-import { isModelError } from '../../hub/files.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
-import { choosePooling } from '../model/modules.ts';
-import type { PoolingChoice } from '../model/modules.ts';
+import { choosePooling, printPooling } from '../model/modules.ts';
+import type { Pooling, PoolingChoice } from '../model/modules.ts';
+import { watchConfig } from '../model/settings.ts';
 import { albert } from './architectures/albert.ts';
 import { bert, roberta } from './architectures/bert.ts';
 import { deberta, debertaV2 } from './architectures/deberta.ts';
@@ -23,14 +23,17 @@ import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen2 } from './architectures/qwen2.ts';
 import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
+import { staticEmbedding } from './architectures/static.ts';
 import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
 import { createLayout } from './layout.ts';
 import { applyModules, cutTo, toUnitLength } from './modules.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
+import type { OnnxValue } from './onnx.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
+import { refuseLeftovers, refuseOwnCode, requireEmbedder } from './leftover.ts';
 import { openWeights } from './weights.ts';
-import type { GraphPrecision, TensorIndex, TokenEmbeddings } from './weights.ts';
+import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
 
 export interface GraphOptions {
   readonly pooling: PoolingChoice;
@@ -85,6 +88,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   gemma,
   gemma2,
   gemma3,
+  staticEmbedding,
   gpt2,
   gptNeoX,
 ];
@@ -103,64 +107,103 @@ export const tokenWidthOf = (description: ModelDescription): number =>
 /** @throws ModelError: which architectures there are */
 export function findArchitecture(description: ModelDescription): Architecture {
   const found = knownArchitecture(description);
-  if (found) return found;
+  if (found) {
+    refuseOwnCode(description, found);
+    return found;
+  }
   const { architecture, modelType } = description;
   throw unsupported(
     `Architecture ${architecture} (model_type ${modelType}) is not supported; supported model types: ${SUPPORTED_TYPES.join(', ')}.`,
   );
 }
 
-const OUTPUT = 'embeddings';
+/** None of the names that tensors have: model2vec's table is called `embeddings`. */
+const OUTPUT = 'text_vectors';
 
-/** A model that runs code of its own repository may share names with a known architecture, but not its tensors. */
-function encodeOrExplain(
-  architecture: Architecture,
-  ...[context, weights, description]: Parameters<Architecture['encode']>
+interface Building {
+  readonly context: Context;
+  readonly weights: Weights;
+}
+
+/** Token vectors → the texts' vectors, of unit length. */
+function vectorsOf(
+  { context, weights }: Building,
+  tokens: Rows,
+  description: ModelDescription,
+  pooling: Pooling,
 ): Rows {
-  try {
-    return architecture.encode(context, weights, description);
-  } catch (error) {
-    if (!isModelError(error, 'CorruptWeights') || !('auto_map' in description.config)) throw error;
-    throw unsupported(`${description.architecture} here is defined by the repository's own code. ${error.message}`);
-  }
+  const { graph, layout, compute } = context;
+  const pooled = { rows: layout.pool(tokens.rows), width: tokens.width * pooling.modes.length };
+  const exact = { ...context, int8: false };
+  const behind = applyModules(exact, pooled, weights, description.steps);
+  const { rows, width } = cutTo(exact, behind, description.truncateDim);
+  const vectors = compute === 'float32' ? rows : graph.cast(rows, 'float32');
+  return { rows: toUnitLength(context, vectors), width };
+}
+
+function encodeGraph(
+  { graph }: Context,
+  name: string,
+  inputs: readonly OnnxValue[],
+  { rows, width }: Rows,
+): Uint8Array {
+  const { nodes, initializers } = graph.collected();
+  const renamed = nodes.map((node) => ({
+    ...node,
+    outputs: node.outputs.map((output) => (output === rows ? OUTPUT : output)),
+  }));
+  const outputs = [{ name: OUTPUT, element: 'float32', dims: ['texts', width] }] as const;
+  return encodeModel({ name, opsets: OPSETS, nodes: renamed, initializers, inputs, outputs });
+}
+
+/** The input of `buildTail`'s graph. */
+export const TOKEN_VECTORS = 'token_vectors';
+
+/** Pooling and modules alone, behind token vectors that another graph gives: float32 `[tokens, width]`. */
+export function buildTail(
+  description: ModelDescription,
+  tensors: TensorIndex,
+  choice: PoolingChoice,
+): Pick<BuiltGraph, 'bytes' | 'outputName' | 'feedPlan'> {
+  const pooling = choosePooling(description, choice);
+  const graph = createGraphBuilder();
+  const weights = openWeights(graph, tensors, 'float32');
+  const plan = { layout: 'packed', pooling } as const;
+  const layout = createLayout(graph, plan, 'float32');
+  const context: Context = { graph, layout, compute: 'float32', int8: false, feedTokenEmbeddings: false };
+  const width = description.hiddenSize;
+  const vectors = vectorsOf({ context, weights }, { rows: TOKEN_VECTORS, width }, description, pooling);
+  const inputs = [...layout.inputs, { name: TOKEN_VECTORS, element: 'float32', dims: ['tokens', width] } as const];
+  return { bytes: encodeGraph(context, 'modules', inputs, vectors), outputName: OUTPUT, feedPlan: plan };
 }
 
 /** @throws ModelError: why no graph can be built */
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
+  requireEmbedder(description);
+  const watched = watchConfig(description.config);
+  const { config } = watched;
   const { precision, layout: layoutName, feedTokenEmbeddings = false } = options;
   const pooling = choosePooling(description, options.pooling);
+  if (description.input.kind === 'StaticEmbedding' && printPooling(pooling) !== 'mean') {
+    throw unsupported('A StaticEmbedding is the mean of its token vectors: ask for pooling=mean or pooling=declared.');
+  }
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, precision);
   const { compute } = weights;
   const layout = createLayout(graph, { layout: layoutName, pooling }, compute);
   const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
 
-  const { rows, width } = encodeOrExplain(architecture, context, weights, description);
-  const pooled = { rows: layout.pool(rows), width: width * pooling.modes.length };
-  const exact = { ...context, int8: false };
-  const behind = applyModules(exact, pooled, weights, description.steps);
-  const embedded = cutTo(exact, behind, description.truncateDim);
-  const vectors = compute === 'float32' ? embedded.rows : graph.cast(embedded.rows, 'float32');
-  const output = toUnitLength(context, vectors);
-
-  const { nodes, initializers } = graph.collected();
+  const { rows, width } = architecture.encode(context, weights, { ...description, config });
+  const vectors = vectorsOf({ context, weights }, { rows, width }, description, pooling);
   const positions = layout.inputs.some(({ name }) => name === 'position_ids')
-    ? (architecture.positions?.(description.config) ?? { start: 0 })
+    ? (architecture.positions?.(config) ?? { start: 0 })
     : undefined;
+  watched.requireRead();
+  refuseLeftovers(weights.unread(), description, architecture);
   return {
-    bytes: encodeModel({
-      name: description.architecture,
-      opsets: OPSETS,
-      nodes: nodes.map((node) => ({
-        ...node,
-        outputs: node.outputs.map((name) => (name === output ? OUTPUT : name)),
-      })),
-      initializers,
-      inputs: layout.inputs,
-      outputs: [{ name: OUTPUT, element: 'float32', dims: ['texts', embedded.width] }],
-    }),
-    dimensions: embedded.width,
+    bytes: encodeGraph(context, description.architecture, layout.inputs, vectors),
+    dimensions: vectors.width,
     mixesLengths: precision !== 'int8',
     outputName: OUTPUT,
     feedPlan: { layout: layoutName, pooling, positions },

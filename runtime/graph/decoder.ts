@@ -1,5 +1,5 @@
 // What decoders share: token ids → the first hidden states → the last, by layers whose differences are a table of settings.
-import { attend, windowBias } from './attention.ts';
+import { attend, windowOf } from './attention.ts';
 import type { AttentionShape } from './attention.ts';
 import { integerOf, numberOf, requireSetting, stringOf, unsupported } from '../model/description.ts';
 import type { Config } from '../model/description.ts';
@@ -97,7 +97,7 @@ export interface Sight {
   readonly window: number | undefined;
 }
 
-export type Seen = Pick<AttentionShape, 'causal' | 'window' | 'bias'>;
+export type Seen = Pick<AttentionShape, 'causal' | 'window' | 'bias' | 'reach'>;
 
 /**
  * By type of layer. A causal window counts the token itself; one to both sides reaches as far on each, as transformers 5 has it. What
@@ -113,7 +113,7 @@ export function seenBy(
   if (!slides || window === undefined) return { full_attention: { causal }, sliding_attention: { causal } };
   return {
     full_attention: { causal },
-    sliding_attention: causal ? { causal, window } : { causal, bias: windowBias(context, window) },
+    sliding_attention: causal ? { causal, window } : { causal, ...windowOf(context, window) },
   };
 }
 

@@ -27,6 +27,10 @@ export interface Architecture {
   readonly modelTypes: readonly string[];
   /** `architectures` values of config.json that mean it. */
   readonly classes: readonly string[];
+  /** Classes of repositories' own code that this computes; any other is refused. */
+  readonly ownCode?: readonly string[];
+  /** Names of tensors that files of this architecture hold beside those of `encode`, and that change no vector. */
+  readonly unused?: readonly RegExp[];
   /** Token ids → final hidden states. */
   encode(context: Context, weights: Weights, description: ModelDescription): Rows;
   /** Numbers of a token's vector; omitted: as many as hidden states have. */
@@ -38,6 +42,14 @@ export interface Architecture {
 /** float32 → the type the graph computes in. */
 export const toCompute = (context: Context, value: Value): Value =>
   context.compute === 'float32' ? value : context.graph.cast(value, context.compute);
+
+/** A bias of 0, or so low that softmax gives nothing; `axes` of length 1 are added, of texts and heads unless said otherwise. */
+export function lowWhere(context: Context, outside: Value, axes: readonly number[] = [0, 1]): Value {
+  const { graph } = context;
+  const low = graph.float32([-30_000], []);
+  const bias = graph.node('Where', [outside, low, graph.float32([0], [])]);
+  return toCompute(context, graph.node('Unsqueeze', [bias, graph.int64(axes)]));
+}
 
 export interface NormShape {
   readonly width: number;

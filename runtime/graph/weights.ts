@@ -62,12 +62,16 @@ export interface Weights {
   optional(name: string, shape: readonly number[]): Value | undefined;
   /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
   stored(name: string, shape: readonly number[]): Stored;
+  /** A tensor of whole numbers as the file holds it. */
+  integers(name: string, shape: readonly number[]): Value;
   /** Where a tensor's rows lie, for those who read them themselves; nothing where they are not of the compute type. */
   rowsOf(name: string, shape: readonly [rows: number, width: number]): TokenEmbeddings | undefined;
   /** The same weights below a prefix. */
   below(prefix: string): Weights;
   /** Bytes that a session holds for all that was asked for. */
   heldBytes(): number;
+  /** Tensors that nobody has asked for. */
+  unread(): readonly string[];
 }
 
 interface WeightFiles {
@@ -75,27 +79,39 @@ interface WeightFiles {
   readonly tensors: TensorIndex;
   readonly compute: ComputeElement;
   readonly values: Map<string, Value>;
+  readonly read: Set<string>;
   heldBytes: number;
 }
 
 const corrupt = (message: string): ModelError => new ModelError('CorruptWeights', message);
+const unreadable = (message: string): ModelError => new ModelError('UnsupportedFiles', message);
 
-function findFloats(
-  { tensors }: WeightFiles,
+const INTEGER_ELEMENTS: Partial<Readonly<Record<TensorDtype, Element>>> = { I64: 'int64', I32: 'int32' };
+
+type ElementOf = Partial<Readonly<Record<TensorDtype, Element>>>;
+type FoundTensor = TensorEntry & { readonly element: Element };
+
+function findTensor(
+  { tensors, read }: WeightFiles,
   name: string,
   shape: readonly number[],
-): TensorEntry & { element: Element } {
+  elements: ElementOf,
+): FoundTensor {
   const entry = tensors.get(name);
   if (!entry) throw corrupt(`The weight files hold no tensor ${name}.`);
   if (entry.shape.join() !== shape.join()) {
     throw corrupt(`Tensor ${name} has shape [${entry.shape.join(', ')}]; config.json calls for [${shape.join(', ')}].`);
   }
-  const element = FLOAT_ELEMENTS[entry.dtype];
-  if (!element) throw corrupt(`Tensor ${name} has type ${entry.dtype}, not a float type.`);
-  return { ...entry, element };
+  const element = elements[entry.dtype];
+  read.add(name);
+  if (element) return { ...entry, element };
+  throw unreadable(`Tensor ${name} has type ${entry.dtype}; supported here: ${Object.keys(elements).join(', ')}.`);
 }
 
-function asStored(graph: GraphBuilder, name: string, entry: TensorEntry & { element: Element }): Stored {
+const findFloats = (files: WeightFiles, name: string, shape: readonly number[]): FoundTensor =>
+  findTensor(files, name, shape, FLOAT_ELEMENTS);
+
+function asStored(graph: GraphBuilder, name: string, entry: FoundTensor): Stored {
   const { element, shape, order, file: location, byteOffset: offset, byteLength: length } = entry;
   const dims = order?.map((axis) => shape[axis] ?? 0) ?? shape;
   const value = graph.initializer({ name, element, dims, data: { location, offset, length } });
@@ -131,6 +147,11 @@ function weightsBelow(files: WeightFiles, prefix: string): Weights {
       files.heldBytes += entry.byteLength;
       return asStored(files.graph, prefix + name, entry);
     },
+    integers: (name, shape) => {
+      const entry = findTensor(files, prefix + name, shape, INTEGER_ELEMENTS);
+      files.heldBytes += entry.byteLength;
+      return asStored(files.graph, prefix + name, entry).value;
+    },
     rowsOf: (name, shape) => {
       const { element, file, byteOffset, order } = findFloats(files, prefix + name, shape);
       const [rows, width] = shape;
@@ -139,12 +160,13 @@ function weightsBelow(files: WeightFiles, prefix: string): Weights {
     },
     below: (more) => weightsBelow(files, prefix + more),
     heldBytes: () => files.heldBytes,
+    unread: () => [...files.tensors.keys()].filter((name) => !files.read.has(name)),
   };
 }
 
 export function openWeights(graph: GraphBuilder, tensors: TensorIndex, precision: GraphPrecision): Weights {
   const compute = precision === 'float16' ? 'float16' : 'float32';
-  return weightsBelow({ graph, tensors, compute, values: new Map(), heldBytes: 0 }, '');
+  return weightsBelow({ graph, tensors, compute, values: new Map(), read: new Set(), heldBytes: 0 }, '');
 }
 
 /** The weights below the first prefix under which `probe` exists: files are saved with or without a `bert.`-style prefix. */

@@ -3,6 +3,8 @@ import { isRecord } from '../../common/util/text.ts';
 import { ModelError, SENTENCE_SETTINGS, foldersOf } from '../../hub/files.ts';
 import { readModules } from './modules.ts';
 import type { Modules, Pooling } from './modules.ts';
+import { readPrompts } from './prompts.ts';
+import type { Prompts } from './prompts.ts';
 
 /** What the repository's files say, merged: config.json, sentence_bert_config.json, modules.json, 1_Pooling/config.json. */
 export interface ModelDescription extends Modules {
@@ -15,6 +17,7 @@ export interface ModelDescription extends Modules {
   readonly hiddenSize: number;
   /** What is left of each vector, where the repository cuts them. */
   readonly truncateDim: number | undefined;
+  readonly prompts: Prompts;
   /** The whole config.json, for the graph builder. */
   readonly config: Readonly<Record<string, unknown>>;
 }
@@ -121,6 +124,7 @@ export function describeModel(files: JsonFiles): ModelDescription {
     ...modules,
     pooling: files.has('modules.json') ? modules.pooling : assumedPooling(config, architecture),
     truncateDim: truncateDimOf(files),
+    prompts: readPrompts(recordOf(files, SENTENCE_SETTINGS)),
     architecture,
     modelType,
     maxTokens: maxTokensOf(files, config, modelType),

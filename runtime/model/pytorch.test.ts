@@ -21,73 +21,82 @@ interface Zip {
   readonly offsets: readonly number[];
 }
 
+type Field = readonly [at: number, bytes: 2 | 4 | 8, value: number];
+
+function record(length: number, fields: readonly Field[]): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (const [at, size, value] of fields) {
+    if (size === 8) bytes.writeBigUInt64LE(BigInt(value), at);
+    else bytes.writeUIntLE(value, at, size);
+  }
+  return bytes;
+}
+
+const MOVED = 0xffffffff;
+
+function centralRecord({ name, content: { length }, method = 0 }: Entry, at: number, large: boolean): Buffer {
+  const extra = record(28, [
+    [0, 2, 1],
+    [2, 2, 24],
+    [4, 8, length],
+    [12, 8, length],
+    [20, 8, at],
+  ]).subarray(0, large ? 28 : 0);
+  const header = record(46, [
+    [0, 4, 0x02014b50],
+    [10, 2, method],
+    [20, 4, large ? MOVED : length],
+    [24, 4, large ? MOVED : length],
+    [28, 2, name.length],
+    [30, 2, extra.length],
+    [42, 4, large ? MOVED : at],
+  ]);
+  return Buffer.concat([header, text(name), extra]);
+}
+
+function endRecords(count: number, { from, size }: { from: number; size: number }, large: boolean): Buffer {
+  const end64 = record(56, [
+    [0, 4, 0x06064b50],
+    [24, 8, count],
+    [32, 8, count],
+    [40, 8, size],
+    [48, 8, from],
+  ]);
+  const locator = record(20, [
+    [0, 4, 0x07064b50],
+    [8, 8, from + size],
+  ]);
+  const end = record(22, [
+    [0, 4, 0x06054b50],
+    [10, 2, large ? 0xffff : count],
+    [12, 4, large ? MOVED : size],
+    [16, 4, large ? MOVED : from],
+  ]);
+  return Buffer.concat(large ? [end64, locator, end] : [end]);
+}
+
 function zip(entries: readonly Entry[], large = false): Zip {
   const parts: Buffer[] = [];
   const central: Buffer[] = [];
   const offsets: number[] = [];
   let at = 0;
-  const add = (part: Buffer) => {
-    parts.push(part);
-    at += part.length;
-  };
-  for (const { name, content, method = 0, padding = 0 } of entries) {
-    const header = Buffer.alloc(30);
-    header.writeUInt32LE(0x04034b50);
-    header.writeUInt16LE(method, 8);
-    header.writeUInt16LE(name.length, 26);
-    header.writeUInt16LE(padding, 28);
-    const record = Buffer.alloc(46);
-    record.writeUInt32LE(0x02014b50);
-    record.writeUInt16LE(method, 10);
-    const extra = Buffer.alloc(large ? 28 : 0);
-    if (large) {
-      extra.writeUInt16LE(1);
-      extra.writeUInt16LE(24, 2);
-      for (const [index, value] of [content.length, content.length, at].entries()) {
-        extra.writeBigUInt64LE(BigInt(value), 4 + 8 * index);
-      }
-    }
-    for (const [field, value] of [
-      [20, content.length],
-      [24, content.length],
-      [42, at],
-    ] as const) {
-      record.writeUInt32LE(large ? 0xffffffff : value, field);
-    }
-    record.writeUInt16LE(name.length, 28);
-    record.writeUInt16LE(extra.length, 30);
-    central.push(record, text(name), extra);
-    add(Buffer.concat([header, text(name), Buffer.alloc(padding)]));
-    offsets.push(at);
-    add(content);
+  for (const entry of entries) {
+    const { name, content, method = 0, padding = 0 } = entry;
+    const header = record(30, [
+      [0, 4, 0x04034b50],
+      [8, 2, method],
+      [26, 2, name.length],
+      [28, 2, padding],
+    ]);
+    const before = Buffer.concat([header, text(name), Buffer.alloc(padding)]);
+    central.push(centralRecord(entry, at, large));
+    offsets.push(at + before.length);
+    parts.push(before, content);
+    at += before.length + content.length;
   }
   const directory = Buffer.concat(central);
-  const start = at;
-  add(directory);
-  if (large) {
-    const end = Buffer.alloc(56);
-    end.writeUInt32LE(0x06064b50);
-    for (const [field, value] of [
-      [24, entries.length],
-      [32, entries.length],
-      [40, directory.length],
-      [48, start],
-    ] as const) {
-      end.writeBigUInt64LE(BigInt(value), field);
-    }
-    const locator = Buffer.alloc(20);
-    locator.writeUInt32LE(0x07064b50);
-    locator.writeBigUInt64LE(BigInt(at), 8);
-    add(end);
-    add(locator);
-  }
-  const end = Buffer.alloc(22);
-  end.writeUInt32LE(0x06054b50);
-  end.writeUInt16LE(large ? 0xffff : entries.length, 10);
-  end.writeUInt32LE(large ? 0xffffffff : directory.length, 12);
-  end.writeUInt32LE(large ? 0xffffffff : start, 16);
-  add(end);
-  return { bytes: Buffer.concat(parts), offsets };
+  const end = endRecords(entries.length, { from: at, size: directory.length }, large);
+  return { bytes: Buffer.concat([...parts, directory, end]), offsets };
 }
 
 // Pickles, opcode by opcode.

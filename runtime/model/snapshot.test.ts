@@ -16,6 +16,7 @@ describe('fetchedFacts', () => {
       pooling: undefined,
       steps: [],
       truncateDim: undefined,
+      prompts: { texts: new Map<string, string>(), standard: '' },
       config: {},
     } as const;
     expect(fetchedFacts({ files, description })).toEqual({

@@ -8,6 +8,8 @@ import type { ModelFiles } from '../../hub/store.ts';
 import { findArchitecture, tokenWidthOf } from '../graph/build.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
+import { TOKENIZER_FILE, isStatic, withStaticConfig } from './static.ts';
+import { readTensorIndex } from './tensors.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
 import type { ModelDescription } from './description.ts';
 
@@ -57,7 +59,11 @@ export async function describeSnapshot(files: ModelFiles): Promise<ModelDescript
   const folderOf = (name: string): string => (ROOT_FILES.has(name) ? snapshotDir : mainFolderOf(files));
   const known = await readJsonFiles(DESCRIBING_FILES, folderOf);
   const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), () => snapshotDir);
-  return describeModel(new Map([...known, ...modules]));
+  const json = new Map([...known, ...modules]);
+  if (!isStatic(json)) return describeModel(json);
+  const tokenizer = await readJsonFiles([TOKENIZER_FILE], folderOf);
+  const tensors = await readTensorIndex(files.weights, '/', files.mainFolder);
+  return describeModel(withStaticConfig(json, tensors, tokenizer.get(TOKENIZER_FILE)));
 }
 
 async function readJsonFiles(

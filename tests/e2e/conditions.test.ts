@@ -26,7 +26,7 @@ const NAMESPACE = 'kubembed';
 const FAILURES: readonly Failure[] = [
   { name: 'absent', condition: 'Fetched', reason: 'RepositoryNotFound', tells: /org\/absent/ },
   { name: 'gated', condition: 'Fetched', reason: 'GatedRepository', tells: /org\/gated/ },
-  { name: 'foreign', condition: 'Fetched', reason: 'UnsupportedArchitecture', tells: /T5ForConditionalGeneration/ },
+  { name: 'foreign', condition: 'Fetched', reason: 'UnsupportedArchitecture', tells: /WhisperModel/ },
   { name: 'corrupt', condition: 'Fetched', reason: 'CorruptWeights', tells: /model\.safetensors/ },
   {
     name: 'revision',
@@ -123,8 +123,8 @@ beforeAll(async () => {
   }
   hub.gate('org/gated');
   const bert = JSON.parse(files['config.json']!.toString()) as object;
-  const t5 = JSON.stringify({ ...bert, architectures: ['T5ForConditionalGeneration'], model_type: 't5' });
-  hub.commit('org/foreign', { ...files, 'config.json': Buffer.from(t5) });
+  const whisper = JSON.stringify({ ...bert, architectures: ['WhisperModel'], model_type: 'whisper' });
+  hub.commit('org/foreign', { ...files, 'config.json': Buffer.from(whisper) });
   const corrupt = hub.commit('org/corrupt', files, 'c'.repeat(40));
   hub.faults = [{ match: `${corrupt}/model.safetensors`, flip: true }];
   const listed = [...FAILURES.map(({ name }) => name), 'good', 'rival'].filter((name) => name !== 'unlisted');
@@ -168,7 +168,7 @@ describe('reasons', () => {
       findCondition((await get('rival')).status?.conditions, 'Accepted'),
     );
     expect(refused).toMatchObject({ status: 'False', reason: 'NameTaken' });
-    expect(refused.message).toContain('default/good');
+    expect(refused.message).toContain(`${NAMESPACE}/good`);
   });
 });
 

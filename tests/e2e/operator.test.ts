@@ -229,12 +229,19 @@ describe.runIf(HAS_NODE)('a shared claim', () => {
         spec: {
           restartPolicy: 'Never',
           automountServiceAccountToken: false,
-          securityContext: { runAsNonRoot: true, runAsUser: 65532, fsGroup: 65532 },
+          // As the release's namespace asks for.
+          securityContext: {
+            runAsNonRoot: true,
+            runAsUser: 65532,
+            fsGroup: 65532,
+            seccompProfile: { type: 'RuntimeDefault' },
+          },
           containers: [
             {
               name: 'fetch',
               image: `${REGISTRY}/kubembed/runtime:0.1.0`,
               args: ['fetch'],
+              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
               env: Object.entries({
                 KUBEMBED_MODEL: 'org/shared',
                 KUBEMBED_STORE: '/models',

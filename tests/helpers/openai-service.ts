@@ -1,4 +1,5 @@
 // The runtime's real HTTP application on a loopback port, over a fake engine.
+import type { Prompts } from '../../runtime/model/prompts.ts';
 import { createEmbeddingsParser } from '../../common/http/embeddings-parser.ts';
 import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
@@ -14,6 +15,13 @@ export const MODEL = 'sentence-transformers/all-MiniLM-L6-v2';
 export const REVISION = '0123456789012345678901234567890123456789';
 
 export const IDENTITY = 'identity-of-the-vectors';
+export const PROMPTS: Prompts = {
+  texts: new Map([
+    ['query', 'query: '],
+    ['document', ''],
+  ]),
+  standard: '',
+};
 
 export interface Service extends AsyncDisposable {
   readonly url: string;
@@ -57,7 +65,8 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     startedAt: 1_700_000_000,
   });
   const server = await startServer({ host: '127.0.0.1', port: 0, handler });
-  if (options.ready !== false) lifecycle.becomeReady({ engine, revision: REVISION, identity: IDENTITY });
+  if (options.ready !== false)
+    lifecycle.becomeReady({ engine, revision: REVISION, identity: IDENTITY, prompts: PROMPTS });
   return {
     url: server.url,
     port: server.port,

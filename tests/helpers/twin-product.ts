@@ -1,9 +1,9 @@
 // The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
-import { mainFolderOf } from '../../hub/store.ts';
 import { createEngine } from '../../runtime/engine/engine.ts';
-import { chooseModel } from '../../runtime/engine/load.ts';
+import { chooseModel, tokenizerOptions } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
+import { promptFor } from '../../runtime/model/prompts.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
 import { failureOf } from '../../runtime/lifecycle.ts';
 import { twinId } from './twins.ts';
@@ -34,10 +34,18 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     memoryBytes: 2 ** 30,
     maxQueueTokens: 1e6,
   });
-  const { maxTokens } = description;
+  const { prompts } = description;
+  const prompt = promptFor(prompts, { promptName: twin.expected.vectors?.promptName });
+  if (prompt === undefined) throw new Error('the twin has no such prompt');
   return {
     embed: async (inputs) => {
-      const request = { inputs, encoding: 'base64', overlongInput: 'truncate', priority: 'interactive' } as const;
+      const request = {
+        inputs,
+        prompt,
+        encoding: 'base64',
+        overlongInput: 'truncate',
+        priority: 'interactive',
+      } as const;
       const { vectors } = await engine.embed({ ...request, signal: new AbortController().signal });
       return vectors.map((json) => {
         const base64 = JSON.parse(Buffer.from(json).toString()) as string;
@@ -46,10 +54,14 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     },
     embedPacked: async (texts) => {
       const { model } = await chooseModel({ ...choices, layout: 'packed' });
-      const tokenizer = await loadTokenizer({ folder: mainFolderOf(files), maxTokens });
-      const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(text)).ids));
+      const tokenizer = await loadTokenizer(tokenizerOptions({ files, description }));
+      const tokens = await Promise.all(texts.map(async (text) => (await tokenizer.encode(prompt + text)).ids));
       const runner = await createRunner(model, { threads: 1, device: 'cpu' });
-      const { data, dimensions } = await runner.run(tokens);
+      const skip = prompt === '' ? 0 : await tokenizer.promptTokens(prompt);
+      const { data, dimensions } = await runner.run(
+        tokens,
+        Int32Array.from(texts, () => skip),
+      );
       await runner.close();
       return texts.map((_, text) => data.subarray(text * dimensions, (text + 1) * dimensions));
     },

@@ -1,6 +1,6 @@
 // API keys, limits and the response cache over real sockets.
 import { createHash } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -50,6 +50,13 @@ const keyFile = (content: string): string => {
   return file;
 };
 
+/** `GET /path` → who may see it where keys are asked for, as the page about security says. */
+const routesOfDocs = (): Readonly<Record<string, string>> => {
+  const page = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8');
+  const rows = page.matchAll(/^\| `((?:GET|POST) \/[^`]*)` +\| (a key|anybody|nobody) +\|/gm);
+  return Object.fromEntries([...rows].map(([, route = '', who = '']): [string, string] => [route, who]));
+};
+
 describe('keys', () => {
   it('are asked for, compared by hash, never echoed, and reloaded', async () => {
     const file = keyFile(list({ name: 'a', sha256: sha256(KEY) }));
@@ -88,10 +95,54 @@ describe('keys', () => {
     await cluster.client.apply(SECRETS, secret(list({ name: 'a', sha256: sha256(KEY), models: ['alias'] })), apply);
     await eventually(async () => (await embed(url, ask, as(KEY))).status === 200);
     const refused = await embed(url, { ...ask, model: 'org/other' }, as(KEY));
-    expect([refused.status, refused.body.error.code]).toEqual([403, 'permission_denied']);
+    const absent = await embed(url, { ...ask, model: 'org/absnt' }, as(KEY));
+    expect([refused.status, refused.body.error.code]).toEqual([404, 'model_not_found']);
+    expect(refused.text.replaceAll('org/other', '')).toBe(absent.text.replaceAll('org/absnt', ''));
+    expect(refused.text).toContain('`alias`');
     const models = (await (await fetch(`${url}/v1/models`, as(KEY))).json()) as { data: { id: string }[] };
     expect(models.data.map(({ id }) => id)).toEqual(['org/model', 'alias']);
     expect((await fetch(`${url}/v1/models/org/other`, as(KEY))).status).toBe(404);
+    // Nor another resource of the same Hugging Face id.
+    await cluster.model('private', { spec: { model: 'org/model', servedNames: ['team-b'] } });
+    await eventually(async () =>
+      (await (await fetch(`${cluster.router.internalUrl}/metrics`)).text()).includes('ns/private'),
+    );
+    expect((await embed(url, { ...ask, model: 'team-b' }, as(KEY))).status).toBe(404);
+    // Without the Secret nobody is let in.
+    await cluster.client.delete(SECRETS, { namespace: 'ns', name: 'keys' });
+    await eventually(async () => (await embed(url, ask, as(KEY))).status === 401);
+  });
+
+  it('are asked for on every route that is not said to be for anybody', async () => {
+    const file = keyFile(list({ name: 'a', sha256: sha256(KEY), models: ['org/other'] }));
+    const { url } = await boot({
+      KUBEMBED_API_KEYS_FILE: file,
+      KUBEMBED_STATUS_PAGE: 'true',
+      KUBEMBED_CORS_ORIGINS: 'https://app.example.com',
+    });
+    await eventually(async () => (await fetch(`${url}/v1/models`, as(KEY))).status === 200);
+    const table = routesOfDocs();
+    expect(Object.keys(table).length).toBeGreaterThan(15);
+    for (const [route, who] of Object.entries(table)) {
+      const [method = '', pattern = ''] = route.split(' ');
+      const path = pattern.replace('{model}', 'org/model');
+      const { status } = await fetch(url + path, { method });
+      expect([route, status === 401 ? 'a key' : status === 404 ? 'nobody' : 'anybody']).toEqual([route, who]);
+    }
+    // What a key may not see counts for nothing either.
+    await embed(url, ask, as(KEY));
+    const seen = (await (await fetch(`${url}/status.json`, as(KEY))).json()) as {
+      models: { name: string }[];
+      totals: object;
+    };
+    expect(seen.models.map(({ name }) => name)).toEqual(['other']);
+    expect(seen.totals).toMatchObject({ requests: 0 });
+    // A browser asks before it sends the key.
+    const headers = { origin: 'https://app.example.com', 'access-control-request-method': 'POST' };
+    const preflight = await fetch(`${url}/v1/embeddings`, { method: 'OPTIONS', headers });
+    expect([preflight.status, preflight.headers.get('access-control-allow-origin')]).toEqual([204, headers.origin]);
+    rmSync(file);
+    await eventually(async () => (await fetch(`${url}/v1/models`, as(KEY))).status === 401);
   });
 
   it('hide from strangers what the metrics would tell, and let no way of writing the address past', async () => {

@@ -68,6 +68,8 @@ const rotaryConfig = (config: Config): Config => ({
 export const gptNeoX: Architecture = {
   modelTypes: ['gpt_neox'],
   classes: ['GPTNeoXModel', 'GPTNeoXForCausalLM'],
+  // Old files hold the causal mask.
+  unused: [/^(?:gpt_neox\.)?layers\.\d+\.attention\.bias$/],
   encode(context, allWeights, { config, maxTokens }) {
     requireSetting(config, 'use_parallel_residual', [true, false]);
     refuseBothWays(config);

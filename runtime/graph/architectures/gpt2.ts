@@ -57,6 +57,8 @@ function encodeBlock(context: Context, rows: Value, { weights, shape, attention 
 export const gpt2: Architecture = {
   modelTypes: ['gpt2'],
   classes: ['GPT2Model', 'GPT2LMHeadModel'],
+  // Old files hold the causal mask.
+  unused: [/^(?:transformer\.)?h\.\d+\.attn\.bias$/],
   encode(context, allWeights, { config }) {
     requireSetting(config, 'add_cross_attention', [false]);
     requireSetting(config, 'scale_attn_weights', [true, false]);

@@ -40,6 +40,7 @@ function layer(context: Context, rows: Value, weights: Weights, shape: EncoderSh
 export const gte: Architecture = {
   modelTypes: ['new', 'gte'],
   classes: ['NewModel', 'NewForMaskedLM', 'NewForTokenClassification', 'NewForSequenceClassification', 'GteModel'],
+  ownCode: ['NewModel', 'NewForTokenClassification', 'NewForSequenceClassification'],
   encode(context, allWeights, { config }) {
     for (const [name, allowed] of Object.entries(COMPUTED)) requireSetting(config, name, allowed);
     const shape = encoderShapeOf(config);

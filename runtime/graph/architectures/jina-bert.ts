@@ -67,6 +67,7 @@ const gateActivation = (config: Config): string =>
 export const jinaBert: Architecture = {
   modelTypes: [],
   classes: ['JinaBertModel', 'JinaBertForMaskedLM'],
+  ownCode: ['JinaBertModel', 'JinaBertForMaskedLM'],
   encode(context, allWeights, { config }) {
     requireSetting(config, 'position_embedding_type', ['alibi']);
     requireSetting(config, 'feed_forward_type', ['geglu', 'reglu']);

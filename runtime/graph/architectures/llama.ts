@@ -44,6 +44,7 @@ export const llama: Architecture = {
 export const llamaBidirectional: Architecture = {
   modelTypes: ['llama_bidirec'],
   classes: ['LlamaBidirectionalModel'],
+  ownCode: ['LlamaBidirectionalModel'],
   encode: (context, weights, description) => encodeLlama(context, weights, description, false),
 };
 

@@ -1,5 +1,5 @@
 // ModernBERT: pre-norm, rotary positions, GeGLU; most layers see only a window around each token.
-import { attend, windowBias } from '../attention.ts';
+import { attend, windowOf } from '../attention.ts';
 import type { AttentionShape } from '../attention.ts';
 import { integerOf, numberOf, stringOf, unsupported } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
@@ -36,21 +36,21 @@ function thetaOf(config: Config, type: LayerType): number {
   return plainTheta({ rope_parameters: parameters?.[type] ?? {} }, fallback);
 }
 
-type AttentionOfType = Readonly<Record<LayerType, Pick<AttentionShape, 'rotary' | 'bias'>>>;
+type AttentionOfType = Readonly<Record<LayerType, Pick<AttentionShape, 'rotary' | 'bias' | 'reach'>>>;
 
 function attentionOf(context: Context, config: Config, headSize: number): AttentionOfType {
   const rotary = (type: LayerType) => rotaryTables(context, unscaled(frequenciesOf(thetaOf(config, type), headSize)));
   const reach = Math.floor(integerOf(config, ['local_attention'], 128) / 2);
   return {
     full_attention: { rotary: rotary('full_attention') },
-    sliding_attention: { rotary: rotary('sliding_attention'), bias: windowBias(context, reach) },
+    sliding_attention: { rotary: rotary('sliding_attention'), ...windowOf(context, reach) },
   };
 }
 
 interface ModernLayer {
   readonly weights: Weights;
   readonly shape: EncoderShape;
-  readonly attention: Pick<AttentionShape, 'rotary' | 'bias'>;
+  readonly attention: Pick<AttentionShape, 'rotary' | 'bias' | 'reach'>;
 }
 
 function encodeLayer(context: Context, rows: Value, { weights, shape, attention }: ModernLayer): Value {

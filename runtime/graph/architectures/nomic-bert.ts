@@ -62,6 +62,7 @@ function layer(context: Context, rows: Value, weights: Weights, shape: EncoderSh
 export const nomicBert: Architecture = {
   modelTypes: ['nomic_bert'],
   classes: ['NomicBertModel', 'NomicBertForPreTraining', 'NomicBertForMaskedLM'],
+  ownCode: ['NomicBertModel'],
   encode(context, allWeights, { config }) {
     for (const [name, allowed] of Object.entries(COMPUTED)) requireSetting(config, name, allowed);
     const shape = shapeOf(config);

@@ -1,6 +1,6 @@
 // Qwen2: Llama's layers with biases on queries, keys and values; its hub class gte-Qwen2 attends both ways.
 import type { Config, ModelDescription } from '../../model/description.ts';
-import { integerOf, requireSetting } from '../../model/description.ts';
+import { integerOf, requireSetting, unsupported } from '../../model/description.ts';
 import { decode, decoderShapeOf, isCausal, layerTypesOf, refuseBothWays, refuseNull, seenBy } from '../decoder.ts';
 import type { Decoder, DecoderShape, Sight } from '../decoder.ts';
 import type { Architecture, Context } from '../ops.ts';
@@ -34,9 +34,13 @@ export function qwenAttention(
 export const qwen2: Architecture = {
   modelTypes: ['qwen2'],
   classes: ['Qwen2Model', 'Qwen2ForCausalLM'],
+  ownCode: ['Qwen2Model'],
   encode(context, weights, description) {
     const { config } = description;
     refuseBothWays(config);
+    if ('auto_map' in config && config['is_causal'] === undefined) {
+      throw unsupported('config.json: auto_map names a class of its own, and no is_causal says which way it attends.');
+    }
     refuseNull(config, 'head_dim');
     const shape = decoderShapeOf(config, { keyValueHeads: 32 });
     const attention = qwenAttention(context, description, shape, isCausal(config));

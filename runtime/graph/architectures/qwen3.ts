@@ -1,5 +1,5 @@
 // Qwen3: Qwen2 with normed queries and keys; a class of the hub attends both ways and ends in a linear map (voyage-4-nano).
-import { integerOf } from '../../model/description.ts';
+import { requireSetting, integerOf } from '../../model/description.ts';
 import type { Config, ModelDescription } from '../../model/description.ts';
 import { decode, decoderShapeOf, decoderWeights, isCausal, refuseBothWays } from '../decoder.ts';
 import { linear } from '../linear.ts';
@@ -34,8 +34,10 @@ const projectedWidth = (config: Config): number => integerOf(config, ['num_label
 export const qwen3Bidirectional: Architecture = {
   modelTypes: [],
   classes: ['Qwen3BidirectionalModel'],
+  ownCode: ['Qwen3BidirectionalModel'],
   width: projectedWidth,
   encode(context, weights, description) {
+    requireSetting(description.config, 'use_bidirectional_attention', [true]);
     const { rows, width: inputs } = encode(context, weights, description, false);
     const outputs = projectedWidth(description.config);
     const projection = decoderWeights(weights).below('linear.');

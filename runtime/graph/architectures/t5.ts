@@ -91,6 +91,8 @@ const CLASSES = ['Model', 'EncoderModel', 'ForConditionalGeneration'];
 export const t5: Architecture = {
   modelTypes: ['t5', 'mt5', 'umt5'],
   classes: ['T5', 'MT5', 'UMT5'].flatMap((name) => CLASSES.map((suffix) => name + suffix)),
+  // The half that continues texts, where a model was saved whole.
+  unused: [/^decoder\./],
   encode(context, allWeights, { config, modelType, maxTokens }) {
     const shape = { ...shapeOf(config), longest: maxTokens };
     const norm = { width: shape.hidden, epsilon: shape.epsilon };

@@ -1,0 +1,55 @@
+// Decoders in half precision, in int8 and laid out for a GPU against themselves; what the twins hold to the original in float32.
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { largestDifference, openFolder } from '../../tests/helpers/graph-session.ts';
+import { readTwin, writeTwin } from '../../tests/helpers/twins.ts';
+
+const DECODERS = [
+  'gemma2-last',
+  'gpt-neox-mean',
+  'gpt2-weightedmean',
+  'llama-bidirectional',
+  'llama-mean',
+  'mistral-sliding',
+  'qwen2-sliding',
+  'qwen3-yarn',
+];
+const LONG = Array.from({ length: 40 }, (_, at) => 3 + ((at * 37) % 300));
+const TEXTS = [LONG, [7], LONG.slice(5, 17)];
+
+describe.each(DECODERS)('%s', (name) => {
+  const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+  let expected: number[][];
+  const open = (layout: 'packed' | 'flexible', precision: 'float32' | 'float16' | 'int8') =>
+    openFolder(folder, { pooling: 'mean', layout, precision });
+
+  beforeAll(async () => {
+    await writeTwin(readTwin(name), folder);
+    expected = await (await open('flexible', 'float32'))(TEXTS);
+  });
+
+  it('does not depend on the layout or on what is beside', async () => {
+    const packed = await open('packed', 'float32');
+    expect(largestDifference(await packed(TEXTS), expected)).toBeLessThan(2e-6);
+    expect(largestDifference(await packed([LONG]), expected.slice(0, 1))).toBeLessThan(2e-6);
+  });
+
+  it.each(['packed', 'flexible'] as const)('computes in float16 too, %s', async (layout) => {
+    const half = await open(layout, 'float16');
+    expect(largestDifference(await half(TEXTS), expected)).toBeLessThan(2e-2);
+  });
+
+  it('computes in int8 too', async () => {
+    const [vector = []] = await (await open('flexible', 'int8'))([LONG]);
+    expect(vector.reduce((sum, value, index) => sum + value * (expected[0]?.[index] ?? NaN), 0)).toBeGreaterThan(0.98);
+  });
+});
+
+it('Gemma 3 refuses float16, which its hidden states overflow', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+  await writeTwin(readTwin('gemma3-last'), folder);
+  const opening = openFolder(folder, { pooling: 'mean', layout: 'packed', precision: 'float16' });
+  await expect(opening).rejects.toThrow(/float16.*float32/);
+});
