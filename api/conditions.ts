@@ -31,16 +31,27 @@ export interface ReasonInfo {
   readonly blocking: boolean;
   /** Learnt from pods that are gone: it stands while the model sleeps, until it is tried again. */
   readonly lasting: boolean;
+  /** It is the model itself that is refused: clients are told so, instead of being asked to try again. */
+  readonly final: boolean;
 }
 
 /** As it should be, or on its way there. */
-const normal = (message: string): ReasonInfo => ({ message, event: undefined, blocking: false, lasting: false });
+const normal = (message: string): ReasonInfo => ({
+  message,
+  event: undefined,
+  blocking: false,
+  lasting: false,
+  final: false,
+});
 /** To be looked at, and yet it may pass by itself: requests wait. */
 const warning = (message: string): ReasonInfo => ({ ...normal(message), event: 'Warning' });
 /** Requests are told at once. */
 const blocking = (message: string): ReasonInfo => ({ ...warning(message), blocking: true });
 /** The next pods of the same template would meet it again. */
 const lasting = (message: string): ReasonInfo => ({ ...blocking(message), lasting: true });
+
+/** No retry cures it: the same commit is refused each time. */
+const final = (message: string): ReasonInfo => ({ ...lasting(message), final: true });
 
 /** Every reason a condition can carry. The troubleshooting page has a section of that name for each, its anchor in lower case. */
 export const REASONS = {
@@ -66,9 +77,9 @@ export const REASONS = {
   RevisionNotFound: lasting('The repository has no such branch, tag or commit.'),
   GatedRepository: lasting('The repository is gated: accept its terms on the hub and set spec.tokenSecretRef.'),
   HubUnreachable: lasting('The hub could not be reached.'),
-  UnsupportedArchitecture: lasting(
-    'No graph builder serves this architecture and the repository ships no onnx/model.onnx.',
-  ),
+  UnsupportedArchitecture: final('The model computes something that kubembed does not compute exactly.'),
+  UnsupportedFiles: final('The repository lacks files in a form that kubembed reads.'),
+  UnsafeWeights: final('A weight file holds more than weights; nothing of it was run.'),
   CorruptWeights: lasting('The weights do not match their size, hash or header.'),
   FetchFailed: lasting('Fetching the weights failed.'),
 
@@ -154,6 +165,9 @@ export const blockedBy = (conditions: readonly Condition[]): Cause | undefined =
   const found = failing(conditions).find(isBlocking);
   return found && cause(found);
 };
+
+/** Whether the model itself is what is refused, so that asking again changes nothing. */
+export const isFinal = ({ reason }: Cause): boolean => isReason(reason) && reasonInfo(reason).final;
 
 /** Why the model has no endpoint, as far as its conditions say. */
 export const waitingFor = (conditions: readonly Condition[]): Cause | undefined => {

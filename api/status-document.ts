@@ -47,6 +47,8 @@ export interface ModelStatus extends ModelActivity {
   readonly device: string;
   readonly precision?: string | undefined;
   readonly pooling?: string | undefined;
+  /** Where the repository declares another. */
+  readonly declaredPooling?: string | undefined;
   readonly dimensions?: number | undefined;
   readonly maxTokens?: number | undefined;
   readonly revision?: string | undefined;

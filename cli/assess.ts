@@ -84,7 +84,9 @@ function warningsOf(repository: Repository, pooling: UsedPooling): readonly stri
       : ['The repository says nothing of sentence-transformers: it may not have been trained for embeddings.']),
     ...(prompts.length === 0
       ? []
-      : [`Its authors put a prompt before texts (${prompts.join('; ')}); clients must send it as part of the input.`]),
+      : [
+          `Its authors put a prompt before texts (${prompts.join('; ')}): requests ask for one with prompt_name or input_type.`,
+        ]),
     ...(hasHeaders ? [] : ['The headers of the weights could not be read: sizes are estimates.']),
   ];
 }

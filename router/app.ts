@@ -17,7 +17,7 @@ import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { OpenAIError } from '../common/openai/errors.ts';
-import { modelList, modelObject } from '../common/openai/response.ts';
+import { modelList, modelObject, printPoolingInUse } from '../common/openai/response.ts';
 import type { ModelEntry } from '../common/openai/response.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
 import type { Authenticator, Caller } from './auth/limits.ts';
@@ -63,6 +63,7 @@ const modelEntry = (id: string, served: ServedModel): ModelEntry => {
       ready_endpoints: endpoints.length,
       dimensions: embedding?.dimensions,
       max_tokens: embedding?.maxTokens,
+      pooling: embedding && printPoolingInUse(embedding.pooling, embedding.declaredPooling),
       revision,
       problem: blocked && `${blocked.reason}: ${blocked.message}`,
     },

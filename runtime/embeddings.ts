@@ -11,6 +11,7 @@ import {
   IDENTITY,
   MODEL,
   REVISION,
+  POOLING,
   TRUNCATED,
   deadlineMsOf,
   priorityOf,
@@ -19,7 +20,7 @@ import { OpenAIError, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
-import { embeddingBody } from '../common/openai/response.ts';
+import { embeddingBody, printPoolingInUse } from '../common/openai/response.ts';
 import { clip } from '../common/util/text.ts';
 import { EngineError } from './engine/contract.ts';
 import type {
@@ -145,6 +146,8 @@ function setResultHeaders(response: Response, serving: Serving, { truncatedInput
   response.setHeader(BACKLOG, queuedTokens + runningTokens);
   response.setHeader(REVISION, revision);
   response.setHeader(IDENTITY, identity);
+  const { pooling, declaredPooling = pooling } = engine.info;
+  if (declaredPooling !== pooling) response.setHeader(POOLING, printPoolingInUse(pooling, declaredPooling));
   if (truncatedInputs > 0) response.setHeader(TRUNCATED, truncatedInputs);
 }
 

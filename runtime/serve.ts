@@ -17,7 +17,7 @@ import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { modelNotFound } from '../common/openai/errors.ts';
-import { modelList, modelObject } from '../common/openai/response.ts';
+import { modelList, modelObject, printPoolingInUse } from '../common/openai/response.ts';
 import type { ModelEntry } from '../common/openai/response.ts';
 import type { RuntimeConfig } from './config.ts';
 import { embeddingsRoute } from './embeddings.ts';
@@ -148,7 +148,8 @@ function modelsRoutes(model: string, created: number, lifecycle: Lifecycle): Rou
   const entry = (): ModelEntry => {
     const serving = lifecycle.serving();
     if (serving === undefined) return { id: model, created };
-    const { dimensions, maxTokens, pooling, precision } = serving.engine.info;
+    const { dimensions, maxTokens, precision, ...info } = serving.engine.info;
+    const pooling = printPoolingInUse(info.pooling, info.declaredPooling);
     const details = { revision: serving.revision, dimensions, max_tokens: maxTokens, pooling, precision };
     return { id: model, created, details };
   };

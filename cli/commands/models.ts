@@ -6,7 +6,8 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
-import { POOLING_CHOICES } from '../../runtime/model/modules.ts';
+import { describeModel } from '../../runtime/model/description.ts';
+import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
@@ -97,10 +98,36 @@ const addCommand: Command = {
   summary: 'Add a model to the list',
   usage: `kubembed models add ID [OPTION=VALUE …] [--file supported_models.txt] [--json]
 
-Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=cls alias=text-embedding-3-small". A running local mode follows at once.`,
+Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=declared alias=text-embedding-3-small". Without pooling=, the repository is asked
+(hub, else store), and pooling=declared is added where it declares another than the mean. A running local mode follows at once.`,
   options: LIST_OPTIONS,
-  run: async (args, io) => await editList(args, io, (list, words) => withModel(list, words.join(' '))),
+  async run(args, io) {
+    const parsed = parse(args, LIST_OPTIONS);
+    const [modelId, ...options] = parsed.positionals;
+    const silent = modelId !== undefined && !options.some((option) => option.startsWith('pooling='));
+    const added = silent ? await declaredOption(modelId, parsed, io) : [];
+    return await editList(args, io, (list, words) => withModel(list, [...words, ...added].join(' ')));
+  },
 };
+
+const LOOK_MS = 10_000;
+
+/** Said where silence would mean the mean and the repository declares something else. Who cannot be asked changes nothing. */
+async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promise<readonly string[]> {
+  if (unsetPooling(io.env) === 'declared') return [];
+  try {
+    const signal = AbortSignal.any([io.signal, AbortSignal.timeout(LOOK_MS)]);
+    const { json } = await findRepository(modelId, parsed, { ...io, signal });
+    const said = declaredPooling(describeModel(json));
+    if (said === undefined || said === 'mean') return [];
+    io.writeError(`The repository of ${modelId} declares ${said} pooling: its line says pooling=declared.\n`);
+    return ['pooling=declared'];
+  } catch (error) {
+    if (io.signal.aborted || !(isModelError(error) || error instanceof CommandError)) throw error;
+    io.writeError(`Which pooling ${modelId} declares is not known: ${error.message} See kubembed models check.\n`);
+    return [];
+  }
+}
 
 const removeCommand: Command = {
   summary: 'Remove models from the list',
@@ -151,12 +178,16 @@ async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo
   }
 }
 
+/** What a line without `pooling` means, by the setting of the release. */
+const unsetPooling = (env: Environment): 'mean' | 'declared' =>
+  env['KUBEMBED_UNSET_POOLING'] === 'declared' ? 'declared' : 'mean';
+
 function choicesOf({ choice, count }: Parsed, env: Environment): Choices {
   const device = choice('device', DEVICES) ?? 'cpu';
   return {
     device,
     precision: choice('precision', PRECISIONS) ?? (device === 'gpu' ? 'float16' : 'float32'),
-    pooling: choice('pooling', POOLING_CHOICES) ?? (env['KUBEMBED_UNSET_POOLING'] === 'declared' ? 'declared' : 'mean'),
+    pooling: choice('pooling', POOLING_CHOICES) ?? unsetPooling(env),
     cpus: count('cpus', availableParallelism()),
   };
 }

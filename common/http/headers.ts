@@ -20,6 +20,8 @@ export const REVISION = 'x-kubembed-revision';
  * compared and never read: vectors of different identities must not be mixed, or kept for one another.
  */
 export const IDENTITY = 'x-kubembed-identity';
+/** To the client, where the repository declares another pooling than the one in use: which is which. */
+export const POOLING = 'x-kubembed-pooling';
 /** What an answer says of its vectors, to be compared: a runtime that names no identity is told by its revision alone. */
 export const identityIn = (headers: IncomingHttpHeaders): string =>
   `${String(headers[REVISION] ?? '')} ${String(headers[IDENTITY] ?? '')}`;

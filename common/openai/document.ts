@@ -50,6 +50,7 @@ const ERRORS: Readonly<Record<string, string>> = {
   '408': 'The request was not received in time.',
   '413': 'The request body is too large.',
   '415': 'The request body is not JSON encoded in UTF-8.',
+  '422': 'kubembed does not serve this model, whenever it is asked; the message says why.',
   '429': 'Too many requests are queued, or a rate limit was reached; retry after `Retry-After`.',
   '500': 'The embedding could not be computed.',
   '502': 'The replica that was asked gave no valid answer.',
@@ -75,6 +76,11 @@ function embeddings(operationId: string) {
         headers: {
           'x-request-id': { schema: { type: 'string' } },
           'x-kubembed-revision': { description: 'Commit hash of the model weights.', schema: { type: 'string' } },
+          'x-kubembed-pooling': {
+            description:
+              'Which pooling is in use and which one the repository declares, where they differ; absent otherwise.',
+            schema: { type: 'string' },
+          },
           'x-kubembed-truncated-inputs': {
             description: "Number of inputs that were truncated to the model's limit; absent when there were none.",
             schema: { type: 'integer' },
@@ -82,7 +88,7 @@ function embeddings(operationId: string) {
         },
         content: json('CreateEmbeddingResponse'),
       },
-      ...errors('400', '401', '403', '404', '408', '413', '415', '429', '500', '502', '503', '504'),
+      ...errors('400', '401', '403', '404', '408', '413', '415', '422', '429', '500', '502', '503', '504'),
     },
   };
 }

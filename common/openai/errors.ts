@@ -24,6 +24,8 @@ const KINDS = {
   unsupported_media_type: invalid(415, 'unsupported_media_type'),
   expectation_failed: invalid(417, 'expectation_failed'),
   misdirected_request: invalid(421, 'misdirected_request'),
+  /** No retry cures it: the SDKs make none for this status. */
+  model_not_servable: invalid(422, 'model_not_servable'),
   headers_too_large: invalid(431, 'headers_too_large'),
   rate_limit_exceeded: { status: 429, type: 'requests', code: 'rate_limit_exceeded' },
   /** The client went away first: nobody reads this, but the log and the metrics need a status. */

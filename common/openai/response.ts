@@ -96,3 +96,7 @@ export function modelObject({ id, created, ownedBy, details }: ModelEntry): Mode
 export function modelList(entries: readonly ModelEntry[]): ModelList {
   return { object: 'list', data: entries.map(modelObject) };
 }
+
+/** A pooling as people are told of it: `mean (repository declares cls)`. */
+export const printPoolingInUse = (pooling: string, declared: string | undefined = pooling): string =>
+  declared === pooling ? pooling : `${pooling} (repository declares ${declared})`;

@@ -4,7 +4,16 @@ import type { BodyReader } from '../../common/http/body.ts';
 import type { EmbeddingsParser, RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes, sendHeldBytes } from '../../common/http/exchange.ts';
 import type { Exchange } from '../../common/http/exchange.ts';
-import { CACHE, MODEL, REQUEST_ID, REVISION, TRUNCATED, deadlineMsOf, priorityOf } from '../../common/http/headers.ts';
+import {
+  CACHE,
+  MODEL,
+  POOLING,
+  REQUEST_ID,
+  REVISION,
+  TRUNCATED,
+  deadlineMsOf,
+  priorityOf,
+} from '../../common/http/headers.ts';
 import { passedOnTrace } from '../../common/obs/tracing.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Caller } from '../auth/limits.ts';
@@ -42,7 +51,7 @@ const upstreamHeaders = (from: IncomingHttpHeaders, { id, span }: Exchange, mode
 
 // The answer, passed on
 
-const KEPT = ['content-type', 'retry-after', 'retry-after-ms', REVISION, TRUNCATED] as const;
+const KEPT = ['content-type', 'retry-after', 'retry-after-ms', REVISION, POOLING, TRUNCATED] as const;
 
 const keepHeaders = (response: ServerResponse, headers: IncomingHttpHeaders): void => {
   for (const name of KEPT) {

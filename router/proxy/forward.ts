@@ -1,4 +1,5 @@
 // Forwards one request (or one shard of it) to an endpoint: a place on one, an attempt, and another elsewhere where that is safe.
+import { isFinal } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { DEADLINE_MS, PRIORITY } from '../../common/http/headers.ts';
@@ -117,9 +118,11 @@ const waitedTooLong = (name: string, cause: Cause | undefined): OpenAIError =>
   });
 
 const cannotComeUp = (name: string, cause: Cause): OpenAIError =>
-  new OpenAIError('service_unavailable', `The model \`${name}\` cannot be served now${because(cause)}.`, {
-    retryAfterMs: BLOCKED_RETRY_MS,
-  });
+  isFinal(cause)
+    ? new OpenAIError('model_not_servable', `The model \`${name}\` cannot be served${because(cause)}.`)
+    : new OpenAIError('service_unavailable', `The model \`${name}\` cannot be served now${because(cause)}.`, {
+        retryAfterMs: BLOCKED_RETRY_MS,
+      });
 
 const noEndpointAnswered = (name: string, cause: unknown): OpenAIError =>
   new OpenAIError('service_unavailable', `No replica of the model \`${name}\` could answer. Try again.`, {

@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { printInputs } from '../../common/http/embeddings-parser.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
-import { IDENTITY, identityIn, REVISION, TRUNCATED } from '../../common/http/headers.ts';
+import { IDENTITY, identityIn, POOLING, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
@@ -176,6 +176,7 @@ const merge = (answers: readonly Answer[], shards: readonly Shard[]): Answer => 
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     [REVISION]: answers[0]?.headers[REVISION],
+    [POOLING]: answers[0]?.headers[POOLING],
     [IDENTITY]: answers[0]?.headers[IDENTITY],
     [TRUNCATED]: truncated > 0 ? String(truncated) : undefined,
   };

@@ -160,6 +160,20 @@ describe('a cold model', () => {
     await eventually(async () => (await embed(url, ask)).status === 200);
   });
 
+  it.each(['UnsupportedArchitecture', 'UnsupportedFiles', 'UnsafeWeights'])(
+    'that is itself refused answers with a status that no client tries again: %s',
+    async (reason) => {
+      const url = await boot();
+      const refused = { type: 'Fetched', status: 'False', reason, message: 'It computes otherwise.' } as const;
+      await cluster.model('model', { conditions: [refused] });
+      await eventually(async () => (await embed(url, ask)).status === 422);
+      const { headers, body } = await embed(url, ask);
+      expect(headers.get('retry-after')).toBeNull();
+      expect(body.error).toMatchObject({ code: 'model_not_servable', type: 'invalid_request_error' });
+      expect(body.error.message).toContain(`${reason}: It computes otherwise.`);
+    },
+  );
+
   it('that is removed while requests wait answers 404', async () => {
     const url = await boot();
     const waiting = embed(url, ask);

@@ -260,6 +260,15 @@ describe('what is refused', () => {
     expectError(await embed({ dimensions }), { status: 400, param: 'dimensions' });
   });
 
+  it('a prompt that the model does not have is refused with those it has', async () => {
+    for (const known of ['query', 'document', null]) expect((await embed({ prompt_name: known })).status).toBe(200);
+    expect((await embed({ input_type: 'passage' })).status).toBe(200);
+    const answer = await embed({ prompt_name: 'other' });
+    expectError(answer, { status: 400, param: 'prompt_name' });
+    expect(answer.body.error.message).toContain('it has query, document');
+    expectError(await embed({ input_type: 'other' }), { status: 400, param: 'input_type' });
+  });
+
   it('R15: a user that is no string is ignored like one that is', async () => {
     expect((await embed({ user: 5 })).status).toBe(200);
   });

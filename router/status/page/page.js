@@ -48,11 +48,12 @@ const namesBeside = (model, names) => {
   return `${names.includes(model) ? 'also' : 'as'} ${others.join(', ')}`;
 };
 
-const facts = ({ model, names, device, precision, dimensions, maxTokens }) =>
+const facts = ({ model, names, device, precision, dimensions, maxTokens, pooling, declaredPooling }) =>
   [
     namesBeside(model, names),
     dimensions === undefined ? undefined : `${dimensions} dimensions`,
     maxTokens === undefined ? undefined : `${maxTokens} tokens`,
+    declaredPooling === undefined ? undefined : `pooling ${pooling} (repository declares ${declaredPooling})`,
     // Most models run on CPUs, and few are awake: what goes without saying would fill the page.
     precision === undefined && device === 'cpu' ? undefined : [device, precision].filter(Boolean).join(' '),
   ]
