@@ -252,7 +252,7 @@ const fetchWanted = async (fetch: Fetch): Promise<ModelFiles> => {
   if (options.offline !== true) return await fetchAnew(fetch, stored);
   throw new ModelError(
     'HubUnreachable',
-    `${wanted.modelId}@${wanted.revision} is not in the model store ${options.store}, and HF_HUB_OFFLINE forbids to fetch it`,
+    `${wanted.modelId}@${wanted.revision} is not in the model store ${options.store}, or not all of it, and HF_HUB_OFFLINE forbids to fetch it`,
   );
 };
 

@@ -105,6 +105,13 @@ describe("a store of Python's client", () => {
     expect(await readFile(path.join(snapshot(), name), 'utf8')).toBe(FILES[name]);
   });
 
+  test('that holds what cannot be used says so, also where nothing may be fetched', async () => {
+    await writePythonStore(['config.json', 'tokenizer.json']);
+    await writeFile(path.join(snapshot(), 'model-Q8_0.gguf'), 'GGUF');
+    const fetched = fetchSnapshot({ modelId: MODEL, store, endpoint: NOWHERE, offline: true });
+    await expect(fetched).rejects.toMatchObject({ reason: 'UnsupportedFiles' });
+  });
+
   test('keeps the files that only others need', async () => {
     await writePythonStore(['config.json', 'tokenizer.json']);
     await writeFile(path.join(snapshot(), 'pytorch_model.bin'), 'of another tool');
