@@ -23,7 +23,6 @@ const TOLERANCE = 1e-4;
 const NOT_YET: Readonly<Record<string, readonly string[]>> = {
   'refused without saying CLIPModel': ['clip'],
   'refused: UnsupportedArchitecture': ['eurobert-mean', 'nomic-bert-moe'],
-  served: ['missing-tensor'],
 };
 
 const TODAY: ReadonlyMap<string, string> = new Map(
