@@ -10,7 +10,7 @@ import type { EmbeddingModel } from '../api/types.ts';
 import { MODEL_IMMUTABLE } from '../api/validation.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import { isTracingVariable } from '../common/obs/tracing.ts';
-import { ownHosts } from '../common/http/front.ts';
+import { ownHosts } from '../common/http/origins.ts';
 import { ConfigError } from '../common/util/env.ts';
 import { packageVersion } from '../common/util/process.ts';
 import { isNotFound } from '../kube/client.ts';

@@ -7,7 +7,7 @@ import { DEMAND_PATH } from '../api/demand.ts';
 import { foldName } from '../api/names.ts';
 import { createApp, probeRoutes, wildcardOf } from '../common/http/app.ts';
 import type { Handler, Method, Routes } from '../common/http/app.ts';
-import type { HostCheck } from '../common/http/front.ts';
+import type { HostCheck } from '../common/http/origins.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { MemoryBudget } from '../common/http/memory.ts';

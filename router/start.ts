@@ -7,7 +7,7 @@ import type { Registry } from 'prom-client';
 import { createBodyReader } from '../common/http/body.ts';
 import { createMemoryBudget } from '../common/http/memory.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
-import type { HostCheck } from '../common/http/front.ts';
+import type { HostCheck } from '../common/http/origins.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
 import type { KubeClient } from '../kube/client.ts';

@@ -10,9 +10,9 @@ import { OpenAIError } from '../openai/errors.ts';
 import { clip } from '../util/text.ts';
 import { exchangeOf, openExchange, sendError } from './exchange.ts';
 import type { Exchange, FinishedExchange } from './exchange.ts';
-import { createCors, foreignHost, pathOf, requireServable, targetOf } from './front.ts';
-import type { HostCheck } from './front.ts';
 import type { MemoryBudget } from './memory.ts';
+import { createCors, foreignHost } from './origins.ts';
+import type { HostCheck } from './origins.ts';
 
 export type Handler = (request: Request, response: Response) => void | Promise<void>;
 export type Method = 'get' | 'post' | 'put' | 'delete';
@@ -42,7 +42,7 @@ export function createApp(options: AppOptions): RequestListener {
   app.disable('etag');
   app.set('query parser', false);
   for (const [path, handlers] of Object.entries(routes)) addRoute(app, path, handlers);
-  const cors = createCors(corsOrigins);
+  const cors = corsOrigins.length === 0 ? undefined : createCors(corsOrigins);
   const hint = '/openapi.json' in routes ? ' GET /openapi.json lists what there is.' : '';
   const finished = (over: FinishedExchange): void => {
     logExchange(log, over, quiet);
@@ -60,7 +60,7 @@ export function createApp(options: AppOptions): RequestListener {
     }
     requireServable(request);
     if (isOwnHost?.(request) === false) throw foreignHost(request);
-    return cors(request, response);
+    return cors?.(request, response) ?? false;
   }
 
   return (request, response) => {
@@ -77,6 +77,36 @@ export function createApp(options: AppOptions): RequestListener {
       sendError(response, thrown ?? unknown());
     });
   };
+}
+
+// What is settled of a request before it is routed.
+
+const ABSOLUTE = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i;
+
+/** A request's target as path and query: without the origin that proxies' clients name, and each slash once. Throws `OpenAIError`. */
+function targetOf(url: string): string {
+  if (url.startsWith('/') && !url.includes('//')) return url;
+  const origin = ABSOLUTE.exec(url)?.[0] ?? '';
+  if (origin !== '' && !URL.canParse(url)) throw new OpenAIError('invalid_request', 'The request URL is not valid.');
+  const rest = url.slice(origin.length);
+  const queryAt = rest.search(/[?#]/);
+  const path = queryAt === -1 ? rest : rest.slice(0, queryAt);
+  const query = queryAt === -1 ? '' : rest.slice(queryAt);
+  return `${path === '' ? '/' : path.replaceAll(/\/{2,}/g, '/')}${query}`;
+}
+
+/** Of a target, for logs and messages: some clients put keys into the query. */
+const pathOf = (url = ''): string => url.split('?', 1)[0] ?? '';
+
+/** Refuses what Node would refuse without a word. Throws `OpenAIError`. */
+function requireServable({ headers, httpVersion }: IncomingMessage): void {
+  if (headers.host === undefined && httpVersion === '1.1') {
+    throw new OpenAIError('invalid_request', "The request has no 'Host' header, which HTTP/1.1 asks for.");
+  }
+  const { expect } = headers;
+  if (expect !== undefined && !/100-continue/i.test(expect)) {
+    throw new OpenAIError('expectation_failed', "Of the header 'Expect' only the value '100-continue' can be met.");
+  }
 }
 
 /** `/healthz` answers while the process is alive, `/readyz` (and `/health`, as other servers call it) unless `requireReady` throws why not. */

@@ -18,6 +18,8 @@ export interface TokenizerFiles {
 /** The Rust tokenizers write the vocabulary last, and it may take megabytes. */
 const HEAD_BYTES = 1 << 21;
 const VOCABULARY = /,\s*"model"\s*:\s*\{/;
+/** Where one of them is missing it may follow the vocabulary. */
+const BEFORE_VOCABULARY = ['truncation', 'added_tokens', 'normalizer', 'pre_tokenizer', 'post_processor'];
 
 const parseWhole = async (path: string): Promise<TokenizerJson> => {
   const whole = parseJson(await readFile(path, 'utf8'));
@@ -32,7 +34,8 @@ async function readHead(path: string): Promise<TokenizerJson> {
   const text = buffer.toString('utf8', 0, bytesRead);
   const end = VOCABULARY.exec(text)?.index;
   const head = end === undefined ? undefined : parseObject(`${text.slice(0, end)}}`);
-  return head ?? (await parseWhole(path));
+  const isWhole = head !== undefined && BEFORE_VOCABULARY.every((name) => name in head);
+  return isWhole ? head : await parseWhole(path);
 }
 
 const readObject = async (path: string): Promise<Readonly<Record<string, unknown>>> =>

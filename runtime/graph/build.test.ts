@@ -217,9 +217,9 @@ describe('models that are refused', () => {
       /own code/,
     ],
     [
-      'mixtures of experts',
-      describedAs({ architecture: 'NomicBertModel' }, { num_experts: 8, hidden_act: 'silu' }),
-      /num_experts/,
+      'experts whose shares are made to add up',
+      describedAs({ architecture: 'NomicBertModel' }, { moe_normalize_expert_weights: true, hidden_act: 'silu' }),
+      /moe_normalize_expert_weights/,
     ],
   ])('%s', (_what, description, message) => {
     const build = () => buildGraph(description, bert.tensors, OPTIONS);

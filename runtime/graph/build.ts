@@ -10,6 +10,7 @@ import { deberta, debertaV2 } from './architectures/deberta.ts';
 import { distilbert } from './architectures/distilbert.ts';
 import { electra } from './architectures/electra.ts';
 import { ernie } from './architectures/ernie.ts';
+import { euroBert } from './architectures/eurobert.ts';
 import { gemma, gemma2, gemma3 } from './architectures/gemma.ts';
 import { gptNeoX } from './architectures/gpt-neox.ts';
 import { gpt2 } from './architectures/gpt2.ts';
@@ -79,6 +80,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   deberta,
   debertaV2,
   t5,
+  euroBert,
   qwen2,
   qwen3,
   qwen3Bidirectional,

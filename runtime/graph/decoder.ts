@@ -28,6 +28,8 @@ export interface DecoderShape {
 export interface DecoderDefaults {
   /** Undefined: as many as there are heads. */
   readonly keyValueHeads?: number;
+  /** Undefined: 1e-6. */
+  readonly epsilon?: number;
   /** Undefined: hidden size over heads. */
   readonly headSize?: number;
   /** Name and value. */
@@ -60,7 +62,7 @@ export function decoderShapeOf(config: Config, defaults: DecoderDefaults): Decod
     heads,
     keyValueHeads,
     headSize: integerOf(config, ['head_dim'], defaults.headSize ?? Math.floor(hidden / heads)),
-    epsilon: numberOf(config, ['rms_norm_eps'], 1e-6),
+    epsilon: numberOf(config, ['rms_norm_eps'], defaults.epsilon ?? 1e-6),
     activation: stringOf(config, key, value),
   };
 }

@@ -12,7 +12,7 @@ export interface LinearShape {
   readonly inputsFirst?: boolean;
 }
 
-type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
+export type LinearWeights = Pick<Weights, 'tensor' | 'optional'>;
 
 // int8: weights in steps of their own output, activations in steps of their own token.
 

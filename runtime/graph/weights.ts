@@ -50,6 +50,11 @@ export interface Stored {
   readonly element: Element;
 }
 
+export interface Part {
+  readonly index: number;
+  readonly count: number;
+}
+
 export interface Weights {
   readonly compute: ComputeElement;
   has(name: string): boolean;
@@ -60,6 +65,8 @@ export interface Weights {
   tensor(name: string, shape: readonly number[], heldBytes?: number): Value;
   /** As `tensor`, or nothing when the file has none of that name. */
   optional(name: string, shape: readonly number[]): Value | undefined;
+  /** One of the equal parts of a tensor along its first dimension, `shape` being that of the whole; else as `tensor`. */
+  part(name: string, shape: readonly number[], part: Part, heldBytes?: number): Value;
   /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
   stored(name: string, shape: readonly number[]): Stored;
   /** A tensor of whole numbers as the file holds it. */
@@ -121,27 +128,39 @@ function asStored(graph: GraphBuilder, name: string, entry: FoundTensor): Stored
   return { value: graph.node('Transpose', [value], { attributes: { perm: { ints: perm } } }), element };
 }
 
-function asComputed(files: WeightFiles, name: string, shape: readonly number[], heldBytes: number): Value {
+function asComputed(files: WeightFiles, name: string, entry: TensorEntry & { element: Element }, heldBytes: number) {
   const known = files.values.get(name);
   if (known !== undefined) return known;
   const { graph, compute } = files;
-  const stored = asStored(graph, name, findFloats(files, name, shape));
+  const stored = asStored(graph, name, entry);
   // ONNX Runtime folds the cast of a constant away at load: it costs nothing at run time.
   const value = stored.element === compute ? stored.value : graph.cast(stored.value, compute);
   files.values.set(name, value);
-  files.heldBytes += shape.reduce((product, dim) => product * dim, heldBytes);
+  files.heldBytes += entry.shape.reduce((product, dim) => product * dim, heldBytes);
   return value;
+}
+
+/** Parts of a tensor lie one behind the other. */
+function partOf<T extends TensorEntry>(entry: T, { index, count }: Part): T {
+  const [first = 0, ...rest] = entry.shape;
+  const byteLength = entry.byteLength / count;
+  return { ...entry, shape: [first / count, ...rest], byteLength, byteOffset: entry.byteOffset + index * byteLength };
 }
 
 function weightsBelow(files: WeightFiles, prefix: string): Weights {
   const has = (name: string) => files.tensors.has(prefix + name);
-  const tensor = (name: string, shape: readonly number[], heldBytes: number = COMPUTE_BYTES[files.compute]) =>
-    asComputed(files, prefix + name, shape, heldBytes);
+  const bytes = COMPUTE_BYTES[files.compute];
+  const tensor = (name: string, shape: readonly number[], heldBytes: number = bytes) =>
+    asComputed(files, prefix + name, findFloats(files, prefix + name, shape), heldBytes);
   return {
     compute: files.compute,
     has,
     tensor,
     optional: (name, shape) => (has(name) ? tensor(name, shape) : undefined),
+    part: (name, shape, part, heldBytes = bytes) => {
+      const entry = partOf(findFloats(files, prefix + name, shape), part);
+      return asComputed(files, `${prefix}${name}#${part.index}`, entry, heldBytes);
+    },
     stored: (name, shape) => {
       const entry = findFloats(files, prefix + name, shape);
       files.heldBytes += entry.byteLength;

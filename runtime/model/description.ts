@@ -97,6 +97,31 @@ function requireSentences(files: JsonFiles): void {
   );
 }
 
+/** Arguments of the classes that sentence-transformers loads the model with: they overrule the repository's other files. */
+const ARGUMENTS = [
+  'model_args',
+  'model_kwargs',
+  'tokenizer_args',
+  'processor_kwargs',
+  'config_args',
+  'config_kwargs',
+  'processing_kwargs',
+];
+/** Of these, what changes no vector. */
+const HARMLESS_ARGUMENTS = new Set(['attn_implementation', 'dtype', 'torch_dtype', 'trust_remote_code', 'use_fast']);
+
+function requireNoArguments(files: JsonFiles): void {
+  const file = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
+  for (const name of ARGUMENTS) {
+    const given = recordOf(files, file)[name];
+    const [changing] = Object.keys(isRecord(given) ? given : {}).filter((key) => !HARMLESS_ARGUMENTS.has(key));
+    if (changing === undefined) continue;
+    throw unsupported(
+      `${file}: ${name} sets ${changing}, which kubembed does not obey. Put the setting into the file that it overrules.`,
+    );
+  }
+}
+
 function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
   const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
   const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
@@ -120,6 +145,7 @@ export function describeModel(files: JsonFiles): ModelDescription {
   const architecture = typeof first === 'string' ? first : modelType;
   const modules = readModules(files);
   requireSentences(files);
+  requireNoArguments(files);
   return {
     ...modules,
     pooling: files.has('modules.json') ? modules.pooling : assumedPooling(config, architecture),

@@ -202,6 +202,39 @@ function keptEnd({ tokenizer, config }: TokenizerFiles): TokenizerSettings['keep
   throw refuse('truncation_side', side, 'which is neither left nor right');
 }
 
+// The frame: special tokens around a text.
+
+interface Frame {
+  readonly items: readonly unknown[];
+  readonly specials: Readonly<Record<string, unknown>>;
+}
+
+function framesOf(part: unknown): readonly Frame[] {
+  if (!isRecord(part)) return [];
+  const { type, processors, single, pair, special_tokens: specials } = part;
+  if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap(framesOf);
+  if (type !== 'TemplateProcessing') return [];
+  const items = [single, pair].flatMap((list): unknown[] => (Array.isArray(list) ? list : []));
+  return [{ items, specials: isRecord(specials) ? specials : {} }];
+}
+
+const specialOf = (item: unknown): unknown => {
+  const special = isRecord(item) ? item['SpecialToken'] : undefined;
+  return isRecord(special) ? special['id'] : undefined;
+};
+
+/** A name without its ids would end the whole process in the Rust tokenizers. */
+function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
+  for (const { items, specials } of framesOf(tokenizer['post_processor'])) {
+    const missing = items.map(specialOf).find((name) => typeof name === 'string' && !Object.hasOwn(specials, name));
+    if (missing === undefined) continue;
+    throw new ModelError(
+      'UnsupportedFiles',
+      `tokenizer.json: the post_processor puts ${JSON.stringify(missing)} around texts, and its special_tokens do not say what that is. Save the tokenizer again with transformers.`,
+    );
+  }
+}
+
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
@@ -210,6 +243,7 @@ export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
   if (config['split_special_tokens'] === true) {
     throw refuse('split_special_tokens', true, 'which kubembed does not do');
   }
+  requireKnownFrame(files);
   const parts = { normalizer: normalizerOf(files), pre_tokenizer: preTokenizerOf(files) };
   const changes = Object.entries(parts).filter(([name, part]) => !same(part ?? null, tokenizer[name] ?? null));
   return {

@@ -160,16 +160,19 @@ function safetensorsBytes(tensors: readonly TensorRow[]): Buffer {
   return Buffer.concat([size, padded, ...parts]);
 }
 
+export const weightBytes = (form: WeightFile['form'], tensors: readonly TensorRow[]): Buffer =>
+  form === 'raw' ? Buffer.concat(tensors.map(tensorBytes)) : safetensorsBytes(tensors);
+
 /** Throws unless the bytes are those that Python had. */
 export function weightFileBytes(name: string, { form, tensors, sha256 }: WeightFile): Buffer {
-  const bytes = form === 'raw' ? Buffer.concat(tensors.map(tensorBytes)) : safetensorsBytes(tensors);
+  const bytes = weightBytes(form, tensors);
   const found = createHash('sha256').update(bytes).digest('hex');
   if (found !== sha256) throw new Error(`${name}: sha256 is ${found} instead of ${sha256}`);
   return bytes;
 }
 
 /** Every file of the repository by its name: the committed ones, and the weights. */
-async function repositoryFiles(twin: Twin): Promise<Map<string, Buffer>> {
+export async function repositoryFiles(twin: Twin): Promise<Map<string, Buffer>> {
   const folder = join(TWINS, twin.name);
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const names = entries
@@ -191,17 +194,25 @@ export async function writeTwin(twin: Twin, folder: string): Promise<void> {
   }
 }
 
-export const twinId = ({ name }: Twin): string => `twins/${name}`;
-export const twinRevision = ({ name }: Twin): string => createHash('sha1').update(name).digest('hex');
+export const twinId = ({ name }: Pick<Twin, 'name'>): string => `twins/${name}`;
+export const twinRevision = ({ name }: Pick<Twin, 'name'>): string => createHash('sha1').update(name).digest('hex');
 
 /** Writes the repository as a Hugging Face cache holds it, files as links to blobs, and returns the snapshot's folder. */
-export async function cacheTwin(twin: Twin, store: string): Promise<string> {
+export const cacheTwin = async (twin: Twin, store: string): Promise<string> =>
+  await cacheFiles(twin, await repositoryFiles(twin), store);
+
+/** As `cacheTwin`, with other files. */
+export async function cacheFiles(
+  twin: Pick<Twin, 'name'>,
+  files: ReadonlyMap<string, Buffer>,
+  store: string,
+): Promise<string> {
   const folder = join(store, `models--${twinId(twin).replace('/', '--')}`);
   const snapshot = join(folder, 'snapshots', twinRevision(twin));
   await mkdir(join(folder, 'refs'), { recursive: true });
   await mkdir(join(folder, 'blobs'));
   await writeFile(join(folder, 'refs', 'main'), twinRevision(twin));
-  for (const [name, bytes] of await repositoryFiles(twin)) {
+  for (const [name, bytes] of files) {
     const blob = join(folder, 'blobs', createHash('sha256').update(bytes).digest('hex'));
     const link = join(snapshot, name);
     await writeFile(blob, bytes);

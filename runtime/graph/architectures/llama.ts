@@ -2,10 +2,9 @@
 import { integerOf } from '../../model/description.ts';
 import type { ModelDescription } from '../../model/description.ts';
 import { decode, decoderShapeOf, isCausal, refuseBothWays, seenBy } from '../decoder.ts';
-import type { Decoder, DecoderShape, Sight } from '../decoder.ts';
+import type { Decoder, DecoderDefaults, DecoderShape, Sight } from '../decoder.ts';
 import type { Architecture, Context, Rows } from '../ops.ts';
 import { ropeOf, rotaryTables } from '../rotary.ts';
-import type { Weights } from '../weights.ts';
 
 /** All layers are alike. */
 function attentionOf(
@@ -20,9 +19,15 @@ function attentionOf(
   return Array.from({ length: layers }, () => ({ ...seen, rotary }));
 }
 
-function encodeLlama(context: Context, weights: Weights, description: ModelDescription, causal: boolean): Rows {
+/** Llama's layers, as other models have them. */
+export function encodeLlama(
+  ...[context, weights, description, { causal, ...defaults }]: [
+    ...Parameters<Architecture['encode']>,
+    DecoderDefaults & Pick<Sight, 'causal'>,
+  ]
+): Rows {
   const { config } = description;
-  const shape = decoderShapeOf(config, {});
+  const shape = decoderShapeOf(config, defaults);
   const bias = config['attention_bias'] === true;
   return decode(context, weights, {
     config,
@@ -37,7 +42,7 @@ export const llama: Architecture = {
   classes: ['LlamaModel', 'LlamaForCausalLM'],
   encode(context, weights, description) {
     refuseBothWays(description.config);
-    return encodeLlama(context, weights, description, isCausal(description.config));
+    return encodeLlama(context, weights, description, { causal: isCausal(description.config) });
   },
 };
 
@@ -45,7 +50,7 @@ export const llamaBidirectional: Architecture = {
   modelTypes: ['llama_bidirec'],
   classes: ['LlamaBidirectionalModel'],
   ownCode: ['LlamaBidirectionalModel'],
-  encode: (context, weights, description) => encodeLlama(context, weights, description, false),
+  encode: (context, weights, description) => encodeLlama(context, weights, description, { causal: false }),
 };
 
 export const mistral: Architecture = {

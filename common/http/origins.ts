@@ -1,39 +1,7 @@
-// What is settled of a request before it is routed: where it goes, whether it is HTTP that can be served, and what a browser may do with it.
+// Whose pages may ask: the names that a server goes by, and the origins that browsers may call it from.
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OpenAIError } from '../openai/errors.ts';
 import { clip } from '../util/text.ts';
-
-// The target
-
-const ABSOLUTE = /^[a-z][a-z\d+.-]*:\/\/[^/?#]*/i;
-
-/** A request's target as path and query: without the origin that proxies' clients name, and each slash once. Throws `OpenAIError`. */
-export function targetOf(url: string): string {
-  if (url.startsWith('/') && !url.includes('//')) return url;
-  const origin = ABSOLUTE.exec(url)?.[0] ?? '';
-  if (origin !== '' && !URL.canParse(url)) throw new OpenAIError('invalid_request', 'The request URL is not valid.');
-  const rest = url.slice(origin.length);
-  const queryAt = rest.search(/[?#]/);
-  const path = queryAt === -1 ? rest : rest.slice(0, queryAt);
-  const query = queryAt === -1 ? '' : rest.slice(queryAt);
-  return `${path === '' ? '/' : path.replaceAll(/\/{2,}/g, '/')}${query}`;
-}
-
-/** Of a target, for logs and messages: some clients put keys into the query. */
-export const pathOf = (url = ''): string => url.split('?', 1)[0] ?? '';
-
-// What Node would refuse without a word
-
-/** Throws `OpenAIError`. */
-export function requireServable({ headers, httpVersion }: IncomingMessage): void {
-  if (headers.host === undefined && httpVersion === '1.1') {
-    throw new OpenAIError('invalid_request', "The request has no 'Host' header, which HTTP/1.1 asks for.");
-  }
-  const { expect } = headers;
-  if (expect !== undefined && !/100-continue/i.test(expect)) {
-    throw new OpenAIError('expectation_failed', "Of the header 'Expect' only the value '100-continue' can be met.");
-  }
-}
 
 // Its own name: a page of a foreign site that got its own name resolved to this address (DNS rebinding) gives that name.
 
@@ -67,11 +35,8 @@ const HEADER_NAMES = /^[\w!#$%&'*+.^`|~, -]{1,2000}$/;
 /** Gives browsers leave by the request's origin. Returns true for a preflight, which is answered. */
 export type Cors = (request: IncomingMessage, response: ServerResponse) => boolean;
 
-const NO_CORS: Cors = () => false;
-
-/** `origins`: such as `https://app.example.com`, or `*` for all; none switches it off. Keys are not cookies: no origin gets these. */
+/** `origins`: such as `https://app.example.com`, or `*` for all. Keys are not cookies: no origin gets these. */
 export function createCors(origins: readonly string[]): Cors {
-  if (origins.length === 0) return NO_CORS;
   const isAny = origins.includes('*');
   const allowed = new Set(origins.map((origin) => origin.toLowerCase().replace(/\/$/, '')));
 
