@@ -73,7 +73,7 @@ export interface Layer {
 /** Norm(rows + attention(rows)) with separate query, key and value matrices. */
 export function attentionHalf(context: Context, rows: Value, { weights, shape, names, attention }: Layer): Value {
   const { hidden, heads, headSize, epsilon } = shape;
-  const square = { inputs: hidden, outputs: hidden };
+  const square = { inputs: hidden, outputs: hidden, bias: true };
   const project = (name: string, input: Value) => linear(context, input, weights.below(`${name}.`), square);
   const normed = (value: Value, name: string | undefined) =>
     name === undefined ? value : normalize(context, value, weights.below(`${name}.`), { width: hidden, epsilon });
@@ -92,9 +92,17 @@ export function attentionHalf(context: Context, rows: Value, { weights, shape, n
 /** Norm(rows + down(activation(up(rows)))). */
 export function feedForwardHalf(context: Context, rows: Value, { weights, shape, names }: Layer): Value {
   const { hidden, intermediate, epsilon } = shape;
-  const up = linear(context, rows, weights.below(`${names.up}.`), { inputs: hidden, outputs: intermediate });
+  const up = linear(context, rows, weights.below(`${names.up}.`), {
+    inputs: hidden,
+    outputs: intermediate,
+    bias: true,
+  });
   const active = activation(context, up, shape.activation);
-  const down = linear(context, active, weights.below(`${names.down}.`), { inputs: intermediate, outputs: hidden });
+  const down = linear(context, active, weights.below(`${names.down}.`), {
+    inputs: intermediate,
+    outputs: hidden,
+    bias: true,
+  });
   return addAndNormalize(context, [down, rows], weights.below(`${names.outputNorm}.`), { width: hidden, epsilon });
 }
 
