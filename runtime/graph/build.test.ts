@@ -217,8 +217,16 @@ describe('models that are refused', () => {
       /own code/,
     ],
     [
+      'a class and a model_type of two families',
+      describedAs({ architecture: 'RobertaModel' }),
+      /RobertaModel.*model_type bert.*do not belong together/,
+    ],
+    [
       'experts whose shares are made to add up',
-      describedAs({ architecture: 'NomicBertModel' }, { moe_normalize_expert_weights: true, hidden_act: 'silu' }),
+      describedAs(
+        { architecture: 'NomicBertModel', modelType: 'nomic_bert' },
+        { moe_normalize_expert_weights: true, hidden_act: 'silu' },
+      ),
       /moe_normalize_expert_weights/,
     ],
   ])('%s', (_what, description, message) => {

@@ -97,10 +97,26 @@ const ARCHITECTURES: readonly Architecture[] = [
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
 
-/** By class name first: custom code may reuse a `model_type` for another class. */
-const knownArchitecture = ({ architecture, modelType }: ModelDescription): Architecture | undefined =>
-  ARCHITECTURES.find(({ classes }) => classes.includes(architecture)) ??
+const byClass = ({ architecture }: ModelDescription): Architecture | undefined =>
+  ARCHITECTURES.find(({ classes }) => classes.includes(architecture));
+
+const byType = ({ modelType }: ModelDescription): Architecture | undefined =>
   ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
+
+/** By class name first: custom code may reuse a `model_type` for another class. */
+const knownArchitecture = (description: ModelDescription): Architecture | undefined =>
+  byClass(description) ?? byType(description);
+
+/** A repository of transformers' own classes is loaded by `model_type` alone: a class of another family says that one of the two is wrong. */
+function refuseContradiction(description: ModelDescription): void {
+  const { architecture, modelType, config } = description;
+  const [named, typed] = [byClass(description), byType(description)];
+  if (named === undefined || typed === undefined || named === typed) return;
+  if ('auto_map' in config || named.modelTypes.length === 0) return;
+  throw unsupported(
+    `config.json names the class ${architecture} and the model_type ${modelType}, which do not belong together. Save the model again with transformers.`,
+  );
+}
 
 /** Numbers of a token's vector. */
 export const tokenWidthOf = (description: ModelDescription): number =>
@@ -110,6 +126,7 @@ export const tokenWidthOf = (description: ModelDescription): number =>
 export function findArchitecture(description: ModelDescription): Architecture {
   const found = knownArchitecture(description);
   if (found) {
+    refuseContradiction(description);
     refuseOwnCode(description, found);
     return found;
   }

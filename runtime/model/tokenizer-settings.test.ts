@@ -97,3 +97,38 @@ it.each([
 ])('keeps the part of a long text that %j and %j say', (config, truncation, keeps) => {
   expect(settingsOf({ tokenizer: { truncation }, config }).keeps).toBe(keeps);
 });
+
+describe('what a class makes itself', () => {
+  const framed = (single: readonly object[], sep = 3) => ({
+    model: { type: 'WordPiece' },
+    added_tokens: [
+      { id: 2, content: '[CLS]' },
+      { id: 3, content: '[SEP]' },
+    ],
+    post_processor: {
+      type: 'TemplateProcessing',
+      single,
+      special_tokens: { '[CLS]': { id: '[CLS]', ids: [2] }, '[SEP]': { id: '[SEP]', ids: [sep] } },
+    },
+  });
+  const [cls, text, sep] = [
+    { SpecialToken: { id: '[CLS]', type_id: 0 } },
+    { Sequence: { id: 'A', type_id: 0 } },
+    { SpecialToken: { id: '[SEP]', type_id: 0 } },
+  ];
+  const config = { tokenizer_class: 'BertTokenizer' };
+
+  it('is the frame of BERT: another one is refused', () => {
+    expect(settingsOf({ tokenizer: framed([cls, text, sep]), config }).changes).toBeUndefined();
+    for (const tokenizer of [framed([cls, text]), framed([text, sep]), framed([cls, text, sep], 6)]) {
+      expect(() => settingsOf({ tokenizer, config })).toThrow(/not the frame of BertTokenizer/);
+      expect(settingsOf({ tokenizer, config: { tokenizer_class: 'PreTrainedTokenizerFast' } }).changes).toBeUndefined();
+    }
+  });
+
+  it('is the kind of the model: a class of another one is refused', () => {
+    const tokenizer = { model: { type: 'Unigram' } };
+    expect(() => settingsOf({ tokenizer, config })).toThrow(/BertTokenizer, which is a WordPiece.*Unigram/);
+    expect(settingsOf({ tokenizer, config: { tokenizer_class: 'XLMRobertaTokenizer' } }).changes).toBeUndefined();
+  });
+});

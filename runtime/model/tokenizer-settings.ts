@@ -94,6 +94,24 @@ const partsOf = (part: unknown): readonly unknown[] => {
 
 const isLowercase = (part: unknown): boolean => typeOf(part) === 'Lowercase';
 
+/** What tokenizer.json's model is for the classes that make it themselves. */
+const KINDS: Readonly<Record<string, readonly string[]>> = {
+  WordPiece: BERT_CLASSES,
+  BPE: [...BYTE_CLASSES, 'Qwen2', 'Llama', 'Gemma', 'CodeGen', 'CLIP', 'XLM'],
+  Unigram: ['XLMRoberta', 'T5', 'Albert', 'Camembert', 'DebertaV2', 'MBart', 'Pegasus', 'XLNet'],
+};
+
+function requireKind(files: TokenizerFiles): void {
+  const name = classOf(files);
+  const expected = Object.keys(KINDS).find((kind) => KINDS[kind]?.includes(name));
+  const found = typeOf(files.tokenizer['model']);
+  if (expected === undefined || typeof found !== 'string' || found === expected) return;
+  throw new ModelError(
+    'UnsupportedFiles',
+    `The tokenizer's class is ${name}Tokenizer, which is a ${expected}, and the model in tokenizer.json is a ${found}. Save the tokenizer again with transformers.`,
+  );
+}
+
 // Normalizers.
 
 /** Cases, accents and Chinese characters by the class's own arguments, whatever tokenizer.json was saved with. */
@@ -235,6 +253,29 @@ function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
   }
 }
 
+/** BERT's classes frame a text by their own two words, whatever tokenizer.json says. */
+function requireOwnFrame(files: TokenizerFiles): void {
+  const { tokenizer } = files;
+  const processor = tokenizer['post_processor'];
+  if (!BERT_CLASSES.includes(classOf(files)) || !isRecord(processor) || processor['type'] !== 'TemplateProcessing')
+    return;
+  const listed = tokenizer['added_tokens'];
+  const idOf = (content: unknown): unknown =>
+    (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content)?.['id'];
+  const { single, special_tokens: specials } = processor;
+  const items: readonly unknown[] = Array.isArray(single) ? single : [];
+  const words = [items[0], items[2]].map(specialOf);
+  const isOwn = words.every((word) => {
+    const special = isRecord(specials) && typeof word === 'string' ? specials[word] : undefined;
+    return isRecord(special) && same(special['ids'], [idOf(word)]);
+  });
+  if (items.length === 3 && isOwn && isRecord(items[1]) && 'Sequence' in items[1]) return;
+  throw new ModelError(
+    'UnsupportedFiles',
+    `tokenizer.json: the post_processor is not the frame of ${classOf(files)}Tokenizer, a special token on either side. Save the tokenizer again with transformers.`,
+  );
+}
+
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
@@ -243,7 +284,9 @@ export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
   if (config['split_special_tokens'] === true) {
     throw refuse('split_special_tokens', true, 'which kubembed does not do');
   }
+  requireKind(files);
   requireKnownFrame(files);
+  requireOwnFrame(files);
   const parts = { normalizer: normalizerOf(files), pre_tokenizer: preTokenizerOf(files) };
   const changes = Object.entries(parts).filter(([name, part]) => !same(part ?? null, tokenizer[name] ?? null));
   return {

@@ -16,15 +16,9 @@ const MIN_SERVED = 0.6;
 
 /** Served today with other vectors than the original's. One that gets right must leave this list: its test fails until it does. */
 const NOT_YET = new Set([
+  // transformers 5 builds the class's own tokenizer from the vocabulary; transformers 4 takes tokenizer.json as it is, and so does kubembed.
   'bfloat16 tokenizer_config.json ["set",["tokenizer_class"],"Qwen2Tokenizer"]',
-  'bin-parameters tokenizer.json ["remove",["post_processor","single",2]]',
-  'lower-case-in-tokenizer-config tokenizer.json ["set",["post_processor","special_tokens","[SEP]","ids",0],6]',
-  'pooling-by-name config.json ["set",["model_type"],"xlm-roberta"]',
-  'qwen2-bidirectional config.json ["set",["model_type"],"distilbert"]',
-  'roberta-mean config.json ["set",["architectures"],["BertForMaskedLM"]]',
-  'st2-form config.json ["set",["model_type"],"roberta"]',
   'st5-form tokenizer_config.json ["set",["tokenizer_class"],"LlamaTokenizerFast"]',
-  'truncate-dim tokenizer.json ["remove",["post_processor","single",1]]',
 ]);
 
 type Outcome = 'right' | 'refused' | 'silent' | `error: ${string}`;
