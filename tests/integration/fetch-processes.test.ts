@@ -110,12 +110,12 @@ test('killed at random points twenty times: nothing partial is ever served, and 
     const before = blobRequests().length;
     const fetcher = startFetcher();
     const begun = await fetcher.line(round % 2 === 0 ? 'source' : 'progress');
-    expect(begun, `round ${round}`).toBeDefined();
     await sleep(Math.random() * 250);
     fetcher.child.kill('SIGKILL');
     await fetcher.exited;
     const served = await servedNow();
-    expect([undefined, BLOB], `round ${round}`).toContain(served);
+    // The one before may have been killed between the last byte and the snapshot: then there is nothing to fetch, and it ends by itself.
+    expect(begun === undefined ? [BLOB] : [undefined, BLOB], `round ${round}`).toContain(served);
     resumed += blobRequests()
       .slice(before)
       .filter((seen) => seen.range !== undefined).length;
