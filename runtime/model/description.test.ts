@@ -65,6 +65,14 @@ describe('describeModel', () => {
       { 'config.json': { model_type: 'nomic_bert', vocab_size: 9, n_embd: 4, n_positions: 8192 } },
       8192,
     ],
+    [
+      'what sentence-transformers says where positions have no table',
+      {
+        'config.json': { model_type: 't5', vocab_size: 9, hidden_size: 4, n_positions: 512 },
+        'sentence_bert_config.json': { max_seq_length: 1024 },
+      },
+      1024,
+    ],
     ['no limit at all', { 'config.json': { model_type: 't5', vocab_size: 9, hidden_size: 4 } }, 512],
   ])('takes as the longest input: %s', (_what, files, maxTokens) => {
     expect(describeWith(files).maxTokens).toBe(maxTokens);

@@ -61,10 +61,13 @@ const WITHOUT_TABLE = new Set([
   'llama_bidirec',
   'mistral',
   'modernbert',
+  'mt5',
   'new',
   'nomic_bert',
   'qwen2',
   'qwen3',
+  't5',
+  'umt5',
 ]);
 
 const recordOf = (files: JsonFiles, path: string): Config => {
