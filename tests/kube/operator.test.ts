@@ -253,7 +253,9 @@ describe('the operator', () => {
       expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--full'))?.status?.servedNames).toEqual(['org/full']);
     }, patient);
     // A team's own resource of the id, under a name of its own, is beside the list's.
-    expect(await plane.kubectl(['get', 'em', '-A'])).toMatch(/^team\s+full\s+org\/full\s+\["team\/full"\]\s+gpu\s/m);
+    expect(await plane.kubectl(['get', 'em', '-A', '-o', 'wide'])).toMatch(
+      /^team\s+full\s+org\/full\s+gpu\s.*\["team\/full"\]/m,
+    );
     expect((await find(DEPLOYMENTS, 'team', 'em-full'))?.spec.replicas).toBe(2);
     expect(await find(PERSISTENT_VOLUME_CLAIMS, 'team', 'em-full-cache')).toBeDefined();
     expect((await find(EMBEDDING_MODELS, 'team', 'full'))?.status).toMatchObject({
