@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createMemoryBudget } from '../../common/http/memory.ts';
 import { createEndpointClient } from './client.ts';
 import type { AttemptRequest, EndpointClient, Outcome } from './client.ts';
 
@@ -45,6 +46,22 @@ const POST: AttemptRequest = {
   gatherBytes: 4 * 1024 * 1024,
   signal: undefined,
 };
+
+describe('the bytes of an answer', () => {
+  it('are held from the first one on, and end the attempt where there is no room for them', async () => {
+    const server = createServer((_request, response) => response.end(Buffer.alloc(200_000)));
+    const client = clientOf(await listen(server));
+    const budget = createMemoryBudget(400_000);
+    const first = budget.reserve();
+    expect(await client.send({ ...POST, held: first }).outcome).toMatchObject({ kind: 'answer', status: 200 });
+    expect(budget.heldBytes()).toBe(200_000);
+    const second = await client.send({ ...POST, held: budget.reserve() }).outcome;
+    expect(second).toMatchObject({ kind: 'failed', failure: 'aborted', cause: { kind: 'rate_limit_exceeded' } });
+    expect(budget.heldBytes()).toBe(200_000);
+    first.release();
+    expect(budget.heldBytes()).toBe(0);
+  });
+});
 
 /** What a person would say of an outcome. */
 const told = (outcome: Outcome): unknown =>

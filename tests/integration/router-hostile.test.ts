@@ -74,13 +74,37 @@ describe('a replica that stops in the middle of a streamed answer', () => {
     });
     const read = response.arrayBuffer();
     read.catch(() => undefined);
+    const inFlight = async (count: number): Promise<boolean> =>
+      (await (await fetch(`${router.internalUrl}/metrics`)).text()).includes(
+        `kubembed_router_in_flight_requests{model="ns/model"} ${count}\n`,
+      );
+    await eventually(async () => await inFlight(1));
     await endpoints('model', [port, other.port]);
     await expect(read).rejects.toThrow();
+    await eventually(async () => await inFlight(0));
     await eventually(async () => (await embed(router.url, ask)).status === 200);
   }, 30_000);
 });
 
 describe('connections', () => {
+  it('beyond the bound are closed at once, and those that are closed are free', async () => {
+    const stub = await startStubRuntime();
+    closing.push(() => stub.kill());
+    const limits = { KUBEMBED_MAX_CONNECTIONS: '4', KUBEMBED_MAX_CONNECTIONS_PER_SOURCE: '100' };
+    const { router } = await boot([stub.port], limits);
+    let closed = 0;
+    const sockets = Array.from({ length: 8 }, () =>
+      connect(Number(new URL(router.url).port), '127.0.0.1')
+        .on('error', () => undefined)
+        .on('close', () => (closed += 1))
+        .resume(),
+    );
+    closing.push(() => sockets.forEach((socket) => socket.destroy()));
+    await eventually(() => closed === 4);
+    for (const socket of sockets) socket.destroy();
+    await eventually(async () => (await embed(router.url, ask).catch(() => undefined))?.status === 200);
+  });
+
   it('from one source leave others theirs, and those that are closed are free', async () => {
     const stub = await startStubRuntime();
     closing.push(() => stub.kill());
