@@ -1,5 +1,5 @@
 // Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
-import type { ModelDescription } from '../model/description.ts';
+import type { ModelDescription, ModelName } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
 import { choosePooling, printPooling } from '../model/modules.ts';
 import type { Pooling, PoolingChoice } from '../model/modules.ts';
@@ -97,18 +97,18 @@ const ARCHITECTURES: readonly Architecture[] = [
 
 const SUPPORTED_TYPES = [...new Set(ARCHITECTURES.flatMap(({ modelTypes }) => modelTypes))].sort();
 
-const byClass = ({ architecture }: ModelDescription): Architecture | undefined =>
+const byClass = ({ architecture }: ModelName): Architecture | undefined =>
   ARCHITECTURES.find(({ classes }) => classes.includes(architecture));
 
-const byType = ({ modelType }: ModelDescription): Architecture | undefined =>
+const byType = ({ modelType }: ModelName): Architecture | undefined =>
   ARCHITECTURES.find(({ modelTypes }) => modelTypes.includes(modelType));
 
 /** By class name first: custom code may reuse a `model_type` for another class. */
-const knownArchitecture = (description: ModelDescription): Architecture | undefined =>
+const knownArchitecture = (description: ModelName): Architecture | undefined =>
   byClass(description) ?? byType(description);
 
 /** A repository of transformers' own classes is loaded by `model_type` alone: a class of another family says that one of the two is wrong. */
-function refuseContradiction(description: ModelDescription): void {
+function refuseContradiction(description: ModelName): void {
   const { architecture, modelType, config } = description;
   const [named, typed] = [byClass(description), byType(description)];
   if (named === undefined || typed === undefined || named === typed) return;
@@ -123,7 +123,7 @@ export const tokenWidthOf = (description: ModelDescription): number =>
   knownArchitecture(description)?.width?.(description.config) ?? description.hiddenSize;
 
 /** @throws ModelError: which architectures there are */
-export function findArchitecture(description: ModelDescription): Architecture {
+export function findArchitecture(description: ModelName): Architecture {
   const found = knownArchitecture(description);
   if (found) {
     refuseContradiction(description);

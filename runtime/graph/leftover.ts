@@ -49,7 +49,7 @@ export function refuseLeftovers(
 }
 
 /** The classes that transformers would load from the repository's own code. */
-function ownClasses({ config }: ModelDescription): readonly string[] {
+function ownClasses({ config }: Pick<ModelDescription, 'config'>): readonly string[] {
   const map = config['auto_map'];
   if (typeof map !== 'object' || map === null) return [];
   const { AutoModel: named } = map as Readonly<Record<string, unknown>>;
@@ -60,7 +60,7 @@ function ownClasses({ config }: ModelDescription): readonly string[] {
 }
 
 /** A class of the repository's own may compute anything, whatever its tensors are called. */
-export function refuseOwnCode(description: ModelDescription, { ownCode = [] }: Architecture): void {
+export function refuseOwnCode(description: Pick<ModelDescription, 'config'>, { ownCode = [] }: Architecture): void {
   const strange = ownClasses(description).find((name) => !ownCode.includes(name));
   if (strange === undefined) return;
   throw unsupported(

@@ -138,14 +138,22 @@ function maxTokensOf(files: JsonFiles, config: Config, modelType: string): numbe
   return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
 }
 
+/** What decides which builder a model has. */
+export type ModelName = Pick<ModelDescription, 'architecture' | 'modelType' | 'config'>;
+
+/** Of config.json: class and type, before anything else of it is looked at. */
+export function readName(config: Config): ModelName {
+  const classes = config['architectures'];
+  const modelType = stringOf(config, 'model_type', '');
+  const first: unknown = Array.isArray(classes) ? classes[0] : undefined;
+  return { architecture: typeof first === 'string' ? first : modelType, modelType, config };
+}
+
 /** @throws ModelError: why the model is not served */
 export function describeModel(files: JsonFiles): ModelDescription {
   const config = files.get('config.json');
   if (!isRecord(config)) throw unsupported('The repository has no config.json.');
-  const classes = config['architectures'];
-  const modelType = stringOf(config, 'model_type', '');
-  const first: unknown = Array.isArray(classes) ? classes[0] : undefined;
-  const architecture = typeof first === 'string' ? first : modelType;
+  const { architecture, modelType } = readName(config);
   const modules = readModules(files);
   requireSentences(files);
   requireNoArguments(files);

@@ -10,13 +10,13 @@ import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
 import { TOKENIZER_FILE, isStatic, withStaticConfig } from './static.ts';
 import { readTensorIndex } from './tensors.ts';
-import { DESCRIBING_FILES, describeModel, moduleConfigPaths } from './description.ts';
+import { DESCRIBING_FILES, describeModel, moduleConfigPaths, readName } from './description.ts';
 import type { ModelDescription } from './description.ts';
 
 /** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
 export const chooseWeights: ChooseWeights = (config, offered) => {
   try {
-    findArchitecture(describeModel(new Map([['config.json', config]])));
+    findArchitecture(readName(config));
   } catch (error) {
     if (!isModelError(error, 'UnsupportedArchitecture')) throw error;
     if (offered.onnx) return 'onnx';
