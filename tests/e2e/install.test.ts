@@ -81,7 +81,7 @@ describe('an EmbeddingModel', () => {
     expect(status?.embedding).toEqual({ dimensions: 384, maxTokens: 256, pooling: 'mean', precision: 'float32' });
     expect(status?.revision).toMatch(/^[0-9a-f]{40}$/);
     expect(await cluster.kubectl(['get', 'em', '-n', NAMESPACE])).toMatch(
-      /NAME +MODEL +NAMES +DEVICE +READY .*\nminilm +sentence-transformers\/all-MiniLM-L6-v2 +\[.*\] +cpu +True /,
+      /NAME +MODEL +DEVICE +READY .*\nminilm +sentence-transformers\/all-MiniLM-L6-v2 +cpu +True /,
     );
   });
 
