@@ -19,13 +19,6 @@ import type { Twin } from '../helpers/twins.ts';
 
 const TOLERANCE = 1e-4;
 
-/** What happens today to twins that are not served right yet. A twin that gets right must leave this table: its test fails until it does. */
-const NOT_YET: Readonly<Record<string, readonly string[]>> = {};
-
-const TODAY: ReadonlyMap<string, string> = new Map(
-  Object.entries(NOT_YET).flatMap(([outcome, names]) => names.map((name) => [name, outcome])),
-);
-
 let store: string;
 beforeAll(async () => {
   store = await mkdtemp(join(tmpdir(), 'kubembed-twins-'));
@@ -118,12 +111,11 @@ describe('the formula of the weights', () => {
 
 describe.each(twinNames)('twin %s', (name) => {
   const twin = readTwin(name);
-  const today = TODAY.get(name) ?? RIGHT;
   const { vectors, refusal } = twin.expected;
   const title = [vectors && 'is exact', refusal && 'is refused in words'].filter(Boolean).join(' or ');
-  it(today === RIGHT ? title : `is not yet right: ${today}`, async () => {
+  it(title, async () => {
     const outcome = await judge(twin);
-    expect(outcome, `${twin.family}, ${twin.about}: ${outcome}`).toBe(today);
+    expect(outcome, `${twin.family}, ${twin.about}: ${outcome}`).toBe(RIGHT);
   });
 });
 
@@ -133,11 +125,6 @@ describe('the twins', () => {
   it('are of many families', () => {
     expect(twins.length).toBeGreaterThanOrEqual(150);
     expect(twins.filter(({ family }) => family !== 'bert').length).toBeGreaterThanOrEqual(80);
-  });
-
-  it('are all known where they are not yet right', () => {
-    expect([...TODAY.keys()].filter((name) => !twinNames.includes(name))).toEqual([]);
-    expect(TODAY.size).toBe(Object.values(NOT_YET).flat().length);
   });
 
   it('lie in a folder as in a cache', async () => {
@@ -158,11 +145,10 @@ describe('the twins', () => {
   it('are told in a table', async () => {
     const rows = twins.map(({ name, family, about, like, expected: { vectors, refusal } }) => {
       const right = [vectors && 'vectors', refusal && `refusal: ${refusal.code}`].filter(Boolean).join(' or ');
-      return `| ${[name, family, about, like, right, TODAY.get(name) ?? RIGHT].join(' | ')} |`;
+      return `| ${[name, family, about, like, right].join(' | ')} |`;
     });
-    const head = ['| twin | family | what it is about | like | what is right | today |', '|---|---|---|---|---|---|'];
-    const right = twins.length - TODAY.size;
-    const title = `# ${twins.length} twins, ${right} of them right today`;
+    const head = ['| twin | family | what it is about | like | what is right |', '|---|---|---|---|---|'];
+    const title = `# ${twins.length} twins`;
     await expect([title, '', ...head, ...rows, ''].join('\n')).toMatchFileSnapshot('../fixtures/twins/README.md');
   });
 });
