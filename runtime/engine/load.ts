@@ -56,8 +56,7 @@ export async function chooseModel(choices: ModelChoices): Promise<ChosenModel> {
 
 async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
-  const weightFolder = commonFolder([...files.weights.values()]);
-  const tensors = await readTensorIndex(files.weights, weightFolder, files.mainFolder);
+  const { weightFolder, tensors } = await tensorsOf(files);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
   const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
   const table = graph.tokenEmbeddings;
@@ -67,6 +66,12 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
     packing: mixesLengths,
     weightBytes,
   };
+}
+
+/** Which tensors the weights hold, by files below one folder. */
+async function tensorsOf({ weights, mainFolder }: ModelFiles) {
+  const weightFolder = commonFolder([...weights.values()]);
+  return { weightFolder, tensors: await readTensorIndex(weights, weightFolder, mainFolder) };
 }
 
 const SENTENCE_OUTPUT = 'sentence_embedding';
@@ -114,8 +119,7 @@ async function withDataFiles(path: string, files: ReadonlyMap<string, string>) {
 }
 
 async function tailOf({ files, description, pooling }: ModelChoices) {
-  const weightFolder = commonFolder([...files.weights.values()]);
-  const tensors = await readTensorIndex(files.weights, weightFolder, files.mainFolder);
+  const { weightFolder, tensors } = await tensorsOf(files);
   const { bytes, outputName, feedPlan: plan } = buildTail(description, tensors, pooling);
   return { bytes, weightFolder, outputName, plan };
 }

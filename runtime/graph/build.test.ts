@@ -234,6 +234,15 @@ describe('models that are refused', () => {
     expect(build).toThrow(message);
   });
 
+  it.each([
+    ['T5EncoderModel', 't5'],
+    ['Gemma3TextModel', 'gemma3_text'],
+  ])('%s in float16, in which its hidden states overflow', (architecture, modelType) => {
+    const description = describedAs({ architecture, modelType });
+    const build = () => buildGraph(description, bert.tensors, { ...OPTIONS, precision: 'float16' });
+    expect(build).toThrow(`Hidden states of ${architecture} are too large for float16`);
+  });
+
   it('rotary positions scaled as no builder scales them', async () => {
     const { description, tensors } = await loadFolder(join(FIXTURES, 'qwen3'));
     const config = { ...description.config, rope_parameters: null, rope_scaling: { type: 'longrope', factor: 4 } };

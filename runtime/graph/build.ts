@@ -210,6 +210,11 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   const graph = createGraphBuilder();
   const weights = openWeights(graph, tensors, precision);
   const { compute } = weights;
+  if (compute === 'float16' && architecture.overflowsFloat16) {
+    throw unsupported(
+      `Hidden states of ${description.architecture} are too large for float16. Set precision to float32.`,
+    );
+  }
   const layout = createLayout(graph, { layout: layoutName, pooling }, compute);
   const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
 

@@ -31,6 +31,8 @@ export interface Architecture {
   readonly ownCode?: readonly string[];
   /** Names of tensors that files of this architecture hold beside those of `encode`, and that change no vector. */
   readonly unused?: readonly RegExp[];
+  /** Whether hidden states grow too large for float16, in which it is then refused. */
+  readonly overflowsFloat16?: true;
   /** Token ids → final hidden states. */
   encode(context: Context, weights: Weights, description: ModelDescription): Rows;
   /** Numbers of a token's vector; omitted: as many as hidden states have. */

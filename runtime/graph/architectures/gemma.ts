@@ -139,12 +139,10 @@ function sightOf(config: Config): Gemma3Sight {
 export const gemma3: Architecture = {
   modelTypes: ['gemma3_text'],
   classes: ['Gemma3TextModel', 'Gemma3ForCausalLM'],
+  overflowsFloat16: true,
   encode(context, weights, description) {
     const { config } = description;
     requireSetting(config, 'attn_logit_softcapping', []);
-    if (context.compute === 'float16') {
-      throw unsupported('Hidden states of Gemma 3 are too large for float16. Set precision to float32.');
-    }
     const shape = shapeOf(config);
     const every = integerOf(config, ['sliding_window_pattern'], 6);
     const types = layerTypesOf(config, shape.layers, (layer) =>

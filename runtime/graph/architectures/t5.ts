@@ -93,10 +93,8 @@ export const t5: Architecture = {
   classes: ['T5', 'MT5', 'UMT5'].flatMap((name) => CLASSES.map((suffix) => name + suffix)),
   // The half that continues texts, where a model was saved whole.
   unused: [/^decoder\./],
+  overflowsFloat16: true,
   encode(context, allWeights, { config, modelType, maxTokens }) {
-    if (context.compute === 'float16') {
-      throw unsupported('Hidden states of T5 are too large for float16. Set precision to float32.');
-    }
     const shape = { ...shapeOf(config), longest: maxTokens };
     const norm = { width: shape.hidden, epsilon: shape.epsilon };
     const weights = belowPrefix(allWeights, ['', 'transformer.'], 'encoder.final_layer_norm.weight');
