@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseJson, parseObject, ModelError } from '../../hub/files.ts';
 import { isRecord } from '../../common/util/text.ts';
 import { SENTENCE_FILES } from '../model/description.ts';
-import { tokenizerSettings } from '../model/tokenizer-settings.ts';
+import { needsVocabulary, tokenizerSettings } from '../model/tokenizer-settings.ts';
 import type { AddedToken, TokenizerJson, TokenizerSettings } from '../model/tokenizer-settings.ts';
 
 export interface TokenizerFiles {
@@ -78,26 +78,34 @@ async function changedFile(
   const whole = await parseWhole(path);
   const added = withIds(whole, settings.added, rows);
   if (settings.changes === undefined && added.length === 0) return undefined;
-  const listed = (whole['added_tokens'] ?? []) as readonly AddedToken[];
-  return { ...whole, ...settings.changes, added_tokens: [...listed, ...added] };
+  const listed = (settings.changes?.['added_tokens'] ?? whole['added_tokens'] ?? []) as readonly AddedToken[];
+  return {
+    ...whole,
+    added_tokens: listed,
+    ...settings.changes,
+    ...(added.length > 0 && { added_tokens: [...listed, ...added] }),
+  };
 }
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const path = join(folder, 'tokenizer.json');
-  const [tokenizer, config, special, model, lowerCase] = await Promise.all([
+  const [head, config, special, model, lowerCase] = await Promise.all([
     readHead(path),
     readObject(join(folder, 'tokenizer_config.json')),
     readObject(join(folder, 'special_tokens_map.json')),
     readObject(join(folder, 'config.json')),
     readLowerCase(folder),
   ]);
-  const settings = tokenizerSettings({
-    tokenizer,
-    config: { ...special, ...config },
+  const about = {
+    // Files with added_tokens_decoder are of a time when special_tokens_map.json had nothing more to say.
+    config: 'added_tokens_decoder' in config ? config : { ...config, ...special },
     modelType: typeof model['model_type'] === 'string' ? model['model_type'] : '',
+    modelTokenizer: model['tokenizer_class'],
     lowerCase,
-  });
+  };
+  const whole = needsVocabulary({ ...about, tokenizer: head }) ? await parseWhole(path) : head;
+  const settings = tokenizerSettings({ ...about, tokenizer: whole });
   const rows = typeof model['vocab_size'] === 'number' ? model['vocab_size'] : Infinity;
   return { path, changed: await changedFile(path, settings, rows), keeps: settings.keeps };
 }

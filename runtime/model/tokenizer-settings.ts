@@ -1,16 +1,13 @@
 // Settings of a tokenizer outside of tokenizer.json, which overrule it as they do in transformers and sentence-transformers. Pure.
 import { isRecord } from '../../common/util/text.ts';
 import { ModelError } from '../../hub/files.ts';
+import { classNameOf, classOf, listOf, sameParts, sequence } from './tokenizer-classes.ts';
+import type { ClassFiles, TokenizerClass } from './tokenizer-classes.ts';
 
 /** A tokenizer.json, or its beginning: all but the vocabulary. */
 export type TokenizerJson = Readonly<Record<string, unknown>>;
 
-export interface TokenizerFiles {
-  readonly tokenizer: TokenizerJson;
-  /** tokenizer_config.json; empty where there is none. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** config.json's. */
-  readonly modelType: string;
+export interface TokenizerFiles extends ClassFiles {
   /** `do_lower_case` of sentence_bert_config.json or its kin. */
   readonly lowerCase: boolean;
 }
@@ -43,121 +40,73 @@ const refuse = (setting: string, value: unknown, says: string): ModelError =>
     `${CONFIG} sets ${setting} to ${JSON.stringify(value)}, ${says}. Save the tokenizer again with transformers, so that its tokenizer.json says the same.`,
   );
 
-// Which class of transformers reads the files decides which settings it obeys.
-
-const BERT_CLASSES = ['Bert', 'DistilBert', 'Electra', 'MPNet', 'ConvBert', 'MobileBert', 'SqueezeBert', 'Funnel'];
-const BYTE_CLASSES = ['Roberta', 'GPT2', 'Bart', 'Longformer', 'Deberta', 'GPTNeoX'];
-/** Classes that lower-case, and whether they do so where nothing is said. */
-const LOWERING_CLASSES: Readonly<Record<string, boolean>> = { Albert: true, DebertaV2: false };
-
-const CLASS_BY_TYPE: Readonly<Record<string, string>> = {
-  bert: 'Bert',
-  distilbert: 'Bert',
-  electra: 'Bert',
-  ernie: 'Bert',
-  convbert: 'Bert',
-  'megatron-bert': 'Bert',
-  nomic_bert: 'Bert',
-  mpnet: 'MPNet',
-  funnel: 'Funnel',
-  roberta: 'Roberta',
-  gpt2: 'GPT2',
-  gpt_neox: 'GPTNeoX',
-  deberta: 'Deberta',
-  albert: 'Albert',
-  'deberta-v2': 'DebertaV2',
-};
-
-/** Of these transformers takes tokenizer.json as it is, whatever class is named. */
-const AS_IT_IS = new Set(['modernbert', 'modernbert-decoder', 'qwen2', 'phi3']);
-
-/** `Bert` of `BertTokenizerFast`. */
-function classOf({ config, modelType }: TokenizerFiles): string {
-  if (AS_IT_IS.has(modelType)) return '';
-  const said = config['tokenizer_class'];
-  return typeof said === 'string' ? said.replace(/Tokenizer(Fast)?$/, '') : (CLASS_BY_TYPE[modelType] ?? '');
-}
-
 const flagOf = (config: TokenizerFiles['config'], name: string, fallback: boolean): boolean => {
   const value = config[name] ?? fallback;
   if (typeof value === 'boolean') return value;
   throw refuse(name, value, 'which is neither true nor false');
 };
 
-const typeOf = (part: unknown): unknown => (isRecord(part) ? part['type'] : undefined);
+const isLowercase = (part: unknown): boolean => isRecord(part) && part['type'] === 'Lowercase';
 
-/** The parts of a sequence, or the one there is. */
-const partsOf = (part: unknown): readonly unknown[] => {
-  const parts = isRecord(part) && part['type'] === 'Sequence' ? part['normalizers'] : undefined;
-  return Array.isArray(parts) ? parts : [part];
-};
-
-const isLowercase = (part: unknown): boolean => typeOf(part) === 'Lowercase';
-
-/** What tokenizer.json's model is for the classes that make it themselves. */
-const KINDS: Readonly<Record<string, readonly string[]>> = {
-  WordPiece: BERT_CLASSES,
-  BPE: [...BYTE_CLASSES, 'Qwen2', 'Llama', 'Gemma', 'CodeGen', 'CLIP', 'XLM'],
-  Unigram: ['XLMRoberta', 'T5', 'Albert', 'Camembert', 'DebertaV2', 'MBart', 'Pegasus', 'XLNet'],
-};
-
-function requireKind(files: TokenizerFiles): void {
-  const name = classOf(files);
-  const expected = Object.keys(KINDS).find((kind) => KINDS[kind]?.includes(name));
-  const found = typeOf(files.tokenizer['model']);
-  if (expected === undefined || typeof found !== 'string' || found === expected) return;
+/** How the class reads the files; undefined where it takes tokenizer.json as it is. */
+function readerOf(files: TokenizerFiles): TokenizerClass | undefined {
+  const name = classNameOf(files);
+  if (name === '') return undefined;
+  const reader = classOf(name);
+  if (reader === undefined) {
+    throw new ModelError(
+      'UnsupportedFiles',
+      `The tokenizer's class is ${name}Tokenizer, which makes parts of the tokenizer itself, and kubembed does not know how. Where tokenizer.json is right as it is, a copy of the repository whose tokenizer_config.json says "tokenizer_class": "PreTrainedTokenizerFast" can be served.`,
+    );
+  }
+  const model = files.tokenizer['model'];
+  const found = isRecord(model) ? model['type'] : undefined;
+  if (typeof found !== 'string' || found === reader.model) return reader;
   throw new ModelError(
     'UnsupportedFiles',
-    `The tokenizer's class is ${name}Tokenizer, which is a ${expected}, and the model in tokenizer.json is a ${found}. Save the tokenizer again with transformers.`,
+    `The tokenizer's class is ${name}Tokenizer, which is a ${reader.model}, and the model in tokenizer.json is a ${found}. Save the tokenizer again with transformers.`,
   );
 }
 
-// Normalizers.
+// Normalizers, and how texts are split.
 
-/** Cases, accents and Chinese characters by the class's own arguments, whatever tokenizer.json was saved with. */
-function bertNormalizer({ tokenizer, config }: TokenizerFiles): unknown {
-  const normalizer = tokenizer['normalizer'];
+const precompiledIn = (part: unknown): readonly unknown[] =>
+  listOf(part)
+    .filter((one) => isRecord(one) && one['type'] === 'Precompiled')
+    .slice(0, 1);
+
+function requireStrip({ config }: TokenizerFiles): void {
   const strip = config['strip_accents'] ?? null;
-  if (!isRecord(normalizer) || normalizer['type'] !== 'BertNormalizer') {
-    const names = ['do_lower_case', 'strip_accents', 'tokenize_chinese_chars'];
-    const said = names.find((name) => (config[name] ?? null) !== null);
-    if (said === undefined) return normalizer;
-    throw refuse(said, config[said], 'and tokenizer.json normalises texts in another way than BERT does');
-  }
-  if (strip !== null && typeof strip !== 'boolean')
-    throw refuse('strip_accents', strip, 'which is neither true nor false');
-  return {
-    ...normalizer,
-    lowercase: flagOf(config, 'do_lower_case', true),
-    strip_accents: strip,
-    handle_chinese_chars: flagOf(config, 'tokenize_chinese_chars', true),
-  };
+  if (strip === null || typeof strip === 'boolean') return;
+  throw refuse('strip_accents', strip, 'which is neither true nor false');
 }
 
-function requireSameCase({ tokenizer, config }: TokenizerFiles, fallback: boolean): void {
-  const lowers = partsOf(tokenizer['normalizer']).some(isLowercase);
-  if (flagOf(config, 'do_lower_case', fallback) === lowers) return;
-  throw refuse(
-    'do_lower_case',
-    config['do_lower_case'] ?? fallback,
-    `and tokenizer.json does ${lowers ? '' : 'not '}lower-case`,
-  );
+function normalizerOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const { tokenizer, config } = files;
+  const own = tokenizer['normalizer'];
+  requireStrip(files);
+  const found = listOf(own);
+  const made = reader?.normalizer((name, fallback) => flagOf(config, name, fallback), config, precompiledIn(own));
+  const parts = made ?? found;
+  if (files.lowerCase && !parts.some(isLowercase)) return sequence('normalizers', [{ type: 'Lowercase' }, ...parts]);
+  return made === undefined || sameParts(made, found) ? own : sequence('normalizers', made);
 }
 
-function normalizerOf(files: TokenizerFiles): unknown {
-  const name = classOf(files);
-  const fallback = LOWERING_CLASSES[name];
-  if (fallback !== undefined) requireSameCase(files, fallback);
-  const normalizer = BERT_CLASSES.includes(name) ? bertNormalizer(files) : files.tokenizer['normalizer'];
-  const parts = partsOf(normalizer).filter((part) => part !== null && part !== undefined);
-  if (!files.lowerCase || parts.some(isLowercase)) return normalizer;
-  return { type: 'Sequence', normalizers: [{ type: 'Lowercase' }, ...parts] };
+function preTokenizerOf({ tokenizer, config }: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const own = tokenizer['pre_tokenizer'];
+  const made = reader?.preTokenizer((name, fallback) => flagOf(config, name, fallback));
+  return made === undefined || sameParts(made, listOf(own)) ? own : sequence('pretokenizers', made);
 }
 
-function preTokenizerOf(files: TokenizerFiles): unknown {
-  const words = files.tokenizer['pre_tokenizer'];
-  if (!BYTE_CLASSES.includes(classOf(files)) || !isRecord(words) || words['type'] !== 'ByteLevel') return words;
-  return { ...words, add_prefix_space: flagOf(files.config, 'add_prefix_space', false) };
+const unset = (value: unknown): unknown => (value === undefined || value === '' || value === false ? null : value);
+
+/** Of the model, what the class sets. */
+function modelOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const { model } = files.tokenizer;
+  const made = isRecord(model) ? reader?.settings(files) : undefined;
+  if (made === undefined || !isRecord(model)) return model;
+  const isSame = Object.entries(made).every(([name, value]) => unset(model[name]) === unset(value));
+  return isSame ? model : { ...model, ...made };
 }
 
 // Added tokens.
@@ -209,6 +158,27 @@ function addedTokens({ tokenizer, config }: TokenizerFiles): readonly AddedToken
   return [...added.values()];
 }
 
+const FLAGS = ['single_word', 'lstrip', 'rstrip', 'normalized', 'special'] as const;
+
+/** A class that makes the tokenizer itself takes the words of added_tokens_decoder, where there is one, and its own special ones. */
+function listedTokens({ tokenizer, config }: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const listed = tokenizer['added_tokens'];
+  const decoder = config['added_tokens_decoder'];
+  if (reader === undefined || !Array.isArray(listed) || !isRecord(decoder)) return listed;
+  const given = new Map(
+    Object.entries(decoder)
+      .flatMap(addedTokenOf)
+      .map((token) => [token.content, token]),
+  );
+  const changed = listed.filter(isRecord).map((token) => {
+    const said = given.get(String(token['content']));
+    return said === undefined || FLAGS.every((flag) => said[flag] === (token[flag] ?? false))
+      ? token
+      : { ...token, ...said, id: token['id'] };
+  });
+  return changed.every((token, at) => token === listed[at]) ? listed : changed;
+}
+
 // Which end of a text is left.
 
 function keptEnd({ tokenizer, config }: TokenizerFiles): TokenizerSettings['keeps'] {
@@ -253,30 +223,66 @@ function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
   }
 }
 
-/** BERT's classes frame a text by their own two words, whatever tokenizer.json says. */
-function requireOwnFrame(files: TokenizerFiles): void {
-  const { tokenizer } = files;
-  const processor = tokenizer['post_processor'];
-  if (!BERT_CLASSES.includes(classOf(files)) || !isRecord(processor) || processor['type'] !== 'TemplateProcessing')
-    return;
-  const listed = tokenizer['added_tokens'];
-  const idOf = (content: unknown): unknown =>
-    (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content)?.['id'];
-  const { single, special_tokens: specials } = processor;
-  const items: readonly unknown[] = Array.isArray(single) ? single : [];
-  const words = [items[0], items[2]].map(specialOf);
-  const isOwn = words.every((word) => {
-    const special = isRecord(specials) && typeof word === 'string' ? specials[word] : undefined;
-    return isRecord(special) && same(special['ids'], [idOf(word)]);
+/** Special tokens at the two ends of a text, by name and id; undefined where the frame is of another form. */
+function endsOf(processor: unknown): unknown {
+  if (!isRecord(processor)) return undefined;
+  const { type, cls, sep, single, special_tokens: specials } = processor;
+  if (type === 'RobertaProcessing' || type === 'BertProcessing') return [cls, sep];
+  if (type !== 'TemplateProcessing' || !Array.isArray(single) || !isRecord(specials)) return undefined;
+  const [first, text, last, ...others] = single as readonly unknown[];
+  if (others.length > 0 || !isRecord(text) || !('Sequence' in text)) return undefined;
+  return [first, last].map((item) => {
+    const name = specialOf(item);
+    const special = typeof name === 'string' ? specials[name] : undefined;
+    const ids: unknown = isRecord(special) ? special['ids'] : undefined;
+    return [name, Array.isArray(ids) && ids.length === 1 ? (ids as readonly unknown[])[0] : undefined];
   });
-  if (items.length === 3 && isOwn && isRecord(items[1]) && 'Sequence' in items[1]) return;
+}
+
+function idOf({ tokenizer }: TokenizerFiles, content: unknown): unknown {
+  const listed = tokenizer['added_tokens'];
+  const added = (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content);
+  const model = tokenizer['model'];
+  const vocabulary = isRecord(model) ? model['vocab'] : undefined;
+  if (added !== undefined) return added['id'];
+  return isRecord(vocabulary) && typeof content === 'string' ? vocabulary[content] : undefined;
+}
+
+const template = (cls: readonly unknown[], sep: readonly unknown[]): unknown => {
+  const special = ([id]: readonly unknown[]) => ({ SpecialToken: { id, type_id: 0 } });
+  const single = [special(cls), { Sequence: { id: 'A', type_id: 0 } }, special(sep)];
+  const known = ([id, at]: readonly unknown[]) => [id, { id, ids: [at], tokens: [id] }] as const;
+  return {
+    type: 'TemplateProcessing',
+    single,
+    pair: [...single, { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: Object.fromEntries([known(cls), known(sep)]),
+  };
+};
+
+/** Special tokens around a text: tokenizer.json's, unless the class has its own. */
+function frameOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const found = files.tokenizer['post_processor'];
+  if (reader?.frame === undefined) return found;
+  const ends = Object.entries(reader.frame).map(([name, fallback]) => {
+    const content = contentOf(files.config[name]) ?? fallback;
+    return [content, idOf(files, content)] as const;
+  });
+  const [cls, sep] = ends;
+  if (cls === undefined || sep === undefined) return null;
+  if (same(endsOf(found), ends)) return found;
+  const unknown = ends.find(([, id]) => typeof id !== 'number');
+  if (unknown === undefined) return template(cls, sep);
   throw new ModelError(
     'UnsupportedFiles',
-    `tokenizer.json: the post_processor is not the frame of ${classOf(files)}Tokenizer, a special token on either side. Save the tokenizer again with transformers.`,
+    `${classNameOf(files)}Tokenizer puts ${JSON.stringify(unknown[0])} around texts, and tokenizer.json has no such token. Save the tokenizer again with transformers.`,
   );
 }
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** Whether more is needed of tokenizer.json than what stands before its vocabulary. */
+export const needsVocabulary = (files: TokenizerFiles): boolean => readerOf(files) !== undefined;
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
 export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
@@ -284,11 +290,16 @@ export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
   if (config['split_special_tokens'] === true) {
     throw refuse('split_special_tokens', true, 'which kubembed does not do');
   }
-  requireKind(files);
+  const reader = readerOf(files);
   requireKnownFrame(files);
-  requireOwnFrame(files);
-  const parts = { normalizer: normalizerOf(files), pre_tokenizer: preTokenizerOf(files) };
-  const changes = Object.entries(parts).filter(([name, part]) => !same(part ?? null, tokenizer[name] ?? null));
+  const parts = {
+    normalizer: normalizerOf(files, reader),
+    pre_tokenizer: preTokenizerOf(files, reader),
+    post_processor: frameOf(files, reader),
+    model: modelOf(files, reader),
+    added_tokens: listedTokens(files, reader),
+  };
+  const changes = Object.entries(parts).filter(([name, part]) => (part ?? null) !== (tokenizer[name] ?? null));
   return {
     changes: changes.length === 0 ? undefined : Object.fromEntries(changes),
     added: addedTokens(files),
