@@ -6,8 +6,9 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
-import { describeModel } from '../../runtime/model/description.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
+import { EngineStartError } from '../../runtime/engine/contract.ts';
+import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
@@ -117,8 +118,8 @@ async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promi
   if (unsetPooling(io.env) === 'declared') return [];
   try {
     const signal = AbortSignal.any([io.signal, AbortSignal.timeout(LOOK_MS)]);
-    const { json } = await findRepository(modelId, parsed, { ...io, signal });
-    const said = declaredPooling(describeModel(json));
+    const { json, tensors } = await findRepository(modelId, parsed, { ...io, signal });
+    const said = declaredPooling(describeFiles(json, tensors ?? new Map()));
     if (said === undefined || said === 'mean') return [];
     io.writeError(`The repository of ${modelId} declares ${said} pooling: its line says pooling=declared.\n`);
     return ['pooling=declared'];
@@ -194,7 +195,7 @@ function choicesOf({ choice, count }: Parsed, env: Environment): Choices {
 
 /** Why it cannot be served, with the reason that its condition would have. */
 function asRefusal(error: unknown): { readonly reason: string; readonly message: string } | undefined {
-  const isRefusal = isModelError(error) || error instanceof CommandError;
+  const isRefusal = isModelError(error) || error instanceof CommandError || error instanceof EngineStartError;
   return isRefusal ? { reason: error.reason ?? 'Unknown', message: error.message } : undefined;
 }
 

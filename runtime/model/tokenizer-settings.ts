@@ -48,9 +48,26 @@ const flagOf = (config: TokenizerFiles['config'], name: string, fallback: boolea
 
 const isLowercase = (part: unknown): boolean => isRecord(part) && part['type'] === 'Lowercase';
 
+/** Of gte-Qwen2: it puts the special token that ends a text behind it, where that is asked for. */
+const GTE_QWEN = 'tokenization_qwen.Qwen2TokenizerFast';
+
+/** Code of the repository's own that makes the tokenizer; undefined where there is none, or where it is not run. */
+function ownCodeOf({ config, runsOwnCode = false }: TokenizerFiles): string | undefined {
+  const map = config['auto_map'];
+  const named = isRecord(map) ? map['AutoTokenizer'] : map;
+  // Of the two that are named the second is the one that transformers prefers.
+  const classes = [named].flat().filter((name) => typeof name === 'string');
+  const name = runsOwnCode ? classes.at(-1) : undefined;
+  if (name === undefined || name === GTE_QWEN) return name;
+  throw new ModelError(
+    'UnsupportedFiles',
+    `The tokenizer is ${name}, code of a repository's own (auto_map in ${CONFIG}), which kubembed does not run. Where tokenizer.json is right without it, a copy of the repository without that auto_map can be served.`,
+  );
+}
+
 /** How the class reads the files; undefined where it takes tokenizer.json as it is. */
 function readerOf(files: TokenizerFiles): TokenizerClass | undefined {
-  const name = classNameOf(files);
+  const name = ownCodeOf(files) === undefined ? classNameOf(files) : '';
   if (name === '') return undefined;
   const reader = classOf(name);
   if (reader === undefined) {
@@ -260,9 +277,27 @@ const template = (cls: readonly unknown[], sep: readonly unknown[]): unknown => 
   };
 };
 
+/** The special token that ends texts, behind each. */
+function endedBy(files: TokenizerFiles): unknown {
+  const end = contentOf(files.config['eos_token']);
+  const at = idOf(files, end);
+  if (typeof end !== 'string' || typeof at !== 'number') {
+    throw refuse('eos_token', end, 'which is no token of tokenizer.json');
+  }
+  const text = (id: string): unknown => ({ Sequence: { id, type_id: 0 } });
+  const special = { SpecialToken: { id: end, type_id: 0 } };
+  return {
+    type: 'TemplateProcessing',
+    single: [text('A'), special],
+    pair: [text('A'), special, text('B'), special],
+    special_tokens: { [end]: { id: end, ids: [at], tokens: [end] } },
+  };
+}
+
 /** Special tokens around a text: tokenizer.json's, unless the class has its own. */
 function frameOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
   const found = files.tokenizer['post_processor'];
+  if (ownCodeOf(files) === GTE_QWEN && flagOf(files.config, 'add_eos_token', false)) return endedBy(files);
   if (reader?.frame === undefined) return found;
   const ends = Object.entries(reader.frame).map(([name, fallback]) => {
     const content = contentOf(files.config[name]) ?? fallback;

@@ -37,11 +37,9 @@ export const roformer: Architecture = {
     const embedded = unpositionedEmbeddings(
       context,
       embeddings,
-      { type_vocab_size: 2, ...config },
-      {
-        weights: embeddings.below('LayerNorm.'),
-        shape: { width, epsilon: shape.epsilon },
-      },
+      config,
+      { weights: embeddings.below('LayerNorm.'), shape: { width, epsilon: shape.epsilon } },
+      2,
     );
     const rows = widen(context, { rows: embedded, width }, weights.below('embeddings_project.'), shape.hidden);
     const rotary = tablesOf(context, weights, config, shape.headSize);
