@@ -220,12 +220,11 @@ export function unpositionedEmbeddings(
   context: Context,
   weights: Weights,
   config: Config,
-  norms: { readonly weights: Weights; readonly shape: NormShape },
-  defaultTypes = 0,
+  norms: { readonly weights: Weights; readonly shape: NormShape; readonly defaultTypes?: number },
 ): Value {
   const { width } = norms.shape;
   const tokens = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
-  const types = integerOf(config, ['type_vocab_size'], defaultTypes);
+  const types = integerOf(config, ['type_vocab_size'], norms.defaultTypes ?? 0);
   if (types === 0) return normalize(context, tokens, norms.weights, norms.shape);
   const table = weights.tensor('token_type_embeddings.weight', [types, width]);
   const first = context.graph.node('Gather', [table, context.graph.int64([0])]);

@@ -57,8 +57,9 @@ interface CodePlace {
 
 /** Where transformers would load a class from, of `repository--file.Class`. */
 function codePlaceOf(reference: string): CodePlace {
-  const [repository, rest] = reference.includes('--') ? reference.split('--', 2) : [undefined, reference];
-  return { name: rest?.split('.').at(-1) ?? '', repository };
+  const at = reference.indexOf('--');
+  const repository = at < 0 ? undefined : reference.slice(0, at);
+  return { name: reference.split('.').at(-1) ?? '', repository };
 }
 
 /** The model's class and that of its settings, which may say anything as well. */

@@ -117,7 +117,12 @@ function maxTokensOf(files: JsonFiles, config: Config, { start, ends }: Position
   const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
   const declared = recordOf(files, sentenceFile)['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
-  if (typeof declared === 'number' && declared > 0) return ends ? Math.min(declared, table) : declared;
+  if (typeof declared === 'number' && Number.isSafeInteger(declared) && declared > 0) {
+    return ends ? Math.min(declared, table) : declared;
+  }
+  if ((declared ?? undefined) !== undefined) {
+    throw unsupported(`${sentenceFile}: max_seq_length is ${JSON.stringify(declared)}; a whole number is needed.`);
+  }
   const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];
   return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
 }

@@ -20,6 +20,16 @@ export interface ClassFiles {
 /** A setting of tokenizer_config.json as a boolean. */
 export type Flag = (name: string, fallback: boolean) => boolean;
 
+/** By its name in tokenizer_config.json, and what it is where that says nothing. */
+type Special = readonly [name: string, fallback: string];
+
+interface ClassFrame {
+  readonly before?: Special;
+  readonly after?: Special;
+  /** Whether tokenizer.json's counts where it has one. Default false. */
+  readonly yields?: true;
+}
+
 export interface TokenizerClass {
   readonly model: 'WordPiece' | 'BPE' | 'Unigram';
   /** Of the model, beside its vocabulary. */
@@ -27,8 +37,8 @@ export interface TokenizerClass {
   /** `precompiled`: the character map in tokenizer.json's own normalizer, the one part of it that some classes take over. */
   readonly normalizer: (flag: Flag, config: Json, precompiled: readonly unknown[]) => readonly unknown[];
   readonly preTokenizer: (flag: Flag) => readonly unknown[];
-  /** Special tokens before and after a text where the class puts them there itself, by their names in tokenizer_config.json; else tokenizer.json's frame stays. */
-  readonly frame?: Readonly<Record<string, string>>;
+  /** Special tokens that the class puts around a text itself; else tokenizer.json's stay. */
+  readonly frame?: ClassFrame;
 }
 
 // Parts.
@@ -83,6 +93,9 @@ const unknownOf = ({ config }: ClassFiles, fallback: string): unknown => nameOf(
 
 // Classes.
 
+const ends = (cls: string, sep: string): ClassFrame => ({ before: ['cls_token', cls], after: ['sep_token', sep] });
+const BEGIN_AND_END: ClassFrame = { before: ['bos_token', '<s>'], after: ['eos_token', '</s>'] };
+
 const bertLike = (cls: string, sep: string): TokenizerClass => ({
   model: 'WordPiece',
   settings: (files) => ({
@@ -92,7 +105,7 @@ const bertLike = (cls: string, sep: string): TokenizerClass => ({
   }),
   normalizer: bertNormalizer,
   preTokenizer: () => [BERT_WORDS],
-  frame: { cls_token: cls, sep_token: sep },
+  frame: ends(cls, sep),
 });
 
 const byteLevel = (more: Partial<TokenizerClass> = {}): TokenizerClass => ({
@@ -112,7 +125,7 @@ const pieces = (unk_id: number, more: Partial<TokenizerClass> = {}): TokenizerCl
 });
 
 /** The place of a piece in a vocabulary of pieces and scores. */
-function placeOf({ tokenizer }: ClassFiles, piece: unknown, fallback: number): number {
+export function placeOf({ tokenizer }: Pick<ClassFiles, 'tokenizer'>, piece: unknown, fallback: number): number {
   const model = tokenizer['model'];
   const vocabulary: unknown = isRecord(model) ? model['vocab'] : undefined;
   const at = Array.isArray(vocabulary)
@@ -125,7 +138,7 @@ const QWEN_WORDS =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 const bert = bertLike('[CLS]', '[SEP]');
-const roberta = byteLevel({ frame: { cls_token: '<s>', sep_token: '</s>' } });
+const roberta = byteLevel({ frame: ends('<s>', '</s>') });
 
 /** By what comes before `Tokenizer` in a class's name. As transformers 5 has them. */
 const CLASSES: Readonly<Record<string, TokenizerClass>> = {
@@ -139,7 +152,7 @@ const CLASSES: Readonly<Record<string, TokenizerClass>> = {
   Bart: roberta,
   LED: roberta,
   Longformer: roberta,
-  Deberta: byteLevel({ frame: { cls_token: '[CLS]', sep_token: '[SEP]' } }),
+  Deberta: byteLevel({ frame: ends('[CLS]', '[SEP]') }),
   GPT2: byteLevel(),
   // Its frame is made anew without what its own settings would add.
   GPTNeoX: byteLevel({ normalizer: () => [NFC], frame: {} }),
@@ -162,12 +175,17 @@ const CLASSES: Readonly<Record<string, TokenizerClass>> = {
     normalizer: () => [replace({ String: ' ' }, '▁')],
     preTokenizer: () => [{ type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithPrevious', invert: false }],
   }),
-  XLMRoberta: pieces(3),
-  T5: pieces(2, { preTokenizer: () => [{ type: 'WhitespaceSplit' }, metaspace('always')] }),
+  XLMRoberta: pieces(3, { frame: BEGIN_AND_END }),
+  T5: pieces(2, {
+    preTokenizer: () => [{ type: 'WhitespaceSplit' }, metaspace('always')],
+    frame: { after: ['eos_token', '</s>'] },
+  }),
   Camembert: pieces(0, {
+    frame: BEGIN_AND_END,
     settings: (files) => ({ unk_id: placeOf(files, unknownOf(files, '<unk>'), 0), byte_fallback: false }),
   }),
   Albert: pieces(1, {
+    frame: { ...ends('[CLS]', '[SEP]'), yields: true },
     normalizer: (flag, _config, precompiled) => [
       replace({ String: '``' }, '"'),
       replace({ String: "''" }, '"'),
@@ -177,6 +195,7 @@ const CLASSES: Readonly<Record<string, TokenizerClass>> = {
     ],
   }),
   DebertaV2: pieces(1, {
+    frame: ends('[CLS]', '[SEP]'),
     settings: (files) => ({ unk_id: placeOf(files, unknownOf(files, '[UNK]'), 1), byte_fallback: false }),
     normalizer: (flag) => [
       ...(flag('do_lower_case', false) ? [{ type: 'Lowercase' }] : []),
@@ -238,18 +257,23 @@ const MISNAMED = new Set(['modernbert', 'phi3', 'qwen2']);
 const typesIn = (part: unknown): readonly unknown[] =>
   listOf(part).map((one) => (isRecord(one) ? one['type'] : undefined));
 
-/** `Bert` of `BertTokenizerFast`; `''` where tokenizer.json is taken as it is. */
+/** `Bert` of `BertTokenizerFast`; `''` for names that are none of transformers' classes. */
+function knownName(given: string): string {
+  const named = /^(.*)Tokenizer(?:Fast)?$/.exec(given)?.[1] ?? '';
+  return Object.hasOwn(CLASSES, named) || FOREIGN.has(named) ? named : '';
+}
+
+/** The class that reads a tokenizer, as `Bert`; `''` where tokenizer.json is taken as it is. */
 export function classNameOf({ tokenizer, config, modelType, modelTokenizer }: ClassFiles): string {
   const given = config['tokenizer_class'] ?? modelTokenizer;
   const typed = BY_TYPE[modelType];
   if (typeof given !== 'string') return typed ?? '';
-  const named = /^(.*)Tokenizer(?:Fast)?$/.exec(given)?.[1] ?? '';
-  const isKnown = Object.hasOwn(CLASSES, named) || FOREIGN.has(named);
+  const named = knownName(given);
+  if (typed === '' || typed === named) return typed;
+  if (typed !== undefined && MISNAMED.has(modelType)) return typed;
   // Llama 3 and its kin name the class of Llama 2, which splits in another way.
-  if (named === 'Llama' && typed === undefined && typesIn(tokenizer['pre_tokenizer']).includes('ByteLevel')) return '';
-  if (typed === undefined || typed === named) return isKnown ? named : '';
-  if (MISNAMED.has(modelType) || typed === '') return typed;
-  return isKnown ? named : '';
+  const isMisnamed = named === 'Llama' && typesIn(tokenizer['pre_tokenizer']).includes('ByteLevel');
+  return isMisnamed ? '' : named;
 }
 
 /** Undefined for classes whose ways are not known here. */

@@ -132,6 +132,7 @@ describe('what a class makes itself, whatever tokenizer.json says', () => {
 
   it('is the frame of BERT, of the special tokens that tokenizer_config.json names', () => {
     expect(bert({}, { post_processor: frame(CLS, TEXT, SEP) })).toBeUndefined();
+    expect(() => bert({}, { post_processor: frame(CLS, SEP) })).toThrow(/does not put the text/);
     for (const post_processor of [frame(CLS, TEXT), frame(TEXT, SEP), null]) {
       expect(around(bert({}, { post_processor }))).toMatchObject({ single: [CLS, TEXT, SEP] });
       expect(bert({ tokenizer_class: 'PreTrainedTokenizerFast' }, { post_processor })).toBeUndefined();
@@ -160,8 +161,15 @@ describe('what a class makes itself, whatever tokenizer.json says', () => {
   const map = { type: 'Precompiled', precompiled_charsmap: 'AAAA' };
   const spaces = { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' };
   const words = { type: 'WhitespaceSplit' };
+  const xlmFile = {
+    added_tokens: [
+      { id: 0, content: '<s>' },
+      { id: 2, content: '</s>' },
+    ],
+    post_processor: { type: 'RobertaProcessing', cls: ['<s>', 0], sep: ['</s>', 2] },
+  };
   const xlm = (tokenizer: TokenizerFiles['tokenizer'], config: TokenizerFiles['config'] = {}) =>
-    settingsOf({ tokenizer, config, modelType: 'xlm-roberta' }).changes;
+    settingsOf({ tokenizer: { ...xlmFile, ...tokenizer }, config, modelType: 'xlm-roberta' }).changes;
 
   it('of pieces is how they split, and of the normalizer the map of characters alone', () => {
     const found = { type: 'Sequence', normalizers: [map, spaces] };

@@ -1,7 +1,7 @@
 // Settings of a tokenizer outside of tokenizer.json, which overrule it as they do in transformers and sentence-transformers. Pure.
 import { isRecord } from '../../common/util/text.ts';
 import { ModelError } from '../../hub/files.ts';
-import { classNameOf, classOf, listOf, sameParts, sequence } from './tokenizer-classes.ts';
+import { classNameOf, classOf, listOf, placeOf, sameParts, sequence } from './tokenizer-classes.ts';
 import type { ClassFiles, TokenizerClass } from './tokenizer-classes.ts';
 
 /** A tokenizer.json, or its beginning: all but the vocabulary. */
@@ -210,6 +210,7 @@ function keptEnd({ tokenizer, config }: TokenizerFiles): TokenizerSettings['keep
 // The frame: special tokens around a text.
 
 interface Frame {
+  readonly single: readonly unknown[];
   readonly items: readonly unknown[];
   readonly specials: Readonly<Record<string, unknown>>;
 }
@@ -220,7 +221,7 @@ function framesOf(part: unknown): readonly Frame[] {
   if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap(framesOf);
   if (type !== 'TemplateProcessing') return [];
   const items = [single, pair].flatMap((list): unknown[] => (Array.isArray(list) ? list : []));
-  return [{ items, specials: isRecord(specials) ? specials : {} }];
+  return [{ single: Array.isArray(single) ? single : [], items, specials: isRecord(specials) ? specials : {} }];
 }
 
 const specialOf = (item: unknown): unknown => {
@@ -230,7 +231,13 @@ const specialOf = (item: unknown): unknown => {
 
 /** A name without its ids would end the whole process in the Rust tokenizers. */
 function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
-  for (const { items, specials } of framesOf(tokenizer['post_processor'])) {
+  for (const { single, items, specials } of framesOf(tokenizer['post_processor'])) {
+    if (single.filter(isText).length !== 1) {
+      throw new ModelError(
+        'UnsupportedFiles',
+        'tokenizer.json: the post_processor does not put the text between its special tokens once. Save the tokenizer again with transformers.',
+      );
+    }
     const missing = items.map(specialOf).find((name) => typeof name === 'string' && !Object.hasOwn(specials, name));
     if (missing === undefined) continue;
     throw new ModelError(
@@ -240,78 +247,77 @@ function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
   }
 }
 
-/** Special tokens at the two ends of a text, by name and id; undefined where the frame is of another form. */
-function endsOf(processor: unknown): unknown {
-  if (!isRecord(processor)) return undefined;
+/** Special tokens before and behind a text, by name and id. */
+interface Ends {
+  readonly before: readonly (readonly [name: unknown, id: unknown])[];
+  readonly after: readonly (readonly [name: unknown, id: unknown])[];
+}
+
+const isText = (item: unknown): boolean => isRecord(item) && 'Sequence' in item;
+
+/** Undefined where the frame is of another form. */
+function endsOf(processor: unknown): Ends | undefined {
+  if (!isRecord(processor)) return { before: [], after: [] };
   const { type, cls, sep, single, special_tokens: specials } = processor;
-  if (type === 'RobertaProcessing' || type === 'BertProcessing') return [cls, sep];
+  const pair = (end: unknown) =>
+    Array.isArray(end) ? ([end[0] as unknown, end[1] as unknown] as const) : ([end, end] as const);
+  if (type === 'RobertaProcessing' || type === 'BertProcessing') return { before: [pair(cls)], after: [pair(sep)] };
   if (type !== 'TemplateProcessing' || !Array.isArray(single) || !isRecord(specials)) return undefined;
-  const [first, text, last, ...others] = single as readonly unknown[];
-  if (others.length > 0 || !isRecord(text) || !('Sequence' in text)) return undefined;
-  return [first, last].map((item) => {
+  const at = single.findIndex(isText);
+  const known = (item: unknown) => {
     const name = specialOf(item);
     const special = typeof name === 'string' ? specials[name] : undefined;
     const ids: unknown = isRecord(special) ? special['ids'] : undefined;
-    return [name, Array.isArray(ids) && ids.length === 1 ? (ids as readonly unknown[])[0] : undefined];
-  });
+    return [name, Array.isArray(ids) && ids.length === 1 ? (ids[0] as unknown) : ids] as const;
+  };
+  return { before: single.slice(0, at).map(known), after: single.slice(at + 1).map(known) };
 }
 
-function idOf({ tokenizer }: TokenizerFiles, content: unknown): unknown {
+function idOf({ tokenizer }: TokenizerFiles, content: unknown): number | undefined {
   const listed = tokenizer['added_tokens'];
   const added = (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content);
   const model = tokenizer['model'];
-  const vocabulary = isRecord(model) ? model['vocab'] : undefined;
-  if (added !== undefined) return added['id'];
-  return isRecord(vocabulary) && typeof content === 'string' ? vocabulary[content] : undefined;
+  const vocabulary = isRecord(model) && isRecord(model['vocab']) ? model['vocab'] : {};
+  const id = added?.['id'] ?? vocabulary[String(content)] ?? placeOf({ tokenizer }, content, -1);
+  return typeof id === 'number' && id >= 0 ? id : undefined;
 }
 
-const template = (cls: readonly unknown[], sep: readonly unknown[]): unknown => {
+function template({ before, after }: Ends): unknown {
   const special = ([id]: readonly unknown[]) => ({ SpecialToken: { id, type_id: 0 } });
-  const single = [special(cls), { Sequence: { id: 'A', type_id: 0 } }, special(sep)];
-  const known = ([id, at]: readonly unknown[]) => [id, { id, ids: [at], tokens: [id] }] as const;
+  const single = [...before.map(special), { Sequence: { id: 'A', type_id: 0 } }, ...after.map(special)];
+  const known = ([id, at]: readonly unknown[]) => [String(id), { id, ids: [at], tokens: [id] }] as const;
   return {
     type: 'TemplateProcessing',
     single,
     pair: [...single, { Sequence: { id: 'B', type_id: 1 } }],
-    special_tokens: Object.fromEntries([known(cls), known(sep)]),
+    special_tokens: Object.fromEntries([...before, ...after].map(known)),
   };
-};
+}
 
-/** The special token that ends texts, behind each. */
-function endedBy(files: TokenizerFiles): unknown {
-  const end = contentOf(files.config['eos_token']);
-  const at = idOf(files, end);
-  if (typeof end !== 'string' || typeof at !== 'number') {
-    throw refuse('eos_token', end, 'which is no token of tokenizer.json');
-  }
-  const text = (id: string): unknown => ({ Sequence: { id, type_id: 0 } });
-  const special = { SpecialToken: { id: end, type_id: 0 } };
-  return {
-    type: 'TemplateProcessing',
-    single: [text('A'), special],
-    pair: [text('A'), special, text('B'), special],
-    special_tokens: { [end]: { id: end, ids: [at], tokens: [end] } },
-  };
+/** A special token that a class puts around texts, with its id. */
+function specialFor(files: TokenizerFiles, [name, fallback]: readonly [string, string]): readonly [unknown, number] {
+  const content = contentOf(files.config[name]) ?? fallback;
+  const id = idOf(files, content);
+  if (id !== undefined) return [content, id];
+  throw new ModelError(
+    'UnsupportedFiles',
+    `The tokenizer's class puts ${JSON.stringify(content)} around texts, and tokenizer.json has no such token. Save the tokenizer again with transformers.`,
+  );
 }
 
 /** Special tokens around a text: tokenizer.json's, unless the class has its own. */
 function frameOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
   const found = files.tokenizer['post_processor'];
-  if (ownCodeOf(files) === GTE_QWEN && flagOf(files.config, 'add_eos_token', false)) return endedBy(files);
-  if (reader?.frame === undefined) return found;
-  const ends = Object.entries(reader.frame).map(([name, fallback]) => {
-    const content = contentOf(files.config[name]) ?? fallback;
-    return [content, idOf(files, content)] as const;
-  });
-  const [cls, sep] = ends;
-  if (cls === undefined || sep === undefined) return null;
-  if (same(endsOf(found), ends)) return found;
-  const unknown = ends.find(([, id]) => typeof id !== 'number');
-  if (unknown === undefined) return template(cls, sep);
-  throw new ModelError(
-    'UnsupportedFiles',
-    `${classNameOf(files)}Tokenizer puts ${JSON.stringify(unknown[0])} around texts, and tokenizer.json has no such token. Save the tokenizer again with transformers.`,
+  if (ownCodeOf(files) === GTE_QWEN && flagOf(files.config, 'add_eos_token', false)) {
+    return template({ before: [], after: [specialFor(files, ['eos_token', ''])] });
+  }
+  const frame = reader?.frame;
+  if (frame === undefined || (frame.yields === true && isRecord(found))) return found;
+  const [before, after] = [frame.before, frame.after].map((special) =>
+    special === undefined ? [] : [specialFor(files, special)],
   );
+  const ends = { before: before ?? [], after: after ?? [] };
+  return same(endsOf(found), ends) ? found : template(ends);
 }
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);

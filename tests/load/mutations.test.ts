@@ -48,20 +48,28 @@ interface Expected {
   readonly dimensions: number;
   /** Of each text, or the first of them. */
   readonly numbers: readonly Float32Array[];
+  readonly tolerance: number;
 }
 
 /** What the original gives; undefined where it gives nothing that could be right. */
-function expectedOf(twin: Twin, { expected }: Mutation): Expected | undefined {
+function expectedOf(twin: Twin, mutation: Mutation): Expected | undefined {
+  const { expected } = mutation;
+  const tolerance = toleranceOf(mutation);
   if (expected === 'fails' || expected === 'random') return undefined;
-  if (expected !== 'same') return { ...expected, numbers: numbersOf(expected.base64, twinTexts.length) };
+  if (expected !== 'same') return { ...expected, tolerance, numbers: numbersOf(expected.base64, twinTexts.length) };
   const { dimensions, vectors } = twin.expected.vectors!;
-  return { dimensions, numbers: vectors };
+  return { dimensions, tolerance, numbers: vectors };
 }
 
-const agree = (vectors: readonly Float32Array[], { dimensions, numbers }: Expected): boolean =>
+/** The original computes with a table of token vectors in the precision that it is stored in. */
+const HALF_TOLERANCE = 2e-3;
+const toleranceOf = ({ change: [kind, , dtype] }: Mutation): number =>
+  kind === 'tensor' && (dtype === 'F16' || dtype === 'BF16') ? HALF_TOLERANCE : TOLERANCE;
+
+const agree = (vectors: readonly Float32Array[], { dimensions, numbers, tolerance }: Expected): boolean =>
   vectors.every((row, text) => {
     const expected = numbers[text] ?? [];
-    return row.length === dimensions && expected.every((x, at) => Math.abs(x - (row[at] ?? NaN)) < TOLERANCE);
+    return row.length === dimensions && expected.every((x, at) => Math.abs(x - (row[at] ?? NaN)) < tolerance);
   });
 
 function outcomeOf(served: Served, expected: Expected | undefined): Outcome {
@@ -76,7 +84,7 @@ function outcomeOf(served: Served, expected: Expected | undefined): Outcome {
 async function isServedAsItIs(twin: Twin): Promise<boolean> {
   const served = await serve(twin, twin.name, await repositoryFiles(twin));
   const { dimensions, vectors: numbers } = twin.expected.vectors!;
-  return outcomeOf(served, { dimensions, numbers }) === 'right';
+  return outcomeOf(served, { dimensions, numbers, tolerance: TOLERANCE }) === 'right';
 }
 
 const outcomes = new Map<Outcome, number>();
@@ -107,7 +115,7 @@ describe.each(mutations.map((mutation, index) => ({ mutation, index, title: prin
 
 describe('the mutations', () => {
   it('are many, and mostly served', () => {
-    expect(mutations.length).toBeGreaterThanOrEqual(450);
+    expect(mutations.filter(({ expected }) => expected !== 'fails').length).toBeGreaterThanOrEqual(500);
     const { right = 0, refused = 0 } = Object.fromEntries(outcomes);
     expect(right / (right + refused)).toBeGreaterThan(MIN_SERVED);
   });
