@@ -124,8 +124,9 @@ async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promi
     io.writeError(`The repository of ${modelId} declares ${said} pooling: its line says pooling=declared.\n`);
     return ['pooling=declared'];
   } catch (error) {
-    if (io.signal.aborted || !(isModelError(error) || error instanceof CommandError)) throw error;
-    io.writeError(`Which pooling ${modelId} declares is not known: ${error.message} See kubembed models check.\n`);
+    const refusal = asRefusal(error);
+    if (io.signal.aborted || refusal === undefined) throw error;
+    io.writeError(`Which pooling ${modelId} declares is not known: ${refusal.message} See kubembed models check.\n`);
     return [];
   }
 }
