@@ -16,19 +16,17 @@
 // order of the rows, under another name, and renamed when it is whole; only then the folder goes.
 import { createHash } from 'node:crypto';
 import type { Hash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { open, rm, stat } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { acquireLock, isAlive, readIdentity } from '../../hub/lock.ts';
 import type { Lock } from '../../hub/lock.ts';
 import { vectorFromBytes, vectorToBytes } from '../../common/openai/response.ts';
 import { CommandError } from '../command.ts';
+import { loadJournal, NOTHING, ROWS_FILE, VECTORS_FILE } from './journal-files.ts';
+import type { Entry, Kept, Loaded, Settings } from './journal-files.ts';
 import { printPlace } from './rows.ts';
 import type { Id, Row } from './rows.ts';
-
-/** All that decides what a vector is and which rows there are. */
-export type Settings = Readonly<Record<string, string | number | boolean | null>>;
 
 /** A finished batch: rows that follow one another, and their vectors; none for rows that were left out. */
 export interface Finished {
@@ -39,30 +37,6 @@ export interface Finished {
   readonly revision: string | undefined;
   /** Why these rows have no vectors. */
   readonly leftOut?: string;
-}
-
-interface Entry {
-  readonly first: number;
-  readonly count: number;
-  /** Of the vectors, in bytes. */
-  readonly at: number;
-  readonly dimensions: number;
-  readonly ids: readonly Id[];
-  readonly sha256: string;
-  readonly tokens: number;
-  readonly revision?: string;
-  readonly texts?: readonly string[];
-  readonly leftOut?: string;
-}
-
-/** What is kept in memory of a batch: all else is read again when the output is written. */
-interface Kept {
-  readonly first: number;
-  readonly count: number;
-  readonly sha256: string;
-  /** Of its line. */
-  readonly offset: number;
-  readonly length: number;
 }
 
 export interface StoredRow {
@@ -81,11 +55,8 @@ export interface JournalOptions {
   readonly signal: AbortSignal;
 }
 
-const ROWS = 'rows.jsonl';
-const VECTORS = 'vectors.f32';
 /** A heartbeat older than this is of a dead machine, as when the folder is shared. */
 const STALE_MS = 60_000;
-const NEWLINE = '\n';
 
 function hashInto(hash: Hash, { id, text }: Row): void {
   hash.update(`${JSON.stringify(id)} ${text.length} ${text}\n`);
@@ -95,14 +66,6 @@ export function hashOf(rows: readonly Row[]): string {
   const hash = createHash('sha256');
   for (const row of rows) hashInto(hash, row);
   return hash.digest('hex');
-}
-
-function parseEntry(line: string): Entry | undefined {
-  try {
-    return JSON.parse(line) as Entry;
-  } catch {
-    return undefined;
-  }
 }
 
 async function takeLock(folder: string, { now, signal }: JournalOptions): Promise<Lock> {
@@ -128,75 +91,7 @@ async function takeLock(folder: string, { now, signal }: JournalOptions): Promis
   return lock;
 }
 
-const byteLength = async (file: string): Promise<number> =>
-  await stat(file).then(
-    ({ size }) => size,
-    () => 0,
-  );
-
-interface Loaded {
-  readonly header: Settings | undefined;
-  readonly kept: Kept[];
-  readonly rowBytes: number;
-  readonly vectorBytes: number;
-  readonly dimensions: number | undefined;
-  readonly revision: string | undefined;
-}
-
-const NOTHING: Loaded = {
-  header: undefined,
-  kept: [],
-  rowBytes: 0,
-  vectorBytes: 0,
-  dimensions: undefined,
-  revision: undefined,
-};
-
-const endOf = ({ at, count, dimensions, leftOut }: Entry): number =>
-  at + (leftOut === undefined ? 4 * dimensions * count : 0);
-
-/** Everything up to the first line that is not whole, or that speaks of vectors that are not there. */
-async function load(folder: string): Promise<Loaded> {
-  const vectorsOnDisk = await byteLength(join(folder, VECTORS));
-  let loaded: Loaded = { ...NOTHING, kept: [] };
-  for await (const line of wholeLines(join(folder, ROWS))) {
-    const length = Buffer.byteLength(line) + 1;
-    const offset = loaded.rowBytes;
-    const entry = parseEntry(line);
-    if (entry === undefined || endOf(entry) > vectorsOnDisk) break;
-    if (loaded.header === undefined) {
-      loaded = { ...loaded, header: entry as unknown as Settings, rowBytes: length };
-      continue;
-    }
-    const { first, count, sha256 } = entry;
-    loaded.kept.push({ first, count, sha256, offset, length });
-    const dimensions = entry.leftOut === undefined ? entry.dimensions : loaded.dimensions;
-    const vectorBytes = Math.max(loaded.vectorBytes, endOf(entry));
-    loaded = {
-      ...loaded,
-      rowBytes: offset + length,
-      vectorBytes,
-      dimensions,
-      revision: entry.revision ?? loaded.revision,
-    };
-  }
-  return loaded;
-}
-
-async function* wholeLines(file: string): AsyncGenerator<string> {
-  if ((await byteLength(file)) === 0) return;
-  // A line is cut by bytes and decoded whole: a chunk may end within a character.
-  let rest: Buffer = Buffer.alloc(0);
-  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    rest = Buffer.concat([rest, chunk]);
-    for (let end = rest.indexOf(NEWLINE); end !== -1; end = rest.indexOf(NEWLINE)) {
-      yield rest.toString('utf8', 0, end);
-      rest = rest.subarray(end + 1);
-    }
-  }
-}
-
-const printSetting = (value: unknown): string => (value === null || value === undefined ? 'none' : String(value));
+const printSetting = (value: Settings[string] | undefined): string => String(value ?? 'none');
 
 function requireSame(folder: string, was: Settings, now: Settings): void {
   const [changed] = Object.keys({ ...was, ...now }).filter((name) => was[name] !== now[name]);
@@ -211,16 +106,19 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
   const { folder, settings } = options;
   const lock = await takeLock(folder, options);
   try {
-    const loaded = options.restart ? NOTHING : await load(folder);
+    const loaded = options.restart ? NOTHING : await loadJournal(folder);
     if (loaded.header !== undefined) requireSame(folder, loaded.header, settings);
     for (const [name, bytes] of [
-      [ROWS, loaded.rowBytes],
-      [VECTORS, loaded.vectorBytes],
+      [ROWS_FILE, loaded.rowBytes],
+      [VECTORS_FILE, loaded.vectorBytes],
     ] as const) {
       await using handle = await open(join(folder, name), 'a');
       await handle.truncate(bytes);
     }
-    const [rows, vectors] = await Promise.all([open(join(folder, ROWS), 'a+'), open(join(folder, VECTORS), 'a+')]);
+    const [rows, vectors] = await Promise.all([
+      open(join(folder, ROWS_FILE), 'a+'),
+      open(join(folder, VECTORS_FILE), 'a+'),
+    ]);
     const journal = new Journal({ ...options, ...loaded, lock, rows, vectors });
     if (loaded.header === undefined) await journal.begin(settings);
     return journal;
@@ -245,7 +143,7 @@ export class Journal {
   #vectorBytes: number;
   #dimensions: number | undefined;
   #revision: string | undefined;
-  #waiting: { readonly finished: Finished; readonly settle: (error?: unknown) => void }[] = [];
+  #waiting: { readonly finished: Finished; readonly settle: (error?: Error) => void }[] = [];
   #writing: Promise<void> | undefined;
 
   constructor(parts: JournalParts) {
@@ -264,7 +162,7 @@ export class Journal {
   }
 
   async begin(settings: Settings): Promise<void> {
-    await this.#append(`${JSON.stringify(settings)}${NEWLINE}`);
+    await this.#append(`${JSON.stringify(settings)}\n`);
     await this.#parts.rows.datasync();
   }
 
@@ -319,10 +217,7 @@ export class Journal {
   /** Resolves when the batch is on disk. */
   async write(finished: Finished): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      const settle = (error?: unknown): void => {
-        if (error === undefined) resolve();
-        else reject(error as Error);
-      };
+      const settle = (error?: Error): void => (error === undefined ? resolve() : reject(error));
       this.#waiting.push({ finished, settle });
       this.#writing ??= this.#writeAll().finally(() => (this.#writing = undefined));
     });
@@ -337,7 +232,7 @@ export class Journal {
         await this.#writeGroup(group.map(({ finished }) => finished));
         for (const { settle } of group) settle();
       } catch (error) {
-        for (const { settle } of group) settle(error);
+        for (const { settle } of group) settle(error as Error);
       }
     }
   }
@@ -368,7 +263,7 @@ export class Journal {
     await file.datasync();
     for (const entry of entries) {
       const offset = this.#rowBytes;
-      await this.#append(`${JSON.stringify(entry)}${NEWLINE}`);
+      await this.#append(`${JSON.stringify(entry)}\n`);
       const { first, count, sha256 } = entry;
       this.#kept.push({ first, count, sha256, offset, length: this.#rowBytes - offset });
     }

@@ -121,7 +121,7 @@ async function* linesOf(source: Source): AsyncGenerator<{ readonly line: string;
     rest = lines.pop() ?? '';
     for (const line of lines) yield { line: line.endsWith('\r') ? line.slice(0, -1) : line, at: ++at };
   }
-  if (rest !== '') yield { line: rest, at: ++at };
+  if (rest !== '') yield { line: rest, at: at + 1 };
 }
 
 const place = (source: Source, unit: Place['unit'], at: number): Place => ({ source: source.name, unit, at });
@@ -223,6 +223,15 @@ async function wholeOf(bytes: AsyncIterable<Uint8Array>): Promise<ArrayBuffer> {
 /** Row groups are what a reader can take alone; larger ones are read in pieces of about this many rows. */
 const PARQUET_ROWS = 50_000;
 
+/** Where each piece begins and ends; none goes beyond a row group. */
+function* piecesOf(rowGroups: readonly number[]): Generator<readonly [number, number]> {
+  let before = 0;
+  for (const rows of rowGroups) {
+    for (let at = 0; at < rows; at += PARQUET_ROWS) yield [before + at, before + Math.min(rows, at + PARQUET_ROWS)];
+    before += rows;
+  }
+}
+
 async function* readParquet(source: Source): AsyncGenerator<Found> {
   const [{ asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema }, { compressors }] =
     await Promise.all([import('hyparquet'), import('hyparquet-compressors')]);
@@ -236,24 +245,11 @@ async function* readParquet(source: Source): AsyncGenerator<Found> {
       parquetSchema(metadata).children.map(({ element }) => element.name),
     );
     const columns = [chosen.text, ...(chosen.id === undefined || chosen.id === chosen.text ? [] : [chosen.id])];
-    let before = 0;
-    for (const { num_rows } of metadata.row_groups) {
-      const groupEnd = before + Number(num_rows);
-      while (before < groupEnd) {
-        const rowEnd = Math.min(groupEnd, before + PARQUET_ROWS);
-        const records = await parquetReadObjects({
-          file: buffer,
-          metadata,
-          columns,
-          rowStart: before,
-          rowEnd,
-          compressors,
-        });
-        for (const [at, record] of records.entries())
-          yield found(record, chosen, place(source, 'row', before + at + 1));
-        before = rowEnd;
-        source.onShare(before / Number(metadata.num_rows));
-      }
+    for (const [rowStart, rowEnd] of piecesOf(metadata.row_groups.map(({ num_rows }) => Number(num_rows)))) {
+      const records = await parquetReadObjects({ file: buffer, metadata, columns, rowStart, rowEnd, compressors });
+      for (const [at, record] of records.entries())
+        yield found(record, chosen, place(source, 'row', rowStart + at + 1));
+      source.onShare(rowEnd / Number(metadata.num_rows));
     }
   } catch (error) {
     if (error instanceof CommandError) throw error;
@@ -293,7 +289,7 @@ async function* counted(
 
 /** All rows of all inputs, in order. Ids count from 1 where the input has none. @throws CommandError naming the place */
 export async function* readRows(inputs: readonly Input[], options: ReadOptions): AsyncGenerator<Row> {
-  const sizes = await Promise.all(inputs.map(({ file }) => (file === '-' ? Infinity : sizeOf(file))));
+  const sizes = await Promise.all(inputs.map(async ({ file }) => (file === '-' ? Infinity : await sizeOf(file))));
   const total = sizes.reduce((sum, size) => sum + size, 0);
   let before = 0;
   let number = 0;

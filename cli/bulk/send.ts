@@ -75,6 +75,21 @@ const BACKOFF = { initialMs: 250, maxMs: 30_000 };
 const MAX_FAILURES = 3;
 const MAX_ROWS = 2048;
 
+interface Failure {
+  readonly isTheirs: boolean;
+  readonly isOne: boolean;
+  readonly failures: number;
+}
+
+/** What becomes of the rows of a request that was answered so. */
+const STEPS: Readonly<Record<Verdict, (failure: Failure) => 'again' | 'halve' | 'give up' | 'end'>> = {
+  wait: () => 'again',
+  retry: ({ isTheirs, isOne }) => (!isTheirs ? 'again' : isOne ? 'give up' : 'halve'),
+  smaller: ({ isOne, failures }) => (!isOne ? 'halve' : failures < MAX_FAILURES ? 'again' : 'give up'),
+  input: ({ isOne }) => (isOne ? 'give up' : 'halve'),
+  end: () => 'end',
+};
+
 /** Rows of one request: contiguous, and as large as the pace says when it is begun. */
 export async function* batches(rows: AsyncIterable<Row>, chars: () => number): AsyncGenerator<readonly Row[]> {
   let batch: Row[] = [];
@@ -191,19 +206,16 @@ class Sender {
   /** Every row of the batch is finished, whole or in parts, when this resolves. */
   async #finish(rows: readonly Row[]): Promise<void> {
     const answersBefore = this.#answers;
-    for (let failures = 0; ; failures += 1) {
-      const answer = await this.#ask(rows, failures > 0);
-      if (answer.kind === 'vectors') return await this.#accept(rows, answer);
-      const verdict = verdictOf(answer);
-      const others = this.#answers - answersBefore;
+    for (let failures = 1; ; failures += 1) {
+      const answer = await this.#ask(rows, failures > 1);
+      if (answer.kind === 'vectors') { await this.#accept(rows, answer); return; }
       // It fails again and again while others are answered: then it is these rows.
-      const isTheirs = verdict === 'retry' && failures + 1 >= MAX_FAILURES && others > 0;
-      if (verdict === 'smaller' || verdict === 'input' || isTheirs) {
-        if (rows.length > 1) return await this.#halve(rows);
-        if (verdict !== 'smaller' || failures + 1 >= MAX_FAILURES) return await this.#giveUpOn(rows, answer);
-      }
-      if (verdict === 'end' || this.#isEnough(answer)) throw await this.#options.explain(answer);
-      const pause = jittered(backoffMs(BACKOFF, failures + 1), this.#options.random());
+      const isTheirs = failures >= MAX_FAILURES && this.#answers > answersBefore;
+      const step = STEPS[verdictOf(answer)]({ isTheirs, isOne: rows.length === 1, failures });
+      if (step === 'halve') { await this.#halve(rows); return; }
+      if (step === 'give up') { await this.#giveUpOn(rows, answer); return; }
+      if (step === 'end' || this.#isEnough(answer)) throw await this.#options.explain(answer);
+      const pause = jittered(backoffMs(BACKOFF, failures), this.#options.random());
       await sleep(answer.retryAfterMs ?? pause, undefined, { signal: this.#signal });
     }
   }
@@ -223,14 +235,16 @@ class Sender {
   async #giveUpOn(rows: readonly Row[], answer: Refusal): Promise<void> {
     const [row] = rows;
     const isOverlong = answer.code === 'context_length_exceeded' || OVERLONG_WORDS.test(answer.message);
-    if (isOverlong && this.#options.overlong === 'skip')
-      return await this.#options.onFinished({
+    if (isOverlong && this.#options.overlong === 'skip') {
+      await this.#options.onFinished({
         rows,
         vectors: [],
         tokens: 0,
         revision: undefined,
         leftOut: answer.message,
       });
+      return;
+    }
     const hint = isOverlong ? ' Shorten it, or choose --on-overlong truncate or skip.' : '';
     const at = row === undefined ? '' : `${printPlace(row.place)}: `;
     throw new CommandError(`${at}the service answered ${answer.status ?? 'nothing'}: ${answer.message}${hint}`);

@@ -2,22 +2,22 @@
 import { existsSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setInterval, clearInterval } from 'node:timers';
 import { dropJournal, openJournal } from '../bulk/journal.ts';
-import type { Finished, Journal, Settings } from '../bulk/journal.ts';
+import type { Finished, Journal } from '../bulk/journal.ts';
+import type { Settings } from '../bulk/journal-files.ts';
 import { idsFileOf, OUTPUT_FORMATS, outputFormatOf, printLine, printNumbers, writeOutput } from '../bulk/outputs.ts';
 import type { OutputFormat, OutputRow } from '../bulk/outputs.ts';
-import { addSample, beginProgress, printCount, printProgress } from '../bulk/progress.ts';
-import type { Progress } from '../bulk/progress.ts';
+import { startDisplay } from '../bulk/display.ts';
+import type { Display } from '../bulk/display.ts';
+import { printCount } from '../bulk/progress.ts';
 import { INPUT_FORMATS, inputOf, readRows } from '../bulk/rows.ts';
 import type { Input, Row } from '../bulk/rows.ts';
 import { OVERLONG, sendAll } from '../bulk/send.ts';
 import type { Overlong } from '../bulk/send.ts';
-import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
+import { CommandError, parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
 import { ask, chooseModel, endpointFrom, ENDPOINT_OPTIONS, explainRefusal } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
-import { CLEAR_LINE } from '../terminal.ts';
 
 const INPUT_TYPES = ['query', 'document', 'passage'] as const;
 
@@ -85,53 +85,6 @@ async function jobFrom(parsed: Parsed, io: CliIo): Promise<Job> {
     overlong,
     inputs,
     parsed,
-  };
-}
-
-/** What a line on a terminal shows of the job; elsewhere nothing. */
-interface Display {
-  readonly onRead: (row: Row) => void;
-  readonly onShare: (share: number) => void;
-  readonly onFinished: (finished: Finished) => void;
-  readonly onWaiting: (message: string | undefined) => void;
-  readonly end: () => void;
-}
-
-const DRAW_MS = 200;
-const QUIET_MS = 2000;
-
-function startDisplay(io: CliIo, { resumed, isDrawn }: { resumed: number; isDrawn: boolean }): Display {
-  const startedMs = io.now();
-  let progress: Progress = beginProgress(startedMs, resumed);
-  let [rows, tokens, rowsRead, shareRead] = [0, 0, 0, 0];
-  let waiting: string | undefined;
-  const line = (): string => {
-    const seconds = Math.round((io.now() - startedMs) / 1000);
-    if (waiting !== undefined)
-      return `${printCount(resumed + rows)} rows · waiting: ${sayCommand(waiting, io.program).split('\n', 1)[0] ?? ''}`;
-    return rows === 0 ? `waiting for the model, ${seconds} s` : printProgress(progress, { rowsRead, shareRead });
-  };
-  const draw = (): void => {
-    if (io.now() - startedMs < QUIET_MS) return;
-    const columns = io.output.isTerminal ? io.output.columns() : 100;
-    io.writeError(`${CLEAR_LINE}${line().slice(0, columns - 1)}`);
-  };
-  const drawing = isDrawn ? setInterval(draw, DRAW_MS) : undefined;
-  return {
-    onRead: ({ number }) => (rowsRead = number + 1),
-    onShare: (share) => (shareRead = share),
-    onWaiting: (message) => (waiting = message),
-    onFinished(finished) {
-      // The clock of the rate begins with the first answer: a model that had to be woken is not slow.
-      if (rows === 0) progress = beginProgress(io.now(), resumed);
-      rows += finished.rows.length;
-      tokens += finished.tokens;
-      progress = addSample(progress, { atMs: io.now(), rows, tokens });
-    },
-    end() {
-      clearInterval(drawing);
-      if (isDrawn) io.writeError(CLEAR_LINE);
-    },
   };
 }
 
