@@ -15,7 +15,7 @@ describe('specFaults', () => {
     { cache: { claim: { size: '5Gi', accessModes: ['ReadWriteMany'] } } },
     { resources: { limits: { cpu: 2, memory: '2Gi' } } },
     { device: 'gpu', resources: { limits: { 'nvidia.com/gpu': 1 } } },
-    { affinity: { nodeAffinity: { anything: [1, 2] } }, tolerations: [{ key: 'a', operator: 'Exists' }] },
+    { podTemplate: { metadata: { labels: { a: 'b' } }, spec: { affinity: { nodeAffinity: { anything: [1, 2] } } } } },
   ])('takes %j', (spec) => {
     expect(faultsOf(spec)).toEqual([]);
   });
@@ -42,7 +42,8 @@ describe('specFaults', () => {
     [{ poolling: 'cls' }, /^spec\.poolling: unknown field\. Did you mean pooling\?$/],
     [{ scaling: { minReplica: 1 } }, /^spec\.scaling\.minReplica: unknown field\. Did you mean minReplicas\?$/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: required/],
-    [{ imagePullSecrets: [{ name: 'a' }, { name: 'a' }] }, /duplicate value/],
+    [{ podTemplate: { metadata: { name: 'a' } } }, /spec\.podTemplate\.metadata\.name: unknown field/],
+    [{ podTemplate: { spec: [] } }, /spec\.podTemplate\.spec: must be object/],
   ])('refuses %j', (spec, fault) => {
     expect(faultsOf(spec).join('\n')).toMatch(fault);
   });
