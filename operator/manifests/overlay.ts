@@ -2,8 +2,6 @@
 // that their kind of item has, every other list and value replaced. Pure.
 import { isRecord } from '../../common/util/text.ts';
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** How a list is merged whose items are known by a field. */
 interface ListShape {
   readonly key: string;
@@ -61,26 +59,30 @@ function identityOf({ key, and }: ListShape, item: unknown): string {
   return JSON.stringify([fields[key], and && (fields[and.field] ?? and.unsaid)]);
 }
 
+/** What is known of a list's items: changed in place, taken away, or not there. */
+function change(items: unknown[], item: unknown, shape: ListShape): number {
+  const identity = identityOf(shape, item);
+  const index = items.findIndex((one) => identityOf(shape, one) === identity);
+  if (index >= 0 && isRemoval(item)) items.splice(index, 1);
+  else if (index >= 0) items[index] = overlay(shape.isUnion === true ? undefined : items[index], item, shape.items);
+  return index;
+}
+
 /** Items of the patch that are new come where it has them: before the next one of it that is known, or else last. */
-function overlayList(base: unknown, patch: readonly unknown[], shape: ListShape): readonly unknown[] {
+function overlayList(base: readonly unknown[], patch: readonly unknown[], shape: ListShape): readonly unknown[] {
+  const isItem = (item: unknown): boolean => !isRecord(item) || shape.key in item;
   // As an item of its own, the directive is about the list.
-  const replaces = patch.some((item) => directiveOf(item) === 'replace' && isRecord(item) && !(shape.key in item));
-  const result: unknown[] = replaces || !Array.isArray(base) ? [] : [...(base as readonly unknown[])];
+  const replaces = patch.some((item) => directiveOf(item) === 'replace' && !isItem(item));
+  const result: unknown[] = replaces ? [] : [...base];
   let newcomers: unknown[] = [];
-  for (const item of patch) {
-    if (isRecord(item) && !(shape.key in item)) continue;
-    const identity = identityOf(shape, item);
-    const known = result.findIndex((one) => identityOf(shape, one) === identity);
-    const again = newcomers.findIndex((one) => identityOf(shape, one) === identity);
-    const [list, index] = known >= 0 ? [result, known] : [newcomers, again];
-    if (isRemoval(item)) {
-      if (index >= 0) list.splice(index, 1);
-    } else if (index >= 0) {
-      list[index] = overlay(shape.isUnion === true ? undefined : list[index], item, shape.items);
-    } else newcomers.push(overlay(undefined, item, shape.items));
-    if (known < 0 || isRemoval(item)) continue;
-    result.splice(known, 0, ...newcomers);
-    newcomers = [];
+  for (const item of patch.filter(isItem)) {
+    const known = change(result, item, shape);
+    if (known >= 0) {
+      result.splice(known, 0, ...newcomers);
+      newcomers = [];
+    } else if (change(newcomers, item, shape) < 0 && !isRemoval(item)) {
+      newcomers.push(overlay(undefined, item, shape.items));
+    }
   }
   return [...result, ...newcomers];
 }
@@ -89,12 +91,14 @@ function overlayList(base: unknown, patch: readonly unknown[], shape: ListShape)
 export function overlay(base: unknown, patch: unknown, shape: Shape = {}): unknown {
   if (!isRecord(patch)) return patch;
   const { [DIRECTIVE]: directive, ...fields } = patch;
-  const result = new Map(Object.entries(isRecord(base) && directive !== 'replace' ? (base as Fields) : {}));
+  const result = new Map(Object.entries(isRecord(base) && directive !== 'replace' ? base : {}));
   for (const [name, value] of Object.entries(fields)) {
     const list = shape.lists?.[name];
     if (isRemoval(value)) result.delete(name);
-    else if (list !== undefined && Array.isArray(value)) result.set(name, overlayList(result.get(name), value, list));
-    else result.set(name, overlay(result.get(name), value, shape.fields?.[name]));
+    else if (list !== undefined && Array.isArray(value)) {
+      const below = result.get(name);
+      result.set(name, overlayList(Array.isArray(below) ? below : [], value, list));
+    } else result.set(name, overlay(result.get(name), value, shape.fields?.[name]));
   }
   return Object.fromEntries(result);
 }

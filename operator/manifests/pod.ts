@@ -233,7 +233,7 @@ function withTolerations(tolerations: readonly Toleration[], { spec, config }: P
 }
 
 const resourcesOf = (containers: readonly Container[] | undefined, name: string): ContainerResources =>
-  (containers?.find((container) => container.name === name)?.['resources'] ?? {}) as ContainerResources;
+  containers?.find((container) => container.name === name)?.['resources'] ?? {};
 
 function settled({ metadata, spec: pod }: FullTemplate, own: PodTemplate, parts: PodParts): FullTemplate {
   const { containers: ownContainers } = (own.spec ?? {}) as Partial<PodSpec>;

@@ -64,7 +64,7 @@ function containerFaults(pod: Fields, list: keyof typeof OWN_CONTAINERS, isOpen:
     const path = `spec.${list}[${index}]`;
     if (container['name'] === own) return ownContainerFaults(container, path, isOpen);
     if (container['name'] === undefined) return [`${path}: container ${own} cannot be taken away`];
-    return isOpen ? [] : [`${path}.name: ${String(container['name'])} would be another container; ${CLOSED}`];
+    return isOpen ? [] : [`${path}.name: ${JSON.stringify(container['name'])} would be another container; ${CLOSED}`];
   });
 }
 

@@ -75,9 +75,9 @@ function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Ch
   if (status === 'False')
     return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
   const { revision } = snapshot.children;
-  const { podTemplate: _invalid, ...spec } = snapshot.model.spec;
   const isValid = facts.invalidTemplate === undefined;
-  const model = isValid ? snapshot.model : { ...snapshot.model, spec };
+  const { spec } = snapshot.model;
+  const model = isValid ? snapshot.model : { ...snapshot.model, spec: { ...spec, podTemplate: {} } };
   const recorded = revision !== undefined && ownershipOf(revision, model) === 'ours' ? revision.data : {};
   const wanted = desiredChildren({ ...facts, model, config, recorded: recorded ?? {} });
   return {

@@ -75,7 +75,7 @@ describe('the CRD', () => {
     [{ cache: { emptyDir: {}, existingClaim: 'c' } }, /exactly one of emptyDir/],
     [{ device: 'gpu', precision: 'int8' }, /precision int8 needs device cpu/],
     [{ precision: 'float16' }, /precision float16 needs device gpu/],
-    [{ resources: { limits: { 'nvidia.com/gpu': 1 } } }, /resources with nvidia\.com\/gpu need device gpu/],
+    [{ resources: { limits: { 'nvidia.com/gpu': 1 } } }, /resources of nvidia\.com and amd\.com need device gpu/],
     [{ resources: { limits: { cpu: 'lots' } } }, /spec\.resources\.limits\.cpu/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: Required value/],
   ];
@@ -410,21 +410,21 @@ describe('the operator', () => {
   });
 
   test.each([
-    ['a field that no pod has', { nodeSelektor: {} }, 'ApplyFailed', /nodeSelektor/],
-    ['a value of the wrong kind', { priority: 'high' }, 'ApplyFailed', /priority/],
+    ['a field that no pod has', 'field', { nodeSelektor: {} }, 'ApplyFailed', /nodeSelektor/],
+    ['a value of the wrong kind', 'kind', { priority: 'high' }, 'ApplyFailed', /priority/],
     [
       'another image',
       { containers: [{ name: 'runtime', image: 'x' }] },
       'InvalidPodTemplate',
       /containers\[0\]\.image/,
     ],
-  ])('names the field of a pod template with %s', async (_what, spec, why, field) => {
+  ])('names the field of a pod template with %s', async (_what, name, spec, why, field) => {
     await applyCatalog('org/e\n');
     start();
-    const bad = manifest('template', { model: 'org/e', podTemplate: { spec } }, 'team');
+    const bad = manifest(name, { model: 'org/e', podTemplate: { spec } }, 'team');
     await plane.admin.create(EMBEDDING_MODELS, bad);
     await vi.waitFor(async () => {
-      const model = await find(EMBEDDING_MODELS, 'team', 'template');
+      const model = await find(EMBEDDING_MODELS, 'team', name);
       expect(findCondition(model?.status?.conditions, 'Ready')).toMatchObject({
         status: 'False',
         reason: why,
