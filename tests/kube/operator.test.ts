@@ -414,6 +414,7 @@ describe('the operator', () => {
     ['a value of the wrong kind', 'kind', { priority: 'high' }, 'ApplyFailed', /priority/],
     [
       'another image',
+      'image',
       { containers: [{ name: 'runtime', image: 'x' }] },
       'InvalidPodTemplate',
       /containers\[0\]\.image/,
