@@ -36,6 +36,9 @@ const CONTAINER_SECURITY = {
 
 const literal = (name: string, value: string): EnvVar => ({ name, value });
 
+/** As JSON in which no `$(NAME)` stands: a kubelet would put a variable there. */
+const unexpanded = (value: unknown): string => canonicalJson(value).replaceAll('$', '\\u0024');
+
 /** What both commands share. */
 const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   literal('KUBEMBED_MODEL', spec.model),
@@ -55,6 +58,7 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   literal('KUBEMBED_DEVICE', spec.device),
   literal('KUBEMBED_PRECISION', spec.precision),
   literal('KUBEMBED_POOLING', spec.pooling),
+  ...(model.spec.prompts === undefined ? [] : [literal('KUBEMBED_PROMPTS', unexpanded(model.spec.prompts))]),
 ];
 
 const tokenEnv = ({ model }: PodParts): readonly EnvVar[] => {
