@@ -79,6 +79,7 @@ export const REASONS = {
   HubUnreachable: lasting('The hub could not be reached.'),
   UnsupportedArchitecture: final('The model computes something that kubembed does not compute exactly.'),
   UnsupportedFiles: final('The repository lacks files in a form that kubembed reads.'),
+  PromptNotFound: lasting('spec.prompts names a prompt that the repository does not have.'),
   UnsafeWeights: final('A weight file holds more than weights; nothing of it was run.'),
   CorruptWeights: lasting('The weights do not match their size, hash or header.'),
   FetchFailed: lasting('Fetching the weights failed.'),

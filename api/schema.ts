@@ -163,6 +163,13 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
     type: 'string',
     enum: [...POOLINGS],
   },
+  prompts: {
+    description:
+      "By served name: the prompt put before texts whose request asks for none, such as {e5-query: 'query: '}. A single word is the name of a prompt that the repository has; anything else is the text itself.",
+    type: 'object',
+    maxProperties: 32,
+    additionalProperties: { type: 'string', maxLength: 4096 },
+  },
   overlongInput: {
     description: "What to do with inputs longer than the model's limit: truncate (default) or error (a 400).",
     type: 'string',

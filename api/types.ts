@@ -59,6 +59,8 @@ export interface EmbeddingModelSpec {
   readonly device?: Device;
   readonly precision?: Precision;
   readonly pooling?: Pooling;
+  /** By served name: the prompt put before texts that ask for none. A single word is the name of one that the repository has, anything else the text itself. */
+  readonly prompts?: Readonly<Record<string, string>>;
   /** What to do with inputs longer than the model's limit: `truncate` (default) or `error` (OpenAI's 400). */
   readonly overlongInput?: 'truncate' | 'error';
   /** Set through /scale; omitted when kubembed scales. */

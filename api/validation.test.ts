@@ -16,6 +16,8 @@ describe('specFaults', () => {
     { resources: { limits: { cpu: 2, memory: '2Gi' } } },
     { device: 'gpu', resources: { limits: { 'nvidia.com/gpu': 1 } } },
     { podTemplate: { metadata: { labels: { a: 'b' } }, spec: { affinity: { nodeAffinity: { anything: [1, 2] } } } } },
+    { servedNames: ['e5-query', 'e5-passage'], prompts: { 'e5-query': 'query', 'e5-passage': 'passage: ' } },
+    { prompts: { 'org/name': '' } },
   ])('takes %j', (spec) => {
     expect(faultsOf(spec)).toEqual([]);
   });
@@ -37,6 +39,15 @@ describe('specFaults', () => {
     [{ device: 'gpu', precision: 'int8' }, /int8 needs device cpu/],
     [{ precision: 'float16' }, /float16 needs device gpu/],
     [{ resources: { limits: { 'nvidia.com/gpu': '1' } } }, /need device gpu/],
+    [{ prompts: 'query' }, /spec\.prompts: must be object/],
+    [{ prompts: { 'org/name': 3 } }, /spec\.prompts\.org\/name: must be string/],
+    [{ prompts: { other: 'query' } }, /prompts may only have names that are in servedNames/],
+    [{ servedNames: ['a'], prompts: { 'org/name': 'query' } }, /prompts may only have names/],
+    [{ podTemplate: { metadata: { labels: { a: 1 } } } }, /spec\.podTemplate\.metadata\.labels\.a: must be string/],
+    [
+      { resources: { limits: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x/${at}`, 1])) } },
+      /spec\.resources\.limits: at most 32 entries/,
+    ],
     [{ resources: { limits: { cpu: '-1' } } }, /does not match/],
     [{ nonsense: 1 }, /^spec\.nonsense: unknown field; known are model, revision, .*resources/],
     [{ poolling: 'cls' }, /^spec\.poolling: unknown field\. Did you mean pooling\?$/],

@@ -3,6 +3,7 @@
 import { isRecord, suggestion } from '../common/util/text.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
+import { servedNames } from './names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
 
@@ -55,6 +56,12 @@ export const RULES: readonly Rule[] = [
     cel: "!self.contains('..')",
     message: 'a revision must not contain ..',
     holds: ({ revision }) => revision?.includes('..') !== true,
+  },
+  {
+    at: '',
+    cel: '!has(self.prompts) || self.prompts.all(name, has(self.servedNames) ? name in self.servedNames : name == self.model)',
+    message: 'prompts may only have names that are in servedNames (the id alone, where those are omitted)',
+    holds: (spec) => Object.keys(spec.prompts ?? {}).every((name) => servedNames(spec).includes(name)),
   },
   {
     at: '',
@@ -158,7 +165,9 @@ const unknownField = (path: string, name: string, { properties = {} }: Schema): 
 const checkFields: Check = (schema, value, path) => {
   if (!isRecord(value) || schema['x-kubernetes-preserve-unknown-fields'] === true) return [];
   const missing = (schema.required ?? []).filter((name) => value[name] === undefined);
+  const { maxProperties = Infinity } = schema;
   return [
+    ...(Object.keys(value).length > maxProperties ? [`${path}: at most ${maxProperties} entries`] : []),
     ...missing.map((name) => `${path}.${name}: required`),
     ...Object.entries(value).flatMap(([name, field]) => {
       if (field === undefined) return [];

@@ -97,6 +97,16 @@ describe('pods', () => {
     expect(podOf({ revision: 'v2' })).not.toEqual(podOf({}));
   });
 
+  test('prompts reach both commands as they are, with nothing in them that a kubelet takes for a variable', () => {
+    const { initContainers, containers } = podOf({ prompts: { minilm: '$(HOME) “q”: ' } });
+    for (const container of [initContainers?.[0], containers[0]]) {
+      const value = env(container, 'KUBEMBED_PROMPTS')?.value ?? '';
+      expect(JSON.parse(value)).toEqual({ minilm: '$(HOME) “q”: ' });
+      expect(value).not.toContain('$');
+    }
+    expect(env(podOf({}).containers[0], 'KUBEMBED_PROMPTS')).toBeUndefined();
+  });
+
   test('a GPU is taken by the serving container alone', () => {
     const { initContainers, containers } = podOf({ device: 'gpu' });
     expect(JSON.stringify(initContainers)).not.toContain('nvidia.com/gpu"');

@@ -13,7 +13,7 @@ import {
 import type { EmbeddingModel, PodTemplate, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';
-import { parseQuantity } from './manifest.ts';
+import { canonicalJson, parseQuantity } from './manifest.ts';
 import { POD_TEMPLATE, overlay } from './overlay.ts';
 
 const STORE = '/models';
@@ -43,6 +43,9 @@ const distinct = (variables: readonly EnvVar[]): readonly EnvVar[] => [
   ...new Map(variables.map((variable) => [variable.name, variable])).values(),
 ];
 
+/** As JSON in which no `$(NAME)` stands: a kubelet would put a variable there. */
+const unexpanded = (value: unknown): string => canonicalJson(value).replaceAll('$', '\\u0024');
+
 /** What both commands share. */
 const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   literal('KUBEMBED_MODEL', spec.model),
@@ -62,6 +65,7 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   literal('KUBEMBED_DEVICE', spec.device),
   literal('KUBEMBED_PRECISION', spec.precision),
   literal('KUBEMBED_POOLING', spec.pooling),
+  ...(model.spec.prompts === undefined ? [] : [literal('KUBEMBED_PROMPTS', unexpanded(model.spec.prompts))]),
 ];
 
 const tokenEnv = ({ model }: PodParts): readonly EnvVar[] => {

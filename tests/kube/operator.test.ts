@@ -419,7 +419,7 @@ describe('the operator', () => {
       'InvalidPodTemplate',
       /containers\[0\]\.image/,
     ],
-  ])('names the field of a pod template with %s', async (_what, name, spec, why, field) => {
+  ])('names the field of a pod template with %s', async (...[, name, spec, why, field]) => {
     await applyCatalog('org/e\n');
     start();
     const bad = manifest(name, { model: 'org/e', podTemplate: { spec } }, 'team');
