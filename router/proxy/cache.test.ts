@@ -30,17 +30,17 @@ beforeEach(() => {
   queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
 });
 
-const ask = (signal = new AbortController().signal): RequestContext =>
+const ask = ({ signal = new AbortController().signal, model = 'm', prompts = {} } = {}): RequestContext =>
   ({
     model: {
       key: 'a/b',
-      served: { model: 'm', names: ['m'], revision: 'r' },
+      served: { model: 'm', names: ['m'], revision: 'r', prompts },
       balancer: { identity: () => identity },
       queue,
     },
     priority: 'interactive',
     body: Buffer.from('{}'),
-    request: { inputs: ['x'], encoding: 'float' },
+    request: { model, inputs: ['x'], encoding: 'float' },
     signal,
   }) as unknown as RequestContext;
 
@@ -85,6 +85,18 @@ describe('a rolling change', () => {
   });
 });
 
+describe('a model whose names have prompts of their own', () => {
+  it('keeps the answers of each name apart, and those of names without one together', async () => {
+    const { through } = setUp(() => answer(200, 'r'));
+    const prompts = { Query: 'query', passage: 'passage' };
+    const from = async (model: string) => {
+      return (await through(ask({ model, prompts }))).from;
+    };
+    expect([await from('query'), await from('passage'), await from('m')]).toEqual(['miss', 'miss', 'miss']);
+    expect([await from('QUERY'), await from('passage'), await from('other')]).toEqual(['hit', 'hit', 'hit']);
+  });
+});
+
 describe('identical requests at the same time', () => {
   it('are computed once where the answer is kept', async () => {
     const { seen, results, through } = setUp(() => answer(200, 'r'));
@@ -111,7 +123,7 @@ describe('identical requests at the same time', () => {
   it('are led by another one when the first client leaves', async () => {
     const { seen, through } = setUp(() => answer(200, 'r'));
     const leaving = new AbortController();
-    const leader = through(ask(leaving.signal));
+    const leader = through(ask({ signal: leaving.signal }));
     const followers = Array.from({ length: 20 }, () => through());
     leaving.abort();
     await expect(leader).rejects.toThrow();
@@ -144,7 +156,7 @@ describe('identical requests at the same time', () => {
     const { through } = setUp(() => answer(200, 'r'));
     const late = new AbortController();
     const leader = through();
-    const follower = through(ask(late.signal));
+    const follower = through(ask({ signal: late.signal }));
     late.abort();
     await expect(follower).rejects.toThrow('The client went away.');
     expect((await leader).from).toBe('miss');
