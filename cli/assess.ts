@@ -1,4 +1,5 @@
 // Whether kubembed can serve a repository, what that takes, what a person should know of it, and how that reads. Pure.
+import { SELF } from './command.ts';
 import { isRecord, printBytes } from '../common/util/text.ts';
 import { SENTENCE_SETTINGS } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
@@ -164,7 +165,7 @@ export function report(
     ['weights', weightsLine(assessment.weights)],
     ['memory', memoryLine(assessment.memory)],
     ['revision', `${assessment.revision.slice(0, 12)} (${assessment.source})`],
-    ['listed', listed ? `yes, in ${file}` : `no; add it with: kubembed models add ${model}`],
+    ['listed', listed ? `yes, in ${file}` : `no; add it with: ${SELF} models add ${model}`],
   ] as const;
   return [
     `${paint('green', '✔')} ${paint('bold', model)} can be served\n\n`,
