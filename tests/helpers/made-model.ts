@@ -254,7 +254,8 @@ const LETTERS = 'abcdefghijklmnopqrstuvwxyz';
 function* madeWords(): Generator<string> {
   for (let count = LETTERS.length; ; count++) {
     let word = '';
-    for (let rest = count; rest > 0; rest = Math.floor(rest / LETTERS.length)) word += LETTERS.charAt(rest % LETTERS.length);
+    for (let rest = count; rest > 0; rest = Math.floor(rest / LETTERS.length))
+      word += LETTERS.charAt(rest % LETTERS.length);
     yield word;
   }
 }
