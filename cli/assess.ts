@@ -97,13 +97,13 @@ export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, plan, tensors } = repository;
   const files = isStatic(json) ? withStaticConfig(json, tensors ?? new Map(), json.get(TOKENIZER_FILE)) : json;
   const description = describeModel(files);
-  const { architecture, modelType, maxTokens, hiddenSize } = description;
+  const { architecture, modelType, maxTokens, hiddenSize, vocabularySize } = description;
   const pooling = {
     used: printPooling(choosePooling(description, choices.pooling)),
     declared: declaredPooling(description),
   };
   const { dimensions, weightBytes } = needsOf(repository, description, choices);
-  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
+  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
   const memoryWith = (cpus: number): number =>
     estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
   return {
