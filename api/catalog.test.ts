@@ -27,6 +27,19 @@ describe('parseCatalog', () => {
     });
   });
 
+  test('a line gives its names prompts of the repository', () => {
+    const { entries, faults } = parseCatalog(
+      'org/a alias=q,p:1 prompts=q:query,p:1:passage\norg/b prompts=q:query\norg/c prompts=query',
+    );
+    expect(entries.map(({ spec }) => spec)).toEqual([
+      { model: 'org/a', servedNames: ['org/a', 'q', 'p:1'], prompts: { q: 'query', 'p:1': 'passage' } },
+    ]);
+    expect(faults.map(({ message }) => message)).toEqual([
+      expect.stringContaining('prompts may only have names that are in servedNames'),
+      expect.stringContaining('prompts may only have names that are in servedNames'),
+    ]);
+  });
+
   test('reports bad lines by number and keeps the rest', () => {
     const { models, entries, kept, faults } = parseCatalog(
       'good/one\nbad/id/here\ngood/two colour=red\ngood/three minReplicas=x\nGood/One\nlast',

@@ -35,6 +35,12 @@ const field =
   (name: string): Option =>
   (spec, value) => ({ ...spec, [name]: value });
 
+/** `name:prompt`. Names of models may hold colons, those of prompts do not. */
+function promptOf(pair: string): readonly [name: string, prompt: string] {
+  const colon = pair.lastIndexOf(':');
+  return colon < 0 ? [pair, ''] : [pair.slice(0, colon), pair.slice(colon + 1)];
+}
+
 /** Options a line may carry; whatever needs more than one word belongs in an EmbeddingModel of its own. */
 const OPTIONS: Readonly<Record<string, Option>> = {
   alias: (spec, value) => ({ ...spec, servedNames: [spec.model, ...value.split(',')] }),
@@ -42,6 +48,7 @@ const OPTIONS: Readonly<Record<string, Option>> = {
   device: field('device'),
   precision: field('precision'),
   pooling: field('pooling'),
+  prompts: (spec, value) => ({ ...spec, prompts: Object.fromEntries(value.split(',').map(promptOf)) }),
   minReplicas: scaling('minReplicas'),
   maxReplicas: scaling('maxReplicas'),
   idleSeconds: scaling('idleSeconds'),

@@ -79,6 +79,7 @@ export const REASONS = {
   HubUnreachable: lasting('The hub could not be reached.'),
   UnsupportedArchitecture: final('The model computes something that kubembed does not compute exactly.'),
   UnsupportedFiles: final('The repository lacks files in a form that kubembed reads.'),
+  PromptNotFound: lasting('spec.prompts names a prompt that the repository does not have.'),
   UnsafeWeights: final('A weight file holds more than weights; nothing of it was run.'),
   CorruptWeights: lasting('The weights do not match their size, hash or header.'),
   FetchFailed: lasting('Fetching the weights failed.'),
@@ -113,7 +114,8 @@ export const REASONS = {
   // Refused for what it is (422) or by what may forbid it (403: quota, admission, security policy). A server that merely fails to
   // answer gives neither.
   ApplyFailed: blocking('The API server refuses an object of this model.'),
-  // What serves goes on serving.
+  // What serves goes on serving, as does what was made before.
+  InvalidPodTemplate: blocking('spec.podTemplate says what it may not; the message names the field.'),
   ChangeRefused: warning(
     'The API server refuses a change of an object of this model; it is served with what is there.',
   ),

@@ -15,7 +15,9 @@ describe('specFaults', () => {
     { cache: { claim: { size: '5Gi', accessModes: ['ReadWriteMany'] } } },
     { resources: { limits: { cpu: 2, memory: '2Gi' } } },
     { device: 'gpu', resources: { limits: { 'nvidia.com/gpu': 1 } } },
-    { affinity: { nodeAffinity: { anything: [1, 2] } }, tolerations: [{ key: 'a', operator: 'Exists' }] },
+    { podTemplate: { metadata: { labels: { a: 'b' } }, spec: { affinity: { nodeAffinity: { anything: [1, 2] } } } } },
+    { servedNames: ['e5-query', 'e5-passage'], prompts: { 'e5-query': 'query', 'e5-passage': 'passage: ' } },
+    { prompts: { 'org/name': '' } },
   ])('takes %j', (spec) => {
     expect(faultsOf(spec)).toEqual([]);
   });
@@ -37,12 +39,22 @@ describe('specFaults', () => {
     [{ device: 'gpu', precision: 'int8' }, /int8 needs device cpu/],
     [{ precision: 'float16' }, /float16 needs device gpu/],
     [{ resources: { limits: { 'nvidia.com/gpu': '1' } } }, /need device gpu/],
+    [{ prompts: 'query' }, /spec\.prompts: must be object/],
+    [{ prompts: { 'org/name': 3 } }, /spec\.prompts\.org\/name: must be string/],
+    [{ prompts: { other: 'query' } }, /prompts may only have names that are in servedNames/],
+    [{ servedNames: ['a'], prompts: { 'org/name': 'query' } }, /prompts may only have names/],
+    [{ podTemplate: { metadata: { labels: { a: 1 } } } }, /spec\.podTemplate\.metadata\.labels\.a: must be string/],
+    [
+      { resources: { limits: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x/${at}`, 1])) } },
+      /spec\.resources\.limits: at most 32 entries/,
+    ],
     [{ resources: { limits: { cpu: '-1' } } }, /does not match/],
     [{ nonsense: 1 }, /^spec\.nonsense: unknown field; known are model, revision, .*resources/],
     [{ poolling: 'cls' }, /^spec\.poolling: unknown field\. Did you mean pooling\?$/],
     [{ scaling: { minReplica: 1 } }, /^spec\.scaling\.minReplica: unknown field\. Did you mean minReplicas\?$/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: required/],
-    [{ imagePullSecrets: [{ name: 'a' }, { name: 'a' }] }, /duplicate value/],
+    [{ podTemplate: { metadata: { name: 'a' } } }, /spec\.podTemplate\.metadata\.name: unknown field/],
+    [{ podTemplate: { spec: [] } }, /spec\.podTemplate\.spec: must be object/],
   ])('refuses %j', (spec, fault) => {
     expect(faultsOf(spec).join('\n')).toMatch(fault);
   });

@@ -3,6 +3,7 @@
 import { isRecord, suggestion } from '../common/util/text.ts';
 import { SPEC_PROPERTIES, SPEC_REQUIRED } from './schema.ts';
 import type { Schema } from './schema.ts';
+import { servedNames } from './names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from './types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from './types.ts';
 
@@ -17,8 +18,18 @@ export interface Rule {
   readonly holds: (spec: EmbeddingModelSpec) => boolean;
 }
 
+/** Makers whose every resource is a GPU or a part of one. */
+const GPU_MAKERS = ['nvidia.com/', 'amd.com/'] as const;
+
 const hasGpuResource = ({ resources }: EmbeddingModelSpec): boolean =>
-  [resources?.limits, resources?.requests].some((list) => list !== undefined && 'nvidia.com/gpu' in list);
+  [resources?.limits, resources?.requests].some((list) =>
+    Object.keys(list ?? {}).some((name) => GPU_MAKERS.some((maker) => name.startsWith(maker))),
+  );
+
+const noGpuIn = (list: 'limits' | 'requests'): string => {
+  const isGpu = GPU_MAKERS.map((maker) => `name.startsWith('${maker}')`).join(' || ');
+  return `(!has(self.resources.${list}) || !self.resources.${list}.exists(name, ${isGpu}))`;
+};
 
 const count = (...present: readonly boolean[]): number => present.filter(Boolean).length;
 
@@ -48,6 +59,12 @@ export const RULES: readonly Rule[] = [
   },
   {
     at: '',
+    cel: '!has(self.prompts) || self.prompts.all(name, has(self.servedNames) ? name in self.servedNames : name == self.model)',
+    message: 'prompts may only have names that are in servedNames (the id alone, where those are omitted)',
+    holds: (spec) => Object.keys(spec.prompts ?? {}).every((name) => servedNames(spec).includes(name)),
+  },
+  {
+    at: '',
     cel: "!has(self.precision) || self.precision != 'int8' || !has(self.device) || self.device == 'cpu'",
     message: 'precision int8 needs device cpu',
     holds: ({ precision, device }) => precision !== 'int8' || (device ?? 'cpu') === 'cpu',
@@ -62,9 +79,9 @@ export const RULES: readonly Rule[] = [
     at: '',
     cel: [
       "(has(self.device) && self.device == 'gpu') || !has(self.resources)",
-      "((!has(self.resources.limits) || !('nvidia.com/gpu' in self.resources.limits)) && (!has(self.resources.requests) || !('nvidia.com/gpu' in self.resources.requests)))",
+      `(${noGpuIn('limits')} && ${noGpuIn('requests')})`,
     ].join(' || '),
-    message: 'resources with nvidia.com/gpu need device gpu',
+    message: 'resources of nvidia.com and amd.com need device gpu',
     holds: (spec) => spec.device === 'gpu' || !hasGpuResource(spec),
   },
 ];
@@ -148,7 +165,9 @@ const unknownField = (path: string, name: string, { properties = {} }: Schema): 
 const checkFields: Check = (schema, value, path) => {
   if (!isRecord(value) || schema['x-kubernetes-preserve-unknown-fields'] === true) return [];
   const missing = (schema.required ?? []).filter((name) => value[name] === undefined);
+  const { maxProperties = Infinity } = schema;
   return [
+    ...(Object.keys(value).length > maxProperties ? [`${path}: at most ${maxProperties} entries`] : []),
     ...missing.map((name) => `${path}.${name}: required`),
     ...Object.entries(value).flatMap(([name, field]) => {
       if (field === undefined) return [];

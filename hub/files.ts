@@ -232,6 +232,7 @@ export type ModelErrorReason =
   | 'UnsupportedFiles'
   | 'UnsupportedArchitecture'
   | 'UnsafeWeights'
+  | 'PromptNotFound'
   | 'Aborted';
 
 export class ModelError extends Error {

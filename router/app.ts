@@ -24,7 +24,7 @@ import type { Authenticator, Caller } from './auth/limits.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Model, Models } from './models/model.ts';
 import type { EmbeddingsHandler } from './proxy/embeddings.ts';
-import { findModel } from './routing/table.ts';
+import { findModel, promptOfName } from './routing/table.ts';
 import type { ServedModel } from './routing/table.ts';
 import { unknownModel } from './routing/unknown.ts';
 import type { Activity } from './status/activity.ts';
@@ -64,6 +64,7 @@ const modelEntry = (id: string, served: ServedModel): ModelEntry => {
       dimensions: embedding?.dimensions,
       max_tokens: embedding?.maxTokens,
       pooling: embedding && printPoolingInUse(embedding.pooling, embedding.declaredPooling),
+      prompt: promptOfName(served, id),
       revision,
       problem: blocked && `${blocked.reason}: ${blocked.message}`,
     },

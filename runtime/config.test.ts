@@ -16,6 +16,7 @@ describe('readRuntimeConfig', () => {
       device: 'cpu',
       precision: 'float32',
       pooling: 'mean',
+      prompts: {},
       overlongInput: 'truncate',
       maxQueueTokens: 1_048_576,
       maxBodyBytes: 33_554_432,
@@ -49,6 +50,13 @@ describe('readRuntimeConfig', () => {
     expect(readRuntimeConfig({ ...MODEL, KUBEMBED_RESOLVED_REVISION: '', KUBEMBED_THREADS: '' })).toEqual(
       readRuntimeConfig(MODEL),
     );
+  });
+
+  it('reads prompts by served name', () => {
+    const text = JSON.stringify({ 'e5-query': 'query: ' });
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_PROMPTS: text }).prompts).toEqual({ 'e5-query': 'query: ' });
+    for (const wrong of ['query', '["a"]', '{"a":1}'])
+      expect(() => readRuntimeConfig({ ...MODEL, KUBEMBED_PROMPTS: wrong })).toThrow(/KUBEMBED_PROMPTS: must be/);
   });
 
   it('names every fault at once', () => {

@@ -7,6 +7,7 @@ import { readTracing } from '../common/obs/tracing.ts';
 import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
+import { parseJson } from '../hub/files.ts';
 import { readModelSettings } from '../hub/paths.ts';
 import { POOLING_CHOICES } from './model/modules.ts';
 import type { PoolingChoice } from './model/modules.ts';
@@ -25,6 +26,8 @@ export interface RuntimeConfig {
   readonly device: 'cpu' | 'gpu';
   readonly precision: 'float32' | 'float16' | 'int8';
   readonly pooling: PoolingChoice;
+  /** By served name, as in the EmbeddingModel. */
+  readonly prompts: Readonly<Record<string, string>>;
   readonly overlongInput: 'truncate' | 'error';
   /** Undefined: what the cgroup quota allows. */
   readonly threads: number | undefined;
@@ -50,6 +53,15 @@ const schema = z.object({
   KUBEMBED_DEVICE: z.enum(['cpu', 'gpu']).default('cpu'),
   KUBEMBED_PRECISION: z.enum(['float32', 'float16', 'int8']).optional(),
   KUBEMBED_POOLING: z.enum(POOLING_CHOICES).default('mean'),
+  KUBEMBED_PROMPTS: z
+    .string()
+    .default('{}')
+    .transform((text, context) => {
+      const read = z.record(z.string(), z.string()).safeParse(parseJson(text));
+      if (read.success) return read.data;
+      context.addIssue('must be a JSON object of prompts by served name');
+      return z.NEVER;
+    }),
   KUBEMBED_OVERLONG_INPUT: z.enum(['truncate', 'error']).default('truncate'),
   KUBEMBED_THREADS: whole(1, 1024).optional(),
   KUBEMBED_MAX_QUEUE_TOKENS: whole(1, 2 ** 31).default(MAX_QUEUE_TOKENS),
@@ -76,6 +88,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     device: read.KUBEMBED_DEVICE,
     precision: read.KUBEMBED_PRECISION ?? (read.KUBEMBED_DEVICE === 'gpu' ? 'float16' : 'float32'),
     pooling: read.KUBEMBED_POOLING,
+    prompts: read.KUBEMBED_PROMPTS,
     overlongInput: read.KUBEMBED_OVERLONG_INPUT,
     threads: read.KUBEMBED_THREADS,
     maxQueueTokens: read.KUBEMBED_MAX_QUEUE_TOKENS,

@@ -109,8 +109,8 @@ function requireDimensions({ dimensions }: EmbeddingRequest, { engine }: Serving
   throw new OpenAIError('invalid_request', message, { param: 'dimensions' });
 }
 
-function promptOf(request: EmbeddingRequest, { prompts }: Serving): string {
-  const prompt = promptFor(prompts, request);
+function promptOf(request: EmbeddingRequest, { prompts, promptsOfNames }: Serving): string {
+  const prompt = promptFor(prompts, request, promptsOfNames);
   if (prompt !== undefined) return prompt;
   const known = [...prompts.texts.keys()].join(', ');
   const message = `Invalid 'prompt_name': this model has no prompt \`${clip(request.promptName ?? '')}\`; it has ${known}.`;

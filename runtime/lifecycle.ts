@@ -4,7 +4,7 @@ import { writeFile } from 'node:fs/promises';
 import { OpenAIError } from '../common/openai/errors.ts';
 import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
 import type { Engine, EngineInfo } from './engine/contract.ts';
-import type { Prompts } from './model/prompts.ts';
+import type { Prompts, PromptsOfNames } from './model/prompts.ts';
 
 // ── State ──
 
@@ -15,18 +15,27 @@ export interface Serving {
   readonly identity: string;
   /** Of the repository. */
   readonly prompts: Prompts;
+  readonly promptsOfNames: PromptsOfNames;
 }
 
 /**
- * The same for replicas whose vectors are the same numbers, and for no others. A prompt will belong to it when there is one.
+ * The same for replicas whose vectors are the same numbers, and for no others.
  * @returns a word fit for a header.
  */
 export function identityOf(
   { pooling, precision, dimensions, maxTokens }: EngineInfo,
-  revision: string,
+  { revision, promptsOfNames }: Pick<Serving, 'revision' | 'promptsOfNames'>,
   overlongInput: 'truncate' | 'error',
 ): string {
-  const facts = JSON.stringify([revision, precision, pooling, dimensions, maxTokens, overlongInput]);
+  const facts = JSON.stringify([
+    revision,
+    precision,
+    pooling,
+    dimensions,
+    maxTokens,
+    overlongInput,
+    ...[...promptsOfNames].toSorted(),
+  ]);
   return createHash('sha256').update(facts).digest('base64url').slice(0, 22);
 }
 

@@ -3,7 +3,7 @@ import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
-import type { WeightSource } from '../hub/download.ts';
+import type { WeightSource } from '../hub/source.ts';
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
@@ -45,6 +45,7 @@ const EVENTS = {
 
 async function runFetch({ config, stop: signal, fallback }: Context): Promise<void> {
   const { chooseWeights, describeSnapshot, fetchedFacts } = await import('./model/snapshot.ts');
+  const { promptsOfNames } = await import('./model/prompts.ts');
   const { fetchSnapshot } = await import('../hub/fetch.ts');
   const { showProgress } = await import('../hub/progress.ts');
   const isTerminal = process.stdout.isTTY;
@@ -68,6 +69,8 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     signal,
   });
   const description = await describeSnapshot(files);
+  // Here, and not only when it is served: what cannot be is told of before a replica starts.
+  promptsOfNames(description.prompts, config.prompts);
   await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 

@@ -25,6 +25,7 @@ import type { Engine } from './engine/contract.ts';
 import { checkVector, createLifecycle, identityOf } from './lifecycle.ts';
 import type { Serving, Lifecycle } from './lifecycle.ts';
 import { createRuntimeMetrics } from './metrics.ts';
+import { promptsOfNames } from './model/prompts.ts';
 import type { OpenedModel } from './model/snapshot.ts';
 
 export interface ServeDeps {
@@ -90,6 +91,8 @@ const aborted = async (signal: AbortSignal): Promise<undefined> => {
 
 async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSignal): Promise<Serving> {
   const { files, description } = await opening;
+  const { prompts } = description;
+  const byName = promptsOfNames(prompts, config.prompts);
   const engine = await creating;
   const { pooling, declaredPooling = pooling } = engine.info;
   if (declaredPooling !== pooling) {
@@ -97,8 +100,8 @@ async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSi
   }
   await checkVector(engine, stop);
   const { revision } = files;
-  const identity = identityOf(engine.info, revision, config.overlongInput);
-  return { engine, revision, identity, prompts: description.prompts };
+  const served = { revision, promptsOfNames: byName };
+  return { engine, ...served, identity: identityOf(engine.info, served, config.overlongInput), prompts };
 }
 
 // The runtime's HTTP application: its routes over a lifecycle, ready to be listened with.

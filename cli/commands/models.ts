@@ -12,7 +12,7 @@ import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
-import { CommandError, parse, UsageError } from '../command.ts';
+import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command, Group, Parsed } from '../command.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
@@ -126,7 +126,12 @@ async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promi
   } catch (error) {
     const refusal = asRefusal(error);
     if (io.signal.aborted || refusal === undefined) throw error;
-    io.writeError(`Which pooling ${modelId} declares is not known: ${refusal.message} See kubembed models check.\n`);
+    if (refusal.reason === 'RepositoryNotFound') {
+      throw new CommandError(`${refusal.message} Nothing was added.`, refusal.reason, { cause: error });
+    }
+    io.writeError(
+      `Which pooling ${modelId} declares is not known: ${refusal.message} See ${io.program} models check.\n`,
+    );
     return [];
   }
 }
@@ -158,7 +163,7 @@ const CHECK_OPTIONS = {
 } as const;
 
 /** The hub knows best what would be fetched; the store serves where there is none. */
-async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
+export async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
   const asked = { modelId, revision: text('revision') ?? 'main' };
   const hub = hubOptions(io.env);
   const store = storeFolder(text('store'), io.env);
@@ -209,7 +214,9 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
     const assessment = assess(await findRepository(modelId, parsed, io), choices);
     const listed = parseCatalog(await readList(file).catch(() => '')).models.has(modelId);
     const answer = { servable: true, ...assessment, listed };
-    io.write(isJson ? `${JSON.stringify(answer)}\n` : report(assessment, { file, listed }, paint));
+    io.write(
+      isJson ? `${JSON.stringify(answer)}\n` : sayCommand(report(assessment, { file, listed }, paint), io.program),
+    );
     return true;
   } catch (error) {
     const refusal = asRefusal(error);

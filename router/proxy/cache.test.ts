@@ -30,17 +30,22 @@ beforeEach(() => {
   queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
 });
 
-const ask = (signal = new AbortController().signal, more: Partial<RequestContext['request']> = {}): RequestContext =>
+const ask = ({
+  signal = new AbortController().signal,
+  model = 'm',
+  prompts = {},
+  more = {} as Partial<RequestContext['request']>,
+} = {}): RequestContext =>
   ({
     model: {
       key: 'a/b',
-      served: { model: 'm', names: ['m'], revision: 'r' },
+      served: { model: 'm', names: ['m'], revision: 'r', prompts },
       balancer: { identity: () => identity },
       queue,
     },
     priority: 'interactive',
     body: Buffer.from('{}'),
-    request: { inputs: ['x'], encoding: 'float', ...more },
+    request: { model, inputs: ['x'], encoding: 'float', ...more },
     signal,
   }) as unknown as RequestContext;
 
@@ -71,7 +76,7 @@ const setUp = (make: () => Answer | AnswerStream) => {
 
 it('keeps apart what is asked with other prompts', () => {
   const cache = createResponseCache({ models: ['*'], maxBytes: 1e6, metrics: { cache: () => undefined } });
-  const keyOf = (more: Partial<RequestContext['request']>) => cache.keyFor({}, ask(undefined, more));
+  const keyOf = (more: Partial<RequestContext['request']>) => cache.keyFor({}, ask({ more }));
   const kinds = [
     {},
     { promptName: 'query' },
@@ -96,6 +101,18 @@ describe('a rolling change', () => {
     expect([await from(), await from()]).toEqual(['miss', 'miss']);
     current = 'cls';
     expect([await from(), await from()]).toEqual(['miss', 'hit']);
+  });
+});
+
+describe('a model whose names have prompts of their own', () => {
+  it('keeps the answers of each name apart, and those of names without one together', async () => {
+    const { through } = setUp(() => answer(200, 'r'));
+    const prompts = { Query: 'query', passage: 'passage' };
+    const from = async (model: string) => {
+      return (await through(ask({ model, prompts }))).from;
+    };
+    expect([await from('query'), await from('passage'), await from('m')]).toEqual(['miss', 'miss', 'miss']);
+    expect([await from('QUERY'), await from('passage'), await from('other')]).toEqual(['hit', 'hit', 'hit']);
   });
 });
 
@@ -125,7 +142,7 @@ describe('identical requests at the same time', () => {
   it('are led by another one when the first client leaves', async () => {
     const { seen, through } = setUp(() => answer(200, 'r'));
     const leaving = new AbortController();
-    const leader = through(ask(leaving.signal));
+    const leader = through(ask({ signal: leaving.signal }));
     const followers = Array.from({ length: 20 }, () => through());
     leaving.abort();
     await expect(leader).rejects.toThrow();
@@ -158,7 +175,7 @@ describe('identical requests at the same time', () => {
     const { through } = setUp(() => answer(200, 'r'));
     const late = new AbortController();
     const leader = through();
-    const follower = through(ask(late.signal));
+    const follower = through(ask({ signal: late.signal }));
     late.abort();
     await expect(follower).rejects.toThrow('The client went away.');
     expect((await leader).from).toBe('miss');

@@ -7,6 +7,7 @@ import { printInputs } from '../../common/http/embeddings-parser.ts';
 import { identityIn, REVISION } from '../../common/http/headers.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { CacheResult, RouterMetrics } from '../metrics.ts';
+import { promptOfName } from '../routing/table.ts';
 import { abortError, refusalOf } from './forward.ts';
 import type { RequestContext } from './forward.ts';
 import { isSuspicion } from './shard.ts';
@@ -40,7 +41,8 @@ const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength
 const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
   if (served.revision === undefined) return undefined;
   const { inputs, encoding, dimensions, truncate, promptName, inputType } = request;
-  const facts = [key, encoding, dimensions ?? null, truncate ?? null, promptName ?? null, inputType ?? null];
+  const prompt = promptOfName(served, request.model);
+  const facts = [key, encoding, dimensions, truncate, promptName, inputType, prompt].map((fact) => fact ?? null);
   const hash = createHash('sha256').update(JSON.stringify(facts));
   for (const piece of printInputs(inputs)) hash.update(piece);
   return hash.digest('base64');

@@ -1,7 +1,7 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import { SERVICES } from '../../kube/resources.ts';
 import type { EndpointSlice } from '../../kube/resources.ts';
-import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
+import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
@@ -26,6 +26,8 @@ export interface ServedModel {
   /** Known once the weights were read. */
   readonly embedding: EmbeddingModelStatus['embedding'];
   readonly revision: string | undefined;
+  /** By served name. */
+  readonly prompts: EmbeddingModelSpec['prompts'];
   /** Set when the model cannot come up; the reason to give. */
   readonly blocked: Cause | undefined;
   /** Why there is no endpoint yet, as far as known. */
@@ -128,6 +130,7 @@ const serve = (
     endpoints,
     embedding: status?.embedding,
     revision: status?.revision,
+    prompts: spec.prompts,
     blocked: blockedBy(status?.conditions ?? []),
     waiting: waitingFor(status?.conditions ?? []),
   };
@@ -166,6 +169,10 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
   }
   return { byKey, byName, byFoldedName };
 };
+
+/** The prompt of a served name, as its EmbeddingModel has it. */
+export const promptOfName = ({ prompts = {} }: ServedModel, name: string): string | undefined =>
+  Object.entries(prompts).find(([served]) => foldName(served) === foldName(name))?.[1];
 
 /** Hub ids are case-insensitive, and so are names. */
 export const findModel = (table: RouteTable, name: string): ServedModel | undefined =>

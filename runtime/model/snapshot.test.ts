@@ -16,7 +16,7 @@ describe('fetchedFacts', () => {
       pooling: undefined,
       steps: [],
       truncateDim: undefined,
-      prompts: { texts: new Map<string, string>(), standard: '' },
+      prompts: { texts: new Map<string, string>(), declared: new Set<string>(), standard: '' },
       config: {},
     } as const;
     expect(fetchedFacts({ files, description })).toEqual({

@@ -1,5 +1,5 @@
 // The runtime's real HTTP application on a loopback port, over a fake engine.
-import type { Prompts } from '../../runtime/model/prompts.ts';
+import type { Prompts, PromptsOfNames } from '../../runtime/model/prompts.ts';
 import { createEmbeddingsParser } from '../../common/http/embeddings-parser.ts';
 import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
@@ -20,7 +20,15 @@ export const PROMPTS: Prompts = {
     ['query', 'query: '],
     ['document', ''],
   ]),
+  declared: new Set(['query']),
   standard: '',
+};
+export const PROMPTS_OF_NAMES: PromptsOfNames = new Map([['e5-passage', 'passage: ']]);
+export const SERVED = {
+  revision: REVISION,
+  identity: IDENTITY,
+  prompts: PROMPTS,
+  promptsOfNames: PROMPTS_OF_NAMES,
 };
 
 export interface Service extends AsyncDisposable {
@@ -65,8 +73,7 @@ export async function startService(options: ServiceOptions = {}): Promise<Servic
     startedAt: 1_700_000_000,
   });
   const server = await startServer({ host: '127.0.0.1', port: 0, handler });
-  if (options.ready !== false)
-    lifecycle.becomeReady({ engine, revision: REVISION, identity: IDENTITY, prompts: PROMPTS });
+  if (options.ready !== false) lifecycle.becomeReady({ engine, ...SERVED });
   return {
     url: server.url,
     port: server.port,

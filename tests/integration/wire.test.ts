@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { RESPONSE_SCHEMAS } from '../../common/openai/document.ts';
 import { euclideanNorm, vectorFromBytes } from '../../common/openai/response.ts';
 import { fakeVector } from '../helpers/openai-fake-engine.ts';
-import { IDENTITY, MODEL, PROMPTS, REVISION, scrape, startService } from '../helpers/openai-service.ts';
+import { IDENTITY, MODEL, REVISION, SERVED, scrape, startService } from '../helpers/openai-service.ts';
 import type { Service } from '../helpers/openai-service.ts';
 
 let service: Service;
@@ -324,7 +324,7 @@ describe('what is refused', () => {
       [503, '1'],
       [503, '1'],
     ]);
-    fresh.lifecycle.becomeReady({ engine: fresh.engine, revision: REVISION, identity: IDENTITY, prompts: PROMPTS });
+    fresh.lifecycle.becomeReady({ engine: fresh.engine, ...SERVED });
     expect(await survey()).toEqual([
       [200, null],
       [200, null],
