@@ -1,21 +1,26 @@
 // `kubembed embed --output`: real weights, every format to every other, and a job that is killed while its service restarts.
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
+import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { asyncBufferFromFile, parquetReadObjects } from 'hyparquet';
 import { parquetWriteFile } from 'hyparquet-writer';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandError, UsageError } from '../../cli/command.ts';
 import type { CliIo } from '../../cli/command.ts';
 import { embedCommand } from '../../cli/commands/embed.ts';
-import { embedOnABadDay, sentences } from '../helpers/bulk.ts';
+import { differencesOf, embedOnABadDay, floatsIn, freePort, readNpy, sentences } from '../helpers/bulk.ts';
+import type { ReadOutput } from '../helpers/bulk.ts';
 import type { CliResult } from '../helpers/cli.ts';
+import { blocksOf } from '../helpers/docs-blocks.ts';
 import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
 import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
 
+const run = promisify(execFile);
+const BIN = fileURLToPath(new URL('../../cli/kubembed.mjs', import.meta.url));
 const ROWS = 2400;
 const DIMENSIONS = 384;
 
@@ -23,14 +28,6 @@ let folder: string;
 let local: LocalProcess;
 let texts: string[];
 let port: number;
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const start = async (): Promise<LocalProcess> =>
   await startLocalProcess({
@@ -85,30 +82,13 @@ const write = async (name: string, content: string): Promise<string> => {
   return join(folder, name);
 };
 
-interface Read {
-  readonly ids: readonly unknown[];
-  readonly vectors: readonly Float32Array[];
-}
-
 const linesOf = async (file: string): Promise<{ id: unknown; embedding: string | number[] }[]> =>
   (await readFile(file, 'utf8'))
     .trimEnd()
     .split('\n')
     .map((line) => JSON.parse(line) as { id: unknown; embedding: string | number[] });
 
-const floatsIn = (bytes: Buffer): Float32Array =>
-  Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
-
-async function readNpy(file: string): Promise<Read> {
-  const bytes = await readFile(file);
-  const start = 10 + bytes.readUInt16LE(8);
-  const [, rows, columns] = /\((\d+), (\d+)\)/.exec(bytes.toString('latin1', 10, start))!.map(Number);
-  const ids = JSON.parse(await readFile(file.replace(/\.npy$/, '.ids.json'), 'utf8')) as unknown[];
-  const at = (row: number): number => start + 4 * row * columns!;
-  return { ids, vectors: Array.from({ length: rows! }, (_, row) => floatsIn(bytes.subarray(at(row), at(row + 1)))) };
-}
-
-const READERS: Readonly<Record<string, (file: string) => Promise<Read>>> = {
+const READERS: Readonly<Record<string, (file: string) => Promise<ReadOutput>>> = {
   async jsonl(file) {
     const lines = await linesOf(file);
     return {
@@ -132,12 +112,10 @@ const READERS: Readonly<Record<string, (file: string) => Promise<Read>>> = {
 };
 
 /** Batches are made up differently each time: sums in another order differ in the last digits. */
-function expectSame(read: Read, expected: Read): void {
+function expectSame(read: ReadOutput, expected: ReadOutput): void {
   expect(read.ids).toEqual(expected.ids);
   expect(read.vectors).toHaveLength(expected.vectors.length);
-  const differences = read.vectors.map((vector, at) =>
-    Math.max(...vector.map((value, i) => Math.abs(value - expected.vectors[at]![i]!))),
-  );
+  const differences = differencesOf(read.vectors, expected.vectors);
   expect(Math.max(...differences)).toBeLessThan(2e-6);
 }
 
@@ -154,18 +132,19 @@ describe('kubembed embed --output', () => {
     const results = await embedOnABadDay({
       args: ['embed', '-m', MINILM, '-i', input, '-o', disturbed],
       output: disturbed,
+      dimensions: DIMENSIONS,
       env: env(),
       troubles: [
-        { afterBatches: 2, signal: 'SIGKILL' },
-        { afterBatches: 4, signal: 'SIGINT' },
+        { afterRows: 200, signal: 'SIGKILL' },
+        { afterRows: 500, signal: 'SIGINT' },
         {
-          afterBatches: 6,
+          afterRows: 900,
           async then() {
             local.process.kill('SIGKILL');
             local = await start();
           },
         },
-        { afterBatches: 8, signal: 'SIGKILL' },
+        { afterRows: 1400, signal: 'SIGKILL' },
       ],
     });
     const last = results.at(-1)!;
@@ -213,7 +192,7 @@ describe('kubembed embed --output', () => {
         expect(code, error).toBe(0);
         // Text has no ids, and those of CSV are text.
         const idsThen =
-          from === 'text' ? some.map((_, at) => at + 1) : ids.map((id) => (from.endsWith("sv") ? String(id) : id));
+          from === 'text' ? some.map((_, at) => at + 1) : ids.map((id) => (from.endsWith('sv') ? String(id) : id));
         expectSame(await read(output), { ids: idsThen, vectors: expected.vectors });
       }
     expect(expected.vectors[0]).toHaveLength(DIMENSIONS);
@@ -240,6 +219,29 @@ describe('kubembed embed --output', () => {
     expect(cut.code, cut.error).toBe(0);
     expect((await READERS['jsonl']!(output)).ids).toHaveLength(50);
     expect(await readdir(folder)).not.toContain('long-out.jsonl.left-out.jsonl');
+  });
+
+  it.each(['bulk.md', 'sizing.md'])('does what docs/%s tells people to type', async (page) => {
+    const markdown = await readFile(new URL(`../../docs/${page}`, import.meta.url), 'utf8');
+    const commands = blocksOf(markdown, page).filter(({ language }) => language === 'sh');
+    expect(commands.length).toBeGreaterThan(0);
+    const work = await mkdtemp(join(folder, 'docs-'));
+    // Elsewhere than in the clone, npx would look for a package.
+    await writeFile(join(work, 'npx'), `#!/bin/sh\nshift\nexec "${process.execPath}" "${BIN}" "$@"\n`, { mode: 0o755 });
+    const PATH = `${work}:${process.env['PATH'] ?? ''}`;
+    const said = await Promise.all(
+      commands.map(async ({ code }) => {
+        const { stdout } = await run('bash', ['-e', '-c', code], {
+          cwd: work,
+          env: { ...process.env, ...env(), PATH },
+        });
+        return stdout;
+      }),
+    );
+    if (page === 'sizing.md') expect(said[0]).toMatch(/Done in 8 hours with 3 pods/);
+    if (page === 'sizing.md') return;
+    expect((await READERS['jsonl']!(join(work, 'vectors.jsonl'))).ids).toEqual([1, 2]);
+    expect((await READERS['parquet']!(join(work, 'products.parquet'))).ids).toEqual(['A7', 'B2']);
   });
 
   it('does not write over what is there, go on with something else, or write nothing', async () => {
