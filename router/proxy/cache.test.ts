@@ -30,12 +30,7 @@ beforeEach(() => {
   queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
 });
 
-const ask = ({
-  signal = new AbortController().signal,
-  model = 'm',
-  prompts = {},
-  more = {} as Partial<RequestContext['request']>,
-} = {}): RequestContext =>
+const ask = ({ signal = new AbortController().signal, model = 'm', prompts = {}, more = {} } = {}): RequestContext =>
   ({
     model: {
       key: 'a/b',
