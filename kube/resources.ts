@@ -181,6 +181,13 @@ const core = <T extends KubeObject>(plural: string, kind: string): ResourceType<
   namespaced: true,
 });
 
+export const NAMESPACES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+};
 export const PODS = core<Pod>('pods', 'Pod');
 export const SERVICES = core<Service>('services', 'Service');
 export const CONFIG_MAPS = core<ConfigMap>('configmaps', 'ConfigMap');

@@ -76,8 +76,10 @@ const json = z.string().transform((value, context): unknown => {
 const environment = z.object({
   /** Namespace of the operator itself: Lease, catalog, router Service. */
   KUBEMBED_NAMESPACE: text.default('kubembed'),
-  /** One namespace whose EmbeddingModels are reconciled; all when absent or empty. */
-  KUBEMBED_WATCH_NAMESPACE: z.string().optional(),
+  /** Namespaces whose EmbeddingModels are reconciled, with spaces or commas between them; all when absent or empty. */
+  KUBEMBED_WATCH_NAMESPACES: z.string().default(''),
+  /** Label selector of such namespaces instead of their names; the own one is always among them. */
+  KUBEMBED_WATCH_NAMESPACE_SELECTOR: text.optional(),
   /** Releases whose resources are this one's from now on, by their Leases: `namespace/name`, with spaces or commas between them. */
   KUBEMBED_TAKES_OVER: z.string().default(''),
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
@@ -137,8 +139,8 @@ export interface ScalerConfig {
 export interface OperatorConfig {
   readonly namespace: string;
   readonly takesOver: readonly string[];
-  /** Undefined: all namespaces. */
-  readonly watchNamespace: string | undefined;
+  /** All namespaces where there are neither names nor a selector. */
+  readonly watch: { readonly namespaces: readonly string[]; readonly selector: string | undefined };
   readonly catalog: { readonly configMap: string; readonly key: string; readonly removalGraceMs: number };
   readonly router: { readonly service: string; readonly portName: string };
   readonly manifests: ManifestConfig;
@@ -178,13 +180,18 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
   };
 }
 
+const words = (list: string): readonly string[] => list.split(/[\s,]+/).filter((word) => word !== '');
+
 /** Throws `ConfigError`, whose message has a line for each fault. */
 export function readOperatorConfig(env: Environment): OperatorConfig {
   const given = readEnvironment(environment, env);
   return {
     namespace: given.KUBEMBED_NAMESPACE,
-    takesOver: given.KUBEMBED_TAKES_OVER.split(/[\s,]+/).filter((release) => release !== ''),
-    watchNamespace: given.KUBEMBED_WATCH_NAMESPACE,
+    takesOver: words(given.KUBEMBED_TAKES_OVER),
+    watch: {
+      namespaces: words(given.KUBEMBED_WATCH_NAMESPACES),
+      selector: given.KUBEMBED_WATCH_NAMESPACE_SELECTOR,
+    },
     catalog: {
       configMap: given.KUBEMBED_CATALOG_CONFIGMAP,
       key: given.KUBEMBED_CATALOG_KEY,

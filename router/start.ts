@@ -128,8 +128,8 @@ const start = async (
     for (const endpoint of endpoints) endpoint.client.destroy();
   });
   stops.push(startHealthChecker({ endpoints, now }));
-  const { namespace, releases } = config;
-  const discovery = startDiscovery({ client, namespace, releases, log, random, now, onTable: models.update });
+  const { namespaces, releases } = config;
+  const discovery = startDiscovery({ client, namespaces, releases, log, random, now, onTable: models.update });
   stops.push(discovery.stop);
 
   // Who may ask, and how they are answered

@@ -167,7 +167,7 @@ describe('with values', () => {
     ],
     [
       'of one namespace to watch, models there are guarded without being named',
-      { watchNamespace: 'shop', 'networkPolicy.modelNamespaces': [] },
+      { 'watch.namespaces': ['shop'], 'networkPolicy.modelNamespaces': [] },
       [
         ['client', 'model', 8080, false],
         ['router', 'model', 8080, true],
