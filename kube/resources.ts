@@ -216,6 +216,13 @@ export const LEASES: ResourceType<Lease> = {
   kind: 'Lease',
   namespaced: true,
 };
+export const NETWORK_POLICIES: ResourceType = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'networkpolicies',
+  kind: 'NetworkPolicy',
+  namespaced: true,
+};
 export const POD_DISRUPTION_BUDGETS: ResourceType = {
   group: 'policy',
   version: 'v1',

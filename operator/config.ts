@@ -73,6 +73,8 @@ const json = z.string().transform((value, context): unknown => {
   }
 });
 
+const networkPolicy = z.strictObject({ ingress: z.array(z.looseObject({})), egress: z.array(z.looseObject({})) });
+
 const environment = z.object({
   /** Namespace of the operator itself: Lease, catalog, router Service. */
   KUBEMBED_NAMESPACE: text.default('kubembed'),
@@ -95,8 +97,10 @@ const environment = z.object({
   KUBEMBED_UNSET_POOLING: z.enum(['mean', 'declared']).default('mean'),
   KUBEMBED_IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent'),
   KUBEMBED_RUNTIME_DEFAULTS: json.pipe(runtimeDefaults).default(() => runtimeDefaults.parse({})),
+  /** The chart's policy for models, JSON; none is made when absent. */
+  KUBEMBED_NETWORK_POLICY: json.pipe(networkPolicy).optional(),
   HF_ENDPOINT: text.optional(),
-  KUBEMBED_HOST: text.default('0.0.0.0'),
+  KUBEMBED_HOST: text.default('::'),
   KUBEMBED_PORT: port.default(8081),
   KUBEMBED_LEADER_ELECTION: flag.default(true),
   KUBEMBED_LEASE_NAME: text.default('kubembed-operator'),
@@ -119,6 +123,8 @@ export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, De
   /** What everything made is marked with: the Lease of the release's operators, `namespace/name`. */
   readonly release: string;
   readonly profiles: Readonly<Record<Device, DeviceProfile>>;
+  /** Rules of the models' NetworkPolicies. */
+  readonly networkPolicy: z.infer<typeof networkPolicy> | undefined;
   /** What a spec without pooling means. */
   readonly unsetPooling: UnsetPooling;
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
@@ -173,6 +179,7 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
       gpu: { ...gpu, resources: gpu.resources ?? DEFAULT_RESOURCES.gpu, image: given.KUBEMBED_RUNTIME_GPU_IMAGE },
     },
     imagePullPolicy: given.KUBEMBED_IMAGE_PULL_POLICY,
+    networkPolicy: given.KUBEMBED_NETWORK_POLICY,
     unsetPooling: given.KUBEMBED_UNSET_POOLING,
     port: 8080,
     fetchEnv: toEnv({ ...endpoint, ...fetchEnv }),

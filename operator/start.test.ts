@@ -13,6 +13,7 @@ import {
   CONFIG_MAPS,
   DEPLOYMENTS,
   EVENTS,
+  NETWORK_POLICIES,
   POD_DISRUPTION_BUDGETS,
   PODS,
   SERVICE_ACCOUNTS,
@@ -113,6 +114,17 @@ describe('catalog to children', () => {
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
     catalog.write('org/b\norg/mine');
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
+  });
+
+  test('a policy comes with the chart’s rules, and goes with them', async () => {
+    const client = newStore();
+    const env = { KUBEMBED_NETWORK_POLICY: JSON.stringify({ ingress: [], egress: [] }) };
+    const catalog = writtenCatalog('org/a').source;
+    const { operator } = start({ client, catalog, env });
+    await until(async () => expect(await names(client, NETWORK_POLICIES)).toEqual(['em-org--a']));
+    await operator.stop();
+    start({ client, catalog });
+    await until(async () => expect(await names(client, NETWORK_POLICIES)).toEqual([]));
   });
 
   test('a pod template that says what it may not leaves pods as they were, and scales them', async () => {

@@ -4,7 +4,7 @@ import { readRouterConfig } from './config.ts';
 describe('readRouterConfig', () => {
   it('has defaults for everything', () => {
     expect(readRouterConfig({})).toMatchObject({
-      host: '0.0.0.0',
+      host: '::',
       port: 8080,
       internalPort: 8081,
       requestMs: 600_000,

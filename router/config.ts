@@ -10,7 +10,7 @@ const MB = 1024 * 1024;
 const BODIES_AT_ONCE = 4;
 
 const environment = z.object({
-  KUBEMBED_HOST: z.string().default('0.0.0.0'),
+  KUBEMBED_HOST: z.string().default('::'),
   KUBEMBED_PORT: port.default(8080),
   KUBEMBED_INTERNAL_HOST: z.string().optional(),
   KUBEMBED_INTERNAL_PORT: port.default(8081),

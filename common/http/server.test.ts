@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../obs/log.ts';
@@ -321,6 +322,19 @@ describe('bounds', () => {
 });
 
 describe('the listener', () => {
+  it('on all addresses takes IPv4, and IPv6 where the machine has it', async () => {
+    const handler = createApp({
+      log: createLog({ name: 'test', level: 'error', readable: false }).log,
+      memory,
+      routes: {},
+    });
+    const open = await startServer({ host: '::', port: 0, handler, limits: {} });
+    const hasIPv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === '::1'));
+    for (const host of ['127.0.0.1', ...(hasIPv6 ? ['[::1]'] : [])])
+      expect((await fetch(`http://${host}:${open.port}/none`)).status).toBe(404);
+    await open.drain(AbortSignal.timeout(1000));
+  });
+
   beforeEach(() => boot());
 
   it('answers what is not HTTP with the error object', async () => {

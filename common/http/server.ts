@@ -189,7 +189,9 @@ export async function startServer({
 function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, backlog: 1024 }, () => {
+    // Both families. Only where no host is named does Node take IPv4 alone on a machine that has no IPv6.
+    const where = host === '::' ? {} : { host };
+    server.listen({ ...where, port, backlog: 1024 }, () => {
       server.off('error', reject);
       resolve();
     });

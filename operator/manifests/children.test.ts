@@ -241,6 +241,20 @@ describe('pod templates', () => {
   });
 });
 
+test('a policy guards the model where the chart has rules for one', () => {
+  expect(children().networkPolicy).toBeUndefined();
+  const rules = { ingress: [{ ports: [{ port: 'http' }] }], egress: [] };
+  expect(children({}, { config: manifestConfig({ networkPolicy: rules }) }).networkPolicy).toMatchObject({
+    kind: 'NetworkPolicy',
+    metadata: { name: 'em-minilm', namespace: 'default' },
+    spec: {
+      ...rules,
+      podSelector: { matchLabels: { 'kubembed.dev/model': 'minilm' } },
+      policyTypes: ['Ingress', 'Egress'],
+    },
+  });
+});
+
 test('a claim, a revision and a budget exist only where they mean something', () => {
   const made = Object.entries(children({}, { fetched: undefined })).filter(([, child]) => child !== undefined);
   expect(made.map(([kind]) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);

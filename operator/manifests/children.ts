@@ -17,6 +17,7 @@ import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/t
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
+  NETWORK_POLICIES,
   PERSISTENT_VOLUME_CLAIMS,
   POD_DISRUPTION_BUDGETS,
   SERVICES,
@@ -34,6 +35,8 @@ export const CHILD_KINDS = {
   /** ConfigMap with the resolved revision and what else the first fetch found out. */
   revision: { type: CONFIG_MAPS, nameOf: revisionConfigMapName },
   claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
+  /** Before there are pods that it guards. */
+  networkPolicy: { type: NETWORK_POLICIES, nameOf: childName },
   deployment: { type: DEPLOYMENTS, nameOf: childName },
   service: { type: SERVICES, nameOf: childName },
   disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
@@ -183,6 +186,22 @@ const disruptionBudget = ({ model, spec, config }: ChildrenInput): Manifest | un
         },
       );
 
+/** Who may reach the model, and where its pods may go, as the chart has it. */
+const networkPolicy = ({ model, config }: ChildrenInput): Manifest | undefined =>
+  config.networkPolicy === undefined
+    ? undefined
+    : child(
+        'networkPolicy',
+        { model, config },
+        {
+          spec: {
+            podSelector: { matchLabels: podSelector(model.metadata.name) },
+            policyTypes: ['Ingress', 'Egress'],
+            ...config.networkPolicy,
+          },
+        },
+      );
+
 export const desiredChildren = (input: ChildrenInput): Children => ({
   serviceAccount: child(
     'serviceAccount',
@@ -192,6 +211,7 @@ export const desiredChildren = (input: ChildrenInput): Children => ({
   ),
   revision: revision(input),
   claim: claim(input),
+  networkPolicy: networkPolicy(input),
   deployment: deployment(input),
   service: service(input),
   disruptionBudget: disruptionBudget(input),

@@ -101,6 +101,7 @@ export function createCaches(client: KubeClient, scope: Scope, environment: Envi
     revision: informer(CHILD_KINDS.revision.type, OURS),
     // Claims of others are read too: cache.existingClaim may name any.
     claim: informer(CHILD_KINDS.claim.type),
+    networkPolicy: informer(CHILD_KINDS.networkPolicy.type, OURS),
     deployment: informer(CHILD_KINDS.deployment.type, OURS),
     service: informer(CHILD_KINDS.service.type, OURS),
     disruptionBudget: informer(CHILD_KINDS.disruptionBudget.type, OURS),

@@ -33,7 +33,9 @@ type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
-const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget'];
+const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget', 'networkPolicy'];
+/** There for some models, or with some values, and not for others. */
+const OPTIONAL: readonly ChildKind[] = ['disruptionBudget', 'networkPolicy'];
 
 const sizeOf = (claim: object): number => {
   const { spec } = claim as { spec?: { resources?: { requests?: { storage?: string | number } } } };
@@ -82,7 +84,10 @@ function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Ch
   const wanted = desiredChildren({ ...facts, model, config, recorded: recorded ?? {} });
   return {
     apply: toApply(snapshot, wanted).filter(({ kind }) => isValid || kind !== 'deployment'),
-    remove: wanted.disruptionBudget === undefined ? toRemove(snapshot, ['disruptionBudget']) : [],
+    remove: toRemove(
+      snapshot,
+      OPTIONAL.filter((kind) => wanted[kind] === undefined),
+    ),
     scale: isValid ? undefined : scaleOnly(snapshot, facts),
   };
 }

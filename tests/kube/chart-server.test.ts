@@ -23,11 +23,7 @@ describe('server-side dry run', () => {
   it.each<[string, Readonly<Record<string, string>>, readonly string[]]>([
     ['with defaults', {}, []],
     ['with everything on', {}, ['--values', FULL]],
-    [
-      'confined to one namespace',
-      { 'watch.namespaces': '{other,models}', 'networkPolicy.modelNamespaces': '{default}' },
-      [],
-    ],
+    ['confined to one namespace', { 'watch.namespaces': '{other,models}' }, []],
     ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }, []],
   ])('%s', async (_what, values, args) => {
     const rendered = await renderChart(values, ['--no-hooks', ...args]);
@@ -68,6 +64,7 @@ const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', { resource: 'configmaps' }, 'get list watch create patch'],
   ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch'],
   ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'get list watch create patch delete'],
+  ['operator', { group: 'networking.k8s.io', resource: 'networkpolicies' }, 'get list watch create patch delete'],
   ['operator', { resource: 'pods' }, 'list watch'],
   ['operator', { resource: 'pods', subresource: 'exec' }, ''],
   ['operator', { resource: 'pods', subresource: 'log' }, ''],

@@ -18,7 +18,10 @@ const VALUES = join(import.meta.dirname, 'values');
 const FILES = globSync('*.yaml', { cwd: VALUES }).sort();
 
 const objectsOf = (text: string): readonly KubeObject[] =>
-  parseAllDocuments(text).flatMap((document) => (document.toJS() as KubeObject | null) ?? []);
+  parseAllDocuments(text).flatMap((document) => {
+    const object = document.toJS() as KubeObject | null;
+    return object === null ? [] : [object];
+  });
 const idOf = ({ kind, metadata }: KubeObject): string => `${kind ?? ''} ${metadata.namespace ?? ''}/${metadata.name}`;
 const render = async (file?: string): Promise<string> =>
   await renderChart({}, ['--no-hooks', ...(file === undefined ? [] : ['--values', join(VALUES, file)])]);

@@ -56,7 +56,7 @@ describe('rendering', () => {
     const text = await renderChart({ 'catalog.existingConfigMap': 'ours' });
     expect(text).not.toContain('kubembed-catalog');
     expect(text).toContain('{ name: KUBEMBED_CATALOG_CONFIGMAP, value: ours }');
-    expect(text).toContain('resourceNames: [ours], verbs: [get, list, watch]');
+    expect(text).toContain('resourceNames: [ours], verbs: [list, watch]');
     expect(text).toContain('    name: ours\n    namespace: ');
   });
 

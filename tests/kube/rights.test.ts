@@ -60,10 +60,11 @@ const userOf = (component: string): string => `system:serviceaccount:${OWN}:kube
 
 async function clientOf(component: string) {
   const token = (await plane.kubectl(['create', 'token', `kubembed-${component}`, '-n', OWN])).trim();
-  const { tls, ...connection } = plane.connection;
-  const { cert: _cert, key: _key, ...server } = tls ?? {};
   const headers = () => Promise.resolve({ authorization: `Bearer ${token}` });
-  return createRestClient({ ...connection, tls: server, headers }, { clock: systemClock, userAgent: component });
+  return createRestClient(
+    { ...plane.connection, tls: { ca: plane.connection.tls.ca ?? '' }, headers },
+    { clock: systemClock, userAgent: component },
+  );
 }
 
 const granted = (component: string): readonly string[] =>

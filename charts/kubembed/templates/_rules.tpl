@@ -7,6 +7,7 @@
 - { apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [services, serviceaccounts], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch] }
+- { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [pods], verbs: [list, watch] }
 # Whether another release lives that an EmbeddingModel says it is managed by.
