@@ -141,7 +141,7 @@ export interface Secret extends KubeObject {
 }
 
 export interface PersistentVolumeClaim extends KubeObject {
-  readonly spec?: object;
+  readonly spec?: { readonly accessModes?: readonly string[]; readonly [field: string]: unknown };
   readonly status?: { readonly phase?: string };
 }
 

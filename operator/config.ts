@@ -107,6 +107,8 @@ const environment = z.object({
   /** Who holds the Lease: the pod's name. */
   KUBEMBED_IDENTITY: text.optional(),
   KUBEMBED_WORKERS: whole(1, 64).default(4),
+  /** Models that serve and replace their pods at the same time. */
+  KUBEMBED_MAX_ROLLOUTS: whole(1).default(3),
   KUBEMBED_DRAIN_BACKLOG_SECONDS: seconds(1).default(10_000),
   KUBEMBED_SCALE_DOWN_SECONDS: seconds(1).default(120_000),
   KUBEMBED_DEMAND_STALE_SECONDS: seconds(1).default(5_000),
@@ -156,6 +158,7 @@ export interface OperatorConfig {
   readonly leaderElection: { readonly enabled: boolean; readonly leaseName: string; readonly identity: string };
   /** Reconciles at the same time; never two of one model. */
   readonly workers: number;
+  readonly maxRollouts: number;
   readonly logLevel: LogLevel;
 }
 
@@ -219,6 +222,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
       identity: given.KUBEMBED_IDENTITY ?? given.KUBEMBED_LEASE_NAME,
     },
     workers: given.KUBEMBED_WORKERS,
+    maxRollouts: given.KUBEMBED_MAX_ROLLOUTS,
     logLevel: given.KUBEMBED_LOG_LEVEL,
   };
 }

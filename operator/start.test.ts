@@ -116,6 +116,49 @@ describe('catalog to children', () => {
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
+  test('an upgrade replaces the pods of so many serving models at a time, and of sleeping ones at once', async () => {
+    const client = newStore();
+    const catalog = writtenCatalog('org/a').source;
+    const { operator } = start({ client, catalog });
+    await until(() => expect(operator.leading()).toBe(true));
+    const awake = ['one', 'two', 'three', 'four'];
+    for (const name of awake)
+      await client.create(EMBEDDING_MODELS, manifest(name, { model: 'org/a', revision: SHA, replicas: 1 }));
+    await client.create(EMBEDDING_MODELS, manifest('asleep', { model: 'org/a', revision: SHA }));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(6));
+    const settle = async (name: string) => {
+      const key = { namespace: 'default', name: `em-${name}` };
+      const { metadata } = await client.get(DEPLOYMENTS, key);
+      const status = { observedGeneration: metadata.generation, replicas: 1, updatedReplicas: 1, readyReplicas: 1 };
+      await client.patch(DEPLOYMENTS, key, { status }, { subresource: 'status' });
+    };
+    for (const name of awake) await settle(name);
+    await operator.stop();
+    start({ client, catalog, env: { KUBEMBED_RUNTIME_IMAGE: 'runtime:2', KUBEMBED_MAX_ROLLOUTS: '2' } });
+    const isNew = async (name: string) =>
+      JSON.stringify(await find(client, DEPLOYMENTS, `em-${name}`, 'default')).includes('runtime:2');
+    const changed = async () => {
+      const all = await Promise.all(awake.map(async (name) => ((await isNew(name)) ? [name] : [])));
+      return all.flat();
+    };
+    const queued = async () => {
+      const { items } = await client.list(EMBEDDING_MODELS, { namespace: 'default' });
+      const reasons = items.map(({ status }) => findCondition(status?.conditions, 'Progressing')?.reason);
+      return reasons.filter((reason) => reason === 'RolloutQueued').length;
+    };
+    await until(async () => {
+      expect(await isNew('asleep')).toBe(true);
+      expect(await changed()).toHaveLength(2);
+      expect(await queued()).toBe(2);
+    });
+    const [first = ''] = await changed();
+    await settle(first);
+    await until(async () => expect(await changed()).toHaveLength(3));
+    for (const name of await changed()) await settle(name);
+    await until(async () => expect(await changed()).toHaveLength(4));
+    await until(async () => expect(await queued()).toBe(0));
+  });
+
   test('a policy comes with the chart’s rules, and goes with them', async () => {
     const client = newStore();
     const env = { KUBEMBED_NETWORK_POLICY: JSON.stringify({ ingress: [], egress: [] }) };

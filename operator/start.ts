@@ -133,6 +133,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
       metrics: createControllerMetrics(registry),
       config: config.manifests,
       workers,
+      maxRollouts: config.maxRollouts,
     },
     environment,
   );

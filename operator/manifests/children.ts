@@ -1,6 +1,7 @@
 // (EmbeddingModel, operator config, decisions) → every object that should exist for it, whole and deterministic. Pure.
 import {
   ANNOTATION_RELEASE,
+  ANNOTATION_TEMPLATE_HASH,
   HTTP_PORT_NAME,
   LABEL_COMPONENT,
   LABEL_MANAGED_BY,
@@ -12,6 +13,7 @@ import {
   podSelector,
   revisionConfigMapName,
   revisionKey,
+  shortHash,
 } from '../../api/names.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
 import {
@@ -25,7 +27,7 @@ import {
 } from '../../kube/resources.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
-import { withHash, withoutUndefined } from './manifest.ts';
+import { canonicalJson, withHash, withoutUndefined } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { podTemplate } from './pod.ts';
 
@@ -71,6 +73,8 @@ export interface ChildrenInput {
   readonly spec: ResolvedSpec;
   readonly config: ManifestConfig;
   readonly replicas: number;
+  /** Of the claim that `cache.existingClaim` names, where it is known. */
+  readonly existingModes: readonly string[] | undefined;
   /** Undefined until the weights were fetched once. */
   readonly fetched: FetchedFacts | undefined;
   readonly resolved: readonly ResolvedRevision[];
@@ -120,42 +124,51 @@ const revision = (input: ChildrenInput): Manifest | undefined => {
   return child('revision', input, { data: { ...current, ...Object.fromEntries(known) } });
 };
 
+const DEFAULT_MODES: readonly string[] = ['ReadWriteOnce'];
+
 const claim = (input: ChildrenInput): Manifest | undefined => {
   const wanted = input.spec.cache.claim;
   if (wanted === undefined) return undefined;
   return child('claim', input, {
     spec: withoutUndefined({
-      accessModes: wanted.accessModes ?? ['ReadWriteOnce'],
+      accessModes: wanted.accessModes ?? DEFAULT_MODES,
       resources: { requests: { storage: wanted.size } },
       storageClassName: wanted.storageClassName,
     }),
   });
 };
 
-/** A spare CPU is the rule, a spare GPU the exception: a surge would wait for the very GPU that the old pod holds. Routers hold meanwhile. */
-const ROLLOUT = {
-  cpu: { maxSurge: 1, maxUnavailable: 0 },
-  gpu: { maxSurge: 0, maxUnavailable: 1 },
-} as const;
+const SURGE = { maxSurge: 1, maxUnavailable: 0 };
+const ONE_BY_ONE = { maxSurge: 0, maxUnavailable: 1 };
+const SHARED_MODES: readonly string[] = ['ReadWriteMany', 'ReadOnlyMany'];
+
+/**
+ * Whether a new pod can come up beside the one that it replaces. A spare CPU is the rule, a spare GPU the exception: the new pod would
+ * wait for the very GPU that the old one holds. So it would for a claim that one node, or one pod, has to itself. Routers hold meanwhile.
+ */
+function mayOverlap({ spec: { device, cache }, existingModes }: ChildrenInput): boolean {
+  const modes = cache.claim === undefined ? existingModes : (cache.claim.accessModes ?? DEFAULT_MODES);
+  return device === 'cpu' && (modes === undefined || modes.some((mode) => SHARED_MODES.includes(mode)));
+}
 
 function deployment(input: ChildrenInput): Manifest {
-  const { model, spec, replicas } = input;
+  const { model, replicas } = input;
   const { name } = model.metadata;
-  const template = podTemplate(input);
-  return child('deployment', input, {
+  const built = podTemplate(input);
+  const metadata = { ...built.metadata, labels: { ...built.metadata.labels, ...labels(name) } };
+  const template = { metadata, spec: built.spec };
+  const body = {
     spec: {
       replicas,
       revisionHistoryLimit: 2,
       // None: fetching gigabytes is progress that the Deployment controller does not see.
       progressDeadlineSeconds: 2 ** 31 - 1,
       selector: { matchLabels: podSelector(name) },
-      strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[spec.device] },
-      template: {
-        metadata: { ...template.metadata, labels: { ...template.metadata.labels, ...labels(name) } },
-        spec: template.spec,
-      },
+      strategy: { type: 'RollingUpdate', rollingUpdate: mayOverlap(input) ? SURGE : ONE_BY_ONE },
+      template,
     },
-  });
+  };
+  return child('deployment', input, body, { [ANNOTATION_TEMPLATE_HASH]: shortHash(canonicalJson(template), 16) });
 }
 
 const service = ({ model, config }: ChildrenInput): Manifest =>

@@ -1,4 +1,5 @@
 // The plan for one EmbeddingModel: snapshot → what to apply, what to remove, the status, the events. Pure.
+import { ANNOTATION_TEMPLATE_HASH } from '../../api/names.ts';
 import type { EmbeddingModelStatus } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
@@ -16,6 +17,8 @@ import type { PlannedEvent } from './status.ts';
 export interface Change {
   readonly kind: ChildKind;
   readonly manifest: Manifest;
+  /** Pods that are there are replaced. */
+  readonly rolls: boolean;
 }
 
 export interface Plan {
@@ -46,6 +49,12 @@ const sizeOf = (claim: object): number => {
 const claimNeedsApply = (found: KubeObject | undefined, wanted: Manifest): boolean =>
   found === undefined || sizeOf(wanted) > sizeOf(found);
 
+/** Whether the pods' template differs from the one that was applied last. */
+const changesPods = (found: KubeObject | undefined, wanted: Manifest): boolean =>
+  found !== undefined && annotationOf(found) !== annotationOf(wanted);
+
+const annotationOf = ({ metadata }: KubeObject): string | undefined => metadata.annotations?.[ANNOTATION_TEMPLATE_HASH];
+
 const isGoing = (object: KubeObject): boolean => object.metadata.deletionTimestamp !== undefined;
 
 function toApply({ model, children: observed, paused }: Snapshot, wanted: Children): readonly Change[] {
@@ -54,7 +63,7 @@ function toApply({ model, children: observed, paused }: Snapshot, wanted: Childr
     if (manifest === undefined || paused.get(kind)?.hash === hashOf(manifest)) return [];
     if (found !== undefined && (isGoing(found) || ownershipOf(found, model) === 'predecessor')) return [];
     const isNeeded = kind === 'claim' ? claimNeedsApply(found, manifest) : needsApply(found, manifest);
-    return isNeeded ? [{ kind, manifest }] : [];
+    return isNeeded ? [{ kind, manifest, rolls: kind === 'deployment' && changesPods(found, manifest) }] : [];
   });
 }
 
@@ -81,14 +90,23 @@ function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Ch
   const { spec } = snapshot.model;
   const model = isValid ? snapshot.model : { ...snapshot.model, spec: { ...spec, podTemplate: {} } };
   const recorded = revision !== undefined && ownershipOf(revision, model) === 'ours' ? revision.data : {};
-  const wanted = desiredChildren({ ...facts, model, config, recorded: recorded ?? {} });
+  const wanted = desiredChildren({
+    ...facts,
+    model,
+    config,
+    recorded: recorded ?? {},
+    existingModes: snapshot.existingClaim?.spec?.accessModes,
+  });
+  const all = toApply(snapshot, wanted);
+  const keepsPods = !isValid || (snapshot.isRolloutQueued && all.some(({ rolls }) => rolls));
+  const apply = keepsPods ? all.filter(({ kind }) => kind !== 'deployment') : all;
   return {
-    apply: toApply(snapshot, wanted).filter(({ kind }) => isValid || kind !== 'deployment'),
+    apply,
     remove: toRemove(
       snapshot,
       OPTIONAL.filter((kind) => wanted[kind] === undefined),
     ),
-    scale: isValid ? undefined : scaleOnly(snapshot, facts),
+    scale: keepsPods ? scaleOnly(snapshot, facts) : undefined,
   };
 }
 

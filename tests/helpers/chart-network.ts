@@ -48,6 +48,7 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
       spec: withDefaults(model.spec),
       config: manifests,
       replicas: 1,
+      existingModes: undefined,
       fetched: undefined,
       resolved: [],
       recorded: {},

@@ -151,6 +151,7 @@ describe('of those that are granted, none is never used, and none is missing', (
       KUBEMBED_IDENTITY: 'one',
       KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '0',
       KUBEMBED_WATCH_NAMESPACE_SELECTOR: 'serve=yes',
+      KUBEMBED_NETWORK_POLICY: JSON.stringify({ ingress: [], egress: [] }),
     });
     const operator = startOperator({ client, config, log, registry: new Registry() });
     try {
