@@ -79,24 +79,29 @@ function scaleOnly({ model, children: { deployment } }: Snapshot, { replicas }: 
   return deployment.spec.replicas === replicas ? undefined : replicas;
 }
 
+/** A pod template that says what it may not is left out. */
+function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Children {
+  const { children, existingClaim, model } = snapshot;
+  const { revision } = children;
+  const spec = facts.invalidTemplate === undefined ? model.spec : { ...model.spec, podTemplate: {} };
+  const isOurs = revision !== undefined && ownershipOf(revision, model) === 'ours';
+  return desiredChildren({
+    ...facts,
+    model: { ...model, spec },
+    config,
+    recorded: (isOurs ? revision.data : undefined) ?? {},
+    existingModes: existingClaim?.spec?.accessModes,
+  });
+}
+
 function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
   const { status, reason } = facts.acceptance;
   if (status === 'Unknown') return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
   if (status === 'False')
     return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
-  const { revision } = snapshot.children;
   const isValid = facts.invalidTemplate === undefined;
-  const { spec } = snapshot.model;
-  const model = isValid ? snapshot.model : { ...snapshot.model, spec: { ...spec, podTemplate: {} } };
-  const recorded = revision !== undefined && ownershipOf(revision, model) === 'ours' ? revision.data : {};
-  const wanted = desiredChildren({
-    ...facts,
-    model,
-    config,
-    recorded: recorded ?? {},
-    existingModes: snapshot.existingClaim?.spec?.accessModes,
-  });
+  const wanted = wantedOf(snapshot, facts, config);
   const all = toApply(snapshot, wanted);
   const keepsPods = !isValid || (snapshot.isRolloutQueued && all.some(({ rolls }) => rolls));
   const apply = keepsPods ? all.filter(({ kind }) => kind !== 'deployment') : all;

@@ -22,7 +22,7 @@ const objectsOf = (text: string): readonly KubeObject[] =>
     const object = document.toJS() as KubeObject | null;
     return object === null ? [] : [object];
   });
-const idOf = ({ kind, metadata }: KubeObject): string => `${kind ?? ''} ${metadata.namespace ?? ''}/${metadata.name}`;
+const idOf = ({ kind, metadata }: KubeObject): string => `${kind} ${metadata.namespace ?? ''}/${metadata.name}`;
 const render = async (file?: string): Promise<string> =>
   await renderChart({}, ['--no-hooks', ...(file === undefined ? [] : ['--values', join(VALUES, file)])]);
 
