@@ -22,6 +22,7 @@ import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
 import { embeddingBody, printPoolingInUse } from '../common/openai/response.ts';
 import { clip } from '../common/util/text.ts';
+import { heavyTurn } from '../common/util/turns.ts';
 import { EngineError } from './engine/contract.ts';
 import type {
   EmbedRequest,
@@ -63,6 +64,7 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
     metrics.embedded(parsed.inputs, result);
     setResultHeaders(response, serving, result);
+    if (parsed.inputs.length > FEW_INPUTS) await heavyTurn();
     await sendBytes(response, 200, embeddingBody({ model, ...result }));
   }
 
@@ -82,6 +84,9 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     }
   };
 }
+
+/** An answer to more is a heavy step. */
+const FEW_INPUTS = 64;
 
 const PASSED = new OpenAIError('deadline_exceeded', 'The deadline of the request passed before its vectors were made.');
 
