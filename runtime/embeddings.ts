@@ -8,10 +8,7 @@ import type { Exchange } from '../common/http/exchange.ts';
 import {
   BACKLOG,
   CAPACITY,
-  IDENTITY,
   MODEL,
-  REVISION,
-  POOLING,
   TRUNCATED,
   deadlineMsOf,
   priorityOf,
@@ -20,7 +17,7 @@ import { OpenAIError, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
-import { embeddingBody, printPoolingInUse } from '../common/openai/response.ts';
+import { embeddingBody } from '../common/openai/response.ts';
 import { clip } from '../common/util/text.ts';
 import { heavyTurn } from '../common/util/turns.ts';
 import { EngineError } from './engine/contract.ts';
@@ -145,14 +142,11 @@ function toEngine(
 }
 
 function setResultHeaders(response: Response, serving: Serving, { truncatedInputs }: EmbedResult): void {
-  const { engine, revision, identity } = serving;
+  const { engine, headers } = serving;
   const { capacityTokensPerSecond, queuedTokens, runningTokens } = engine.stats();
   response.setHeader(CAPACITY, Math.round(capacityTokensPerSecond));
   response.setHeader(BACKLOG, queuedTokens + runningTokens);
-  response.setHeader(REVISION, revision);
-  response.setHeader(IDENTITY, identity);
-  const { pooling, declaredPooling = pooling } = engine.info;
-  if (declaredPooling !== pooling) response.setHeader(POOLING, printPoolingInUse(pooling, declaredPooling));
+  for (const [name, value] of headers) response.setHeader(name, value);
   if (truncatedInputs > 0) response.setHeader(TRUNCATED, truncatedInputs);
 }
 

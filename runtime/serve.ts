@@ -22,7 +22,7 @@ import type { ModelEntry } from '../common/openai/response.ts';
 import type { RuntimeConfig } from './config.ts';
 import { embeddingsRoute } from './embeddings.ts';
 import type { Engine } from './engine/contract.ts';
-import { checkVector, createLifecycle, identityOf } from './lifecycle.ts';
+import { checkVector, createLifecycle, resultHeaders } from './lifecycle.ts';
 import type { Serving, Lifecycle } from './lifecycle.ts';
 import { createRuntimeMetrics } from './metrics.ts';
 import { promptsOfNames } from './model/prompts.ts';
@@ -101,7 +101,7 @@ async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSi
   await checkVector(engine, stop);
   const { revision } = files;
   const served = { revision, promptsOfNames: byName };
-  return { engine, ...served, identity: identityOf(engine.info, served, config.overlongInput), prompts };
+  return { engine, ...served, headers: resultHeaders(engine.info, served, config.overlongInput), prompts };
 }
 
 // The runtime's HTTP application: its routes over a lifecycle, ready to be listened with.

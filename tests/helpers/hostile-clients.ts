@@ -110,8 +110,8 @@ const alike = (lists: number, length: number): number[][] =>
 
 const TEXT_BYTES = 300_000;
 /** What some tokenizer or pattern took long for. */
-const PATHOLOGICAL = ['!', 'a', ' ', '\n', 'e\u0301', '\u200b', '\ufdfa', '漢', '😀', '[CLS]', '\u1100', "'s "].map((unit) =>
-  unit.repeat(Math.ceil(TEXT_BYTES / Buffer.byteLength(unit))),
+const PATHOLOGICAL = ['!', 'a', ' ', '\n', 'e\u0301', '\u200b', '\ufdfa', '漢', '😀', '[CLS]', '\u1100', "'s "].map(
+  (unit) => unit.repeat(Math.ceil(TEXT_BYTES / Buffer.byteLength(unit))),
 );
 const BROKEN = [
   '{',
@@ -136,7 +136,10 @@ export const HOSTILE: Readonly<Record<string, Kind>> = {
     act: holds((to) => headOf(to, BODY_BYTES) + `{"input":"${'x'.repeat(BODY_BYTES / 2)}`),
   },
   'send half a small body': { clients: 100, act: holds((to) => headOf(to, 7000) + `{"input":"${'x'.repeat(5000)}`) },
-  'send half a chunk': { clients: 20, act: holds((to) => `${headOf(to, 'chunked')}ffff\r\n{"input":"${'x'.repeat(9000)}`) },
+  'send half a chunk': {
+    clients: 20,
+    act: holds((to) => `${headOf(to, 'chunked')}ffff\r\n{"input":"${'x'.repeat(9000)}`),
+  },
   'stay idle': { clients: 40, act: holds((to) => requestOf(to, json(to, 'a'))) },
   'stay idle after a refusal': { clients: 20, act: holds(() => 'GET /none HTTP/1.1\r\nhost: x\r\n\r\n') },
   'send a byte of a head every five seconds': { clients: 20, act: drips((to) => [...headOf(to, 5)], 5000) },
@@ -151,23 +154,77 @@ export const HOSTILE: Readonly<Record<string, Kind>> = {
       return Buffer.concat(Array<Buffer>(16).fill(one));
     }, false),
   },
-  'send lists of ids that look alike': { clients: 1, act: asks((to) => requestOf(to, json(to, alike(2048, 2390)), CLOSE), { pauseMs: 5000 }) },
+  'send lists of ids that look alike': {
+    clients: 1,
+    act: asks((to) => requestOf(to, json(to, alike(2048, 2390)), CLOSE), { pauseMs: 5000 }),
+  },
   'send 2,048 texts': {
     clients: 2,
-    act: asks((to) => requestOf(to, json(to, Array.from({ length: 2048 }, () => `${FLOODED} ${unique()}`)), CLOSE)),
+    act: asks((to) =>
+      requestOf(
+        to,
+        json(
+          to,
+          Array.from({ length: 2048 }, () => `${FLOODED} ${unique()}`),
+        ),
+        CLOSE,
+      ),
+    ),
   },
   'flood with bulk': {
     clients: 20,
-    act: asks((to) => requestOf(to, json(to, Array.from({ length: 64 }, () => `${FLOODED} ${unique()}`)), `x-kubembed-priority: bulk\r\n${CLOSE}`)),
+    act: asks((to) =>
+      requestOf(
+        to,
+        json(
+          to,
+          Array.from({ length: 64 }, () => `${FLOODED} ${unique()}`),
+        ),
+        `x-kubembed-priority: bulk\r\n${CLOSE}`,
+      ),
+    ),
   },
-  'send pathological texts': { clients: 1, act: asks((to) => requestOf(to, json(to, someOf(PATHOLOGICAL)), CLOSE), { pauseMs: 500 }) },
-  'send a bomb': { clients: 1, act: asks((to) => requestOf(to, BOMB, `content-encoding: gzip\r\n${CLOSE}`), { pauseMs: 5000 }) },
+  'send pathological texts': {
+    clients: 1,
+    act: asks((to) => requestOf(to, json(to, someOf(PATHOLOGICAL)), CLOSE), { pauseMs: 500 }),
+  },
+  'send a bomb': {
+    clients: 1,
+    act: asks((to) => requestOf(to, BOMB, `content-encoding: gzip\r\n${CLOSE}`), { pauseMs: 5000 }),
+  },
   'send broken JSON': { clients: 4, act: asks((to) => requestOf(to, someOf(BROKEN), CLOSE)) },
-  'send broken HTTP': { clients: 4, act: asks(() => Buffer.from(someOf(['nonsense\r\n\r\n', 'GET / HTTP/9\r\n\r\n', '\x16\x03\x01\x02\x00', 'CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n']))) },
-  'come with a wrong key': { clients: 4, act: async (to) => await asks((other) => requestOf(other, json(other, letters(20_000)), CLOSE))({ ...to, key: 'sk-wrong' }) },
+  'send broken HTTP': {
+    clients: 4,
+    act: asks(() =>
+      Buffer.from(
+        someOf([
+          'nonsense\r\n\r\n',
+          'GET / HTTP/9\r\n\r\n',
+          '\x16\x03\x01\x02\x00',
+          'CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n',
+        ]),
+      ),
+    ),
+  },
+  'come with a wrong key': {
+    clients: 4,
+    act: async (to) =>
+      await asks((other) => requestOf(other, json(other, letters(20_000)), CLOSE))({ ...to, key: 'sk-wrong' }),
+  },
   'leave in the middle': {
     clients: 10,
-    act: asks((to) => requestOf(to, json(to, Array.from({ length: 40 }, () => `${FLOODED} ${unique()}`)), CLOSE), { leaveMs: 40 }),
+    act: asks(
+      (to) =>
+        requestOf(
+          to,
+          json(
+            to,
+            Array.from({ length: 40 }, () => `${FLOODED} ${unique()}`),
+          ),
+          CLOSE,
+        ),
+      { leaveMs: 40 },
+    ),
   },
 };
 

@@ -56,8 +56,6 @@ export async function socketsOf(pid: number, port: number): Promise<number> {
     .filter(([, local = '', , state = '']) => local.endsWith(suffix) && state !== LISTENING);
   const inodes = new Set(rows.filter(([, , , state = '']) => ESTABLISHED_OR_CLOSING.has(state)).map((row) => row[9]));
   const names = await readdir(`/proc/${pid}/fd`);
-  const links = await Promise.all(
-    names.map(async (name) => await readlink(`/proc/${pid}/fd/${name}`).catch(() => '')),
-  );
+  const links = await Promise.all(names.map(async (name) => await readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
   return links.filter((link) => inodes.has(/^socket:\[(\d+)\]$/.exec(link)?.[1])).length;
 }
