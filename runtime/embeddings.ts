@@ -5,14 +5,7 @@ import type { BodyReader } from '../common/http/body.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes } from '../common/http/exchange.ts';
 import type { Exchange } from '../common/http/exchange.ts';
-import {
-  BACKLOG,
-  CAPACITY,
-  MODEL,
-  TRUNCATED,
-  deadlineMsOf,
-  priorityOf,
-} from '../common/http/headers.ts';
+import { BACKLOG, CAPACITY, MODEL, TRUNCATED, deadlineMsOf, priorityOf } from '../common/http/headers.ts';
 import { OpenAIError, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';

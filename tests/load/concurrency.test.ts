@@ -78,92 +78,96 @@ const cut = (vector: readonly number[], dimensions: number): readonly number[] =
 const isSame = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((value, at) => Math.abs(value - b[at]!) < TOLERANCE);
 
-it('5,000 requests at once get their own vectors, through two kills and a hundred that leave', { timeout: 600_000 }, async () => {
-  await using store = await createTinyStore();
-  const runtimes: RuntimeProcess[] = [startRuntime(store.store), startRuntime(store.store)];
-  const urls = await Promise.all(runtimes.map(async (runtime) => await runtime.ready()));
-  const ports = urls.map((url) => Number(new URL(url).port));
-  await using router = await startRouterProcess(TINY_MODEL, ports);
-  await using stack = new AsyncDisposableStack();
-  stack.defer(() => agent.destroy());
-  stack.defer(async () => void (await Promise.all(runtimes.map(async ({ child }) => await end(child)))));
+it(
+  '5,000 requests at once get their own vectors, through two kills and a hundred that leave',
+  { timeout: 600_000 },
+  async () => {
+    await using store = await createTinyStore();
+    const runtimes: RuntimeProcess[] = [startRuntime(store.store), startRuntime(store.store)];
+    const urls = await Promise.all(runtimes.map(async (runtime) => await runtime.ready()));
+    const ports = urls.map((url) => Number(new URL(url).port));
+    await using router = await startRouterProcess(TINY_MODEL, ports);
+    await using stack = new AsyncDisposableStack();
+    stack.defer(() => agent.destroy());
+    stack.defer(async () => void (await Promise.all(runtimes.map(async ({ child }) => await end(child)))));
 
-  // Serially, each alone.
-  const known = new Map<Input, { readonly vector: readonly number[]; readonly tokens: number }>();
-  for (const input of [...TEXTS, ...LISTS]) {
-    const [status, text] = await ask(router.url, { body: JSON.stringify({ model: TINY_MODEL, input: [input] }) });
-    expect([status, text.slice(0, 200)]).toEqual([200, expect.anything()]);
-    const { data, usage } = JSON.parse(text) as Embeddings;
-    known.set(input, { vector: vectorOf(data[0]!.embedding), tokens: usage.prompt_tokens });
-  }
-
-  const wrong: string[] = [];
-  const statuses = new Map<number, number>();
-  let left = 0;
-  let cutOff = 0;
-  let sent = 0;
-  const aborting = new Set<number>();
-  while (aborting.size < ABORTS) aborting.add(below(REQUESTS));
-
-  async function askOne(at: number): Promise<void> {
-    const pool = below(5) === 0 ? LISTS : TEXTS;
-    const count = 1 + below(below(20) === 0 ? 200 : 4);
-    const inputs = Array.from({ length: count }, () => one(pool));
-    const dimensions = below(4) === 0 ? 1 + below(TINY_DIMENSIONS) : undefined;
-    const text = JSON.stringify({
-      model: one([TINY_MODEL, TINY_MODEL, TINY_MODEL.toUpperCase()]),
-      input: count === 1 && below(2) === 0 ? inputs[0] : inputs,
-      encoding_format: one([undefined, 'float', 'base64']),
-      truncate: one([undefined, true, 'END']),
-      dimensions,
-      ...(below(9) === 0 && { padding: 'p'.repeat(270_000) }),
-    });
-    const isZipped = below(8) === 0;
-    const body = isZipped ? gzipSync(text) : below(10) === 0 ? `\ufeff${text}` : text;
-    const headers = isZipped ? { 'content-encoding': 'gzip' } : {};
-    const abortMs = aborting.has(at) ? below(20) : undefined;
-    let answer: readonly [number, string];
-    try {
-      answer = await ask(router.url, { body, headers, abortMs });
-    } catch {
-      if (abortMs === undefined) cutOff += 1;
-      else left += 1;
-      return;
+    // Serially, each alone.
+    const known = new Map<Input, { readonly vector: readonly number[]; readonly tokens: number }>();
+    for (const input of [...TEXTS, ...LISTS]) {
+      const [status, text] = await ask(router.url, { body: JSON.stringify({ model: TINY_MODEL, input: [input] }) });
+      expect([status, text.slice(0, 200)]).toEqual([200, expect.anything()]);
+      const { data, usage } = JSON.parse(text) as Embeddings;
+      known.set(input, { vector: vectorOf(data[0]!.embedding), tokens: usage.prompt_tokens });
     }
-    const [status, answered] = answer;
-    statuses.set(status, (statuses.get(status) ?? 0) + 1);
-    if (status !== 200) return;
-    const { data, usage } = JSON.parse(answered) as Embeddings;
-    const tokens = inputs.reduce((sum, input) => sum + known.get(input)!.tokens, 0);
-    if (usage.prompt_tokens !== tokens) wrong.push(`request ${at}: usage ${usage.prompt_tokens}, not ${tokens}`);
-    if (data.length !== count) wrong.push(`request ${at}: ${data.length} vectors, not ${count}`);
-    for (const [place, { index, embedding }] of data.entries()) {
-      const { vector } = known.get(inputs[place]!)!;
-      const right = index === place && isSame(vectorOf(embedding), cut(vector, dimensions ?? TINY_DIMENSIONS));
-      if (!right) wrong.push(`request ${at}: vector ${place} of ${JSON.stringify(inputs[place]).slice(0, 60)}`);
-    }
-  }
 
-  /** Each runtime once, with work on it; it comes back at the same address. */
-  async function kill(victim: number, at: number): Promise<void> {
-    while (sent < at) await sleep(5);
-    runtimes[victim]!.child.kill('SIGKILL');
-    await once(runtimes[victim]!.child, 'exit');
-    runtimes[victim] = startRuntime(store.store, { env: { KUBEMBED_PORT: String(ports[victim]) } });
-    await runtimes[victim].ready();
-  }
-  const killing = kill(0, REQUESTS * 0.25).then(async () => await kill(1, Math.max(sent, REQUESTS * 0.6)));
-  const client = async (): Promise<void> => {
-    while (sent < REQUESTS) await askOne(sent++);
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, client));
-  await killing;
-  console.info(`${JSON.stringify([...statuses])}, ${left} left, ${cutOff} cut`);
-  expect(wrong).toEqual([]);
-  // Leaving is a race that some answers win.
-  expect(left).toBeGreaterThan(ABORTS / 2);
-  expect(cutOff).toBe(0);
-  // A kill may end what it meets twice; everything else is answered.
-  expect([...statuses.keys()].filter((status) => ![200, 502, 503].includes(status))).toEqual([]);
-  expect(statuses.get(200)).toBeGreaterThan(REQUESTS - ABORTS - 100);
-});
+    const wrong: string[] = [];
+    const statuses = new Map<number, number>();
+    let left = 0;
+    let cutOff = 0;
+    let sent = 0;
+    const aborting = new Set<number>();
+    while (aborting.size < ABORTS) aborting.add(below(REQUESTS));
+
+    async function askOne(at: number): Promise<void> {
+      const pool = below(5) === 0 ? LISTS : TEXTS;
+      const count = 1 + below(below(20) === 0 ? 200 : 4);
+      const inputs = Array.from({ length: count }, () => one(pool));
+      const dimensions = below(4) === 0 ? 1 + below(TINY_DIMENSIONS) : undefined;
+      const text = JSON.stringify({
+        model: one([TINY_MODEL, TINY_MODEL, TINY_MODEL.toUpperCase()]),
+        input: count === 1 && below(2) === 0 ? inputs[0] : inputs,
+        encoding_format: one([undefined, 'float', 'base64']),
+        truncate: one([undefined, true, 'END']),
+        dimensions,
+        ...(below(9) === 0 && { padding: 'p'.repeat(270_000) }),
+      });
+      const isZipped = below(8) === 0;
+      const body = isZipped ? gzipSync(text) : below(10) === 0 ? `\ufeff${text}` : text;
+      const headers = isZipped ? { 'content-encoding': 'gzip' } : {};
+      const abortMs = aborting.has(at) ? below(20) : undefined;
+      let answer: readonly [number, string];
+      try {
+        answer = await ask(router.url, { body, headers, abortMs });
+      } catch {
+        if (abortMs === undefined) cutOff += 1;
+        else left += 1;
+        return;
+      }
+      const [status, answered] = answer;
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+      if (status !== 200) return;
+      const { data, usage } = JSON.parse(answered) as Embeddings;
+      const tokens = inputs.reduce((sum, input) => sum + known.get(input)!.tokens, 0);
+      if (usage.prompt_tokens !== tokens) wrong.push(`request ${at}: usage ${usage.prompt_tokens}, not ${tokens}`);
+      if (data.length !== count) wrong.push(`request ${at}: ${data.length} vectors, not ${count}`);
+      for (const [place, { index, embedding }] of data.entries()) {
+        const { vector } = known.get(inputs[place]!)!;
+        const right = index === place && isSame(vectorOf(embedding), cut(vector, dimensions ?? TINY_DIMENSIONS));
+        if (!right) wrong.push(`request ${at}: vector ${place} of ${JSON.stringify(inputs[place]).slice(0, 60)}`);
+      }
+    }
+
+    /** Each runtime once, with work on it; it comes back at the same address. */
+    async function kill(victim: number, at: number): Promise<void> {
+      while (sent < at) await sleep(5);
+      runtimes[victim]!.child.kill('SIGKILL');
+      await once(runtimes[victim]!.child, 'exit');
+      runtimes[victim] = startRuntime(store.store, { env: { KUBEMBED_PORT: String(ports[victim]) } });
+      await runtimes[victim].ready();
+    }
+    const killing = kill(0, REQUESTS * 0.25).then(async () => await kill(1, Math.max(sent, REQUESTS * 0.6)));
+    const client = async (): Promise<void> => {
+      while (sent < REQUESTS) await askOne(sent++);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, client));
+    await killing;
+    console.info(`${JSON.stringify([...statuses])}, ${left} left, ${cutOff} cut`);
+    expect(wrong).toEqual([]);
+    // Leaving is a race that some answers win.
+    expect(left).toBeGreaterThan(ABORTS / 2);
+    expect(cutOff).toBe(0);
+    // A kill may end what it meets twice; everything else is answered.
+    expect([...statuses.keys()].filter((status) => ![200, 502, 503].includes(status))).toEqual([]);
+    expect(statuses.get(200)).toBeGreaterThan(REQUESTS - ABORTS - 100);
+  },
+);
