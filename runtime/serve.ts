@@ -15,6 +15,7 @@ import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
+import { collectAtRest } from '../common/util/rest.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { modelNotFound } from '../common/openai/errors.ts';
 import { modelList, modelObject, printPoolingInUse } from '../common/openai/response.ts';
@@ -128,6 +129,7 @@ export function createRuntimeApp(deps: AppDeps): RequestListener {
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
   const bodies = createBodyReader({ maxBytes: maxBodyBytes });
   const memory = createMemoryBudget(maxBodyBytes * BODIES_AT_ONCE);
+  collectAtRest(memory);
   const embeddings = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
   return createApp({
     log,

@@ -46,7 +46,7 @@ const INLINE_BYTES = 1024 * 1024;
 /** So much is parsed in a fraction of a millisecond; of what takes longer there is one a turn of the event loop. */
 const LIGHT_BYTES = 32 * 1024;
 /** A thread that nobody needed for this long ends, and its memory with it. */
-const IDLE_MS = 30_000;
+const IDLE_MS = 10_000;
 
 /** Its thread runs this same file, and knows by this word that it is the one. */
 const THREAD = 'embeddings-parser';

@@ -1,5 +1,6 @@
 // Splits a big input array over several endpoints, and joins their answers as if one had given them. Planning and joining first,
 // as functions of values: vectors are neither parsed nor printed again.
+import { setImmediate } from 'node:timers/promises';
 import { printInputs } from '../../common/http/embeddings-parser.ts';
 import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { IDENTITY, identityIn, POOLING, REVISION, TRUNCATED } from '../../common/http/headers.ts';
@@ -309,6 +310,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
       return forwarded;
     };
     const running: Promise<Forwarded>[] = [];
+    await heavyTurn();
     try {
       for (const shard of shards) {
         const sent = send(shard);
@@ -316,7 +318,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
         sent.catch(() => undefined);
         running.push(sent);
         // Printing a shard takes milliseconds: others get their turn in between.
-        await heavyTurn();
+        await setImmediate();
       }
       return conclude(await Promise.allSettled(running), shards);
     } finally {

@@ -142,10 +142,10 @@ export const HOSTILE: Readonly<Record<string, Kind>> = {
   },
   'stay idle': { clients: 40, act: holds((to) => requestOf(to, json(to, 'a'))) },
   'stay idle after a refusal': { clients: 20, act: holds(() => 'GET /none HTTP/1.1\r\nhost: x\r\n\r\n') },
-  'send a byte of a head every five seconds': { clients: 20, act: drips((to) => [...headOf(to, 5)], 5000) },
+  'send a byte of a head every five seconds': { clients: 20, act: drips((to) => Array.from(headOf(to, 5)), 5000) },
   'send a byte of a body every second': {
     clients: 20,
-    act: drips((to) => [headOf(to, 200), ...'{"input":"'.padEnd(150, 'x')], 1000),
+    act: drips((to) => [headOf(to, 200), ...Array.from('{"input":"'.padEnd(150, 'x'))], 1000),
   },
   'read nothing of large answers': {
     clients: 20,

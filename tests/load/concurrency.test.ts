@@ -78,6 +78,32 @@ const cut = (vector: readonly number[], dimensions: number): readonly number[] =
 const isSame = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((value, at) => Math.abs(value - b[at]!) < TOLERANCE);
 
+interface Asked {
+  readonly inputs: readonly Input[];
+  readonly dimensions: number | undefined;
+  readonly sent: Sent;
+}
+
+/** Of every shape that is right. */
+function anyRequest(): Asked {
+  const pool = below(5) === 0 ? LISTS : TEXTS;
+  const count = 1 + below(below(20) === 0 ? 200 : 4);
+  const inputs = Array.from({ length: count }, () => one(pool));
+  const dimensions = below(4) === 0 ? 1 + below(TINY_DIMENSIONS) : undefined;
+  const text = JSON.stringify({
+    model: one([TINY_MODEL, TINY_MODEL, TINY_MODEL.toUpperCase()]),
+    input: count === 1 && below(2) === 0 ? inputs[0] : inputs,
+    encoding_format: one([undefined, 'float', 'base64']),
+    truncate: one([undefined, true, 'END']),
+    dimensions,
+    padding: below(9) === 0 ? 'p'.repeat(270_000) : undefined,
+  });
+  const plain = (): Sent => ({ body: text });
+  const zipped = (): Sent => ({ body: gzipSync(text), headers: { 'content-encoding': 'gzip' } });
+  const marked = (): Sent => ({ body: `\ufeff${text}` });
+  return { inputs, dimensions, sent: one([plain, plain, plain, plain, plain, plain, zipped, marked])() };
+}
+
 it(
   '5,000 requests at once get their own vectors, through two kills and a hundred that leave',
   { timeout: 600_000 },
@@ -89,7 +115,9 @@ it(
     await using router = await startRouterProcess(TINY_MODEL, ports);
     await using stack = new AsyncDisposableStack();
     stack.defer(() => agent.destroy());
-    stack.defer(async () => void (await Promise.all(runtimes.map(async ({ child }) => await end(child)))));
+    stack.defer(async () => {
+      await Promise.all(runtimes.map(async ({ child }) => await end(child)));
+    });
 
     // Serially, each alone.
     const known = new Map<Input, { readonly vector: readonly number[]; readonly tokens: number }>();
@@ -108,42 +136,28 @@ it(
     const aborting = new Set<number>();
     while (aborting.size < ABORTS) aborting.add(below(REQUESTS));
 
+    /** What is wrong with an answer. */
+    function check(at: number, { inputs, dimensions = TINY_DIMENSIONS }: Asked, { data, usage }: Embeddings): void {
+      const tokens = inputs.reduce((sum, input) => sum + known.get(input)!.tokens, 0);
+      if (usage.prompt_tokens !== tokens) wrong.push(`request ${at}: usage ${usage.prompt_tokens}, not ${tokens}`);
+      if (data.length !== inputs.length) wrong.push(`request ${at}: ${data.length} vectors, not ${inputs.length}`);
+      for (const [place, { index, embedding }] of data.entries()) {
+        const { vector } = known.get(inputs[place]!)!;
+        const right = index === place && isSame(vectorOf(embedding), cut(vector, dimensions));
+        if (!right) wrong.push(`request ${at}: vector ${place} of ${JSON.stringify(inputs[place]).slice(0, 60)}`);
+      }
+    }
+
     async function askOne(at: number): Promise<void> {
-      const pool = below(5) === 0 ? LISTS : TEXTS;
-      const count = 1 + below(below(20) === 0 ? 200 : 4);
-      const inputs = Array.from({ length: count }, () => one(pool));
-      const dimensions = below(4) === 0 ? 1 + below(TINY_DIMENSIONS) : undefined;
-      const text = JSON.stringify({
-        model: one([TINY_MODEL, TINY_MODEL, TINY_MODEL.toUpperCase()]),
-        input: count === 1 && below(2) === 0 ? inputs[0] : inputs,
-        encoding_format: one([undefined, 'float', 'base64']),
-        truncate: one([undefined, true, 'END']),
-        dimensions,
-        ...(below(9) === 0 && { padding: 'p'.repeat(270_000) }),
-      });
-      const isZipped = below(8) === 0;
-      const body = isZipped ? gzipSync(text) : below(10) === 0 ? `\ufeff${text}` : text;
-      const headers = isZipped ? { 'content-encoding': 'gzip' } : {};
+      const asked = anyRequest();
       const abortMs = aborting.has(at) ? below(20) : undefined;
-      let answer: readonly [number, string];
       try {
-        answer = await ask(router.url, { body, headers, abortMs });
+        const [status, text] = await ask(router.url, { ...asked.sent, abortMs });
+        statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        if (status === 200) check(at, asked, JSON.parse(text) as Embeddings);
       } catch {
         if (abortMs === undefined) cutOff += 1;
         else left += 1;
-        return;
-      }
-      const [status, answered] = answer;
-      statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      if (status !== 200) return;
-      const { data, usage } = JSON.parse(answered) as Embeddings;
-      const tokens = inputs.reduce((sum, input) => sum + known.get(input)!.tokens, 0);
-      if (usage.prompt_tokens !== tokens) wrong.push(`request ${at}: usage ${usage.prompt_tokens}, not ${tokens}`);
-      if (data.length !== count) wrong.push(`request ${at}: ${data.length} vectors, not ${count}`);
-      for (const [place, { index, embedding }] of data.entries()) {
-        const { vector } = known.get(inputs[place]!)!;
-        const right = index === place && isSame(vectorOf(embedding), cut(vector, dimensions ?? TINY_DIMENSIONS));
-        if (!right) wrong.push(`request ${at}: vector ${place} of ${JSON.stringify(inputs[place]).slice(0, 60)}`);
       }
     }
 

@@ -128,14 +128,6 @@ it('hostile clients of every kind are nobody else’s trouble', { timeout: (SECO
     console.info(`${when}: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, ${faults.length} failed`);
   }
   console.info(JSON.stringify({ start, most, after }));
-  if (process.env['HEAPS'])
-    for (const u of [router.internalUrl, `http://127.0.0.1:${port}`])
-      console.info(
-        (await (await fetch(`${u}/metrics`)).text())
-          .split('\n')
-          .filter((l) => /^(nodejs_(heap_size|external)|process_resident|nodejs_heap_space_size_used)/.test(l))
-          .join('\n'),
-      );
   expect(times.flatMap(([, { faults }]) => faults)).toEqual([]);
   for (const [at, { mb, fds }] of start.entries()) {
     expect(after[at]!.fds).toBeLessThanOrEqual(fds + DESCRIPTORS_SLACK);
