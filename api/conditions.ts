@@ -114,7 +114,8 @@ export const REASONS = {
   // Refused for what it is (422) or by what may forbid it (403: quota, admission, security policy). A server that merely fails to
   // answer gives neither.
   ApplyFailed: blocking('The API server refuses an object of this model.'),
-  // What serves goes on serving.
+  // What serves goes on serving, as does what was made before.
+  InvalidPodTemplate: blocking('spec.podTemplate says what it may not; the message names the field.'),
   ChangeRefused: warning(
     'The API server refuses a change of an object of this model; it is served with what is there.',
   ),

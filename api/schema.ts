@@ -121,27 +121,6 @@ const CACHE: Schema = {
   },
 };
 
-const TOLERATIONS: Schema = {
-  description: "Taints the pods tolerate, added to the device's defaults.",
-  type: 'array',
-  maxItems: 64,
-  'x-kubernetes-list-type': 'atomic',
-  items: {
-    type: 'object',
-    properties: {
-      key: { description: 'Taint key; empty with operator Exists matches all.', type: 'string' },
-      operator: { description: 'Exists or Equal (the default).', type: 'string', enum: ['Exists', 'Equal'] },
-      value: { description: 'Taint value, with operator Equal.', type: 'string' },
-      effect: {
-        description: 'Taint effect; all effects when omitted.',
-        type: 'string',
-        enum: ['NoSchedule', 'PreferNoSchedule', 'NoExecute'],
-      },
-      tolerationSeconds: { description: 'How long a NoExecute taint is tolerated.', type: 'integer', format: 'int64' },
-    },
-  },
-};
-
 /** One schema per field of the spec: a field in the types without one here (or the reverse) does not compile. */
 export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>> = {
   model: {
@@ -222,29 +201,30 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
   },
   resources: {
     description:
-      "Requests and limits of the serving container, over the device's defaults. The cpu limit sets the threads.",
+      "Requests and limits of the serving container, over the device's defaults. The cpu limit sets the threads. On gpu one GPU is added unless a GPU resource (MIG slices and shares included) is named.",
     type: 'object',
     properties: {
       requests: quantities('Minimum resources, by name.'),
       limits: quantities('Maximum resources, by name.'),
     },
   },
-  nodeSelector: strings('Labels a node must have.'),
-  tolerations: TOLERATIONS,
-  affinity: {
-    description: 'Affinity as in a pod.',
+  podTemplate: {
+    description:
+      "Laid over the pods that kubembed makes, as kubectl lays a strategic merge patch: lists with keys (containers `fetch` and `runtime`, env, volumes, …) are merged item by item, others replaced; null or `$patch: delete` takes away. What the operator sets for the model's sake (image, command, service account, KUBEMBED_ variables, labels of its own) it cannot change.",
     type: 'object',
-    'x-kubernetes-preserve-unknown-fields': true,
-  },
-  runtimeClassName: objectName("RuntimeClass of the pods; the device's default when omitted."),
-  priorityClassName: objectName('PriorityClass of the pods.'),
-  imagePullSecrets: {
-    description: 'Secrets for pulling the runtime image.',
-    type: 'array',
-    maxItems: 16,
-    'x-kubernetes-list-type': 'map',
-    'x-kubernetes-list-map-keys': ['name'],
-    items: { type: 'object', required: ['name'], properties: { name: objectName('Name of the Secret.') } },
+    properties: {
+      metadata: {
+        description: 'Further labels and annotations of the pods.',
+        type: 'object',
+        properties: { labels: strings('Labels.'), annotations: strings('Annotations.') },
+      },
+      spec: {
+        description:
+          'Fields of a pod spec, such as nodeSelector, tolerations, affinity, runtimeClassName, priorityClassName, imagePullSecrets, securityContext, volumes; and of its containers env, envFrom, volumeMounts, resources.',
+        type: 'object',
+        'x-kubernetes-preserve-unknown-fields': true,
+      },
+    },
   },
 };
 

@@ -40,6 +40,15 @@ export interface ResourceRequirements {
   readonly limits?: Readonly<Record<string, string | number>>;
 }
 
+/** A part of a pod template; `null` takes away what is there without it. */
+export interface PodTemplate {
+  readonly metadata?: {
+    readonly labels?: Readonly<Record<string, string | null>>;
+    readonly annotations?: Readonly<Record<string, string | null>>;
+  };
+  readonly spec?: Readonly<Record<string, unknown>>;
+}
+
 export interface EmbeddingModelSpec {
   /** Hugging Face id, `org/name` or `name`. Immutable. */
   readonly model: string;
@@ -60,12 +69,8 @@ export interface EmbeddingModelSpec {
   readonly cache?: CacheSpec;
   readonly tokenSecretRef?: { readonly name: string; readonly key?: string };
   readonly resources?: ResourceRequirements;
-  readonly nodeSelector?: Readonly<Record<string, string>>;
-  readonly tolerations?: readonly object[];
-  readonly affinity?: object;
-  readonly runtimeClassName?: string;
-  readonly priorityClassName?: string;
-  readonly imagePullSecrets?: readonly { readonly name: string }[];
+  /** Laid over the pods that kubembed makes, as Kubernetes lays a strategic merge patch. */
+  readonly podTemplate?: PodTemplate;
 }
 
 export interface ResolvedRevision {

@@ -15,9 +15,9 @@ describe('specFaults', () => {
     { cache: { claim: { size: '5Gi', accessModes: ['ReadWriteMany'] } } },
     { resources: { limits: { cpu: 2, memory: '2Gi' } } },
     { device: 'gpu', resources: { limits: { 'nvidia.com/gpu': 1 } } },
+    { podTemplate: { metadata: { labels: { a: 'b' } }, spec: { affinity: { nodeAffinity: { anything: [1, 2] } } } } },
     { servedNames: ['e5-query', 'e5-passage'], prompts: { 'e5-query': 'query', 'e5-passage': 'passage: ' } },
     { prompts: { 'org/name': '' } },
-    { affinity: { nodeAffinity: { anything: [1, 2] } }, tolerations: [{ key: 'a', operator: 'Exists' }] },
   ])('takes %j', (spec) => {
     expect(faultsOf(spec)).toEqual([]);
   });
@@ -43,7 +43,7 @@ describe('specFaults', () => {
     [{ prompts: { 'org/name': 3 } }, /spec\.prompts\.org\/name: must be string/],
     [{ prompts: { other: 'query' } }, /prompts may only have names that are in servedNames/],
     [{ servedNames: ['a'], prompts: { 'org/name': 'query' } }, /prompts may only have names/],
-    [{ nodeSelector: { a: 1 } }, /spec\.nodeSelector\.a: must be string/],
+    [{ podTemplate: { metadata: { labels: { a: 1 } } } }, /spec\.podTemplate\.metadata\.labels\.a: must be string/],
     [
       { resources: { limits: Object.fromEntries(Array.from({ length: 33 }, (_, at) => [`x/${at}`, 1])) } },
       /spec\.resources\.limits: at most 32 entries/,
@@ -53,7 +53,8 @@ describe('specFaults', () => {
     [{ poolling: 'cls' }, /^spec\.poolling: unknown field\. Did you mean pooling\?$/],
     [{ scaling: { minReplica: 1 } }, /^spec\.scaling\.minReplica: unknown field\. Did you mean minReplicas\?$/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: required/],
-    [{ imagePullSecrets: [{ name: 'a' }, { name: 'a' }] }, /duplicate value/],
+    [{ podTemplate: { metadata: { name: 'a' } } }, /spec\.podTemplate\.metadata\.name: unknown field/],
+    [{ podTemplate: { spec: [] } }, /spec\.podTemplate\.spec: must be object/],
   ])('refuses %j', (spec, fault) => {
     expect(faultsOf(spec).join('\n')).toMatch(fault);
   });

@@ -18,8 +18,18 @@ export interface Rule {
   readonly holds: (spec: EmbeddingModelSpec) => boolean;
 }
 
+/** Makers whose every resource is a GPU or a part of one. */
+const GPU_MAKERS = ['nvidia.com/', 'amd.com/'] as const;
+
 const hasGpuResource = ({ resources }: EmbeddingModelSpec): boolean =>
-  [resources?.limits, resources?.requests].some((list) => list !== undefined && 'nvidia.com/gpu' in list);
+  [resources?.limits, resources?.requests].some((list) =>
+    Object.keys(list ?? {}).some((name) => GPU_MAKERS.some((maker) => name.startsWith(maker))),
+  );
+
+const noGpuIn = (list: 'limits' | 'requests'): string => {
+  const isGpu = GPU_MAKERS.map((maker) => `name.startsWith('${maker}')`).join(' || ');
+  return `(!has(self.resources.${list}) || !self.resources.${list}.exists(name, ${isGpu}))`;
+};
 
 const count = (...present: readonly boolean[]): number => present.filter(Boolean).length;
 
@@ -69,9 +79,9 @@ export const RULES: readonly Rule[] = [
     at: '',
     cel: [
       "(has(self.device) && self.device == 'gpu') || !has(self.resources)",
-      "((!has(self.resources.limits) || !('nvidia.com/gpu' in self.resources.limits)) && (!has(self.resources.requests) || !('nvidia.com/gpu' in self.resources.requests)))",
+      `(${noGpuIn('limits')} && ${noGpuIn('requests')})`,
     ].join(' || '),
-    message: 'resources with nvidia.com/gpu need device gpu',
+    message: 'resources of nvidia.com and amd.com need device gpu',
     holds: (spec) => spec.device === 'gpu' || !hasGpuResource(spec),
   },
 ];

@@ -1,4 +1,5 @@
 // Whether kubembed can serve a repository, what that takes, what a person should know of it, and how that reads. Pure.
+import { SELF } from './command.ts';
 import { isRecord, printBytes } from '../common/util/text.ts';
 import { SENTENCE_SETTINGS } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
@@ -96,13 +97,13 @@ export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, plan, tensors } = repository;
   const files = isStatic(json) ? withStaticConfig(json, tensors ?? new Map(), json.get(TOKENIZER_FILE)) : json;
   const description = describeModel(files);
-  const { architecture, modelType, maxTokens, hiddenSize } = description;
+  const { architecture, modelType, maxTokens, hiddenSize, vocabularySize } = description;
   const pooling = {
     used: printPooling(choosePooling(description, choices.pooling)),
     declared: declaredPooling(description),
   };
   const { dimensions, weightBytes } = needsOf(repository, description, choices);
-  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize };
+  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
   const memoryWith = (cpus: number): number =>
     estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
   return {
@@ -164,7 +165,7 @@ export function report(
     ['weights', weightsLine(assessment.weights)],
     ['memory', memoryLine(assessment.memory)],
     ['revision', `${assessment.revision.slice(0, 12)} (${assessment.source})`],
-    ['listed', listed ? `yes, in ${file}` : `no; add it with: kubembed models add ${model}`],
+    ['listed', listed ? `yes, in ${file}` : `no; add it with: ${SELF} models add ${model}`],
   ] as const;
   return [
     `${paint('green', '✔')} ${paint('bold', model)} can be served\n\n`,

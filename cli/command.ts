@@ -5,9 +5,11 @@ import { suggestion } from '../common/util/text.ts';
 
 export interface CliIo {
   readonly write: (text: string) => void;
+  /** Resolves when its reader has taken it: for what may be long. */
+  readonly print: (text: string) => Promise<void>;
   readonly writeError: (text: string) => void;
-  /** Lines of standard input. */
-  readonly lines: () => AsyncIterable<string>;
+  /** Standard input. */
+  readonly input: () => AsyncIterable<Uint8Array>;
   /** Standard error goes to a person: progress may be drawn there. */
   readonly isTerminal: boolean;
   readonly output: {
@@ -17,11 +19,37 @@ export interface CliIo {
     readonly columns: () => number;
   };
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What the person types to run this command. */
+  readonly program: string;
   /** Monotonic milliseconds. */
   readonly now: () => number;
   /** Milliseconds since the epoch. */
   readonly date: () => number;
+  /** In [0, 1). */
+  readonly random: () => number;
   readonly signal: AbortSignal;
+}
+
+/** How hints name this command: they are given before it is known how the person has it. See `sayCommand`. */
+export const SELF = '{kubembed}';
+
+/** The hint with the words that this person can type. */
+export const sayCommand = (text: string, program: string): string => text.replaceAll(SELF, program);
+
+export interface Invocation {
+  /** The script as it was called. */
+  readonly script: string;
+  readonly path: string;
+  /** What npm runs, where it runs this. */
+  readonly npmCommand: string | undefined;
+  readonly packageName: string;
+}
+
+/** What a person types to get here again: `kubembed` only where the shell finds it. */
+export function programName({ script, path, npmCommand, packageName }: Invocation): string {
+  const [, folder = '', name = ''] = /^(.*)\/([^/]*)$/.exec(script) ?? [];
+  const isFound = name === 'kubembed' && path.split(':').includes(folder);
+  return isFound && npmCommand !== 'exec' ? 'kubembed' : `npx ${packageName}`;
 }
 
 /** A question asked anew each time: it changes while others wait. */
@@ -71,6 +99,8 @@ export class CommandError extends Error {
 export interface Parsed {
   readonly positionals: readonly string[];
   readonly text: (option: string) => string | undefined;
+  /** Of an option that may be given more than once. */
+  readonly texts: (option: string) => readonly string[];
   readonly flag: (option: string) => boolean;
   /** A whole number within bounds; `fallback` when absent. */
   readonly count: (option: string, fallback: number, min?: number) => number;
@@ -104,6 +134,7 @@ export function parse(args: readonly string[], options: Options): Parsed {
   return {
     positionals,
     text,
+    texts: (option) => (values[option] as readonly string[] | undefined) ?? [],
     flag: (option) => values[option] === true,
     count(option, fallback, min = 1) {
       const given = text(option);

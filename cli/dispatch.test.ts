@@ -9,14 +9,17 @@ function fakeIo() {
   const io: CliIo = {
     write: (text) => (out += text),
     writeError: () => undefined,
-    lines: async function* () {
+    print: async (text) => void (out += text),
+    input: async function* () {
       yield* [];
     },
     isTerminal: false,
     output: { isTerminal: false, colour: false, columns: () => Infinity },
     env: {},
+    program: 'kubembed',
     now: () => 0,
     date: () => 0,
+    random: () => 0,
     signal: new AbortController().signal,
   };
   return { io, out: () => out };

@@ -1,11 +1,12 @@
 // Every command by its name, and from arguments to one of them: `--help`, `--version`, and what was meant by a name that is none.
 import { suggestion } from '../common/util/text.ts';
-import { isGroup, UsageError } from './command.ts';
+import { isGroup, sayCommand, SELF, UsageError } from './command.ts';
 import type { CliIo, Command, Commands, Group } from './command.ts';
 import { benchCommand } from './commands/bench.ts';
 import { completionCommand } from './commands/completion.ts';
 import { embedCommand } from './commands/embed.ts';
 import { modelsGroup } from './commands/models.ts';
+import { sizeCommand } from './commands/size.ts';
 import { startCommand } from './commands/start.ts';
 import { statusCommand } from './commands/status.ts';
 
@@ -14,6 +15,7 @@ export const COMMANDS: Commands = {
   status: statusCommand,
   embed: embedCommand,
   bench: benchCommand,
+  size: sizeCommand,
   models: modelsGroup,
   // It completes itself as well.
   completion: completionCommand(() => COMMANDS),
@@ -29,10 +31,10 @@ const listOf = (commands: Commands): string => {
 };
 
 const overview = (commands: Commands): string =>
-  `Usage: kubembed COMMAND [options]\n\n${listOf(commands)}\n"kubembed COMMAND --help" tells more; "kubembed --version" the version.\n`;
+  `Usage: ${SELF} COMMAND [options]\n\n${listOf(commands)}\n"${SELF} COMMAND --help" tells more; "${SELF} --version" the version.\n`;
 
 const groupHelp = (name: string, group: Group): string =>
-  `Usage: kubembed ${name} COMMAND [options]\n\n${listOf(group.commands)}\n"kubembed ${name} COMMAND --help" tells more.\n`;
+  `Usage: ${SELF} ${name} COMMAND [options]\n\n${listOf(group.commands)}\n"${SELF} ${name} COMMAND --help" tells more.\n`;
 
 const unknown = (name: string, commands: Commands, of: string): UsageError => {
   const known = Object.keys(commands);
@@ -40,11 +42,15 @@ const unknown = (name: string, commands: Commands, of: string): UsageError => {
   return new UsageError(`There is no command "${of}${name}".${hint}`);
 };
 
+/** Synopses are written with the plain name. */
+const usageFor = ({ usage }: Command, program: string): string =>
+  sayCommand(usage.replace(/^( *)kubembed /gm, `$1${program} `), program);
+
 const runCommand = async (command: Command, args: readonly string[], io: CliIo): Promise<number> => {
   // What follows `--` is data, even if it looks like an option.
   const end = args.indexOf('--');
   if ((end === -1 ? args : args.slice(0, end)).some((arg) => arg === '--help' || arg === '-h')) {
-    io.write(`Usage: ${command.usage}\n`);
+    io.write(`Usage: ${usageFor(command, io.program)}\n`);
     return 0;
   }
   return await command.run(args, io);
@@ -53,7 +59,7 @@ const runCommand = async (command: Command, args: readonly string[], io: CliIo):
 async function runGroup(name: string, group: Group, args: readonly string[], io: CliIo): Promise<number> {
   const [first, ...rest] = args;
   if (HELP.has(first)) {
-    io.write(groupHelp(name, group));
+    io.write(sayCommand(groupHelp(name, group), io.program));
     return 0;
   }
   const isNamed = first !== undefined && !first.startsWith('-');
@@ -72,7 +78,7 @@ export interface Program {
 export async function dispatch({ commands, version }: Program, argv: readonly string[], io: CliIo): Promise<number> {
   const [name, ...args] = argv;
   if (name === undefined || HELP.has(name)) {
-    io.write(overview(commands));
+    io.write(sayCommand(overview(commands), io.program));
     return 0;
   }
   if (name === '--version' || name === '-v') {

@@ -1,8 +1,9 @@
 // The endpoint as the command line sees it: any server that speaks `/v1/embeddings`, its errors turned into words.
+import { PRIORITY, REVISION, TRUNCATED } from '../common/http/headers.ts';
 import { vectorFromBytes } from '../common/openai/response.ts';
 import type { Environment } from '../common/util/env.ts';
 import { suggestion } from '../common/util/text.ts';
-import { CommandError, UsageError } from './command.ts';
+import { CommandError, SELF, UsageError } from './command.ts';
 
 export interface Endpoint {
   /** `http://host:port`, with or without `/v1`. */
@@ -10,19 +11,47 @@ export interface Endpoint {
   readonly key: string | undefined;
 }
 
-export interface Embeddings {
-  readonly vectors: readonly Float32Array[];
-  readonly tokens: number;
-}
-
 export interface EmbedOptions {
   readonly model: string;
   readonly input: readonly string[];
   readonly dimensions?: number | undefined;
+  /** Fields that OpenAI's API does not have. */
+  readonly more?: Readonly<Record<string, string | boolean>>;
+  /** Behind interactive work, where the service tells them apart. */
+  readonly isBulk?: boolean;
   readonly signal: AbortSignal;
 }
 
+export interface Embeddings {
+  readonly kind: 'vectors';
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number;
+  /** Commit of the weights, where the service tells. */
+  readonly revision: string | undefined;
+  /** Inputs that were cut, where the service tells. */
+  readonly truncated: number;
+}
+
+export interface Refusal {
+  readonly kind: 'error';
+  /** Undefined: no answer at all. */
+  readonly status: number | undefined;
+  readonly code: string | undefined;
+  readonly param: string | undefined;
+  readonly message: string;
+  readonly retryAfterMs: number | undefined;
+  readonly cause?: unknown;
+}
+
+export type Answer = Embeddings | Refusal;
+
 export const DEFAULT_ENDPOINT = 'http://127.0.0.1:11445';
+
+/** Where local mode listens that was started with the same environment. */
+const localEndpoint = (env: Environment): string => {
+  const port = [env['EMBEDDINGS_PORT'], env['KUBEMBED_PORT']].find((value) => /^[1-9]\d{0,4}$/.test(value ?? ''));
+  return port === undefined ? DEFAULT_ENDPOINT : `http://127.0.0.1:${port}`;
+};
 
 /** Options every command that talks to an endpoint has. */
 export const ENDPOINT_OPTIONS = { endpoint: { type: 'string' }, key: { type: 'string' } } as const;
@@ -32,38 +61,48 @@ function addressFrom(text: (option: string) => string | undefined, env: Environm
     ['--endpoint', text('endpoint')],
     ...['KUBEMBED_ENDPOINT', 'OPENAI_BASE_URL'].map((name) => [name, env[name]] as const),
   ];
-  const [source, url] = given.find(([, value]) => value !== undefined && value !== '') ?? ['', DEFAULT_ENDPOINT];
+  const [source, url] = given.find(([, value]) => value !== undefined && value !== '') ?? ['', localEndpoint(env)];
   if (url === undefined || !URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
     throw new UsageError(`${source}: expected a URL such as ${DEFAULT_ENDPOINT}, got "${url ?? ''}"`);
   return url;
 }
 
+/** A key from a file often ends with a line break; an empty one is none. */
+function keyFrom(given: string | undefined): string | undefined {
+  const key = given?.trim();
+  if (key === undefined || key === '') return undefined;
+  if (/^[\x21-\x7e]+$/.test(key)) return key;
+  throw new UsageError(
+    'The API key (--key, OPENAI_API_KEY) has characters that a key cannot have: spaces, line breaks or letters beyond ASCII',
+  );
+}
+
 /** @throws UsageError naming where a wrong address comes from */
 export function endpointFrom(text: (option: string) => string | undefined, env: Environment): Endpoint {
   const url = addressFrom(text, env);
-  return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), key: text('key') ?? env['OPENAI_API_KEY'] };
+  return { url: url.replace(/\/+$/, '').replace(/\/v1$/, ''), key: keyFrom(text('key') ?? env['OPENAI_API_KEY']) };
 }
 
 const headersOf = ({ key }: Endpoint): Record<string, string> =>
   key === undefined ? {} : { authorization: `Bearer ${key}` };
+
+function noAnswer({ url }: Endpoint, error: unknown): string {
+  const { code, message = '' } = (error as { cause?: Partial<NodeJS.ErrnoException> }).cause ?? {};
+  return `No answer from ${url} (${code ?? message}): is it running? Start one with "${SELF} start", or give --endpoint.`;
+}
 
 async function send(endpoint: Endpoint, path: string, init: RequestInit): Promise<Response> {
   try {
     return await fetch(`${endpoint.url}${path}`, init);
   } catch (error) {
     if (init.signal?.aborted === true) throw error;
-    const { code, message = '' } = (error as { cause?: Partial<NodeJS.ErrnoException> }).cause ?? {};
-    throw new CommandError(
-      `No answer from ${endpoint.url} (${code ?? message}): is it running? Start one with "kubembed start", or give --endpoint.`,
-      undefined,
-      { cause: error },
-    );
+    throw new CommandError(noAnswer(endpoint, error), undefined, { cause: error });
   }
 }
 
 const HINTS: Readonly<Record<number, string>> = {
   401: ' Give --key, or set OPENAI_API_KEY.',
-  404: ' "kubembed status" shows what is served.',
+  404: ` "${SELF} status" shows what is served.`,
 };
 
 async function refuse(endpoint: Endpoint, response: Response, hint = HINTS[response.status] ?? ''): Promise<never> {
@@ -80,39 +119,108 @@ export async function getJson<T>(endpoint: Endpoint, path: string, signal: Abort
   return (await response.json()) as T;
 }
 
-/** The message of an OpenAI error object, else the beginning of whatever came. */
-function messageOf(body: string): string {
+interface ErrorObject {
+  readonly message: string;
+  readonly code?: string | undefined;
+  readonly param?: string | undefined;
+}
+
+/** An OpenAI error object, else the beginning of whatever came. */
+function errorIn(body: string): ErrorObject {
+  const textOf = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
   try {
-    const { error } = JSON.parse(body) as { error?: { message?: unknown } };
-    if (typeof error?.message === 'string') return error.message;
+    const { error } = JSON.parse(body) as { error?: Readonly<Record<string, unknown>> };
+    if (typeof error?.['message'] === 'string')
+      return { message: error['message'], code: textOf(error['code']), param: textOf(error['param']) };
   } catch {
     // Not JSON: a proxy's own page, say.
   }
-  return body.slice(0, 200);
+  return { message: body.slice(0, 200) };
 }
 
-export async function embed(
-  endpoint: Endpoint,
-  { model, input, dimensions, signal }: EmbedOptions,
-): Promise<Embeddings> {
-  const response = await send(endpoint, '/v1/embeddings', {
-    method: 'POST',
-    headers: { ...headersOf(endpoint), 'content-type': 'application/json' },
-    body: JSON.stringify({ model, input, encoding_format: 'base64', dimensions }),
-    signal,
-  });
-  if (!response.ok) {
-    const isUnknown = response.status === 404;
-    return await refuse(endpoint, response, isUnknown ? await hintOfServed(endpoint, model, signal) : undefined);
+const messageOf = (body: string): string => errorIn(body).message;
+
+/** Both spellings, and a date. Undefined where none is given. */
+export function retryAfterMs(headers: Headers, nowMs: number): number | undefined {
+  const milliseconds = Number(headers.get('retry-after-ms') ?? Number.NaN);
+  if (milliseconds >= 0) return milliseconds;
+  const given = headers.get('retry-after');
+  if (given === null) return undefined;
+  const seconds = Number(given);
+  if (seconds >= 0) return seconds * 1000;
+  const date = Date.parse(given);
+  return Number.isNaN(date) ? undefined : Math.max(0, date - nowMs);
+}
+
+interface Body {
+  readonly data: readonly { readonly index?: number; readonly embedding: string | readonly number[] }[];
+  readonly usage?: { readonly prompt_tokens?: number };
+}
+
+/** In the order of the inputs, whatever the order of the answer. */
+function vectorsIn({ data }: Body): Float32Array[] {
+  const vectors: Float32Array[] = [];
+  for (const [at, { index, embedding }] of data.entries())
+    vectors[index ?? at] =
+      typeof embedding === 'string' ? vectorFromBytes(Buffer.from(embedding, 'base64')) : Float32Array.from(embedding);
+  return vectors;
+}
+
+/** Vectors, or why there are none. It rejects only when it is aborted. */
+export async function ask(endpoint: Endpoint, options: EmbedOptions): Promise<Answer> {
+  const { model, input, dimensions, more, isBulk = false, signal } = options;
+  try {
+    const response = await fetch(`${endpoint.url}/v1/embeddings`, {
+      method: 'POST',
+      headers: {
+        ...headersOf(endpoint),
+        'content-type': 'application/json',
+        ...(isBulk ? { [PRIORITY]: 'bulk' } : {}),
+      },
+      body: JSON.stringify({ model, input, encoding_format: 'base64', dimensions, ...more }),
+      signal,
+    });
+    const { status, headers } = response;
+    if (!response.ok) {
+      const { message, code, param } = errorIn(await response.text());
+      // Its clock may differ from ours: a date is compared with its own.
+      const nowMs = Date.parse(headers.get('date') ?? '');
+      return { kind: 'error', status, code, param, message, retryAfterMs: retryAfterMs(headers, nowMs) };
+    }
+    const body = (await response.json()) as Body;
+    return {
+      kind: 'vectors',
+      vectors: vectorsIn(body),
+      tokens: body.usage?.prompt_tokens ?? 0,
+      revision: headers.get(REVISION) ?? undefined,
+      truncated: Number(headers.get(TRUNCATED) ?? 0),
+    };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const rest = { code: undefined, param: undefined, retryAfterMs: undefined, cause: error };
+    if (error instanceof SyntaxError)
+      return { kind: 'error', status: 200, message: 'What it answered is no list of embeddings.', ...rest };
+    return { kind: 'error', status: undefined, message: noAnswer(endpoint, error), ...rest };
   }
-  const { data, usage } = (await response.json()) as {
-    data: readonly { embedding: string }[];
-    usage: { prompt_tokens: number };
-  };
-  return {
-    vectors: data.map(({ embedding }) => vectorFromBytes(Buffer.from(embedding, 'base64'))),
-    tokens: usage.prompt_tokens,
-  };
+}
+
+/** What a refusal means to a person. */
+export async function explainRefusal(
+  endpoint: Endpoint,
+  { status, message, cause }: Pick<Refusal, 'status' | 'message' | 'cause'>,
+  { model, signal }: Pick<EmbedOptions, 'model' | 'signal'>,
+): Promise<CommandError> {
+  const options = cause === undefined ? undefined : { cause };
+  if (status === undefined) return new CommandError(message, undefined, options);
+  const hint = status === 404 ? await hintOfServed(endpoint, model, signal) : (HINTS[status] ?? '');
+  return new CommandError(`${endpoint.url} answered ${status}: ${message}${hint}`, undefined, options);
+}
+
+/** @throws CommandError */
+export async function embed(endpoint: Endpoint, options: EmbedOptions): Promise<Embeddings> {
+  const answer = await ask(endpoint, options);
+  if (answer.kind === 'error') throw await explainRefusal(endpoint, answer, options);
+  return answer;
 }
 
 /** What a router tells of a name it serves; other servers tell the id alone. */

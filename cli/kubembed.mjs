@@ -19,8 +19,11 @@ try {
 }
 
 const child = spawn(node, ['--disable-warning=ExperimentalWarning', main, ...process.argv.slice(2)], {
+  // Hints name the command as it was called.
+  argv0: process.argv[1],
   env: environment(),
-  stdio: 'inherit',
+  // The channel tells the child when this process is gone, kill -9 included.
+  stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
 });
 // A terminal tells the command of Ctrl-C itself. Told again at once, it could die of it in the moment it takes to leave.
 const INTERRUPT_AFTER_MS = process.stdin.isTTY ? 2000 : 0;

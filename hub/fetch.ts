@@ -3,13 +3,13 @@ import { performance } from 'node:perf_hooks';
 import { isCommitSha } from '../common/util/text.ts';
 import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
 import type { HubOptions, Retry, RetryPolicy } from './client.ts';
-import { hubSource } from './download.ts';
-import type { DownloadWatch, RemoteSnapshot, WeightSource } from './download.ts';
 import { ModelError, isModelError, preferSafetensors } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { acquireLock, isAlive, readIdentity } from './lock.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
+import { hubSource } from './source.ts';
+import type { DownloadWatch, RemoteSnapshot, WeightSource } from './source.ts';
 import {
   explainDisk,
   inspectSnapshot,

@@ -23,6 +23,7 @@ import type { ChooseWeights, Folders, RepositoryFile } from './files.ts';
 import { readOnnxFacts } from './onnx-data.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
+import type { PartialPaths } from './partial.ts';
 import { planSnapshot } from './plan.ts';
 import type { RepositoryView, SnapshotPlan } from './plan.ts';
 
@@ -189,9 +190,18 @@ const PARTIAL_SUFFIX = '.kubembed-part';
 const COPY_SUFFIX = `.copy${PARTIAL_SUFFIX}`;
 
 const blobPath = (paths: StorePaths, { etag }: RepositoryFile): string => path.join(paths.blobs, etag);
-const partialPath = (paths: StorePaths, file: RepositoryFile): string => `${blobPath(paths, file)}${PARTIAL_SUFFIX}`;
+const partialPaths = (paths: StorePaths, file: RepositoryFile): PartialPaths => {
+  const blob = blobPath(paths, file);
+  return { file: `${blob}${PARTIAL_SUFFIX}`, note: `${blob}.ranges${PARTIAL_SUFFIX}` };
+};
 
 const sizeOf = async (file: string): Promise<number | undefined> => (await stat(file).catch(() => undefined))?.size;
+
+/** What the file takes there: one that comes in ranges has holes. */
+const bytesOnDisk = async (file: string): Promise<number> => {
+  const info = await stat(file).catch(() => undefined);
+  return info === undefined ? 0 : Math.min(info.size, info.blocks * 512);
+};
 
 const hasBlob = async (paths: StorePaths, file: RepositoryFile): Promise<boolean> =>
   (await sizeOf(blobPath(paths, file))) === file.size;
@@ -249,7 +259,7 @@ export const measureSpace = async (
 ): Promise<{ readonly missing: number; readonly free: number }> => {
   const sizes = files.map(async (file) => {
     if (await hasBlob(paths, file)) return 0;
-    return Math.max(0, file.size - ((await sizeOf(partialPath(paths, file))) ?? 0));
+    return Math.max(0, file.size - (await bytesOnDisk(partialPaths(paths, file).file)));
   });
   const { bavail, bsize } = await statfs(paths.blobs);
   return { missing: (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0), free: bavail * bsize };
@@ -259,12 +269,14 @@ export const measureSpace = async (
 export const storeBlob = async (
   paths: StorePaths,
   file: RepositoryFile,
-  download: (partial: string) => Promise<void>,
+  download: (partial: PartialPaths) => Promise<void>,
 ): Promise<string> => {
   const blob = blobPath(paths, file);
   if (await hasBlob(paths, file)) return blob;
-  await download(partialPath(paths, file));
-  await rename(partialPath(paths, file), blob);
+  const partial = partialPaths(paths, file);
+  await download(partial);
+  await rm(partial.note, { force: true });
+  await rename(partial.file, blob);
   return blob;
 };
 

@@ -2,12 +2,12 @@
 import { lstat, readFile, readdir, readlink, realpath, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
-import { isIntact } from './download.ts';
-import type { Proof } from './download.ts';
 import { isEtag, parseObject } from './files.ts';
 import type { RepositoryFile } from './files.ts';
 import { storePaths } from './paths.ts';
 import type { StorePaths } from './paths.ts';
+import { isIntact } from './proof.ts';
+import type { Proof } from './proof.ts';
 import { entriesIn } from './store.ts';
 
 export type FileState = 'intact' | 'damaged' | 'missing' | 'unproven';

@@ -1,7 +1,7 @@
 // Wires the API store, operator, router, controllers and kubelet into one running local mode.
 import { randomBytes, randomUUID } from 'node:crypto';
 import { createServer } from 'node:net';
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism, hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Logger } from 'pino';
@@ -161,7 +161,12 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
       init: pick(config.environment, (name) => !name.startsWith('KUBEMBED_')),
       main: pick(config.environment, (name) => SERVE_VARIABLES.includes(name) || isTracingVariable(name)),
     },
-    overrides: { KUBEMBED_STORE: config.modelStore, KUBEMBED_THREADS: String(availableParallelism()) },
+    overrides: {
+      KUBEMBED_STORE: config.modelStore,
+      KUBEMBED_THREADS: String(availableParallelism()),
+      // Found before the first source is read, it spares each replica the compiler that strips types, which takes 45 MB.
+      NODE_COMPILE_CACHE: config.environment['NODE_COMPILE_CACHE'] ?? join(tmpdir(), 'node-compile-cache'),
+    },
     logDir: join(config.dataDir, 'logs'),
     log,
   });

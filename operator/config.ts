@@ -7,6 +7,7 @@ import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.
 import type { Environment } from '../common/util/env.ts';
 import { errorText } from '../common/util/text.ts';
 import type { EnvVar } from '../kube/resources.ts';
+import { isReservedVariable, templateFaults } from './manifests/template-faults.ts';
 
 const text = z.string().min(1);
 const texts = z.record(z.string(), z.string());
@@ -14,30 +15,47 @@ const texts = z.record(z.string(), z.string());
 const scalars = z.record(z.string(), z.coerce.string());
 const positive = (fallback: number) => z.int().positive().default(fallback);
 
+const removable = z.record(z.string(), z.string().nullable());
+
+/** Of the chart: it may do what a spec's may not. */
+const podTemplate = z
+  .strictObject({
+    metadata: z.strictObject({ labels: removable.optional(), annotations: removable.optional() }).optional(),
+    spec: z.looseObject({}).optional(),
+  })
+  .check(({ value, issues }) => {
+    for (const message of templateFaults(value, { isOpen: true }))
+      issues.push({ code: 'custom', message, input: value });
+  });
+
+/** A container's environment, which has what is the operator's to set already. */
+const variables = scalars.check(({ value, issues }) => {
+  for (const name of Object.keys(value).filter(isReservedVariable))
+    issues.push({ code: 'custom', message: `${name} is not to be set here: the operator does`, input: value });
+});
+
 /** Defaults of one device kind; what a spec says wins field by field. */
 const profile = z.strictObject({
   resources: z.strictObject({ requests: scalars.default({}), limits: scalars.default({}) }).optional(),
-  nodeSelector: texts.optional(),
-  tolerations: z.array(z.looseObject({})).optional(),
-  affinity: z.looseObject({}).optional(),
-  runtimeClassName: z.string().optional(),
-  priorityClassName: z.string().optional(),
+  podTemplate: podTemplate.default({}),
 });
 
 /** What `KUBEMBED_RUNTIME_DEFAULTS` holds, as JSON: the chart's `runtime` values. */
 const runtimeDefaults = z.strictObject({
-  cpu: profile.default({}),
-  gpu: profile.default({}),
+  cpu: profile.prefault({}),
+  gpu: profile.prefault({}),
   /** Extended resource that one GPU replica takes one of. */
   gpuResource: text.default('nvidia.com/gpu'),
-  /** Of the pod template (scraping, meshes). */
-  podLabels: texts.default({}),
-  podAnnotations: texts.default({}),
+  /** Of models on either device. */
+  podTemplate: podTemplate.default({}),
+  /** A spec's podTemplate may change image, command and service account, and add containers. */
+  openPodTemplates: z.boolean().default(false),
+  serviceAccount: z.strictObject({ annotations: texts.default({}) }).default({ annotations: {} }),
   imagePullSecrets: z.array(z.strictObject({ name: text })).default([]),
   /** For the fetching container alone: proxies. */
-  fetchEnv: scalars.default({}),
+  fetchEnv: variables.default({}),
   /** For the serving container: log level, queue limits. */
-  serveEnv: scalars.default({}),
+  serveEnv: variables.default({}),
   /** Longest time in seconds a replica may take from start of `serve` to ready: only one that hangs meets it. */
   startupSeconds: positive(3600),
   /** Time in seconds that endpoints get to forget a pod before it stops taking requests. */

@@ -3,7 +3,7 @@ import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
-import type { WeightSource } from '../hub/download.ts';
+import type { WeightSource } from '../hub/source.ts';
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quantile } from '../../common/util/stats.ts';
 import { errorText } from '../../common/util/text.ts';
-import { isAborted, parse } from '../command.ts';
+import { isAborted, parse, sayCommand } from '../command.ts';
 import type { CliIo, Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
@@ -51,11 +51,13 @@ async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
       const input = Array.from({ length: load.inputs }, () => textOf(next++, load.words));
       const sent = io.now();
       try {
-        tokens += (await embed(load.endpoint, { model: load.model, input, signal: io.signal })).tokens;
+        const answer = await embed(load.endpoint, { model: load.model, input, signal: io.signal });
+        // Not in one statement with the await: the sum would be read before it, and what others add meanwhile lost.
+        tokens += answer.tokens;
         latenciesMs.push(io.now() - sent);
       } catch (error) {
         if (isAborted(io)) return;
-        const message = errorText(error);
+        const message = sayCommand(errorText(error), io.program);
         errors[message] = (errors[message] ?? 0) + 1;
         await sleep(PAUSE_AFTER_ERROR_MS);
       }

@@ -1,6 +1,6 @@
 // `kubembed completion`: a script for bash, zsh or fish, made from the table of commands.
 import { suggestion } from '../../common/util/text.ts';
-import { isGroup, parse, UsageError } from '../command.ts';
+import { isGroup, parse, SELF, UsageError } from '../command.ts';
 import type { Command, Commands } from '../command.ts';
 
 interface Completion {
@@ -139,9 +139,11 @@ export const completionCommand = (commands: () => Commands): Command => ({
   summary: 'Print a completion script for a shell',
   usage: `kubembed completion bash|zsh|fish
 
-  bash   source <(kubembed completion bash)
-  zsh    source <(kubembed completion zsh)      after "autoload -U compinit && compinit"
-  fish   kubembed completion fish | source`,
+  bash   source <(${SELF} completion bash)
+  zsh    source <(${SELF} completion zsh)      after "autoload -U compinit && compinit"
+  fish   ${SELF} completion fish | source
+
+It completes the word "kubembed". Who types npx first makes it one: alias kubembed='npx kubembed'`,
   options: {},
   choices: { '': SHELLS },
   async run(args, io) {

@@ -11,7 +11,7 @@ import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
-import { CommandError, parse, UsageError } from '../command.ts';
+import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command, Group, Parsed } from '../command.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
@@ -124,7 +124,9 @@ async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promi
     return ['pooling=declared'];
   } catch (error) {
     if (io.signal.aborted || !(isModelError(error) || error instanceof CommandError)) throw error;
-    io.writeError(`Which pooling ${modelId} declares is not known: ${error.message} See kubembed models check.\n`);
+    if (error.reason === 'RepositoryNotFound')
+      throw new CommandError(`${error.message} Nothing was added.`, error.reason, { cause: error });
+    io.writeError(`Which pooling ${modelId} declares is not known: ${error.message} See ${io.program} models check.\n`);
     return [];
   }
 }
@@ -156,7 +158,7 @@ const CHECK_OPTIONS = {
 } as const;
 
 /** The hub knows best what would be fetched; the store serves where there is none. */
-async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
+export async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
   const asked = { modelId, revision: text('revision') ?? 'main' };
   const hub = hubOptions(io.env);
   const store = storeFolder(text('store'), io.env);
@@ -207,7 +209,9 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
     const assessment = assess(await findRepository(modelId, parsed, io), choices);
     const listed = parseCatalog(await readList(file).catch(() => '')).models.has(modelId);
     const answer = { servable: true, ...assessment, listed };
-    io.write(isJson ? `${JSON.stringify(answer)}\n` : report(assessment, { file, listed }, paint));
+    io.write(
+      isJson ? `${JSON.stringify(answer)}\n` : sayCommand(report(assessment, { file, listed }, paint), io.program),
+    );
     return true;
   } catch (error) {
     const refusal = asRefusal(error);

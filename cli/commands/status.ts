@@ -1,7 +1,7 @@
 // `kubembed status`: how the models of a router or a cluster stand, as a table, one model with its conditions, or again and again.
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelState } from '../../api/conditions.ts';
-import { CommandError, isAborted, parse, UsageError } from '../command.ts';
+import { CommandError, isAborted, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
 import { endpointFrom, ENDPOINT_OPTIONS, hintOf } from '../endpoint.ts';
 import { openCluster, viewOfRouter } from '../status-view.ts';
@@ -163,7 +163,7 @@ async function watch(show: () => Promise<string>, seconds: number, io: CliIo): P
       // A router that restarts comes back; a wrong name does not appear by waiting either, but says so each time.
       if (isAborted(io)) return;
       if (!(error instanceof CommandError)) throw error;
-      io.writeError(`kubembed: ${error.message}\n`);
+      io.writeError(`kubembed: ${sayCommand(error.message, io.program)}\n`);
     }
     await sleep(seconds * 1000, undefined, { signal: io.signal }).catch(() => undefined);
   }

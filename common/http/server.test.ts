@@ -224,7 +224,7 @@ describe('a connection', () => {
   });
 
   it.each([
-    ['that asked to close it', `${ask('one').replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n')}`, 'x', '200'],
+    ['that asked to close it', ask('one').replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n'), 'x', '200'],
     [
       'that asked to close it, a whole one',
       ask('one').replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n'),

@@ -73,21 +73,24 @@ function ratio(quota: string | undefined, period: string | undefined): number | 
 /** In a bundle, `dist/PROCESS` stands for the project's folder. */
 const PLACES = ['../../package.json', '../../../../package.json'];
 
-export function packageVersion(): string {
+/** As it is installed: the npm package has its publisher's name in front. */
+export function packageFacts(): { readonly name: string; readonly version: string } {
   for (const place of PLACES) {
     try {
       const { name, version } = JSON.parse(readFileSync(new URL(place, import.meta.url), 'utf8')) as Record<
         string,
         unknown
       >;
-      // The npm package has its publisher's name in front.
-      if (/(^|\/)kubembed$/.test(String(name)) && typeof version === 'string') return version;
+      if (typeof name === 'string' && /(^|\/)kubembed$/.test(name) && typeof version === 'string')
+        return { name, version };
     } catch {
       // Not there: the next place.
     }
   }
-  return '0.0.0';
+  return { name: 'kubembed', version: '0.0.0' };
 }
+
+export const packageVersion = (): string => packageFacts().version;
 
 /**
  * Where a worker thread's file is: `.ts` when run as written, `.js` once bundled (the bundler leaves addresses as they are).

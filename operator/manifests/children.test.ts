@@ -2,7 +2,7 @@ import { stringify } from 'yaml';
 import { describe, expect, test } from 'vitest';
 import { SHA, manifestConfig, embeddingModel } from '../../tests/helpers/builders.ts';
 import { withDefaults } from '../../api/types.ts';
-import type { EmbeddingModelSpec } from '../../api/types.ts';
+import type { EmbeddingModelSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, Deployment } from '../../kube/resources.ts';
 import { desiredChildren, factsKey } from './children.ts';
 import { revisionKey } from '../../api/names.ts';
@@ -40,11 +40,15 @@ describe('golden manifests', () => {
       cache: { claim: { size: '20Gi', storageClassName: 'fast', accessModes: ['ReadWriteMany'] } },
       tokenSecretRef: { name: 'hf' },
       resources: { limits: { cpu: '1500m', memory: '16Gi' }, requests: { memory: '12Gi' } },
-      nodeSelector: { pool: 'gpu' },
-      tolerations: [{ key: 'spot', operator: 'Exists' }],
-      runtimeClassName: 'nvidia',
-      priorityClassName: 'high',
-      imagePullSecrets: [{ name: 'registry' }],
+      podTemplate: {
+        spec: {
+          nodeSelector: { pool: 'gpu' },
+          tolerations: [{ key: 'spot', operator: 'Exists' }],
+          runtimeClassName: 'nvidia',
+          priorityClassName: 'high',
+          imagePullSecrets: [{ name: 'registry' }],
+        },
+      },
     },
   };
 
@@ -136,6 +140,107 @@ describe('pods', () => {
   });
 });
 
+describe('pod templates', () => {
+  const template = (spec: object) => ({ podTemplate: { spec: spec as Readonly<Record<string, unknown>> } });
+
+  const names = (container: Container | undefined) => container?.env?.map(({ name }) => name) ?? [];
+
+  test('the last one wins: the chart’s, its device’s, the fields of the spec, its podTemplate', () => {
+    const layer = (value: string) => template({ nodeSelector: { pool: value }, priorityClassName: value }).podTemplate;
+    const config = manifestConfig({ podTemplate: layer('all') });
+    const cpu = { ...config.profiles.cpu, podTemplate: { spec: { nodeSelector: { pool: 'cpu' } } } };
+    const withDevice = { ...config, profiles: { ...config.profiles, cpu } };
+    expect(podOf({}, { config: withDevice })).toMatchObject({
+      nodeSelector: { pool: 'cpu' },
+      priorityClassName: 'all',
+    });
+    const own = { podTemplate: layer('own') };
+    expect(podOf(own, { config: withDevice })).toMatchObject({
+      nodeSelector: { pool: 'own' },
+      priorityClassName: 'own',
+    });
+  });
+
+  test('a variable is there once, whoever says it', () => {
+    const config = manifestConfig({
+      fetchEnv: [{ name: 'HF_TOKEN', value: 'of the chart' }],
+      serveEnv: [{ name: 'KUBEMBED_THREADS', value: '7' }],
+    });
+    const pod = podOf(
+      {
+        tokenSecretRef: { name: 'hf' },
+        resources: { limits: { cpu: 2 } },
+        ...template({
+          containers: [
+            {
+              name: 'runtime',
+              env: [
+                { name: 'A', value: '1' },
+                { name: 'A', value: '2' },
+              ],
+            },
+          ],
+        }),
+      },
+      { config },
+    );
+    for (const container of [pod.initContainers?.[0], pod.containers[0]])
+      expect(new Set(names(container)).size).toBe(names(container).length);
+    expect(env(pod.initContainers?.[0], 'HF_TOKEN')?.valueFrom?.secretKeyRef?.name).toBe('hf');
+    expect(env(pod.containers[0], 'KUBEMBED_THREADS')?.value).toBe('7');
+    expect(env(pod.containers[0], 'A')?.value).toBe('2');
+  });
+
+  test('no user is fixed, and the security context can be replaced or dropped', () => {
+    expect(JSON.stringify(podOf({}))).not.toMatch(/runAsUser|runAsGroup/);
+    const dropped = { securityContext: null, containers: [{ name: 'runtime', securityContext: { $patch: 'delete' } }] };
+    const pod = podOf(template(dropped));
+    expect(pod).not.toHaveProperty('securityContext');
+    expect(pod.containers[0]).not.toHaveProperty('securityContext');
+    const replaced = podOf(template({ securityContext: { $patch: 'replace', runAsUser: 1 } }));
+    expect(replaced['securityContext']).toEqual({ runAsUser: 1 });
+  });
+
+  test.each([
+    ['a MIG slice', { limits: { 'nvidia.com/mig-1g.10gb': 1 } }, 'nvidia.com/mig-1g.10gb', '1'],
+    ['a share', { limits: { 'aliyun.com/gpu-mem': 4 } }, 'aliyun.com/gpu-mem', '4'],
+    ['a GPU of AMD', { limits: { 'amd.com/gpu': 1 } }, 'amd.com/gpu', '1'],
+    ['a request alone', { requests: { 'nvidia.com/gpu': 2 } }, 'nvidia.com/gpu', '2'],
+  ])('%s is taken for the GPU', (_what, resources, name, amount) => {
+    const pod = podOf({ device: 'gpu', resources });
+    const { limits = {}, requests = {} } = pod.containers[0]?.['resources'] as ResourceRequirements;
+    expect(Object.keys(limits).filter((one) => one.includes('/'))).toEqual([name]);
+    expect(limits).toMatchObject({ [name]: amount });
+    expect({ [name]: amount, ...requests }).toMatchObject({ [name]: amount });
+    expect(JSON.stringify(pod.initContainers?.[0]?.['resources'])).not.toContain(name);
+  });
+
+  test('a claim on a device is taken for the GPU, and the taint of GPU nodes is tolerated all the same', () => {
+    const claim = { resourceClaims: [{ name: 'gpu', resourceClaimTemplateName: 'one' }] };
+    const pod = podOf({
+      device: 'gpu',
+      ...template({ ...claim, containers: [{ name: 'runtime', resources: { claims: [{ name: 'gpu' }] } }] }),
+    });
+    expect(JSON.stringify(pod.containers[0]?.['resources'])).not.toContain('nvidia.com');
+    expect(pod).toMatchObject({
+      ...claim,
+      tolerations: [{ key: 'nvidia.com/gpu', operator: 'Exists', effect: 'NoSchedule' }],
+    });
+    const own = [{ key: 'nvidia.com/gpu', operator: 'Equal', value: 'a100' }];
+    expect(podOf({ device: 'gpu', ...template({ tolerations: own }) })['tolerations']).toEqual(own);
+  });
+
+  test('labels that pods are found by stay, and a service account has the annotations of the chart', () => {
+    const config = manifestConfig({ serviceAccount: { annotations: { 'eks.amazonaws.com/role-arn': 'arn' } } });
+    const made = children({ podTemplate: { metadata: { labels: { a: 'b' }, annotations: { c: 'd' } } } }, { config });
+    expect((made.deployment as Deployment).spec.template.metadata).toMatchObject({
+      labels: { a: 'b', 'kubembed.dev/model': 'minilm' },
+      annotations: { c: 'd' },
+    });
+    expect(made.serviceAccount.metadata.annotations).toMatchObject({ 'eks.amazonaws.com/role-arn': 'arn' });
+  });
+});
+
 test('a claim, a revision and a budget exist only where they mean something', () => {
   const made = Object.entries(children({}, { fetched: undefined })).filter(([, child]) => child !== undefined);
   expect(made.map(([kind]) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
@@ -144,7 +249,7 @@ test('a claim, a revision and a budget exist only where they mean something', ()
 });
 
 test('the hash tells a field taken away from one never there', () => {
-  const before = children({ nodeSelector: { a: 'b' } }).deployment;
+  const before = children({ podTemplate: { spec: { nodeSelector: { a: 'b' } } } }).deployment;
   expect(needsApply(before, children({}).deployment)).toBe(true);
   expect(needsApply(before, before)).toBe(false);
 });

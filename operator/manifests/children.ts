@@ -26,7 +26,7 @@ import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { withHash, withoutUndefined } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
-import { podSpec } from './pod.ts';
+import { podTemplate } from './pod.ts';
 
 /** The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. */
 export const CHILD_KINDS = {
@@ -87,7 +87,7 @@ const labels = (name: string): Readonly<Record<string, string>> => ({
 
 type Made = Pick<ChildrenInput, 'model' | 'config'>;
 
-function child(kind: ChildKind, { model, config }: Made, body: object): Manifest {
+function child(kind: ChildKind, { model, config }: Made, body: object, annotations: object = {}): Manifest {
   const { type, nameOf } = CHILD_KINDS[kind];
   return withHash({
     apiVersion: type.group === '' ? type.version : `${type.group}/${type.version}`,
@@ -96,7 +96,7 @@ function child(kind: ChildKind, { model, config }: Made, body: object): Manifest
       name: nameOf(model.metadata.name),
       namespace: model.metadata.namespace ?? 'default',
       labels: labels(model.metadata.name),
-      annotations: { [ANNOTATION_RELEASE]: config.release },
+      annotations: { ...annotations, [ANNOTATION_RELEASE]: config.release },
       ownerReferences: [ownerReferenceTo(model)],
     },
     ...body,
@@ -136,9 +136,9 @@ const ROLLOUT = {
 } as const;
 
 function deployment(input: ChildrenInput): Manifest {
-  const { model, spec, config, replicas } = input;
+  const { model, spec, replicas } = input;
   const { name } = model.metadata;
-  const hasAnnotations = Object.keys(config.podAnnotations).length > 0;
+  const template = podTemplate(input);
   return child('deployment', input, {
     spec: {
       replicas,
@@ -148,11 +148,8 @@ function deployment(input: ChildrenInput): Manifest {
       selector: { matchLabels: podSelector(name) },
       strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[spec.device] },
       template: {
-        metadata: withoutUndefined({
-          labels: { ...config.podLabels, ...labels(name) },
-          annotations: hasAnnotations ? config.podAnnotations : undefined,
-        }),
-        spec: podSpec(input),
+        metadata: { ...template.metadata, labels: { ...template.metadata.labels, ...labels(name) } },
+        spec: template.spec,
       },
     },
   });
@@ -187,7 +184,12 @@ const disruptionBudget = ({ model, spec, config }: ChildrenInput): Manifest | un
       );
 
 export const desiredChildren = (input: ChildrenInput): Children => ({
-  serviceAccount: child('serviceAccount', input, { automountServiceAccountToken: false }),
+  serviceAccount: child(
+    'serviceAccount',
+    input,
+    { automountServiceAccountToken: false },
+    input.config.serviceAccount.annotations,
+  ),
   revision: revision(input),
   claim: claim(input),
   deployment: deployment(input),

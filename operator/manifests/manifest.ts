@@ -36,10 +36,10 @@ export const needsApply = (found: KubeObject | undefined, manifest: Manifest): b
 // Does an object as the server stores it hold everything a manifest asks for? Defaults and foreign fields do not count.
 
 /** What names an item of a list that is merged by key; items beyond ours are somebody else's (a sidecar, a mesh). */
-const KEYS = ['name', 'mountPath', 'topologyKey', 'containerPort', 'uid'] as const;
+const KEYS = ['name', 'mountPath', 'devicePath', 'topologyKey', 'containerPort', 'ip', 'uid'] as const;
 
 /** Fields whose values are quantities: the server rewrites them in its own spelling. */
-const QUANTITY_PARENTS: ReadonlySet<string> = new Set(['requests', 'limits']);
+const QUANTITY_PARENTS: ReadonlySet<string> = new Set(['requests', 'limits', 'overhead']);
 const QUANTITY_FIELDS: ReadonlySet<string> = new Set(['sizeLimit', 'storage', 'divisor']);
 
 /** Whether every field of `wanted` stands in `found` with the same value. */

@@ -1,4 +1,5 @@
-// The pod template of a model: an init container that fetches, with the token; a serving container without, locked down. Pure.
+// The pod template of a model: an init container that fetches, with the token; a serving container without, locked down; the chart's and
+// the spec's podTemplate laid over them; and what then has to fit together. Pure.
 import {
   FETCH_CONTAINER,
   HTTP_PORT_NAME,
@@ -9,14 +10,15 @@ import {
   revisionConfigMapName,
   revisionKey,
 } from '../../api/names.ts';
-import type { EmbeddingModel, EmbeddingModelSpec, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
+import type { EmbeddingModel, PodTemplate, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';
-import { canonicalJson, parseQuantity, withoutUndefined } from './manifest.ts';
+import { canonicalJson, parseQuantity } from './manifest.ts';
+import { POD_TEMPLATE, overlay } from './overlay.ts';
 
 const STORE = '/models';
-/** `nonroot` of the images. */
-const UID = 65_532;
+/** `nonroot` of the images: files of a claim become its group's. As which user a container runs the image says, or the cluster. */
+const GROUP = 65_532;
 /** Beyond pre-stop and drain: to close and to exit. */
 const EXIT_SECONDS = 5;
 
@@ -35,6 +37,11 @@ const CONTAINER_SECURITY = {
 // Environment: the runtime contract of docs/architecture.md
 
 const literal = (name: string, value: string): EnvVar => ({ name, value });
+
+/** Each name once, or the API server refuses the pod: who comes later wins. */
+const distinct = (variables: readonly EnvVar[]): readonly EnvVar[] => [
+  ...new Map(variables.map((variable) => [variable.name, variable])).values(),
+];
 
 /** As JSON in which no `$(NAME)` stands: a kubelet would put a variable there. */
 const unexpanded = (value: unknown): string => canonicalJson(value).replaceAll('$', '\\u0024');
@@ -67,54 +74,6 @@ const tokenEnv = ({ model }: PodParts): readonly EnvVar[] => {
   return [{ name: 'HF_TOKEN', valueFrom: { secretKeyRef: { name: secret.name, key: secret.key ?? 'HF_TOKEN' } } }];
 };
 
-// Resources: the spec's over the device's defaults, consistent, with the GPU, and the threads they allow
-
-type Quantities = Readonly<Record<string, string>>;
-
-interface ContainerResources {
-  readonly requests: Quantities;
-  readonly limits: Quantities;
-}
-
-const asText = (quantities: ResourceRequirements['limits'] = {}): Quantities =>
-  Object.fromEntries(Object.entries(quantities).map(([name, amount]) => [name, String(amount)]));
-
-const isMore = (a: string | undefined, b: string | undefined): boolean =>
-  a !== undefined && b !== undefined && (parseQuantity(a) ?? 0) > (parseQuantity(b) ?? 0);
-
-/** Where a default request would exceed a limit (or the reverse), what the spec says wins: the API server refuses such pods. */
-function servingResources(
-  spec: EmbeddingModelSpec,
-  { device }: ResolvedSpec,
-  config: ManifestConfig,
-): ContainerResources {
-  const defaults = config.profiles[device].resources;
-  const own = { requests: asText(spec.resources?.requests), limits: asText(spec.resources?.limits) };
-  const requests: Record<string, string> = { ...asText(defaults.requests), ...own.requests };
-  const limits: Record<string, string> = { ...asText(defaults.limits), ...own.limits };
-  for (const [name, request] of Object.entries(requests)) {
-    const limit = limits[name];
-    if (limit === undefined || !isMore(request, limit)) continue;
-    if (own.limits[name] === undefined) limits[name] = request;
-    else requests[name] = limit;
-  }
-  if (device === 'gpu') limits[config.gpuResource] ??= '1';
-  return { requests, limits };
-}
-
-/** The fetching container needs no GPU: a pod would hold one while it downloads. */
-const fetchingResources = ({ requests, limits }: ContainerResources, gpuResource: string): ContainerResources => {
-  const without = (quantities: Quantities): Quantities =>
-    Object.fromEntries(Object.entries(quantities).filter(([name]) => name !== gpuResource));
-  return { requests: without(requests), limits: without(limits) };
-};
-
-/** Whole threads that the CPU limit can feed, rounded up; undefined without a limit: the runtime then asks its cgroup. */
-function threads({ limits }: ContainerResources): number | undefined {
-  const cores = limits['cpu'] === undefined ? undefined : parseQuantity(limits['cpu']);
-  return cores === undefined ? undefined : Math.max(1, Math.ceil(cores));
-}
-
 // Containers
 
 const common = ({ spec, config }: PodParts) => ({
@@ -126,12 +85,11 @@ const common = ({ spec, config }: PodParts) => ({
 
 const tmpMount = { name: 'tmp', mountPath: '/tmp' };
 
-const fetchContainer = (parts: PodParts, resources: ContainerResources): Container => ({
+const fetchContainer = (parts: PodParts): Container => ({
   ...common(parts),
   name: FETCH_CONTAINER,
   args: ['fetch'],
-  env: [...sharedEnv(parts), ...parts.config.fetchEnv, ...tokenEnv(parts)],
-  resources: fetchingResources(resources, parts.config.gpuResource),
+  env: distinct([...sharedEnv(parts), ...parts.config.fetchEnv, ...tokenEnv(parts)]),
   volumeMounts: [{ name: 'store', mountPath: STORE }, tmpMount],
 });
 
@@ -142,30 +100,28 @@ const probe = (path: string, periodSeconds: number, failureThreshold: number) =>
   failureThreshold,
 });
 
-function serveContainer(parts: PodParts, resources: ContainerResources): Container {
+const serveContainer = (parts: PodParts): Container => {
   const { spec, config } = parts;
-  const count = threads(resources);
   return {
     ...common(parts),
     name: SERVE_CONTAINER,
     args: ['serve'],
-    env: [
+    env: distinct([
       ...sharedEnv(parts),
       literal('KUBEMBED_OVERLONG_INPUT', spec.overlongInput),
       literal('KUBEMBED_PORT', String(config.port)),
       literal('KUBEMBED_DRAIN_SECONDS', String(config.drainSeconds)),
-      ...(count === undefined ? [] : [literal('KUBEMBED_THREADS', String(count))]),
       ...config.serveEnv,
-    ],
+    ]),
     ports: [{ name: HTTP_PORT_NAME, containerPort: config.port }],
-    resources,
+    resources: config.profiles[spec.device].resources,
     startupProbe: probe('/readyz', 1, config.startupSeconds),
     readinessProbe: probe('/readyz', 2, 2),
     livenessProbe: probe('/healthz', 10, 3),
     lifecycle: { preStop: { sleep: { seconds: config.preStopSeconds } } },
     volumeMounts: [{ name: 'store', mountPath: STORE, readOnly: true }, tmpMount],
   };
-}
+};
 
 // The pod around them
 
@@ -185,54 +141,137 @@ const spread = (name: string): object => ({
   matchLabelKeys: ['pod-template-hash'],
 });
 
-const nonEmpty = <T extends object>(value: T | undefined): T | undefined =>
-  value === undefined || Object.keys(value).length === 0 ? undefined : value;
-
-const distinct = (items: readonly object[]): readonly object[] => [
-  ...new Map(items.map((item) => [canonicalJson(item), item])).values(),
-];
-
-/** What a user may place pods with: the spec's over the profile's; tolerations and pull secrets add up. */
-function placement({ model: { spec }, spec: { device }, config }: PodParts): object {
-  const profile = config.profiles[device];
-  const tolerations = [
-    ...(device === 'gpu' ? [{ key: config.gpuResource, operator: 'Exists', effect: 'NoSchedule' }] : []),
-    ...(profile.tolerations ?? []),
-    ...(spec.tolerations ?? []),
-  ];
-  return withoutUndefined({
-    nodeSelector: nonEmpty({ ...profile.nodeSelector, ...spec.nodeSelector }),
-    affinity: nonEmpty(spec.affinity ?? profile.affinity),
-    tolerations: nonEmpty(distinct(tolerations)),
-    imagePullSecrets: nonEmpty([...config.imagePullSecrets, ...(spec.imagePullSecrets ?? [])]),
-    runtimeClassName: spec.runtimeClassName ?? profile.runtimeClassName,
-    priorityClassName: spec.priorityClassName ?? profile.priorityClassName,
-  });
+interface FullTemplate {
+  readonly metadata: { readonly labels: Readonly<Record<string, string>>; readonly annotations?: object };
+  readonly spec: PodSpec;
 }
 
-export function podSpec(parts: PodParts): PodSpec {
-  const { model, spec, config } = parts;
-  const resources = servingResources(model.spec, spec, config);
+function builtTemplate(parts: PodParts): FullTemplate {
+  const { model, config } = parts;
   return {
-    serviceAccountName: childName(model.metadata.name),
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    terminationGracePeriodSeconds: config.preStopSeconds + config.drainSeconds + EXIT_SECONDS,
-    securityContext: {
-      runAsNonRoot: true,
-      runAsUser: UID,
-      runAsGroup: UID,
-      fsGroup: UID,
-      fsGroupChangePolicy: 'OnRootMismatch',
-      seccompProfile: { type: 'RuntimeDefault' },
+    metadata: { labels: {} },
+    spec: {
+      serviceAccountName: childName(model.metadata.name),
+      automountServiceAccountToken: false,
+      enableServiceLinks: false,
+      terminationGracePeriodSeconds: config.preStopSeconds + config.drainSeconds + EXIT_SECONDS,
+      securityContext: {
+        runAsNonRoot: true,
+        fsGroup: GROUP,
+        fsGroupChangePolicy: 'OnRootMismatch',
+        seccompProfile: { type: 'RuntimeDefault' },
+      },
+      initContainers: [fetchContainer(parts)],
+      containers: [serveContainer(parts)],
+      volumes: [
+        { name: 'store', ...storeVolume(parts) },
+        { name: 'tmp', emptyDir: {} },
+      ],
+      topologySpreadConstraints: [spread(model.metadata.name)],
+      ...(config.imagePullSecrets.length > 0 && { imagePullSecrets: config.imagePullSecrets }),
     },
-    initContainers: [fetchContainer(parts, resources)],
-    containers: [serveContainer(parts, resources)],
-    volumes: [
-      { name: 'store', ...storeVolume(parts) },
-      { name: 'tmp', emptyDir: {} },
-    ],
-    topologySpreadConstraints: [spread(model.metadata.name)],
-    ...placement(parts),
   };
+}
+
+// What has to fit together, whoever said it: requests and limits, the GPU, the threads that they allow
+
+type Quantities = Readonly<Record<string, string>>;
+
+interface ContainerResources extends ResourceRequirements {
+  readonly claims?: readonly object[];
+}
+
+const asText = (quantities: ResourceRequirements['limits'] = {}): Record<string, string> =>
+  Object.fromEntries(Object.entries(quantities).map(([name, amount]) => [name, String(amount)]));
+
+const isMore = (a: string | undefined, b: string | undefined): boolean =>
+  a !== undefined && b !== undefined && (parseQuantity(a) ?? 0) > (parseQuantity(b) ?? 0);
+
+/** As device plugins call whole GPUs, their MIG slices and shares of them. */
+const isGpu = (resource: string, { gpuResource }: ManifestConfig): boolean =>
+  resource === gpuResource || /^(nvidia|amd)\.com\/|gpu/i.test(resource);
+
+/** Devices and huge pages: nothing is lent beyond the request, so the API server wants the limit to say the same. */
+const isExact = (resource: string): boolean => resource.includes('/') || resource.startsWith('hugepages-');
+
+/** Where a default request would exceed a limit (or the reverse), what the spec says wins: the API server refuses such pods. */
+function servingResources(all: ContainerResources, own: ContainerResources, { spec, config }: PodParts) {
+  const [requests, limits] = [asText(all.requests), asText(all.limits)];
+  for (const [name, request] of Object.entries(requests)) {
+    const limit = limits[name];
+    if (limit === undefined && isExact(name)) limits[name] = request;
+    if (limit === undefined || !isMore(request, limit)) continue;
+    if (own.limits?.[name] === undefined) limits[name] = request;
+    else requests[name] = limit;
+  }
+  const hasDevice = (all.claims ?? []).length > 0 || Object.keys(limits).some((name) => isGpu(name, config));
+  if (spec.device === 'gpu' && !hasDevice) limits[config.gpuResource] = '1';
+  return { ...all, requests, limits };
+}
+
+/** Devices are for computing: those that fetching would be given as well, on nodes that count them by container, it has no use for. */
+const withoutDevices = ({ requests, limits }: ContainerResources, config: ManifestConfig): ContainerResources => {
+  const without = (quantities: ResourceRequirements['limits'] = {}): Quantities =>
+    asText(Object.fromEntries(Object.entries(quantities).filter(([name]) => !isGpu(name, config))));
+  return { requests: without(requests), limits: without(limits) };
+};
+
+/** Whole threads that the CPU limit can feed, rounded up; without a limit the runtime asks its cgroup. */
+function threadsEnv({ limits }: ContainerResources): readonly EnvVar[] {
+  const cores = limits?.['cpu'] === undefined ? undefined : parseQuantity(limits['cpu']);
+  return cores === undefined ? [] : [literal('KUBEMBED_THREADS', String(Math.max(1, Math.ceil(cores))))];
+}
+
+interface Toleration {
+  readonly key?: string;
+  readonly operator?: string;
+}
+
+/** The taint that nodes with the device usually carry, for whoever has not thought of it. */
+function withTolerations(tolerations: readonly Toleration[], { spec, config }: PodParts): readonly object[] {
+  const isTolerated = tolerations.some(
+    ({ key, operator }) => key === config.gpuResource || (key === undefined && operator === 'Exists'),
+  );
+  if (spec.device !== 'gpu' || isTolerated) return tolerations;
+  return [{ key: config.gpuResource, operator: 'Exists', effect: 'NoSchedule' }, ...tolerations];
+}
+
+const resourcesOf = (containers: readonly Container[] | undefined, name: string): ContainerResources =>
+  containers?.find((container) => container.name === name)?.['resources'] ?? {};
+
+function settled({ metadata, spec: pod }: FullTemplate, own: PodTemplate, parts: PodParts): FullTemplate {
+  const { containers: ownContainers } = (own.spec ?? {}) as Partial<PodSpec>;
+  const all = resourcesOf(pod.containers, SERVE_CONTAINER);
+  const serving = servingResources(all, resourcesOf(ownContainers, SERVE_CONTAINER), parts);
+  const fetching = overlay(withoutDevices(serving, parts.config), resourcesOf(pod.initContainers, FETCH_CONTAINER));
+  const tolerations = withTolerations((pod['tolerations'] ?? []) as readonly Toleration[], parts);
+  const inPlace = (name: string, change: (container: Container) => Container) => (container: Container) =>
+    container.name === name ? change(container) : container;
+  const serve = inPlace(SERVE_CONTAINER, (container) => ({
+    ...container,
+    env: distinct([...threadsEnv(serving), ...(container.env ?? [])]),
+    resources: serving,
+  }));
+  const fetch = inPlace(FETCH_CONTAINER, (container) => ({ ...container, resources: fetching }));
+  return {
+    metadata,
+    spec: {
+      ...pod,
+      initContainers: (pod.initContainers ?? []).map(fetch),
+      containers: pod.containers.map(serve),
+      ...(tolerations.length > 0 && { tolerations }),
+    },
+  };
+}
+
+/** The last one wins: what is built, the chart's for all and for the device, the fields of the spec, and its podTemplate. */
+export function podTemplate(parts: PodParts): FullTemplate {
+  const { model, spec, config } = parts;
+  const { resources, podTemplate: given = {} } = model.spec;
+  const short = resources === undefined ? {} : { spec: { containers: [{ name: SERVE_CONTAINER, resources }] } };
+  // One after the other: two laid over each other first would forget what they take away.
+  const layers: readonly unknown[] = [config.podTemplate, config.profiles[spec.device].podTemplate, short, given];
+  const lay = (below: unknown, layer: unknown): unknown => overlay(below, layer, POD_TEMPLATE);
+  const own = lay(short, given) as PodTemplate;
+  return settled(layers.reduce(lay, builtTemplate(parts)) as FullTemplate, own, parts);
 }

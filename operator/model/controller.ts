@@ -130,14 +130,16 @@ interface Outcome {
   readonly error: ApiError | undefined;
 }
 
-/** Refused for what it is, or by something that must be asked and cannot be. */
+/** Refused for what it is (a field that no schema knows is a 500 to server-side apply), or by something that must be asked and cannot be. */
 const isRefusal = (error: unknown): boolean =>
-  isInvalid(error) || isForbidden(error) || (error instanceof ApiError && /\bwebhook\b/.test(error.message));
+  isInvalid(error) ||
+  isForbidden(error) ||
+  (error instanceof ApiError && /\bwebhook\b|create typed patch object/.test(error.message));
 
 /** Throws what is no answer of the API server: nothing else would come through either. */
 async function executeChildren(
   snapshot: Snapshot,
-  { apply, remove: superfluous }: Plan,
+  { apply, remove: superfluous, scale }: Plan,
   deps: ModelControllerDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
@@ -161,6 +163,9 @@ async function executeChildren(
     await attempt(undefined, async () => await remove(CHILD_KINDS[kind].type, child, deps, signal));
   }
   for (const change of apply) await attempt(change, async () => await applyChild(change, deps, signal));
+  const { deployment } = snapshot.children;
+  if (deployment !== undefined && scale !== undefined)
+    await attempt(undefined, async () => await setScale(keyOf(deployment), scale, deps, signal));
   return { refusals, error: failure };
 }
 
@@ -171,22 +176,31 @@ const DISPENSABLE: ReadonlySet<ChildKind> = new Set(['revision', 'disruptionBudg
 async function worksWithout(
   { kind, manifest }: Change,
   { children }: Snapshot,
-  { client, caches, written }: ModelControllerDeps,
+  deps: ModelControllerDeps,
   signal: AbortSignal,
 ): Promise<boolean> {
   if (children[kind] === undefined) return DISPENSABLE.has(kind);
   if (kind !== 'deployment') return true;
   const { replicas } = (manifest as Deployment).spec;
-  if (children.deployment?.spec.replicas === replicas) return true;
+  if (replicas === undefined || children.deployment?.spec.replicas === replicas) return true;
   try {
-    const send = async (): Promise<Deployment> =>
-      await client.patch(DEPLOYMENTS, keyOf(manifest), { spec: { replicas } }, { fieldManager: FIELD_MANAGER, signal });
-    await written.write(caches.children.deployment.store, keyOf(manifest), send);
+    await setScale(keyOf(manifest), replicas, deps, signal);
     return true;
   } catch (error) {
     if (error instanceof ApiError) return false;
     throw error;
   }
+}
+
+async function setScale(
+  key: ObjectKey,
+  replicas: number,
+  { client, caches, written }: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const options = { fieldManager: FIELD_MANAGER, signal };
+  const send = async (): Promise<Deployment> => await client.patch(DEPLOYMENTS, key, { spec: { replicas } }, options);
+  await written.write(caches.children.deployment.store, key, send);
 }
 
 async function applyChild({ kind, manifest }: Change, deps: ModelControllerDeps, signal: AbortSignal): Promise<void> {

@@ -3,11 +3,13 @@ import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
-import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec, UnsetPooling } from '../../api/types.ts';
+import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { KubeObject } from '../../kube/types.ts';
+import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS, factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
+import { templateFaults } from '../manifests/template-faults.ts';
 import type { Acceptance } from './acceptance.ts';
 import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
 import type { Failure, PodFacts, Problem } from './pods.ts';
@@ -18,6 +20,8 @@ export interface Facts {
   readonly acceptance: Acceptance;
   readonly pods: PodFacts;
   readonly fetched: FetchedFacts | undefined;
+  /** What is wrong with spec.podTemplate: what serves stays as it is, at the scale that is wanted. */
+  readonly invalidTemplate: string | undefined;
   /** What keeps pods from working: theirs, or why there are none. */
   readonly problem: Problem | undefined;
   /** What is not as it should be and keeps no pod from working. */
@@ -130,8 +134,10 @@ const refusedPods = ({ children }: Snapshot): string | undefined => {
   return refused && (refused.message ?? 'Pods are refused');
 };
 
-function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
-  const { model, existingClaim, pods, refusals } = snapshot;
+function problemOf(snapshot: Snapshot, facts: PodFacts, invalid: string): Problem | undefined {
+  const { model, existingClaim, pods, refusals, children } = snapshot;
+  if (invalid !== '' && children.deployment === undefined)
+    return { reason: 'InvalidPodTemplate', message: invalid, duringFetch: false };
   const fatal = refusals.filter(({ isUsable }) => !isUsable);
   if (fatal.length > 0) return { reason: 'ApplyFailed', message: inWords(refusals), duringFetch: false };
   const claim = model.spec.cache?.existingClaim;
@@ -142,8 +148,9 @@ function problemOf(snapshot: Snapshot, facts: PodFacts): Problem | undefined {
   return { reason: 'PodsRefused', message: refused, duringFetch: false };
 }
 
-function disturbanceOf(snapshot: Snapshot): Failure | undefined {
+function disturbanceOf(snapshot: Snapshot, invalid: string): Failure | undefined {
   const { model, paused, refusals } = snapshot;
+  if (invalid !== '') return { reason: 'InvalidPodTemplate', message: `${invalid}; pods stay as they were` };
   if (refusals.length > 0) return { reason: 'ChangeRefused', message: inWords(refusals) };
   const refused = refusedPods(snapshot);
   if (refused !== undefined) return { reason: 'PodsRefused', message: refused };
@@ -177,8 +184,14 @@ export function desiredReplicas({ fixed, target, observed, ready, scaling, revis
   return revisionKnown ? wanted : Math.min(wanted, Math.max(1, ready));
 }
 
-export function factsOf(snapshot: Snapshot, unsetPooling: UnsetPooling): Facts {
+export function factsOf(
+  snapshot: Snapshot,
+  { unsetPooling, openPodTemplates }: Pick<ManifestConfig, 'unsetPooling' | 'openPodTemplates'>,
+): Facts {
   const { model, children } = snapshot;
+  const invalid = templateFaults(model.spec.podTemplate, { isOpen: openPodTemplates })
+    .map((fault) => `spec.podTemplate.${fault}`)
+    .join('; ');
   const spec = withDefaults(model.spec, unsetPooling);
   const pods = readPods(snapshot.pods, spec.revision);
   const fetched = fetchedFacts(snapshot, spec, pods);
@@ -196,8 +209,9 @@ export function factsOf(snapshot: Snapshot, unsetPooling: UnsetPooling): Facts {
     acceptance: acceptanceOf(snapshot),
     pods,
     fetched,
-    problem: problemOf(snapshot, pods),
-    disturbance: disturbanceOf(snapshot),
+    invalidTemplate: invalid === '' ? undefined : invalid,
+    problem: problemOf(snapshot, pods, invalid),
+    disturbance: disturbanceOf(snapshot, invalid),
     resolved,
     replicas,
   };

@@ -38,7 +38,7 @@ const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   ...parts,
 });
 
-const NOTHING: Plan = { apply: [], remove: [], status: undefined, events: [] };
+const NOTHING: Plan = { apply: [], remove: [], scale: undefined, status: undefined, events: [] };
 
 /** What the API server would hold after the plan was carried out. */
 function carriedOut(before: Snapshot, { apply, remove, status }: Plan): Snapshot {

@@ -21,14 +21,16 @@ export interface Change {
 export interface Plan {
   readonly apply: readonly Change[];
   readonly remove: readonly ChildKind[];
+  /** Replicas for the Deployment as it is, where no new one may be applied. */
+  readonly scale: number | undefined;
   /** The whole new status; undefined when it says what is written already. */
   readonly status: EmbeddingModelStatus | undefined;
   readonly events: readonly PlannedEvent[];
 }
 
-type Changes = Pick<Plan, 'apply' | 'remove'>;
+type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 
-const NO_CHANGES: Changes = { apply: [], remove: [] };
+const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
 const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget'];
@@ -60,17 +62,28 @@ const toRemove = ({ model, children }: Snapshot, kinds: readonly ChildKind[]): r
     return child !== undefined && !isGoing(child) && ownershipOf(child, model) === 'ours';
   });
 
+/** What serves is scaled whatever else is wrong. */
+function scaleOnly({ model, children: { deployment } }: Snapshot, { replicas }: Facts): number | undefined {
+  if (deployment === undefined || isGoing(deployment) || ownershipOf(deployment, model) !== 'ours') return undefined;
+  return deployment.spec.replicas === replicas ? undefined : replicas;
+}
+
 function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
   const { status, reason } = facts.acceptance;
   if (status === 'Unknown') return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
-  if (status === 'False') return { apply: [], remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
+  if (status === 'False')
+    return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
   const { revision } = snapshot.children;
-  const recorded = revision !== undefined && ownershipOf(revision, snapshot.model) === 'ours' ? revision.data : {};
-  const wanted = desiredChildren({ ...facts, model: snapshot.model, config, recorded: recorded ?? {} });
+  const isValid = facts.invalidTemplate === undefined;
+  const { spec } = snapshot.model;
+  const model = isValid ? snapshot.model : { ...snapshot.model, spec: { ...spec, podTemplate: {} } };
+  const recorded = revision !== undefined && ownershipOf(revision, model) === 'ours' ? revision.data : {};
+  const wanted = desiredChildren({ ...facts, model, config, recorded: recorded ?? {} });
   return {
-    apply: toApply(snapshot, wanted),
+    apply: toApply(snapshot, wanted).filter(({ kind }) => isValid || kind !== 'deployment'),
     remove: wanted.disruptionBudget === undefined ? toRemove(snapshot, ['disruptionBudget']) : [],
+    scale: isValid ? undefined : scaleOnly(snapshot, facts),
   };
 }
 
@@ -78,7 +91,7 @@ export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
   const { model } = snapshot;
   // What is being deleted belongs to the garbage collector: making its children anew would fight it.
   if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
-  const facts = factsOf(snapshot, config.unsetPooling);
+  const facts = factsOf(snapshot, config);
   const status = statusOf(snapshot, facts, config.release);
   return {
     ...changesOf(snapshot, facts, config),

@@ -175,7 +175,7 @@ export const tokenizerOptions = ({
 /** Rejects with EngineStartError or GraphError. */
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
-  const { maxTokens, hiddenSize } = description;
+  const { maxTokens, hiddenSize, vocabularySize } = description;
   const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     loadTokenizer(tokenizerOptions(options)),
@@ -183,7 +183,10 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   ]);
   // Before any session is made: a refusal in words is worth more than a kill without any.
   const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
-  const topology = chooseTopology({ cpus, memoryBytes, scratchBytes }, { device, weightBytes, maxTokens, hiddenSize });
+  const topology = chooseTopology(
+    { cpus, memoryBytes, scratchBytes },
+    { device, weightBytes, maxTokens, hiddenSize, vocabularySize },
+  );
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
   options.onLoading?.();

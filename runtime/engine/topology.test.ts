@@ -5,8 +5,14 @@ import { chooseTopology } from './load.ts';
 const GB = 1e9;
 /** No room for a prepared copy: every session has its own. */
 const noScratch = { scratchBytes: 0 };
-const minilm = { device: 'cpu', weightBytes: 90e6, maxTokens: 256, hiddenSize: 384 } as const;
-const large = { device: 'cpu', weightBytes: 1.3 * GB, maxTokens: 512, hiddenSize: 1024 } as const;
+const minilm = { device: 'cpu', weightBytes: 90e6, maxTokens: 256, hiddenSize: 384, vocabularySize: 30_522 } as const;
+const large = {
+  device: 'cpu',
+  weightBytes: 1.3 * GB,
+  maxTokens: 512,
+  hiddenSize: 1024,
+  vocabularySize: 30_522,
+} as const;
 
 describe('chooseTopology', () => {
   it.each([
@@ -46,7 +52,7 @@ describe('chooseTopology', () => {
     expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB, ...noScratch }, large)).toThrow(
       expect.objectContaining({
         reason: 'InsufficientMemory',
-        message: expect.stringMatching(/needs about 1478 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
+        message: expect.stringMatching(/needs about 1508 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
       }) as Error,
     );
   });

@@ -4,30 +4,33 @@ import { MICROSOFT } from './onnx.ts';
 import type { AttributeValue, Value } from './onnx.ts';
 import { lowWhere, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
-import { rotate, textPositions } from './rotary.ts';
+import { attendBiased, attendCapped, isLongForPairs, keyDistances, unlessLong } from './pairs.ts';
+import type { PairBias } from './pairs.ts';
+import { rotate } from './rotary.ts';
 import type { Heads, RotaryTables } from './rotary.ts';
 import { attendNear, isLong } from './window.ts';
 
 // What distances add to the scores.
 
-/** key position − query position, int64 `[longest, longest]`. */
-export function keyDistances(context: Context): Value {
+/** A bias that hangs on distances alone: of all pairs it is one for all layers. */
+export function biasByDistance(context: Context, make: (distances: Value) => Value): PairBias {
   const { graph } = context;
-  const positions = textPositions(context);
-  const keys = graph.node('Unsqueeze', [positions, graph.int64([0])]);
-  const queries = graph.node('Unsqueeze', [positions, graph.int64([1])]);
-  return graph.node('Sub', [keys, queries]);
+  const nothing = (): Value => toCompute(context, graph.node('Identity', [graph.float32([0], [1, 1, 1, 1])]));
+  const whole = unlessLong(context, () => make(keyDistances(context)), nothing);
+  return { whole: () => whole, part: (_query, distances) => make(distances) };
 }
 
-/** −slope × |distance| per head, `[1, heads, longest, longest]`. */
-export function linearBias(context: Context, slopes: readonly number[]): Value {
+/** −slope × |distance| for each head. */
+export function linearBias(context: Context, slopes: readonly number[]): PairBias {
   const { graph } = context;
-  const distances = graph.cast(graph.node('Abs', [keyDistances(context)]), 'float32');
   const negated = graph.float32(
     slopes.map((slope) => -slope),
     [1, slopes.length, 1, 1],
   );
-  return toCompute(context, graph.node('Mul', [distances, negated]));
+  return biasByDistance(context, (distances) => {
+    const far = graph.cast(graph.node('Abs', [distances]), 'float32');
+    return toCompute(context, graph.node('Mul', [far, negated]));
+  });
 }
 
 /** Each token sees those within `reach` of it, `[1, 1, longest, longest]`; next to nothing where that is computed by pieces. */
@@ -59,16 +62,15 @@ function pastBias(context: Context, window: number): Value {
 
 type QueryKeyValue = readonly [query: Value, key: Value, value: Value];
 
-/** A bias out of the blocks `[texts, longest, heads × headSize]` of queries and of keys. */
-export type BiasOfBlocks = (query: Value, key: Value) => Value;
-
 export interface AttentionShape extends Heads {
   /** Heads of keys and values, when fewer than of queries. */
   readonly keyValueHeads?: number;
   /** What scores are multiplied by; default 1/√headSize. */
   readonly scale?: number | undefined;
-  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`; it may be made of queries and keys. Not where attention is causal. */
-  readonly bias?: Value | BiasOfBlocks | undefined;
+  /** Added to the scores, `[1 or texts, heads or 1, longest, longest]`. Not where attention is causal. */
+  readonly bias?: Value | undefined;
+  /** The same, of each head its own. */
+  readonly pairs?: PairBias | undefined;
   /** How far each token sees on both sides, where `bias` says so: long texts are then computed by pieces. */
   readonly reach?: number | undefined;
   readonly rotary?: RotaryTables | undefined;
@@ -112,12 +114,12 @@ function multiHead(context: Context, [query, key, value]: QueryKeyValue, shape: 
   const { graph } = context;
   const { heads, headSize, causal, scale, window } = shape;
   const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
-  const bias = window === undefined ? shape.bias : pastBias(context, window);
+  const bias = window === undefined ? (shape.bias ?? '') : pastBias(context, window);
   return (blocks: Blocks): Value => {
     const over = (of: Value): Value => turned(context, blocks, of, shape);
     const [queries, keys] = [over(rows[0]), over(rows[1])];
     const values = shape.rotaryValues === true ? over(rows[2]) : blocks.toBlocks(rows[2], heads * headSize);
-    const added = typeof bias === 'function' ? bias(queries, keys) : (bias ?? '');
+    const added = shape.pairs?.whole(queries, keys) ?? bias;
     const attended = graph.node('MultiHeadAttention', [queries, keys, values, '', blocks.lengths, added], {
       domain: MICROSOFT,
       attributes: {
@@ -199,6 +201,30 @@ function byPieces(
   return layout.fromBlocks(attendNear(context, blocks, shape), width);
 }
 
+/** Some queries at a time, where neither operator goes by pieces; undefined where one does. */
+function inParts(
+  context: Context,
+  [query, key, value]: QueryKeyValue,
+  shape: AttentionShape,
+): (() => Value) | undefined {
+  const { layout } = context;
+  const { heads, headSize, scale, pairs, softCap, window } = shape;
+  if (pairs === undefined && softCap === undefined) return undefined;
+  const width = heads * headSize;
+  const blocks = () =>
+    [
+      turned(context, layout, query, shape),
+      turned(context, layout, repeatHeads(context, key, shape), shape),
+      layout.toBlocks(repeatHeads(context, value, shape), width),
+    ] as const;
+  if (pairs !== undefined) {
+    const attributes = { num_heads: { int: heads }, ...givenFloat('scale', scale) };
+    return () => layout.fromBlocks(attendBiased(context, blocks(), { width, attributes, pairs }), width);
+  }
+  const capped = { heads, headSize, scale: scale ?? headSize ** -0.5, softCap: softCap ?? NaN, window };
+  return () => layout.fromBlocks(attendCapped(context, blocks(), capped), width);
+}
+
 /** In float32 CUDA has no kernel of the operator for decoders. */
 const forDecoders = ({ layout, compute }: Context, { causal, softCap }: AttentionShape): boolean =>
   causal === true && (softCap !== undefined || compute !== 'float32' || layout.uniform !== undefined);
@@ -215,6 +241,8 @@ export function attend(context: Context, inputs: QueryKeyValue, shape: Attention
       () => over({ ...uniform, lengths: '' }),
       () => over(layout),
     );
+  const parts = inParts(context, inputs, shape);
+  if (parts !== undefined) return graph.branch(isLongForPairs(context), parts, either);
   const { reach } = shape;
   if (reach === undefined) return either();
   return graph.branch(isLong(context, reach), () => byPieces(context, inputs, { ...shape, reach }), either);

@@ -1,10 +1,10 @@
 // DeBERTa's scores: what a token says to distances, and distances to a token, beside what tokens say to each other.
 import { unsupported } from '../model/description.ts';
-import { keyDistances } from './attention.ts';
-import type { BiasOfBlocks } from './attention.ts';
 import { linear } from './linear.ts';
 import type { Value } from './onnx.ts';
 import type { Context } from './ops.ts';
+import { keyDistances, unlessLong } from './pairs.ts';
+import type { PairBias } from './pairs.ts';
 import type { Weights } from './weights.ts';
 
 export interface DistanceShape {
@@ -35,8 +35,10 @@ export function distanceRow(queryMinusKey: number, { span, buckets, maxDistance 
 
 export interface DistanceIndex {
   readonly shape: DistanceShape;
-  /** The row of the table for each query and key, int32 `[texts, heads, longest, longest]`. */
+  /** The row of the table for each query and key, int32 `[texts, heads, longest, longest]`; not where texts are long. */
   readonly rows: Value;
+  /** The same for distances int64 `[queries, longest]`. */
+  readonly rowsOf: (distances: Value) => Value;
 }
 
 /** One for all layers. */
@@ -47,14 +49,18 @@ export function distanceIndex(context: Context, shape: DistanceShape, heads: num
     throw unsupported(`config.json: ${buckets} position_buckets up to distance ${maxDistance} are not supported.`);
   }
   const byDistance = Array.from({ length: 2 * longest - 1 }, (_, index) => distanceRow(longest - 1 - index, shape));
-  const places = graph.node('Add', [keyDistances(context), graph.int64([longest - 1], [])]);
-  const rows = graph.node('Gather', [graph.int32(byDistance), places]);
-  const length = graph.node('Unsqueeze', [layout.blockLength(), graph.int64([0])]);
-  const texts = graph.node('Shape', [layout.lengths]);
-  const full = graph.node('Concat', [texts, graph.int64([heads]), length, length], {
-    attributes: { axis: { int: 0 } },
-  });
-  return { shape, rows: graph.node('Expand', [rows, full]) };
+  // Padding of the last part may lie one part further away than any token does.
+  const rowsOf = (distances: Value): Value => {
+    const places = graph.node('Add', [distances, graph.int64([longest - 1], [])]);
+    const rows = graph.node('Gather', [graph.int32(byDistance), places]);
+    const texts = graph.node('Shape', [layout.lengths]);
+    const full = graph.node('Concat', [texts, graph.int64([heads]), graph.node('Shape', [rows])], {
+      attributes: { axis: { int: 0 } },
+    });
+    return graph.node('Expand', [rows, full]);
+  };
+  const nothing = (): Value => graph.node('Identity', [graph.int32([0], [1, 1, 1, 1])]);
+  return { shape, rowsOf, rows: unlessLong(context, () => rowsOf(keyDistances(context)), nothing) };
 }
 
 export interface Disentangled {
@@ -87,24 +93,31 @@ const ROWS: Axes = [0, 2, 1, 3];
 const COLUMNS: Axes = [0, 2, 3, 1];
 
 /** What is added to the scores of queries and keys; nothing where neither speaks to distances. */
-export function disentangledBias(context: Context, shape: Disentangled): BiasOfBlocks | undefined {
+export function disentangledBias(context: Context, shape: Disentangled): PairBias | undefined {
   const { graph } = context;
   const { keys, queries, index } = shape;
   if (keys === undefined && queries === undefined) return undefined;
   const scaled = (table: Value) => graph.node('Mul', [table, scalar(context, shape.scale)]);
   const blocks = (of: Value, axes: Axes) => perHead(context, of, [shape, 0, axes]);
   const table = (of: Value, axes: Axes) => perHead(context, scaled(of), [shape, 1, axes]);
-  const pick = (scores: Value, axis: number): Value =>
-    graph.node('GatherElements', [scores, index.rows], { attributes: { axis: { int: axis } } });
+  const pick = (scores: Value, from: Value, axis: number): Value =>
+    graph.node('GatherElements', [scores, from], { attributes: { axis: { int: axis } } });
   const columns = keys && table(keys, COLUMNS);
   const rows = queries && table(queries, ROWS);
-  return (query, key) => {
-    // [texts, heads, longest, rows of the table], and the last two the other way round: each pair of tokens takes one of both.
+  // [texts, heads, rows of the table, longest].
+  const toKeys = (key: Value): Value | undefined => rows && graph.node('MatMul', [rows, blocks(key, COLUMNS)]);
+  const sum = (query: Value, spoken: Value | undefined, from: Value): Value => {
+    // [texts, heads, queries, rows of the table]: each pair of tokens takes one of both.
     const parts = [
-      columns && pick(graph.node('MatMul', [blocks(query, ROWS), columns]), 3),
-      rows && pick(graph.node('MatMul', [rows, blocks(key, COLUMNS)]), 2),
+      columns && pick(graph.node('MatMul', [blocks(query, ROWS), columns]), from, 3),
+      spoken && pick(spoken, from, 2),
     ].filter((part) => part !== undefined);
     return parts.reduce((left, right) => graph.node('Add', [left, right]));
+  };
+  return {
+    whole: (query, key) => sum(query, toKeys(key), index.rows),
+    prepare: (key) => toKeys(key) ?? key,
+    part: (query, distances, prepared) => sum(query, rows && prepared, index.rowsOf(distances)),
   };
 }
 

@@ -9,6 +9,7 @@ import { MICROSOFT } from './onnx.ts';
 import type { Value } from './onnx.ts';
 import { activation, add, addAndNormalize, normalize, normParameters } from './ops.ts';
 import type { Context, Rows, NormShape } from './ops.ts';
+import type { PairBias } from './pairs.ts';
 import { belowPrefix } from './weights.ts';
 import type { Weights } from './weights.ts';
 
@@ -67,7 +68,7 @@ export interface Layer {
   readonly weights: Weights;
   readonly shape: EncoderShape;
   readonly names: LayerNames;
-  readonly attention?: Pick<AttentionShape, 'bias' | 'rotary' | 'rotaryValues'> | undefined;
+  readonly attention?: Pick<AttentionShape, 'bias' | 'pairs' | 'rotary' | 'rotaryValues'> | undefined;
 }
 
 /** Norm(rows + attention(rows)) with separate query, key and value matrices. */
@@ -120,15 +121,15 @@ export interface Encoder {
   readonly names: LayerNames;
   readonly shape: EncoderShape;
   /** What attention adds to its scores. */
-  readonly bias?: (weights: Weights) => Value;
+  readonly pairs?: (weights: Weights) => PairBias;
 }
 
 export function encode(context: Context, allWeights: Weights, encoder: Encoder): Rows {
-  const { config, shape, names, bias } = encoder;
+  const { config, shape, names, pairs } = encoder;
   const weights = belowPrefix(allWeights, encoder.prefixes, 'embeddings.word_embeddings.weight');
   const { hidden: width, epsilon } = shape;
   const rows = positionedEmbeddings(context, weights.below('embeddings.'), config, { width, epsilon });
-  const attention = bias && { bias: bias(weights) };
+  const attention = pairs && { pairs: pairs(weights) };
   return encodeLayers(context, rows, { weights: weights.below(`${encoder.layers}.`), shape, names, attention });
 }
 
@@ -210,7 +211,8 @@ export function tokenEmbeddings(context: Context, weights: Weights, config: Conf
   const look = (table: Value): Value => toRows(graph, graph.node('Gather', [table, layout.ids]), width);
   const fed = fedRows(context, weights, shape);
   if (fed !== undefined) return look(fed);
-  const table = weights.stored('weight', shape);
+  // Of what is fed on a CPU, or would be if it were float32, only rows are read.
+  const table = weights.stored('weight', shape, context.feedTokenEmbeddings);
   const rows = look(table.value);
   return table.element === compute ? rows : graph.cast(rows, compute);
 }

@@ -24,7 +24,8 @@ const ACTIVATION_STEPS = 180;
 const WEIGHT_STEPS = 91;
 
 const TINY = 1e-20;
-const INT8_BYTES = 1;
+/** Of each number of a weight: one is kept, and one more is there while ONNX Runtime rearranges it at load. */
+const INT8_BYTES = 2;
 
 interface QuantizedWeight {
   /** int8 `[inputs, outputs]`. */
@@ -61,15 +62,31 @@ const weightShape = ({ inputs, outputs, inputsFirst = false }: LinearShape): rea
 const transpose = (graph: GraphBuilder, matrix: Value): Value =>
   graph.node('Transpose', [matrix], { attributes: { perm: { ints: [1, 0] } } });
 
-/** All of it is constant: ONNX Runtime computes it once, at load. */
-function quantizeWeight(graph: GraphBuilder, weight: Value): QuantizedWeight {
-  const largest = reduce(graph, 'ReduceMax', graph.node('Abs', [weight]), true);
-  const column = graph.node('Div', [atLeast(graph, largest, TINY), graph.float32([WEIGHT_STEPS], [])]);
-  const rounded = graph.node('Round', [graph.node('Div', [weight, column])]);
-  const step = graph.node('Squeeze', [column, graph.int64([1])]);
-  const steps = graph.cast(rounded, 'int8');
-  const sums = graph.node('Mul', [reduce(graph, 'ReduceSum', rounded, false), step]);
-  return { value: transpose(graph, steps), step, sums: graph.node('Unsqueeze', [sums, graph.int64([0])]) };
+/** One number over and over. */
+function same(graph: GraphBuilder, element: 'int8' | 'uint8', dims: readonly number[], value: number): Value {
+  const data = new Uint8Array(dims.reduce((product, dim) => product * dim, 1)).fill(value);
+  return graph.initializer({ name: `${element}[${dims.join()}] of ${value}`, element, dims, data });
+}
+
+/**
+ * All of it is constant: ONNX Runtime computes it once, at load, and keeps what lies between until all layers are done. So nothing
+ * that lies between has as many floats as the weight.
+ */
+function quantizeWeight(
+  graph: GraphBuilder,
+  weight: Value,
+  { inputs, outputs }: Pick<LinearShape, 'inputs' | 'outputs'>,
+): QuantizedWeight {
+  const most = reduce(graph, 'ReduceMax', weight, false);
+  const least = graph.node('Neg', [reduce(graph, 'ReduceMin', weight, false)]);
+  const largest = atLeast(graph, graph.node('Max', [most, least]), TINY);
+  const step = graph.node('Div', [largest, graph.float32([WEIGHT_STEPS], [])]);
+  const zeros = same(graph, 'int8', [outputs], 0);
+  const steps = graph.node('QuantizeLinear', [weight, step, zeros], { attributes: { axis: { int: 0 } } });
+  const value = transpose(graph, steps);
+  const ones = same(graph, 'uint8', [1, inputs], 1);
+  const counts = graph.cast(graph.node('MatMulInteger', [ones, value]), 'float32');
+  return { value, step, sums: graph.node('Mul', [counts, step]) };
 }
 
 /** Each token over its own range, which holds 0. For a few tokens it is the number of operators that counts. */
@@ -103,7 +120,7 @@ function quantizedOnce(graph: GraphBuilder, rows: Value): QuantizedRows {
 function int8Linear(graph: GraphBuilder, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
   const bias = biasOf(weights, shape) ?? graph.float32(Array<number>(shape.outputs).fill(0));
   const stored = weights.tensor('weight', weightShape(shape), INT8_BYTES);
-  const weight = quantizeWeight(graph, shape.inputsFirst === true ? transpose(graph, stored) : stored);
+  const weight = quantizeWeight(graph, shape.inputsFirst === true ? transpose(graph, stored) : stored, shape);
   const { value, step, offsetAndOne } = quantizedOnce(graph, rows);
   const unit = graph.float32([1], []);
   const product = graph.node('MatMulIntegerToFloat', [value, weight.value, unit, weight.step], { domain: MICROSOFT });

@@ -23,10 +23,11 @@ export type AttributeValue =
   | { readonly tensor: OnnxTensor }
   | { readonly graph: OnnxSubgraph };
 
-/** A branch: its nodes may use every value of the graph around it. */
+/** A branch, or what is repeated: its nodes may use every value of the graph around it. */
 export interface OnnxSubgraph {
+  readonly inputs: readonly OnnxValue[];
   readonly nodes: readonly OnnxNode[];
-  readonly output: string;
+  readonly outputs: readonly string[];
 }
 
 export interface OnnxTensor {
@@ -81,6 +82,12 @@ export interface GraphBuilder {
   cast(value: Value, to: Element): Value;
   /** Computes one branch or the other. Values made inside of a branch must not be used outside of it. */
   branch(condition: Value, whenTrue: () => Value, whenFalse: () => Value): Value;
+  /**
+   * Computes something `count` times and puts the results behind each other, along a new first dimension.
+   * @param count int64 scalar, at least 1
+   * @param make is given which time it is, an int64 scalar from 0; values made inside must not be used outside
+   */
+  repeat(count: Value, make: (index: Value) => Value): Value;
   initializer(tensor: OnnxTensor): Value;
   int64(values: readonly number[], dims?: readonly number[]): Value;
   int32(values: readonly number[], dims?: readonly number[]): Value;
@@ -118,20 +125,34 @@ export function createGraphBuilder(): GraphBuilder {
     return outputs;
   };
 
-  const inBranch = (make: () => Value): AttributeValue => {
+  const subgraph = (make: () => readonly Value[], inputs: readonly OnnxValue[] = []): AttributeValue => {
     const outer = scope;
     const inner: OnnxNode[] = [];
     scope = inner;
-    const output = make();
+    const outputs = make();
     scope = outer;
-    return { graph: { nodes: inner, output } };
+    return { graph: { inputs, nodes: inner, outputs } };
+  };
+
+  const repeat: GraphBuilder['repeat'] = (count, make) => {
+    const [index, goOn] = [`Loop:${values++}`, `Loop:${values++}`];
+    const body = subgraph(() => {
+      // An output that is an input as it is would be one value under two names.
+      const still = addNodes('Identity', [goOn])[0];
+      return [still, make(index)];
+    }, [
+      { name: index, element: 'int64', dims: [] },
+      { name: goOn, element: 'bool', dims: [] },
+    ]);
+    return addNodes('Loop', [count, ''], { attributes: { body } })[0];
   };
 
   return {
     branch: (condition, whenTrue, whenFalse) =>
       addNodes('If', [condition], {
-        attributes: { then_branch: inBranch(whenTrue), else_branch: inBranch(whenFalse) },
+        attributes: { then_branch: subgraph(() => [whenTrue()]), else_branch: subgraph(() => [whenFalse()]) },
       })[0],
+    repeat,
     node: (op, inputs, extras) => addNodes(op, inputs, extras)[0],
     nodes: addNodes,
     cast: (value, to) => addNodes('Cast', [value], { attributes: { to: { int: ELEMENT[to] } } })[0],
@@ -229,10 +250,11 @@ const tensorMessage = (tensor: OnnxTensor) => ({
       }),
 });
 
-const subgraphMessage = (name: string, { nodes, output }: OnnxSubgraph): object => ({
+const subgraphMessage = (name: string, { inputs, nodes, outputs }: OnnxSubgraph): object => ({
   name,
   node: nodes.map(nodeMessage),
-  output: [{ name: output }],
+  input: inputs.map(valueMessage),
+  output: outputs.map((output) => ({ name: output })),
 });
 
 function attributeMessage(name: string, value: AttributeValue): object {

@@ -1,8 +1,9 @@
 // Learned biases by distance, as T5 has them: distances in buckets, one number for each bucket and head.
 import { unsupported } from '../model/description.ts';
-import { keyDistances } from './attention.ts';
+import { biasByDistance } from './attention.ts';
 import type { Value } from './onnx.ts';
 import type { Context } from './ops.ts';
+import type { PairBias } from './pairs.ts';
 
 export interface BucketShape {
   readonly buckets: number;
@@ -32,8 +33,8 @@ export interface RelativeBias extends BucketShape {
   readonly longest: number;
 }
 
-/** `[1, heads, longest, longest]`. */
-export function relativeBias(context: Context, { table, longest, ...shape }: RelativeBias): Value {
+/** One number for each distance and head. */
+export function relativeBias(context: Context, { table, longest, ...shape }: RelativeBias): PairBias {
   const { graph } = context;
   if (shape.buckets < 4 || shape.maxDistance <= shape.buckets / 4) {
     throw unsupported(`config.json: ${shape.buckets} buckets up to distance ${shape.maxDistance} are not supported.`);
@@ -41,7 +42,9 @@ export function relativeBias(context: Context, { table, longest, ...shape }: Rel
   const buckets = Array.from({ length: 2 * longest - 1 }, (_, index) => distanceBucket(index - (longest - 1), shape));
   const byHead = graph.node('Transpose', [table], { attributes: { perm: { ints: [1, 0] } } });
   const byDistance = graph.node('Gather', [byHead, graph.int32(buckets)], { attributes: { axis: { int: 1 } } });
-  const indices = graph.node('Add', [keyDistances(context), graph.int64([longest - 1], [])]);
-  const bias: Value = graph.node('Gather', [byDistance, indices], { attributes: { axis: { int: 1 } } });
-  return graph.node('Unsqueeze', [bias, graph.int64([0])]);
+  return biasByDistance(context, (distances) => {
+    const indices = graph.node('Add', [distances, graph.int64([longest - 1], [])]);
+    const bias = graph.node('Gather', [byDistance, indices], { attributes: { axis: { int: 1 } } });
+    return graph.node('Unsqueeze', [bias, graph.int64([0])]);
+  });
 }

@@ -67,8 +67,11 @@ export interface Weights {
   optional(name: string, shape: readonly number[]): Value | undefined;
   /** One of the equal parts of a tensor along its first dimension, `shape` being that of the whole; else as `tensor`. */
   part(name: string, shape: readonly number[], part: Part, heldBytes?: number): Value;
-  /** A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. */
-  stored(name: string, shape: readonly number[]): Stored;
+  /**
+   * A floating-point tensor as the file holds it, and of which type: for tables of which a run reads a few rows only. Where the file
+   * is `mapped`, a session holds nothing of it.
+   */
+  stored(name: string, shape: readonly number[], isMapped: boolean): Stored;
   /** A tensor of whole numbers as the file holds it. */
   integers(name: string, shape: readonly number[]): Value;
   /** Where a tensor's rows lie, for those who read them themselves; nothing where they are not of the compute type. */
@@ -161,9 +164,9 @@ function weightsBelow(files: WeightFiles, prefix: string): Weights {
       const entry = partOf(findFloats(files, prefix + name, shape), part);
       return asComputed(files, `${prefix}${name}#${part.index}`, entry, heldBytes);
     },
-    stored: (name, shape) => {
+    stored: (name, shape, isMapped) => {
       const entry = findFloats(files, prefix + name, shape);
-      files.heldBytes += entry.byteLength;
+      if (!isMapped || entry.order !== undefined) files.heldBytes += entry.byteLength;
       return asStored(files.graph, prefix + name, entry);
     },
     integers: (name, shape) => {

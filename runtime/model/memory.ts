@@ -6,11 +6,15 @@ export interface ModelNeeds {
   readonly weightBytes: number;
   readonly maxTokens: number;
   readonly hiddenSize: number;
+  /** Tokens that the tokenizer knows. */
+  readonly vocabularySize: number;
 }
 
 const MB = 1e6;
-/** Node, ONNX Runtime, tokenizer, HTTP. */
-const PROCESS_BYTES = 130 * MB;
+/** Node, ONNX Runtime, HTTP. From sources whose types are stripped for the first time it is 45 MB more, once. */
+const PROCESS_BYTES = 140 * MB;
+/** What a tokenizer keeps of each token: its text, and the way to it. */
+const TOKEN_BYTES = 650;
 const WORKER_BYTES = 12 * MB;
 /** Allocations of a session that do not grow with the model. */
 const SESSION_BYTES = 10 * MB;
@@ -46,7 +50,7 @@ export interface MemoryEstimate {
 /** @param scratchBytes free space for temporary files, where one copy of the weights may be prepared for all workers */
 export function estimateMemory(needs: ModelNeeds, workers: number, scratchBytes: number): MemoryEstimate {
   const { weightBytes } = needs;
-  const fixed = PROCESS_BYTES + workers * WORKER_BYTES;
+  const fixed = PROCESS_BYTES + needs.vocabularySize * TOKEN_BYTES + workers * WORKER_BYTES;
   if (needs.device === 'gpu') {
     return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
   }

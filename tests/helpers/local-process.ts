@@ -29,6 +29,8 @@ export interface LocalProcessOptions {
   /** YAML files by name, there from the start. */
   readonly models?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** Default: one that is free. */
+  readonly port?: number;
 }
 
 export async function startLocalProcess(options: LocalProcessOptions): Promise<LocalProcess> {
@@ -40,7 +42,16 @@ export async function startLocalProcess(options: LocalProcessOptions): Promise<L
   await mkdir(modelsDir);
   for (const [name, text] of Object.entries(options.models ?? {})) await writeFile(join(modelsDir, name), text);
 
-  const args = ['--port', '0', '--supported-models', supportedModels, '--models', modelsDir, '--data', dataDir];
+  const args = [
+    '--port',
+    String(options.port ?? 0),
+    '--supported-models',
+    supportedModels,
+    '--models',
+    modelsDir,
+    '--data',
+    dataDir,
+  ];
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

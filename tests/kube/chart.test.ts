@@ -91,7 +91,7 @@ describe('values', () => {
       router: { service: 'kubembed-router-internal', portName: 'internal' },
       watchNamespace: undefined,
       manifests: {
-        podAnnotations: { 'prometheus.io/port': '8080' },
+        podTemplate: { metadata: { annotations: { 'prometheus.io/port': '8080' } } },
         profiles: {
           cpu: { image: 'localhost/kubembed/runtime:0.1.0' },
           gpu: { image: 'localhost/kubembed/runtime-gpu:0.1.0' },
@@ -109,7 +109,7 @@ describe('values', () => {
     expect(watchNamespace).toBe('models');
     expect(given).toMatchObject({
       imagePullSecrets: [{ name: 'registry' }],
-      podAnnotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' },
+      podTemplate: { metadata: { annotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' } } },
       fetchEnv: [
         { name: 'HF_ENDPOINT', value: 'https://hub.example.com' },
         { name: 'HTTPS_PROXY', value: 'http://proxy.example.com:3128' },
@@ -119,8 +119,8 @@ describe('values', () => {
         { name: 'OTEL_TRACES_SAMPLER_ARG', value: '0.25' },
       ],
       profiles: {
-        cpu: { nodeSelector: { pool: 'cpu' } },
-        gpu: { runtimeClassName: 'nvidia', priorityClassName: 'high' },
+        cpu: { podTemplate: { spec: { nodeSelector: { pool: 'cpu' } } } },
+        gpu: { podTemplate: { spec: { runtimeClassName: 'nvidia', priorityClassName: 'high' } } },
       },
     });
     const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));

@@ -75,7 +75,7 @@ describe('the CRD', () => {
     [{ cache: { emptyDir: {}, existingClaim: 'c' } }, /exactly one of emptyDir/],
     [{ device: 'gpu', precision: 'int8' }, /precision int8 needs device cpu/],
     [{ precision: 'float16' }, /precision float16 needs device gpu/],
-    [{ resources: { limits: { 'nvidia.com/gpu': 1 } } }, /resources with nvidia\.com\/gpu need device gpu/],
+    [{ resources: { limits: { 'nvidia.com/gpu': 1 } } }, /resources of nvidia\.com and amd\.com need device gpu/],
     [{ resources: { limits: { cpu: 'lots' } } }, /spec\.resources\.limits\.cpu/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: Required value/],
   ];
@@ -91,8 +91,8 @@ describe('the CRD', () => {
     { scaling: { minReplicas: 1, maxReplicas: 4, targetUtilization: 0.5, idleSeconds: 60 } },
     { cache: { claim: { size: '5Gi', storageClassName: 'fast', accessModes: ['ReadWriteMany'] } } },
     { resources: { limits: { cpu: 2, memory: '2Gi' }, requests: { cpu: '500m' } } },
-    { affinity: { nodeAffinity: {} }, tolerations: [{ key: 'a', operator: 'Exists', tolerationSeconds: 3 }] },
-    { imagePullSecrets: [{ name: 'a' }], nodeSelector: { a: 'b' }, runtimeClassName: 'r', priorityClassName: 'p' },
+    { podTemplate: { metadata: { labels: { a: 'b' } }, spec: { tolerations: [{ key: 'a' }], securityContext: null } } },
+    { podTemplate: { spec: { containers: [{ name: 'runtime', env: [{ $patch: 'replace' }] }] } } },
   ];
   test.each(TAKEN)('takes %j', async (spec) => {
     expect(await create(spec)).toBe('accepted');
@@ -236,10 +236,32 @@ describe('the operator', () => {
     cache: { claim: { size: '1024Mi', accessModes: ['ReadWriteMany'] } },
     tokenSecretRef: { name: 'hf' },
     resources: { limits: { cpu: '1500m', memory: '2048Mi' }, requests: { cpu: 0, memory: '0.5Gi' } },
-    tolerations: [{ key: 'spot', operator: 'Exists' }],
-    affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
-    imagePullSecrets: [{ name: 'registry' }],
-    runtimeClassName: 'nvidia',
+    podTemplate: {
+      metadata: { labels: { team: 'a' }, annotations: { 'example.com/mesh': 'true' } },
+      spec: {
+        tolerations: [{ key: 'spot', operator: 'Exists' }],
+        affinity: { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [] } },
+        imagePullSecrets: [{ name: 'registry' }],
+        runtimeClassName: 'nvidia',
+        hostAliases: [{ ip: '10.0.0.1', hostnames: ['hub'] }],
+        securityContext: { fsGroup: null, sysctls: [{ name: 'net.core.somaxconn', value: '1024' }] },
+        volumes: [
+          { name: 'ca', configMap: { name: 'ca', items: [{ key: 'a', path: 'b' }] } },
+          { name: 'tmp', emptyDir: { medium: 'Memory', sizeLimit: '1024Mi' } },
+        ],
+        initContainers: [{ name: 'fetch', volumeMounts: [{ name: 'ca', mountPath: '/ca', readOnly: true }] }],
+        containers: [
+          {
+            name: 'runtime',
+            env: [
+              { name: 'A', value: '' },
+              { name: 'B', valueFrom: { resourceFieldRef: { resource: 'limits.cpu', divisor: '1000m' } } },
+            ],
+            envFrom: [{ configMapRef: { name: 'more', optional: true } }],
+          },
+        ],
+      },
+    },
   };
 
   test('reconciles the list and a full spec; idle, and after a restart, it writes nothing', async () => {
@@ -356,7 +378,11 @@ describe('the operator', () => {
     const { registry } = start();
     const refusals = async () =>
       await measured(registry, 'controller_reconcile_total', { controller: 'embeddingmodel', result: 'error' });
-    const bad = manifest('bad', { model: 'org/e', nodeSelector: { 'not a label': 'x' } }, 'team');
+    const bad = manifest(
+      'bad',
+      { model: 'org/e', podTemplate: { spec: { nodeSelector: { 'not a label': 'x' } } } },
+      'team',
+    );
     await plane.admin.create(EMBEDDING_MODELS, bad);
     await vi.waitFor(async () => {
       const model = await find(EMBEDDING_MODELS, 'team', 'bad');
@@ -375,12 +401,37 @@ describe('the operator', () => {
     await plane.admin.patch(
       EMBEDDING_MODELS,
       { namespace: 'team', name: 'bad' },
-      { spec: { nodeSelector: { 'not a label': null, pool: 'x' } } },
+      { spec: { podTemplate: { spec: { nodeSelector: { 'not a label': null, pool: 'x' } } } } },
     );
     await vi.waitFor(
       async () => expect(reason(await find(EMBEDDING_MODELS, 'team', 'bad'))).toBe('ScaledToZero'),
       patient,
     );
+  });
+
+  test.each([
+    ['a field that no pod has', 'field', { nodeSelektor: {} }, 'ApplyFailed', /nodeSelektor/],
+    ['a value of the wrong kind', 'kind', { priority: 'high' }, 'ApplyFailed', /priority/],
+    [
+      'another image',
+      'image',
+      { containers: [{ name: 'runtime', image: 'x' }] },
+      'InvalidPodTemplate',
+      /containers\[0\]\.image/,
+    ],
+  ])('names the field of a pod template with %s', async (...[, name, spec, why, field]) => {
+    await applyCatalog('org/e\n');
+    start();
+    const bad = manifest(name, { model: 'org/e', podTemplate: { spec } }, 'team');
+    await plane.admin.create(EMBEDDING_MODELS, bad);
+    await vi.waitFor(async () => {
+      const model = await find(EMBEDDING_MODELS, 'team', name);
+      expect(findCondition(model?.status?.conditions, 'Ready')).toMatchObject({
+        status: 'False',
+        reason: why,
+        message: expect.stringMatching(field) as string,
+      });
+    }, patient);
   });
 
   test('of two, one leads and the other stands by', async () => {

@@ -75,6 +75,12 @@ describe('examples', { timeout: 400_000 }, () => {
     expect(JSON.parse(answer!)).toMatchObject({ data: [{ index: 0 }, { index: 1 }] });
   });
 
+  it('reverse-dictionary names what is described', async () => {
+    const found = await example('reverse-dictionary', '--entries', '1500', 'someone who studies the stars');
+    expect(found.trim().split('\n')).toHaveLength(5);
+    expect(found).toMatch(/^0\.\d{3} {2}\S/);
+  });
+
   it('vector-search finds the passage of a novel that answers the question', async () => {
     const found = await example(
       'vector-search',

@@ -1,6 +1,7 @@
 // `npm run docs:reference`: writes the pages that are made from CRD, chart, OpenAPI document, the command's help and bench results. `--check` only compares.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Measured } from '../../cli/sizing.ts';
 import { COMMANDS } from '../../cli/dispatch.ts';
 import { openApiDocument } from '../../common/openai/document.ts';
 import { packageVersion } from '../../common/util/process.ts';
@@ -14,6 +15,7 @@ import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
 import { between } from './markdown.ts';
 import { renderNumbers } from './numbers.ts';
+import { renderSizing } from './sizing.ts';
 import { renderValues } from './values-reference.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -40,6 +42,8 @@ const GENERATED: Readonly<Record<string, () => string>> = {
     const numbers = between(read('README.md'), 'numbers', renderNumbers(read('docs/performance.md')));
     return between(between(numbers, 'suites', renderSuites()), 'first start', firstStart());
   },
+  'docs/sizing.md': () =>
+    between(read('docs/sizing.md'), 'sizing', renderSizing(JSON.parse(read('cli/measured.json')) as Measured)),
   'docs/quickstart.md': () => between(read('docs/quickstart.md'), 'first start', firstStart()),
   'docs/install.md': () => between(read('docs/install.md'), 'first start', firstStart()),
   'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),

@@ -16,7 +16,7 @@ export interface Section {
 /** Pages by section; what ends in a slash is a folder of pages, its `README` first. */
 const ORDER = {
   Start: ['install', 'quickstart', 'quickstart-kind', 'concepts'],
-  Use: ['models', 'gpu', 'scaling', 'autoscaling', 'air-gapped', 'security'],
+  Use: ['models', 'bulk', 'sizing', 'gpu', 'pods', 'scaling', 'autoscaling', 'air-gapped', 'security'],
   Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting', 'releases'],
   Reference: ['reference/api', 'reference/crd', 'reference/values', 'reference/cli'],
   'From elsewhere': ['clients', 'migration', 'performance'],

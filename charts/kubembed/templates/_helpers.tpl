@@ -45,11 +45,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- default (.Files.Get "files/supported_models.txt") .Values.supportedModels -}}
 {{- end -}}
 
-{{/* What the Pod Security Standard `restricted` asks of a pod. */}}
+{{/* What the Pod Security Standard `restricted` asks of a pod. The user is that of the image, or of the namespace (OpenShift). */}}
 {{- define "kubembed.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
 seccompProfile: { type: RuntimeDefault }
 {{- end -}}
 
@@ -104,21 +102,20 @@ OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 {{- default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) -}}
 {{- end -}}
 
-{{/* The `runtime` values as the operator's KUBEMBED_RUNTIME_DEFAULTS: empty settings left out, scrape annotations and pull secrets added. */}}
+{{/* The `runtime` values as the operator's KUBEMBED_RUNTIME_DEFAULTS: scrape annotations, tracing and pull secrets added; no fixed group where each namespace has its own. */}}
 {{- define "kubembed.runtimeDefaults" -}}
-{{- $defaults := dict -}}
-{{- range $key, $value := .Values.runtime -}}
-{{- if has $key (list "cpu" "gpu") -}}
-{{- $profile := dict -}}
-{{- range $field, $setting := $value -}}{{- if $setting -}}{{- $_ := set $profile $field $setting -}}{{- end -}}{{- end -}}
-{{- $_ := set $defaults $key $profile -}}
-{{- else if $value -}}
-{{- $_ := set $defaults $key $value -}}
+{{- $defaults := deepCopy .Values.runtime -}}
+{{- $template := $defaults.podTemplate -}}
+{{- range $section := list "metadata" "spec" -}}{{- $_ := set $template $section (default dict (get $template $section)) -}}{{- end -}}
+{{- $annotations := default dict $template.metadata.annotations -}}
+{{- range $name, $value := include "kubembed.scrapeAnnotations" (dict "root" . "port" 8080) | fromYaml -}}
+{{- if not (hasKey $annotations $name) -}}{{- $_ := set $annotations $name $value -}}{{- end -}}
 {{- end -}}
+{{- $_ := set $template.metadata "annotations" $annotations -}}
+{{- if .Capabilities.APIVersions.Has "security.openshift.io/v1" -}}
+{{- if not (hasKey $template.spec "securityContext") -}}{{- $_ := set $template.spec "securityContext" (dict "fsGroup" nil) -}}{{- end -}}
 {{- end -}}
-{{- $scrape := include "kubembed.scrapeAnnotations" (dict "root" . "port" 8080) | fromYaml -}}
-{{- with merge (dict) .Values.runtime.podAnnotations $scrape -}}{{- $_ := set $defaults "podAnnotations" . -}}{{- end -}}
-{{- with merge (dict) .Values.runtime.serveEnv (include "kubembed.tracing" . | fromYaml) -}}{{- $_ := set $defaults "serveEnv" . -}}{{- end -}}
-{{- with .Values.images.pullSecrets -}}{{- $_ := set $defaults "imagePullSecrets" . -}}{{- end -}}
+{{- $_ := set $defaults "serveEnv" (merge (dict) .Values.runtime.serveEnv (include "kubembed.tracing" . | fromYaml)) -}}
+{{- $_ := set $defaults "imagePullSecrets" .Values.images.pullSecrets -}}
 {{- toJson $defaults -}}
 {{- end -}}

@@ -88,7 +88,7 @@ function attentionHalf(context: Context, rows: Value, { config, form, weights, s
   const { query, key, value } = form.project(context, rows, own, shape);
   const names = form.tables(config);
   const table = (name: string) => distances && projectTable(context, distances.table, own.below(name), hidden);
-  const bias =
+  const pairs =
     distances &&
     disentangledBias(context, {
       heads,
@@ -98,7 +98,7 @@ function attentionHalf(context: Context, rows: Value, { config, form, weights, s
       keys: shape.spoken.c2p ? table(names.keys) : undefined,
       queries: shape.spoken.p2c ? table(names.queries) : undefined,
     });
-  const attended = attend(context, [query, key, value], { heads, headSize, scale, bias });
+  const attended = attend(context, [query, key, value], { heads, headSize, scale, pairs });
   const out = weights.below('attention.output.');
   const projected = linear(context, attended, out.below('dense.'), { inputs: hidden, outputs: hidden });
   return addAndNormalize(context, [projected, rows], out.below('LayerNorm.'), { width: hidden, epsilon });

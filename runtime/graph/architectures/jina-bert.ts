@@ -23,7 +23,7 @@ export function alibiSlopes(heads: number): readonly number[] {
 interface JinaLayer {
   readonly weights: Weights;
   readonly shape: EncoderShape;
-  readonly attention: Pick<AttentionShape, 'bias'>;
+  readonly attention: Pick<AttentionShape, 'pairs'>;
 }
 
 /** What goes through a gate and what does not come out of one matrix. */
@@ -79,7 +79,7 @@ export const jinaBert: Architecture = {
       weights: embeddings.below('LayerNorm.'),
       shape: norm,
     });
-    const attention = { bias: linearBias(context, alibiSlopes(shape.heads)) };
+    const attention = { pairs: linearBias(context, alibiSlopes(shape.heads)) };
     const layers = weights.below('encoder.layer.');
     const encodeLayer = layers.has('0.attention.self.layer_norm_q.weight') ? normedLayer : plainLayer;
     for (let index = 0; index < shape.layers; index++) {

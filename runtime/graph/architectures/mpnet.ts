@@ -32,7 +32,7 @@ export const mpnet: Architecture = {
       layers: 'encoder.layer',
       names: NAMES,
       shape,
-      bias: (own) =>
+      pairs: (own) =>
         relativeBias(context, {
           table: own.tensor('encoder.relative_attention_bias.weight', [buckets, shape.heads]),
           buckets,

@@ -19,7 +19,7 @@ export const staticEmbedding: Architecture = {
       const look = graph.node('Gather', [layout.tokenEmbeddings(fed), layout.ids]);
       return { rows: toRows(graph, look, width), width };
     }
-    const table = weights.stored(name, shape);
+    const table = weights.stored(name, shape, context.feedTokenEmbeddings);
     const places = weights.has(ROW_OF_TOKEN)
       ? graph.node('Gather', [weights.integers(ROW_OF_TOKEN, [tokens]), layout.ids])
       : layout.ids;

@@ -7,6 +7,7 @@ import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { activation, add, gate, rootMeanSquareNorm } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
+import type { PairBias } from '../pairs.ts';
 import { relativeBias } from '../relative.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
@@ -47,12 +48,12 @@ function shapeOf(config: Config): T5Shape {
   };
 }
 
-function attentionHalf(context: Context, rows: Value, weights: Weights, shape: T5Shape & { bias: Value }): Value {
-  const { hidden, heads, headSize, bias } = shape;
+function attentionHalf(context: Context, rows: Value, weights: Weights, shape: T5Shape & { pairs: PairBias }): Value {
+  const { hidden, heads, headSize, pairs } = shape;
   const inner = heads * headSize;
   const project = (name: string) =>
     linear(context, rows, weights.below(`${name}.`), { inputs: hidden, outputs: inner });
-  const attended = attend(context, [project('q'), project('k'), project('v')], { heads, headSize, bias, scale: 1 });
+  const attended = attend(context, [project('q'), project('k'), project('v')], { heads, headSize, pairs, scale: 1 });
   return linear(context, attended, weights.below('o.'), { inputs: inner, outputs: hidden });
 }
 
@@ -66,7 +67,7 @@ function feedForwardHalf(context: Context, rows: Value, weights: Weights, shape:
   return linear(context, active, weights.below('wo.'), { inputs: intermediate, outputs: hidden });
 }
 
-function layer(context: Context, rows: Value, block: Weights, shape: T5Shape & { bias: Value }): Value {
+function layer(context: Context, rows: Value, block: Weights, shape: T5Shape & { pairs: PairBias }): Value {
   const [attention, feedForward] = [block.below('layer.0.'), block.below('layer.1.')];
   const norm = { width: shape.hidden, epsilon: shape.epsilon };
   const input = rootMeanSquareNorm(context, rows, attention.below('layer_norm.'), norm);
@@ -76,7 +77,7 @@ function layer(context: Context, rows: Value, block: Weights, shape: T5Shape & {
 }
 
 /** One table for all layers, the first layer's; UMT5 has one for each. */
-function biasOf(context: Context, block: Weights, config: Config, shape: T5Shape & { longest: number }): Value {
+function biasOf(context: Context, block: Weights, config: Config, shape: T5Shape & { longest: number }): PairBias {
   const buckets = integerOf(config, ['relative_attention_num_buckets'], 32);
   return relativeBias(context, {
     table: block.tensor('layer.0.SelfAttention.relative_attention_bias.weight', [buckets, shape.heads]),
@@ -100,11 +101,11 @@ export const t5: Architecture = {
     const weights = belowPrefix(allWeights, ['', 'transformer.'], 'encoder.final_layer_norm.weight');
     const table = belowPrefix(weights, ['shared.', 'encoder.embed_tokens.'], 'weight');
     let rows = tokenEmbeddings(context, table, config, shape.hidden);
-    let bias: Value | undefined;
+    let pairs: PairBias | undefined;
     for (let index = 0; index < shape.layers; index++) {
       const block = weights.below(`encoder.block.${index}.`);
-      if (bias === undefined || modelType === 'umt5') bias = biasOf(context, block, config, shape);
-      rows = layer(context, rows, block, { ...shape, bias });
+      if (pairs === undefined || modelType === 'umt5') pairs = biasOf(context, block, config, shape);
+      rows = layer(context, rows, block, { ...shape, pairs });
     }
     const last = weights.below('encoder.final_layer_norm.');
     return { rows: rootMeanSquareNorm(context, rows, last, norm), width: shape.hidden };
