@@ -32,6 +32,7 @@ const SHARES: readonly { readonly upTo: number; readonly share: number }[] = [
 
 const sizeOf = (bytes: number): number => SHARES.findIndex(({ upTo }) => bytes <= upTo);
 const LARGE = SHARES.length - 1;
+const shareOf = (size: number): number => SHARES[size]?.share ?? 0;
 
 /** A lone large exchange has room whatever its size: other limits bound it, and it could never succeed otherwise. */
 export function createMemoryBudget(maxBytes: number): MemoryBudget {
@@ -65,13 +66,13 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
 
     #hasRoom(own: number): boolean {
       const size = sizeOf(own);
-      const { share } = SHARES[size]!;
+      const share = shareOf(size);
       if (sum(taken) - this.bytes + own <= maxBytes * share) return true;
       const ownSize = sizeOf(this.bytes);
       const others = (of: number): number => (taken[of] ?? 0) - (ownSize === of ? this.bytes : 0);
       if (size === LARGE) return others(LARGE) === 0;
       // What is kept for its size and the smaller ones, where a lone large one has taken more than its share.
-      const kept = maxBytes * (share - SHARES[size + 1]!.share);
+      const kept = maxBytes * (share - shareOf(size + 1));
       return sum(taken.slice(0, size + 1)) - (ownSize <= size ? this.bytes : 0) + own <= kept;
     }
 
