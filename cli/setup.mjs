@@ -124,6 +124,20 @@ function showProgress(folder, disk) {
   };
 }
 
+/** What npm needs of an environment that was made for Python's tools: its certificates, and a proxy with a scheme. */
+export function npmNetwork(env) {
+  const given = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'].find(
+    (name) => env[name],
+  );
+  const proxies = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'].filter(
+    (name) => env[name] && !env[name].includes('://'),
+  );
+  return {
+    ...(given === undefined ? {} : { NODE_EXTRA_CA_CERTS: env[given] }),
+    ...Object.fromEntries(proxies.map((name) => [name, `http://${env[name]}`])),
+  };
+}
+
 /** npm, whatever its settings leave out. No package's script is needed: binaries come in packages. */
 async function install(folder, { what, download, disk }, more) {
   const time = download < 60 ? 'half a minute or so' : 'a minute or two';
@@ -139,7 +153,11 @@ async function install(folder, { what, download, disk }, more) {
   ];
   const included = ['--include=prod', '--include=optional', '--include=peer', `--cache=${cacheFolder()}`];
   const done = showProgress(join(folder, 'node_modules'), disk);
-  const child = spawn('npm', ['ci', ...options, ...included, ...more], { cwd: folder, stdio: ['ignore', 2, 2] });
+  const child = spawn('npm', ['ci', ...options, ...included, ...more], {
+    cwd: folder,
+    env: { ...process.env, ...npmNetwork(process.env) },
+    stdio: ['ignore', 2, 2],
+  });
   const end = (signal) => {
     child.kill(signal);
     process.exit(130);

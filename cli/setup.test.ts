@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { missingPackages, obstacle } from './setup.mjs';
+import { missingPackages, npmNetwork, obstacle } from './setup.mjs';
 
 it.each([
   [{ platform: 'linux', arch: 'x64', glibc: '2.28' }, undefined],
@@ -39,4 +39,16 @@ it('looks whether npm brought what the lock file names, for the purpose, in its 
   const gone = ['node_modules/old', 'node_modules/gone'];
   expect(missingPackages({ packages }, root, false)).toEqual(gone);
   expect(missingPackages({ packages }, root, true)).toEqual([...gone, 'node_modules/tool']);
+});
+
+it.each([
+  [{}, {}],
+  [
+    { SSL_CERT_FILE: '/ca.pem', HTTPS_PROXY: 'proxy:8080' },
+    { NODE_EXTRA_CA_CERTS: '/ca.pem', HTTPS_PROXY: 'http://proxy:8080' },
+  ],
+  [{ NODE_EXTRA_CA_CERTS: '/own.pem', REQUESTS_CA_BUNDLE: '/ca.pem' }, { NODE_EXTRA_CA_CERTS: '/own.pem' }],
+  [{ https_proxy: 'https://proxy', http_proxy: '' }, {}],
+])('tells npm of the network in its own words: %j', (env, given) => {
+  expect(npmNetwork(env)).toEqual(given);
 });

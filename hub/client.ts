@@ -1,10 +1,12 @@
 // HTTP to a hub: time-outs, redirects, the token that never leaves the hub's own origin, and which failures are tried again.
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { EnvHttpProxyAgent, request } from 'undici';
+import { request } from 'undici';
 import type { Dispatcher } from 'undici';
 import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
+import { explainRoute, openRoute, readToken } from './network.ts';
+import type { Named } from './network.ts';
 import type { HubSettings } from './paths.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
@@ -30,7 +32,10 @@ export const DEFAULT_TIMEOUTS: Timeouts = {
   attempts: 5,
 };
 
-export type HubOptions = Partial<HubSettings> & { readonly timeouts?: Partial<Timeouts> | undefined };
+export type HubOptions = Partial<Omit<HubSettings, 'token'>> & {
+  readonly token?: Named | string | undefined;
+  readonly timeouts?: Partial<Timeouts> | undefined;
+};
 
 // Failures that may pass by themselves.
 
@@ -178,6 +183,8 @@ const sendOnce = async (
   } catch (error) {
     options.signal.throwIfAborted();
     const { code, words } = describeFailure(error);
+    const lasting = explainRoute(url.origin, { code, words });
+    if (lasting !== undefined) throw lasting;
     throw new TransientError(`${url.origin}: ${words}`, { unreachable: UNREACHABLE_CODES.has(code), cause: error });
   }
 };
@@ -190,13 +197,9 @@ export const discardBody = ({ body }: Pick<HubResponse, 'body'>): void => {
 export const createHubClient = (options: HubOptions): HubClient => {
   const base = parseEndpoint(options.endpoint ?? DEFAULT_ENDPOINT);
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
-  const token = options.token === '' ? undefined : options.token;
-  // It honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY as Python's client does.
-  const dispatcher = new EnvHttpProxyAgent({
-    connect: { timeout: timeouts.connectMs },
-    headersTimeout: timeouts.headersMs,
-    bodyTimeout: timeouts.stallMs,
-  });
+  const given = typeof options.token === 'string' ? { variable: 'HF_TOKEN', value: options.token } : options.token;
+  const token = readToken(given, options.tokenFile);
+  const route = openRoute(options, timeouts);
 
   const headersFor = (url: URL, extra: Readonly<Record<string, string>> = {}): Record<string, string> => ({
     'user-agent': 'kubembed',
@@ -210,11 +213,13 @@ export const createHubClient = (options: HubOptions): HubClient => {
     let url = new URL(base.pathname.replace(/\/$/, '') + path, base);
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       const answer = await sendOnce(url, {
-        dispatcher,
+        dispatcher: route.dispatcherFor(url),
         method: wanted.method ?? 'GET',
         headers: headersFor(url, wanted.headers),
         signal: wanted.signal,
       });
+      const refused = explainRoute(url.origin, { code: '', words: answer.statusCode === 407 ? '407' : '' });
+      if (refused !== undefined) throw refused;
       const headers = flatten(answer.headers);
       const fromHub = url.origin === base.origin;
       const next = REDIRECT_STATUSES.has(answer.statusCode) ? headers['location'] : undefined;
@@ -234,7 +239,7 @@ export const createHubClient = (options: HubOptions): HubClient => {
     hasToken: token !== undefined,
     send,
     close: async () => {
-      await dispatcher.destroy();
+      await route.close();
     },
   };
 };

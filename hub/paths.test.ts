@@ -70,7 +70,10 @@ test('the store is where huggingface_hub would have it', () => {
 });
 
 test('the hub is the one of every Hugging Face tool; an empty value counts as unset', () => {
-  const hubWith = (env: Readonly<Record<string, string>>) => readModelSettings(env, '/home/me').hub;
+  const hubWith = (env: Readonly<Record<string, string>>) => {
+    const { endpoint, token, offline } = readModelSettings(env, '/home/me').hub;
+    return { endpoint, token: token?.value, offline };
+  };
   const unset = { endpoint: undefined, token: undefined, offline: false };
   expect(hubWith({})).toEqual(unset);
   expect(hubWith({ HF_ENDPOINT: '', HF_TOKEN: '', HF_HUB_OFFLINE: '' })).toEqual(unset);

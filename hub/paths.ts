@@ -2,15 +2,17 @@
 import path from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { ModelError } from './files.ts';
+import { networkFrom, tokenIn } from './network.ts';
+import type { Named, NetworkSettings } from './network.ts';
 
 // The environment, as every Hugging Face tool reads it.
 
-export interface HubSettings {
+export interface HubSettings extends NetworkSettings {
   /** `HF_ENDPOINT`; undefined: `https://huggingface.co`. */
   readonly endpoint: string | undefined;
   /** `HF_TOKEN`; sent to the endpoint's own origin alone. */
-  readonly token: string | undefined;
-  /** `HF_HUB_OFFLINE`: the store is the only source. */
+  readonly token: Named | undefined;
+  /** `HF_HUB_OFFLINE`, else `TRANSFORMERS_OFFLINE`: the store is the only source. */
   readonly offline: boolean;
 }
 
@@ -34,8 +36,9 @@ export function readModelSettings(env: Environment, home: string): ModelSettings
     store: path.resolve(store === '~' || store.startsWith('~/') ? path.join(home, store.slice(1)) : store),
     hub: {
       endpoint: set('HF_ENDPOINT'),
-      token: set('HF_TOKEN'),
-      offline: TRUE.has((env['HF_HUB_OFFLINE'] ?? '').toLowerCase()),
+      token: tokenIn(env),
+      offline: TRUE.has((set('HF_HUB_OFFLINE') ?? set('TRANSFORMERS_OFFLINE') ?? '').toLowerCase()),
+      ...networkFrom(env, hfHome),
     },
   };
 }

@@ -10,7 +10,7 @@ describe('readRuntimeConfig', () => {
       model: 'org/model',
       revision: 'main',
       store: '/home/user/.cache/huggingface/hub',
-      hub: { offline: false },
+      hub: expect.objectContaining({ offline: false, tokenFile: '/home/user/.cache/huggingface/token' }) as object,
       host: '0.0.0.0',
       port: 8080,
       device: 'cpu',
@@ -43,7 +43,7 @@ describe('readRuntimeConfig', () => {
       HF_HUB_OFFLINE: '1',
     });
     expect(config.store).toBe('/hf/hub');
-    expect(config.hub).toEqual({ endpoint: 'http://hub', token: 't', offline: true });
+    expect(config.hub).toMatchObject({ endpoint: 'http://hub', token: { value: 't' }, offline: true });
   });
 
   it('takes an empty value for none, as pod templates write it', () => {

@@ -208,12 +208,21 @@ class Sender {
     const answersBefore = this.#answers;
     for (let failures = 1; ; failures += 1) {
       const answer = await this.#ask(rows, failures > 1);
-      if (answer.kind === 'vectors') { await this.#accept(rows, answer); return; }
+      if (answer.kind === 'vectors') {
+        await this.#accept(rows, answer);
+        return;
+      }
       // It fails again and again while others are answered: then it is these rows.
       const isTheirs = failures >= MAX_FAILURES && this.#answers > answersBefore;
       const step = STEPS[verdictOf(answer)]({ isTheirs, isOne: rows.length === 1, failures });
-      if (step === 'halve') { await this.#halve(rows); return; }
-      if (step === 'give up') { await this.#giveUpOn(rows, answer); return; }
+      if (step === 'halve') {
+        await this.#halve(rows);
+        return;
+      }
+      if (step === 'give up') {
+        await this.#giveUpOn(rows, answer);
+        return;
+      }
       if (step === 'end' || this.#isEnough(answer)) throw await this.#options.explain(answer);
       const pause = jittered(backoffMs(BACKOFF, failures), this.#options.random());
       await sleep(answer.retryAfterMs ?? pause, undefined, { signal: this.#signal });
