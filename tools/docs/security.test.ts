@@ -28,9 +28,8 @@ function exists(name: string): boolean {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: object };
     return name.slice('npm run '.length) in scripts;
   }
-  const places = name.includes('/')
-    ? [`${name}.test.ts`]
-    : SUITES.map((suite) => join('tests', suite, `${name}.test.ts`));
+  const file = name.endsWith('.test.ts') ? name : `${name}.test.ts`;
+  const places = file.includes('/') ? [file] : SUITES.map((suite) => join('tests', suite, file));
   return places.some((place) => existsSync(join(ROOT, place)));
 }
 
