@@ -10,7 +10,7 @@ import type {
   StageSpan,
   StageTimes,
 } from './contract.ts';
-import type { CutAt, Tokens } from './tokenizer.ts';
+import type { CutAt, Tokens } from './long-texts.ts';
 
 // Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
 
