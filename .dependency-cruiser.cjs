@@ -12,7 +12,7 @@ const ARROWS = {
   runtime: ['common', 'hub'],
   local: ['api', 'common', 'hub', 'kube', 'operator', 'router', 'runtime'],
   // What the command says of a model is what the runtime would do with it: one code path.
-  cli: ['api', 'common', 'hub', 'kube', 'runtime/(graph|model)'],
+  cli: ['api', 'common', 'hub', 'kube', 'runtime/(graph|model)', 'runtime/engine/(contract|tokenizer)'],
 };
 
 /** What decides in the operator, beside the shells that read and write for it. */

@@ -28,6 +28,7 @@ const repository = (more: Partial<Repository> = {}, json: Readonly<Record<string
   ),
   plan: { format: 'safetensors', weights: ['model.safetensors'], onnxModel: undefined, onnxData: new Map() },
   tensors,
+  onnx: undefined,
   ...more,
 });
 

@@ -3,13 +3,12 @@ import { SELF } from './command.ts';
 import { isRecord, printBytes } from '../common/util/text.ts';
 import { SENTENCE_SETTINGS } from '../hub/files.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
+import { planFile } from '../runtime/graph/repository-file.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
-import { describeModel } from '../runtime/model/description.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
 import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
 import type { PoolingChoice } from '../runtime/model/modules.ts';
-import { dimensionsOf } from '../runtime/model/snapshot.ts';
-import { TOKENIZER_FILE, isStatic, withStaticConfig } from '../runtime/model/static.ts';
+import { describeFiles, dimensionsOf } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
@@ -38,7 +37,7 @@ const BYTES: Readonly<Record<GraphPrecision, number>> = { float32: 4, float16: 2
 
 /** The graph is built as it would be for serving: a tensor that is missing is found here, not after the download. */
 function needsOf(repository: Repository, description: ModelDescription, choices: Choices) {
-  const { tensors, plan } = repository;
+  const { tensors, plan, onnx } = repository;
   if (plan.format !== 'onnx' && tensors !== undefined) {
     const { pooling, precision, device } = choices;
     return buildGraph(description, tensors, {
@@ -48,6 +47,7 @@ function needsOf(repository: Repository, description: ModelDescription, choices:
       feedTokenEmbeddings: device === 'cpu',
     });
   }
+  if (onnx !== undefined) planFile(description, onnx, tensors ?? new Map(), choices.pooling);
   const bytes = weightBytesOf(repository);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = plan.format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
@@ -77,7 +77,7 @@ const poolingAdvice = ({ used, declared = used }: UsedPooling, model: string): r
 
 function warningsOf(repository: Repository, pooling: UsedPooling): readonly string[] {
   const prompts = promptsOf(repository);
-  const hasHeaders = repository.tensors !== undefined || repository.plan.format === 'onnx';
+  const isFile = repository.plan.format === 'onnx';
   return [
     ...poolingAdvice(pooling, repository.modelId),
     ...(repository.json.has('modules.json')
@@ -88,15 +88,21 @@ function warningsOf(repository: Repository, pooling: UsedPooling): readonly stri
       : [
           `Its authors put a prompt before texts (${prompts.join('; ')}): requests ask for one with prompt_name or input_type.`,
         ]),
-    ...(hasHeaders ? [] : ['The headers of the weights could not be read: sizes are estimates.']),
+    ...(isFile || repository.tensors !== undefined
+      ? []
+      : [
+          'The headers of the weights could not be read: sizes are estimates, and whether all tensors are there is seen when it is loaded.',
+        ]),
+    ...(isFile && repository.onnx === undefined
+      ? ["The repository's ONNX file was not looked at: whether its inputs and outputs fit is seen when it is loaded."]
+      : []),
   ];
 }
 
 /** @throws ModelError: why it cannot be served */
 export function assess(repository: Repository, choices: Choices) {
   const { modelId, json, plan, tensors } = repository;
-  const files = isStatic(json) ? withStaticConfig(json, tensors ?? new Map(), json.get(TOKENIZER_FILE)) : json;
-  const description = describeModel(files);
+  const description = describeFiles(json, tensors ?? new Map());
   const { architecture, modelType, maxTokens, hiddenSize, vocabularySize } = description;
   const pooling = {
     used: printPooling(choosePooling(description, choices.pooling)),

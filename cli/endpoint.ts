@@ -230,6 +230,8 @@ export interface ListedModel {
   /** All that it is served as. */
   readonly names?: readonly string[];
   readonly ready_endpoints?: number;
+  /** In use, and what the repository declares where that is another. */
+  readonly pooling?: string;
   readonly problem?: string;
 }
 

@@ -1,27 +1,28 @@
 // What is known of a model's repository before its weights are fetched, from the hub or from the store: files, small JSON files, tensor headers.
-import { stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
 import { ModelError } from '../hub/files.ts';
-import { MODULES_FILE, SENTENCE_SETTINGS, inFolder, parseJson } from '../hub/files.ts';
-import type { Folders } from '../hub/files.ts';
+import { inFolder, parseJson } from '../hub/files.ts';
 import { describeFile, listRevision, readRemoteFile } from '../hub/listing.ts';
 import type { HubRepository, Listing } from '../hub/listing.ts';
 import { checkModelId, checkRevision, readModelSettings } from '../hub/paths.ts';
 import type { HubSettings, ModelRevision } from '../hub/paths.ts';
+import { onnxFactsOf, readOnnxFacts } from '../hub/onnx-data.ts';
+import type { OnnxFacts } from '../hub/onnx-data.ts';
 import { planSnapshot } from '../hub/plan.ts';
 import type { RepositoryView, SnapshotPlan } from '../hub/plan.ts';
 import { openSnapshot, viewSnapshot } from '../hub/store.ts';
+import { requireTokenizer } from '../runtime/engine/tokenizer.ts';
 import type { TensorEntry, TensorIndex } from '../runtime/graph/weights.ts';
-import { DESCRIBING_FILES, moduleConfigPaths } from '../runtime/model/description.ts';
 import type { JsonFiles } from '../runtime/model/description.ts';
 import { readTorchFile } from '../runtime/model/pytorch.ts';
 import { parseHeader } from '../runtime/model/safetensors.ts';
-import { chooseWeights } from '../runtime/model/snapshot.ts';
-import { TOKENIZER_FILE } from '../runtime/model/static.ts';
+import { chooseWeights, describeFiles, describingFiles } from '../runtime/model/snapshot.ts';
+import type { ReadText } from '../runtime/model/snapshot.ts';
 import { namedIn, readTensorIndex } from '../runtime/model/tensors.ts';
 
 export interface Repository {
@@ -36,6 +37,8 @@ export interface Repository {
   readonly plan: Pick<SnapshotPlan, 'format' | 'weights' | 'onnxModel' | 'onnxData'>;
   /** Out of the headers of the weight files; undefined when they could not be read. */
   readonly tensors: TensorIndex | undefined;
+  /** Of the repository's own graph, where that is used and can be looked at. */
+  readonly onnx: OnnxFacts | undefined;
 }
 
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
@@ -45,18 +48,22 @@ export const storeFolder = (given: string | undefined, env: Environment): string
 
 export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homedir()).hub;
 
-/** The JSON files that describe a model, those of its own folder by their names there; the last ones are named by the first. */
-async function describingFiles(view: RepositoryView, { main, isStatic }: Folders): Promise<JsonFiles> {
-  const read = async (name: string, file = name): Promise<(readonly [string, unknown])[]> => {
-    const value = await view.json(file);
-    return value === undefined ? [] : [[name, value]];
-  };
-  const isAtRoot = (name: string): boolean => name === MODULES_FILE || name === SENTENCE_SETTINGS;
-  const names = isStatic ? [...DESCRIBING_FILES, TOKENIZER_FILE] : DESCRIBING_FILES;
-  const plain = names.map(async (name) => await read(name, isAtRoot(name) ? name : inFolder(main, name)));
-  const known = new Map((await Promise.all(plain)).flat());
-  const modules = await Promise.all(moduleConfigPaths(known.get(MODULES_FILE)).map(async (name) => await read(name)));
-  return new Map([...known, ...modules.flat()]);
+/** Where the repository's small files come from, by their names in it. */
+interface Source {
+  readonly text: ReadText;
+  readonly tensors: () => Promise<TensorIndex | undefined>;
+  /** Undefined where the graph is too large to be looked at. */
+  readonly onnx: (name: string) => Promise<OnnxFacts | undefined>;
+}
+
+/** All that the runtime's start would read of it, in its order. Rejects with the ModelError that the start would end with. */
+async function evidenceOf({ folders, onnxModel }: SnapshotPlan, source: Source) {
+  const json = await describingFiles(source.text, folders.main);
+  const tensors = await source.tensors();
+  const { maxTokens } = describeFiles(json, tensors ?? new Map());
+  const ownText = async (name: string): Promise<string | undefined> => await source.text(inFolder(folders.main, name));
+  await requireTokenizer(ownText, { maxTokens, isBare: folders.isStatic });
+  return { json, tensors, onnx: onnxModel === undefined ? undefined : await source.onnx(onnxModel) };
 }
 
 const weightsOf = ({ weights, onnxModel, onnxData }: Repository['plan']): string[] => [
@@ -126,6 +133,15 @@ async function readTensors(visit: Visit, { weights, folders }: SnapshotPlan): Pr
   return tensors;
 }
 
+/** A graph that keeps its tensors beside itself is small. */
+const MAX_GRAPH_BYTES = 32 << 20;
+
+async function fetchOnnxFacts(visit: Visit, name: string): Promise<OnnxFacts | undefined> {
+  if ((await sizeOf(visit, name)) > MAX_GRAPH_BYTES) return undefined;
+  const bytes = await readRemoteFile(visit, name);
+  return bytes && (await onnxFactsOf(bytes, name));
+}
+
 async function visitRepository(visit: Visit): Promise<Repository> {
   const { listing, modelId } = visit;
   const view = viewOf(visit);
@@ -133,11 +149,16 @@ async function visitRepository(visit: Visit): Promise<Repository> {
   if (plan === undefined) {
     throw new ModelError('UnsupportedFiles', `${modelId} has no ${missing.join(' and no ')}: it is no whole model`);
   }
-  const json = await describingFiles(view, plan.folders);
+  const source: Source = {
+    text: async (name) =>
+      listing.names.includes(name) ? (await readRemoteFile(visit, name))?.toString('utf8') : undefined,
+    tensors: async () => await readTensors(visit, plan),
+    onnx: async (name) => await fetchOnnxFacts(visit, name),
+  };
+  const evidence = await evidenceOf(plan, source);
   const files = new Map(listing.names.map((name) => [name, listing.known.get(name)?.size]));
   for (const name of weightsOf(plan)) files.set(name, await sizeOf(visit, name));
-  const tensors = await readTensors(visit, plan);
-  return { modelId, source: 'hub', revision: listing.sha, files, json, plan, tensors };
+  return { modelId, source: 'hub', revision: listing.sha, files, plan, ...evidence };
 }
 
 /** @throws ModelError */
@@ -176,15 +197,18 @@ export async function repositoryInStore(store: string, wanted: ModelRevision): P
   const { plan } = await planSnapshot(view, chooseWeights);
   if (plan === undefined) return undefined;
   const sizes = view.names.map(async (name) => [name, (await stat(join(folder, name))).size] as const);
-  const tensors = await readTensorIndex(snapshot.weights, '/', snapshot.mainFolder);
+  const evidence = await evidenceOf(plan, {
+    text: async (name) => await readFile(join(folder, name), 'utf8').catch(() => undefined),
+    tensors: async () => await readTensorIndex(snapshot.weights, '/', snapshot.mainFolder),
+    onnx: async (name) => await readOnnxFacts(join(folder, name), name),
+  });
   return {
     modelId: wanted.modelId,
     source: 'store',
     revision: snapshot.revision,
     files: new Map(await Promise.all(sizes)),
-    json: await describingFiles(view, plan.folders),
     plan,
-    tensors: tensors.size > 0 ? tensors : undefined,
+    ...evidence,
   };
 }
 

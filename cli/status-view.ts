@@ -4,6 +4,7 @@ import type { Condition, ModelState } from '../api/conditions.ts';
 import { modelKey } from '../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
+import { printPoolingInUse } from '../common/openai/response.ts';
 import { errorText } from '../common/util/text.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
@@ -32,6 +33,8 @@ export interface ModelRow {
   readonly state: ModelState;
   readonly reason: string;
   readonly message: string;
+  /** `mean (repository declares cls)`; undefined where the repository's own is in use. */
+  readonly pooling: string | undefined;
   readonly ready: number;
   readonly wanted: number | undefined;
   readonly ageSeconds: number | undefined;
@@ -59,6 +62,11 @@ export interface StatusSource {
 const secondsSince = (timestamp: string | undefined, nowMs: number): number | undefined =>
   timestamp === undefined ? undefined : Math.max(0, (nowMs - Date.parse(timestamp)) / 1000);
 
+const differing = (pooling: string | undefined, declared: string | undefined): string | undefined =>
+  pooling === undefined || declared === undefined || declared === pooling
+    ? undefined
+    : printPoolingInUse(pooling, declared);
+
 const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
   const { requestsPerSecond, tokensPerSecond, latencyMs, queued, inFlight, replicas, createdAt } = model;
   return {
@@ -68,6 +76,7 @@ const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
     state: model.state,
     reason: model.reason,
     message: model.message,
+    pooling: differing(model.pooling, model.declaredPooling),
     ready: replicas.ready,
     wanted: replicas.wanted,
     ageSeconds: secondsSince(createdAt, nowMs),
@@ -76,10 +85,11 @@ const rowOfStatus = (model: ModelStatus, nowMs: number): ModelRow => {
   };
 };
 
-const rowOfListed = ({ id, root, ready_endpoints: ready = 0, problem }: ListedModel): ModelRow => {
+const rowOfListed = ({ id, root, ready_endpoints: ready = 0, problem, pooling: inUse }: ListedModel): ModelRow => {
   const [reason = '', ...words] = (problem ?? '').split(': ');
   const unknown = { resource: undefined, device: undefined, wanted: undefined, ageSeconds: undefined, load: undefined };
-  const known = { ...unknown, model: root ?? id, ready, conditions: [] };
+  const pooling = inUse?.includes('(') === true ? inUse : undefined;
+  const known = { ...unknown, model: root ?? id, pooling, ready, conditions: [] };
   if (problem !== undefined) return { ...known, state: 'failed', reason, message: words.join(': ') };
   return ready > 0
     ? { ...known, state: 'ready', reason: 'Ready', message: 'Requests are answered.' }
@@ -110,6 +120,7 @@ const rowOfResource = (resource: EmbeddingModel, nowMs: number): ModelRow => {
     resource: modelKey(resource),
     device: withDefaults(spec).device,
     ...standingOf(resource, ready),
+    pooling: differing(status?.embedding?.pooling, status?.embedding?.declaredPooling),
     ready,
     wanted: Math.max(ready, spec.replicas ?? status?.replicas ?? 0),
     ageSeconds: secondsSince(metadata.creationTimestamp, nowMs),

@@ -31,7 +31,11 @@ export type WeightFormat = 'safetensors' | 'bin' | 'onnx';
 export type OfferedWeights = Readonly<Record<WeightFormat, boolean>>;
 
 /** Decides from config.json which weights to use, of those offered; may throw a ModelError, before anything big is fetched. */
-export type ChooseWeights = (config: Readonly<Record<string, unknown>>, offered: OfferedWeights) => WeightFormat;
+export type ChooseWeights = (
+  config: Readonly<Record<string, unknown>>,
+  offered: OfferedWeights,
+  modelId: string,
+) => WeightFormat;
 
 // Folders: modules.json says where the model itself lies, and the modules behind it.
 
@@ -151,7 +155,10 @@ export const offeredWeights = (listing: readonly string[], folders: Folders): Of
   onnx: onnxModelOf(listing, folders) !== undefined,
 });
 
-export const preferSafetensors: ChooseWeights = (_config, offered) => {
+export const preferSafetensors = (
+  _config: Readonly<Record<string, unknown>>,
+  offered: OfferedWeights,
+): WeightFormat => {
   const format = (['safetensors', 'bin', 'onnx'] as const).find((one) => offered[one]);
   if (format !== undefined) return format;
   throw new ModelError(

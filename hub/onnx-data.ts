@@ -35,15 +35,26 @@ const WINDOW_BYTES = 1 << 16;
 
 class NotOnnx extends Error {}
 
+/** Bytes from `at` on, `length` of them or as many as there are. */
+type Read = (at: number, length: number) => Promise<Buffer>;
+
+const readerOf = (handle: FileHandle): Read => {
+  return async (at, length) => {
+    const buffer = Buffer.alloc(length);
+    const { bytesRead } = await handle.read(buffer, 0, length, at);
+    return buffer.subarray(0, bytesRead);
+  };
+};
+
 /** Reads a few bytes at a time through a window, so that what is passed over is never read. */
 class Reader {
   readonly size: number;
-  private readonly handle: FileHandle;
-  private window = Buffer.alloc(0);
+  private readonly read: Read;
+  private window: Buffer = Buffer.alloc(0);
   private start = 0;
 
-  constructor(handle: FileHandle, size: number) {
-    this.handle = handle;
+  constructor(read: Read, size: number) {
+    this.read = read;
     this.size = size;
   }
 
@@ -51,10 +62,8 @@ class Reader {
     if (length < 0 || at + length > this.size) throw new NotOnnx('cut short');
     if (at < this.start || at + length > this.start + this.window.length) {
       const wanted = Math.min(Math.max(length, WINDOW_BYTES), this.size - at);
-      const buffer = Buffer.alloc(wanted);
-      const { bytesRead } = await this.handle.read(buffer, 0, wanted, at);
-      if (bytesRead < length) throw new NotOnnx('cut short');
-      this.window = buffer.subarray(0, bytesRead);
+      this.window = await this.read(at, wanted);
+      if (this.window.length < length) throw new NotOnnx('cut short');
       this.start = at;
     }
     return this.window.subarray(at - this.start, at - this.start + length);
@@ -165,22 +174,28 @@ async function walk(reader: Reader, { kind, depth, from, to }: Place, found: Fou
   }
 }
 
-/** Rejects with a ModelError where the file is no ONNX model. */
-export async function readOnnxFacts(path: string, name: string): Promise<OnnxFacts> {
-  const handle = await open(path);
+async function factsOf(read: Read, size: number, name: string): Promise<OnnxFacts> {
   try {
-    const { size } = await handle.stat();
     const found: Found = { dataFiles: new Set(), inputs: [], outputs: [], opsets: new Map() };
-    await walk(new Reader(handle, size), { kind: 'model', depth: 1, from: 0, to: size }, found);
+    await walk(new Reader(read, size), { kind: 'model', depth: 1, from: 0, to: size }, found);
     if (found.outputs.length === 0) throw new NotOnnx('it has no outputs');
     return { ...found, dataFiles: [...found.dataFiles].sort() };
   } catch (error) {
     if (!(error instanceof NotOnnx)) throw error;
     throw new ModelError('CorruptWeights', `${name} is no ONNX model: ${error.message}`);
-  } finally {
-    await handle.close();
   }
 }
+
+/** Rejects with a ModelError where the file is no ONNX model. */
+export async function readOnnxFacts(path: string, name: string): Promise<OnnxFacts> {
+  await using handle = await open(path);
+  const { size } = await handle.stat();
+  return await factsOf(readerOf(handle), size, name);
+}
+
+/** As above, of a file's bytes. */
+export const onnxFactsOf = async (bytes: Buffer, name: string): Promise<OnnxFacts> =>
+  await factsOf((at, length) => Promise.resolve(bytes.subarray(at, at + length)), bytes.length, name);
 
 // The same file with other names for the files beside it.
 
@@ -243,7 +258,10 @@ export async function renameOnnxData(path: string, names: ReadonlyMap<string, st
   const handle = await open(path);
   try {
     const { size } = await handle.stat();
-    return await rewritten({ reader: new Reader(handle, size), names }, { kind: 'model', depth: 1, from: 0, to: size });
+    return await rewritten(
+      { reader: new Reader(readerOf(handle), size), names },
+      { kind: 'model', depth: 1, from: 0, to: size },
+    );
   } finally {
     await handle.close();
   }

@@ -156,7 +156,7 @@ async function formatOf(view: RepositoryView, folders: Folders, choose: ChooseWe
   const offered = offeredWeights(view.names, folders);
   const config = await configOf(view, folders);
   const format = folders.isStatic && offered.bin && !offered.safetensors ? 'bin' : 'safetensors';
-  const chosen = folders.isStatic ? format : choose(config, offered);
+  const chosen = folders.isStatic ? format : choose(config, offered, view.modelId);
   if (offered[chosen]) return chosen;
   throw refusal(`${view.modelId} has no weights that a table of token vectors could be read from`);
 }

@@ -1,5 +1,10 @@
-import { describe, expect, it } from 'vitest';
-import { withModel, withoutModel } from './models.ts';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cacheTwin, readTwin } from '../../tests/helpers/twins.ts';
+import type { CliIo } from '../command.ts';
+import { modelsGroup, withModel, withoutModel } from './models.ts';
 
 describe('the list of supported models', () => {
   it('adds a line once, whatever the end of the file', () => {
@@ -17,5 +22,49 @@ describe('the list of supported models', () => {
   it('removes every line of a model and nothing else', () => {
     expect(withoutModel('# top\na/b\nc/d alias=x # why\ne/f\n', 'c/d')).toBe('# top\na/b\ne/f\n');
     expect(() => withoutModel('a/b\n', 'c/d')).toThrow('c/d is not in the list');
+  });
+});
+
+describe('adding a model', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kubembed-models-'));
+    for (const name of ['bert-cls', 'bert-mean']) await cacheTwin(readTwin(name), folder);
+  });
+  afterAll(async () => {
+    await rm(folder, { recursive: true });
+  });
+
+  const add = async (words: readonly string[], env: Record<string, string> = {}) => {
+    const file = join(folder, 'supported_models.txt');
+    await writeFile(file, '');
+    const said: string[] = [];
+    const io = {
+      env: { HF_HUB_CACHE: folder, HF_HUB_OFFLINE: '1', ...env },
+      write: () => undefined,
+      writeError: (text: string) => void said.push(text),
+      signal: new AbortController().signal,
+    } as unknown as CliIo;
+    await modelsGroup.commands['add']?.run([...words, '--file', file], io);
+    return { list: await readFile(file, 'utf8'), said: said.join('') };
+  };
+
+  it('follows the repository where that declares another pooling than the mean, and says why', async () => {
+    const { list, said } = await add(['twins/bert-cls', 'alias=x']);
+    expect(list).toBe('twins/bert-cls alias=x pooling=declared\n');
+    expect(said).toContain('The repository of twins/bert-cls declares cls pooling: its line says pooling=declared.');
+  });
+
+  it('adds nothing where the repository has the mean, where the line says which, and where silence follows the repository', async () => {
+    expect((await add(['twins/bert-mean'])).list).toBe('twins/bert-mean\n');
+    expect((await add(['twins/bert-cls', 'pooling=mean'])).list).toBe('twins/bert-cls pooling=mean\n');
+    const followed = await add(['twins/bert-cls'], { KUBEMBED_UNSET_POOLING: 'declared' });
+    expect(followed.list).toBe('twins/bert-cls\n');
+  });
+
+  it('adds the line of a model that nobody knows, and says that', async () => {
+    const { list, said } = await add(['twins/unknown']);
+    expect(list).toBe('twins/unknown\n');
+    expect(said).toMatch(/Which pooling twins\/unknown declares is not known.*models check/s);
   });
 });

@@ -6,8 +6,9 @@ import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
-import { describeModel } from '../../runtime/model/description.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
+import { EngineStartError } from '../../runtime/engine/contract.ts';
+import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
@@ -117,16 +118,20 @@ async function declaredOption(modelId: string, parsed: Parsed, io: CliIo): Promi
   if (unsetPooling(io.env) === 'declared') return [];
   try {
     const signal = AbortSignal.any([io.signal, AbortSignal.timeout(LOOK_MS)]);
-    const { json } = await findRepository(modelId, parsed, { ...io, signal });
-    const said = declaredPooling(describeModel(json));
+    const { json, tensors } = await findRepository(modelId, parsed, { ...io, signal });
+    const said = declaredPooling(describeFiles(json, tensors ?? new Map()));
     if (said === undefined || said === 'mean') return [];
     io.writeError(`The repository of ${modelId} declares ${said} pooling: its line says pooling=declared.\n`);
     return ['pooling=declared'];
   } catch (error) {
-    if (io.signal.aborted || !(isModelError(error) || error instanceof CommandError)) throw error;
-    if (error.reason === 'RepositoryNotFound')
-      throw new CommandError(`${error.message} Nothing was added.`, error.reason, { cause: error });
-    io.writeError(`Which pooling ${modelId} declares is not known: ${error.message} See ${io.program} models check.\n`);
+    const refusal = asRefusal(error);
+    if (io.signal.aborted || refusal === undefined) throw error;
+    if (refusal.reason === 'RepositoryNotFound') {
+      throw new CommandError(`${refusal.message} Nothing was added.`, refusal.reason, { cause: error });
+    }
+    io.writeError(
+      `Which pooling ${modelId} declares is not known: ${refusal.message} See ${io.program} models check.\n`,
+    );
     return [];
   }
 }
@@ -196,7 +201,7 @@ function choicesOf({ choice, count }: Parsed, env: Environment): Choices {
 
 /** Why it cannot be served, with the reason that its condition would have. */
 function asRefusal(error: unknown): { readonly reason: string; readonly message: string } | undefined {
-  const isRefusal = isModelError(error) || error instanceof CommandError;
+  const isRefusal = isModelError(error) || error instanceof CommandError || error instanceof EngineStartError;
   return isRefusal ? { reason: error.reason ?? 'Unknown', message: error.message } : undefined;
 }
 

@@ -11,6 +11,7 @@ const row: ModelRow = {
   state: 'ready',
   reason: 'Ready',
   message: 'Requests are answered.',
+  pooling: undefined,
   ready: 2,
   wanted: 3,
   ageSeconds: 7200,
@@ -50,6 +51,14 @@ describe('status', () => {
     expect(renderTable(view, plain)).toMatch(/org\/one +ready +2\/3 +3\.3 +120 +4\.0ms +1\.5s +Ready\n/);
     expect(renderTable({ ...view, models: [row] }, plain)).not.toContain('REQ/S');
     expect(renderTable({ ...view, models: [] }, plain)).toBe('No models at s.\n');
+  });
+
+  it('shows a pooling that is not the one of the repository', () => {
+    const differs = { ...row, pooling: 'mean (repository declares cls)' };
+    const table = renderTable({ source: 's', kind: 'router', models: [differs] }, plain);
+    expect(table).toContain('Ready, pooling mean (repository declares cls)');
+    expect(renderModel(differs, plain)).toMatch(/pooling +mean \(repository declares cls\)/);
+    expect(renderModel(row, plain)).not.toContain('pooling');
   });
 
   it('shows one model with its conditions', () => {

@@ -24,8 +24,9 @@ const wanted = ({ ready, wanted: want }: ModelRow): string => (want === undefine
 const plain = (text: string | undefined): Cell => ({ text: text ?? '-' });
 
 /** A reason says all there is to say where things are well; elsewhere the sentence does. */
-const explanation = ({ state, reason, message }: ModelRow): Cell => {
+const explanation = ({ state, reason, message, pooling }: ModelRow): Cell => {
   const isFine = state === 'ready' || state === 'asleep' || state === 'stopped';
+  if (isFine && pooling !== undefined) return { text: `${reason}, pooling ${pooling}`, style: 'yellow' };
   return isFine ? { text: reason, style: 'dim' } : { text: `${reason}: ${message}`, style: STYLES[state] };
 };
 
@@ -88,6 +89,7 @@ export function renderModel(row: ModelRow, { paint, width }: RenderOptions): str
     ['resource', row.resource],
     ['device', row.device],
     ['state', `${paint(STYLES[row.state], row.state)}: ${row.message}`],
+    ['pooling', row.pooling && paint('yellow', row.pooling)],
     ['replicas', `${wanted(row)} ready`],
     ['age', row.ageSeconds === undefined ? undefined : printAge(row.ageSeconds)],
     ['requests', load && `${printRate(load.requestsPerSecond)}/s, ${load.inFlight} running, ${load.queued} waiting`],

@@ -30,7 +30,12 @@ beforeEach(() => {
   queue = createActivationQueue({ maxRequests: 100, maxBytes: 1e6, maxMs: 1e5 });
 });
 
-const ask = ({ signal = new AbortController().signal, model = 'm', prompts = {} } = {}): RequestContext =>
+const ask = ({
+  signal = new AbortController().signal,
+  model = 'm',
+  prompts = {},
+  more = {} as Partial<RequestContext['request']>,
+} = {}): RequestContext =>
   ({
     model: {
       key: 'a/b',
@@ -40,7 +45,7 @@ const ask = ({ signal = new AbortController().signal, model = 'm', prompts = {} 
     },
     priority: 'interactive',
     body: Buffer.from('{}'),
-    request: { model, inputs: ['x'], encoding: 'float' },
+    request: { model, inputs: ['x'], encoding: 'float', ...more },
     signal,
   }) as unknown as RequestContext;
 
@@ -68,6 +73,20 @@ const setUp = (make: () => Answer | AnswerStream) => {
   };
   return { seen, results, through };
 };
+
+it('keeps apart what is asked with other prompts', () => {
+  const cache = createResponseCache({ models: ['*'], maxBytes: 1e6, metrics: { cache: () => undefined } });
+  const keyOf = (more: Partial<RequestContext['request']>) => cache.keyFor({}, ask({ more }));
+  const kinds = [
+    {},
+    { promptName: 'query' },
+    { promptName: 'passage' },
+    { inputType: 'query' },
+    { inputType: 'passage' },
+  ] as const;
+  expect(new Set(kinds.map(keyOf)).size).toBe(kinds.length);
+  expect(keyOf({ promptName: 'query' })).toBe(keyOf({ promptName: 'query' }));
+});
 
 describe('a rolling change', () => {
   it('serves nothing kept while endpoints differ, and nothing old when they agree again', async () => {

@@ -111,7 +111,10 @@ const ok: Answer = { kind: 'answer', status: 200, headers: {}, chunks: [respond(
 
 describe('a split request', () => {
   const served = { key: 'ns/m', served: { model: 'org/m', names: ['org/m'] }, isGone: false };
-  const setUp = (answerOf: (request: ForwardRequest) => Promise<Answer>) => {
+  const setUp = (
+    answerOf: (request: ForwardRequest) => Promise<Answer>,
+    asking: Partial<RequestContext['request']> = {},
+  ) => {
     const counts = { offered: 0, completed: 0 };
     const balancer = { healthy: () => 2, capacity: () => 10 };
     const demand = {
@@ -129,7 +132,7 @@ describe('a split request', () => {
     });
     const context = {
       model: { ...served, balancer, demand },
-      request: { model: 'org/m', inputs: ['a', 'b'], encoding: 'float' },
+      request: { model: 'org/m', inputs: ['a', 'b'], encoding: 'float', ...asking },
       body: Buffer.from('{}'),
       estimate: { tokens: [3, 3], totalTokens: 6, textBytes: 2 },
       priority: 'interactive',
@@ -137,9 +140,21 @@ describe('a split request', () => {
       span: undefined,
       held: createMemoryBudget(1e6).reserve(),
       facts: {},
+      failedOn: new Set(),
     } as unknown as RequestContext;
     return { run: () => forward(context), sent, counts };
   };
+
+  it('asks for its prompt in each of its shards', async () => {
+    const { run, sent } = setUp(() => Promise.resolve(ok), { promptName: 'query', inputType: 'query' });
+    await run();
+    const asked = sent.map(({ body }) => JSON.parse(body.toString()) as unknown);
+    const each = { prompt_name: 'query', input_type: 'query' };
+    expect(asked).toMatchObject([
+      { ...each, input: ['a'] },
+      { ...each, input: ['b'] },
+    ]);
+  });
 
   it('that ends replicas with one of its shards is not sent whole after that', async () => {
     const lost = new OpenAIError('replicas_failed', 'They failed.');

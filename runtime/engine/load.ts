@@ -3,17 +3,15 @@ import { mkdtemp, rm, stat, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { readOnnxFacts, renameOnnxData } from '../../hub/onnx-data.ts';
-import type { OnnxFacts } from '../../hub/onnx-data.ts';
 import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { buildGraph, buildTail } from '../graph/build.ts';
-import { requireEmbedder } from '../graph/leftover.ts';
+import { buildGraph } from '../graph/build.ts';
+import { planFile } from '../graph/repository-file.ts';
 import type { LayoutName } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
-import { unsupported } from '../model/description.ts';
 import type { ModelDescription } from '../model/description.ts';
-import { choosePooling, printPooling } from '../model/modules.ts';
+import { choosePooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
@@ -74,27 +72,11 @@ async function tensorsOf({ weights, mainFolder }: ModelFiles) {
   return { weightFolder, tensors: await readTensorIndex(weights, weightFolder, mainFolder) };
 }
 
-const SENTENCE_OUTPUT = 'sentence_embedding';
-const TOKEN_OUTPUTS = ['last_hidden_state', 'token_embeddings'];
-
-/** Whether what the file itself makes of a text is what was asked for: the repository's own pooling, and the modules behind it. */
-function givesVectors({ outputs }: OnnxFacts, { description, pooling }: ModelChoices): boolean {
-  const [asked, declared] = [choosePooling(description, pooling), choosePooling(description, 'declared')];
-  return outputs.includes(SENTENCE_OUTPUT) && asked.includePrompt && printPooling(asked) === printPooling(declared);
-}
-
 async function repositoryFile(choices: ModelChoices, path: string): Promise<ChosenModel> {
   const { files, description, pooling } = choices;
-  requireEmbedder(description);
+  const { weightFolder, tensors } = await tensorsOf(files);
   const facts = await readOnnxFacts(path, 'the ONNX file');
-  const isWhole = givesVectors(facts, choices);
-  const tokens = TOKEN_OUTPUTS.find((name) => facts.outputs.includes(name));
-  if (!isWhole && tokens === undefined) {
-    throw unsupported(
-      `The repository's ONNX file gives ${facts.outputs.join(', ')}; ${TOKEN_OUTPUTS.join(' or ')} is needed.`,
-    );
-  }
-  const { steps, truncateDim } = description;
+  const { outputName, isVector, tail } = planFile(description, facts, tensors, pooling);
   const data = [...(files.onnxData?.values() ?? [])];
   const sizes = await Promise.all([path, ...data].map((file) => stat(file)));
   return {
@@ -103,8 +85,8 @@ async function repositoryFile(choices: ModelChoices, path: string): Promise<Chos
       path,
       pooling: choosePooling(description, pooling),
       data: data.length === 0 ? undefined : await withDataFiles(path, files.onnxData ?? new Map()),
-      vectorOutput: isWhole ? SENTENCE_OUTPUT : undefined,
-      tail: !isWhole && (steps.length > 0 || truncateDim !== undefined) ? await tailOf(choices) : undefined,
+      vectorOutput: isVector ? outputName : undefined,
+      tail: tail && { bytes: tail.bytes, weightFolder, outputName: tail.outputName, plan: tail.feedPlan },
     },
     packing: false,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
@@ -116,12 +98,6 @@ async function withDataFiles(path: string, files: ReadonlyMap<string, string>) {
   const weightFolder = commonFolder([...files.values()]);
   const names = new Map([...files].map(([name, file]) => [name, relative(weightFolder, file)]));
   return { bytes: await renameOnnxData(path, names), weightFolder };
-}
-
-async function tailOf({ files, description, pooling }: ModelChoices) {
-  const { weightFolder, tensors } = await tensorsOf(files);
-  const { bytes, outputName, feedPlan: plan } = buildTail(description, tensors, pooling);
-  return { bytes, weightFolder, outputName, plan };
 }
 
 /**

@@ -1,4 +1,5 @@
 // Pooling outside of a graph: the token vectors of a text → its vector, as a graph of ours would give it. Pure.
+import { TOKEN_WEIGHTS } from '../graph/pooling.ts';
 import type { Pooling, PoolingMode } from '../model/modules.ts';
 
 /** A text's token vectors, `[tokens, width]`. */
@@ -9,32 +10,31 @@ export interface TokenVectors {
   readonly from: number;
 }
 
-/** What each token counts for, those left out not given. */
-type Weights = (tokens: number, from: number) => (token: number) => number;
-
-const WEIGHTS: Readonly<Record<Exclude<PoolingMode, 'max'>, Weights>> = {
-  mean: (tokens, from) => () => 1 / (tokens - from),
-  meanSqrtLength: (tokens, from) => () => 1 / Math.sqrt(tokens - from),
-  weightedMean: (tokens, from) => {
-    const sum = (tokens * (tokens + 1) - from * (from + 1)) / 2;
-    return (token) => (token + 1) / sum;
-  },
-  cls: (_tokens, from) => (token) => (token === from ? 1 : 0),
-  lastToken: (tokens) => (token) => (token === tokens - 1 ? 1 : 0),
+/** Sets what each token counts for. */
+const WEIGHTS: Readonly<Record<Exclude<PoolingMode, 'max'>, (weights: Float32Array, from: number) => void>> = {
+  ...TOKEN_WEIGHTS,
+  cls: (weights, from) => void weights.fill(1, from, from + 1),
+  lastToken: (weights) => void weights.fill(1, -1),
 };
+
+function weightsOf(mode: Exclude<PoolingMode, 'max'>, tokens: number, from: number): Float32Array {
+  const weights = new Float32Array(tokens);
+  WEIGHTS[mode](weights, from);
+  return weights;
+}
 
 function poolBy(mode: PoolingMode, { data, width, from }: TokenVectors, into: Float32Array): void {
   const tokens = data.length / width;
-  const weigh = mode === 'max' ? undefined : WEIGHTS[mode](tokens, from);
-  if (weigh === undefined) into.fill(-Infinity);
+  const weights = mode === 'max' ? undefined : weightsOf(mode, tokens, from);
+  if (weights === undefined) into.fill(-Infinity);
   for (let token = from; token < tokens; token++) {
-    const weight = weigh?.(token) ?? 1;
+    const weight = weights?.[token] ?? 1;
     if (weight === 0) continue;
     const start = token * width;
     for (let index = 0; index < width; index++) {
       const value = data[start + index] ?? NaN;
       const sum = into[index] ?? 0;
-      into[index] = weigh === undefined ? Math.max(sum, value) : sum + weight * value;
+      into[index] = weights === undefined ? Math.max(sum, value) : sum + weight * value;
     }
   }
 }

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { AutoTokenizer, env } from '@huggingface/transformers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cutTokenList, loadTokenizer, lookingAtBeginning, oneLargeAtATime, withinStack } from './tokenizer.ts';
+import { lookingAtBeginning, oneLargeAtATime } from './long-texts.ts';
+import { cutTokenList, loadTokenizer, withinStack } from './tokenizer.ts';
 
 const fixtures = fileURLToPath(new URL('../../tests/fixtures/', import.meta.url));
 const texts = JSON.parse(readFileSync(join(fixtures, 'tokenizers/texts.json'), 'utf8')) as string[];

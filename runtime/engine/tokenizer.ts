@@ -1,6 +1,6 @@
 // Owns the tokenizer packages: text → token ids exactly as the Rust tokenizers give them, cut to the model's limit.
 import { existsSync } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
@@ -8,19 +8,12 @@ import { errorText } from '../../common/util/text.ts';
 import { isModelError } from '../../hub/files.ts';
 import { EngineStartError } from './contract.ts';
 import type { EngineInput } from './contract.ts';
-import { readTokenizerFiles } from './tokenizer-files.ts';
-import type { TokenizerFiles } from './tokenizer-files.ts';
+import { readTokenizerFiles } from '../model/tokenizer-files.ts';
+import type { ReadText, TokenizerFiles as Overruled } from '../model/tokenizer-files.ts';
+import { lookingAtBeginning, oneLargeAtATime, partOf } from './long-texts.ts';
+import type { CutAt, Encode, Tokens } from './long-texts.ts';
 import { createPlainEncode } from './word-pieces.ts';
 import type { Frame, IdOf, PlainEncode, TokenizerFile } from './word-pieces.ts';
-
-export interface Tokens {
-  readonly ids: Int32Array;
-  /** Tokens before the cut; a lower bound for texts too long to be read to their end. */
-  readonly untruncated: number;
-}
-
-/** Which end of a text is lost when it is too long. */
-export type CutAt = 'start' | 'end';
 
 export interface Tokenizer {
   readonly implementation: 'native' | 'javascript';
@@ -30,67 +23,6 @@ export interface Tokenizer {
   encodeAll(inputs: readonly EngineInput[], cutAt?: CutAt): Promise<Tokens[]>;
   /** Tokens that a prompt takes at the beginning of a text: as sentence-transformers counts them, without a special token at its end. */
   promptTokens(prompt: string): Promise<number>;
-}
-
-/** Tokens of a text, or of the part of one that is kept, with the cut applied. */
-type Encode = (text: string, cutAt: CutAt) => Promise<Tokens>;
-
-/** Characters looked at first, per token of the limit: four times what English needs. */
-const FIRST_LOOK = 16;
-/** Characters looked at in all, per token of the limit; and for models of many tokens, where a text's tokens take a hundred times its size. */
-const MAX_LOOK = 256;
-const MAX_LOOK_CHARACTERS = 1 << 20;
-/** Larger parts of texts are tokenised one after the other, so that one has its tokens in memory at a time. */
-const LARGE_PART = 1 << 18;
-/** Tokens beyond the limit that the part looked at must give: the cut may change the last word of that part. */
-const MARGIN = 64;
-
-const isHighSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xd800;
-
-/** The first `length` units of a text, never half a character. */
-const beginning = (text: string, length: number): string =>
-  text.slice(0, isHighSurrogate(text.charCodeAt(length - 1)) ? length - 1 : length);
-
-const isLowSurrogate = (unit: number): boolean => (unit & 0xfc00) === 0xdc00;
-
-/** The last `length` units of a text, likewise. */
-function ending(text: string, length: number): string {
-  const from = text.length - length;
-  return text.slice(isLowSurrogate(text.charCodeAt(from)) ? from + 1 : from);
-}
-
-const partOf = (text: string, length: number, cutAt: CutAt): string =>
-  cutAt === 'end' ? beginning(text, length) : ending(text, length);
-
-/**
- * Looks at a growing part of the text, from the end that is kept, until it gives clearly more tokens than the model takes: what follows can then
- * not change the result, and a megabyte costs no more than a page. Words of thousands of characters are looked at up to
- * `MAX_LOOK`; what is beyond that is ignored.
- */
-export function lookingAtBeginning(
-  encode: Encode,
-  maxTokens: number,
-  maxCharacters: number = MAX_LOOK_CHARACTERS,
-): Encode {
-  const last = Math.max(maxTokens * FIRST_LOOK, Math.min(maxTokens * MAX_LOOK, maxCharacters));
-  return async (text, cutAt) => {
-    for (let length = maxTokens * FIRST_LOOK; length < text.length; length *= 4) {
-      const tokens = await encode(partOf(text, Math.min(length, last), cutAt), cutAt);
-      if (tokens.untruncated >= maxTokens + MARGIN || length >= last) return tokens;
-    }
-    return await encode(text.length > last ? partOf(text, last, cutAt) : text, cutAt);
-  };
-}
-
-/** Parts of more than `size` characters wait for each other; the others for nobody. */
-export function oneLargeAtATime(encode: Encode, size: number = LARGE_PART): Encode {
-  let last: Promise<unknown> = Promise.resolve();
-  return (text, cutAt) => {
-    if (text.length <= size) return encode(text, cutAt);
-    const turn = last.then(() => encode(text, cutAt));
-    last = turn.catch(() => undefined);
-    return turn;
-  };
 }
 
 /** Token ids as given, cut to the limit; a special token at the end that is lost stays there. */
@@ -158,6 +90,21 @@ function requireRoom(maxTokens: number, specialTokens: number): void {
   throw new RangeError(`a limit of ${maxTokens} tokens leaves no room beside ${specialTokens} special tokens`);
 }
 
+interface TokenizerFiles extends Overruled {
+  /** Path of tokenizer.json. */
+  readonly path: string;
+}
+
+const inFolder =
+  (folder: string): ReadText =>
+  async (name, bytes) => {
+    const path = join(folder, name);
+    if (bytes === undefined) return await readFile(path, 'utf8').catch(() => undefined);
+    await using file = await open(path);
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(bytes), 0, bytes, 0);
+    return buffer.toString('utf8', 0, bytesRead);
+  };
+
 const cutAtOf = ({ keeps }: TokenizerFiles): CutAt => (keeps === 'end' ? 'start' : 'end');
 
 /** Vocabularies of several megabytes are of other kinds, and take long to read. */
@@ -173,22 +120,34 @@ async function plainEncodeOf(
   return createPlainEncode((changed ?? JSON.parse(await readFile(path, 'utf8'))) as TokenizerFile, frame, idOf);
 }
 
+/** Throws in words of the Rust tokenizers where they do not read it. */
+async function openNative(
+  {
+    changed,
+    unchanged,
+  }: Pick<Overruled, 'changed'> & { readonly unchanged: (native: typeof NativeTokenizer) => NativeTokenizer },
+  { maxTokens, isBare = false }: Pick<TokenizerOptions, 'maxTokens' | 'isBare'>,
+) {
+  const { Tokenizer: Native } = await import('tokenizers');
+  const tokenizer = changed ? Native.fromString(JSON.stringify(changed)) : unchanged(Native);
+  // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
+  tokenizer.disablePadding();
+  tokenizer.disableTruncation();
+  const sample = await tokenizer.encode('a', null, { addSpecialTokens: !isBare });
+  const mask = sample.getSpecialTokensMask();
+  requireRoom(maxTokens, mask.filter((special) => special === 1).length);
+  return { tokenizer, ids: sample.getIds(), mask };
+}
+
 async function nativeTokenizer(
   files: TokenizerFiles,
   { maxTokens, isBare = false }: TokenizerOptions,
 ): Promise<Tokenizer> {
-  const { Tokenizer: Native } = await import('tokenizers');
-  const { path, changed } = files;
-  const tokenizer: NativeTokenizer = changed ? Native.fromString(JSON.stringify(changed)) : Native.fromFile(path);
-  // tokenizer.json carries the settings of some training run: all-MiniLM-L6-v2 would pad to and cut at 128.
-  tokenizer.disablePadding();
-  tokenizer.disableTruncation();
+  const unchanged = (native: typeof NativeTokenizer): NativeTokenizer => native.fromFile(files.path);
+  const { tokenizer, ids, mask } = await openNative({ ...files, unchanged }, { maxTokens, isBare });
   const encodeNative = (text: string) => tokenizer.encode(text, null, { addSpecialTokens: !isBare });
-  const sample = await encodeNative('a');
-  const mask = sample.getSpecialTokensMask();
-  const prefix = isBare ? [] : sample.getIds().slice(0, mask.indexOf(0));
-  const suffix = isBare ? [] : sample.getIds().slice(mask.lastIndexOf(0) + 1);
-  requireRoom(maxTokens, mask.filter((special) => special === 1).length);
+  const prefix = isBare ? [] : ids.slice(0, mask.indexOf(0));
+  const suffix = isBare ? [] : ids.slice(mask.lastIndexOf(0) + 1);
   const encodePlain = await plainEncodeOf(files, { prefix, suffix }, (piece) => tokenizer.tokenToId(piece));
   const cut = (ids: Int32Array, cutAt: CutAt): Tokens => {
     if (ids.length <= maxTokens) return { ids, untruncated: ids.length };
@@ -348,19 +307,38 @@ export interface TokenizerOptions {
   readonly implementation?: 'native' | 'javascript';
 }
 
-export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenizer> {
-  const { folder, implementation, isBare = false } = options;
-  const path = join(folder, 'tokenizer.json');
+async function orUnusable<T>(open: () => Promise<T>): Promise<T> {
   try {
-    const files: TokenizerFiles = isBare
-      ? { path, changed: undefined, keeps: 'beginning' }
-      : await readTokenizerFiles(folder);
-    const native = implementation ? implementation === 'native' : await nativeIsLoadable();
-    return await (native ? nativeTokenizer(files, options) : javascriptTokenizer(files, options));
+    return await open();
   } catch (error) {
     if (isModelError(error)) throw error;
-    throw new EngineStartError('TokenizerUnusable', `The tokenizer of ${folder} cannot be used: ${errorText(error)}`, {
+    throw new EngineStartError('TokenizerUnusable', `The tokenizer cannot be used: ${errorText(error)}`, {
       cause: error,
     });
   }
+}
+
+export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenizer> {
+  const { folder, implementation, isBare = false } = options;
+  const path = join(folder, 'tokenizer.json');
+  return await orUnusable(async () => {
+    const files: TokenizerFiles = isBare
+      ? { path, changed: undefined, keeps: 'beginning' }
+      : { path, ...(await readTokenizerFiles(inFolder(folder))) };
+    const native = implementation ? implementation === 'native' : await nativeIsLoadable();
+    return await (native ? nativeTokenizer(files, options) : javascriptTokenizer(files, options));
+  });
+}
+
+/** Rejects as `loadTokenizer` would, of files wherever they lie. */
+export async function requireTokenizer(
+  read: ReadText,
+  options: Pick<TokenizerOptions, 'maxTokens' | 'isBare'>,
+): Promise<void> {
+  await orUnusable(async () => {
+    const { changed } = options.isBare === true ? { changed: undefined } : await readTokenizerFiles(read);
+    if (!(await nativeIsLoadable())) return;
+    const text = changed ? '' : ((await read('tokenizer.json')) ?? '');
+    await openNative({ changed, unchanged: (native) => native.fromString(text) }, options);
+  });
 }

@@ -45,6 +45,7 @@ describe('chooseTopology', () => {
     const machine = { cpus: 8, memoryBytes: 5 * GB };
     expect(chooseTopology({ ...machine, scratchBytes: 10 * GB }, large)).toMatchObject({ workers: 8, shared: true });
     expect(chooseTopology({ ...machine, scratchBytes: 1 * GB }, large)).toMatchObject({ workers: 3, shared: false });
+    expect(chooseTopology({ cpus: 2, memoryBytes: 5 * GB, scratchBytes: 10 * GB }, large).shared).toBe(true);
     expect(chooseTopology({ cpus: 2, memoryBytes: 5 * GB, scratchBytes: 10 * GB }, minilm).shared).toBe(false);
   });
 

@@ -212,11 +212,6 @@ describe('models that are refused', () => {
     ['an activation without operator', describedAs({}, { hidden_act: 'mish' }), /mish.*gelu/],
     ['a config without sizes', describedAs({}, { hidden_size: undefined }), /hidden_size/],
     [
-      'code of the repository under a known name',
-      describedAs({}, { auto_map: { AutoModel: 'modeling.BertModel' } }),
-      /own code/,
-    ],
-    [
       'a class and a model_type of two families',
       describedAs({ architecture: 'RobertaModel' }),
       /RobertaModel.*model_type bert.*do not belong together/,

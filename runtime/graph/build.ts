@@ -1,5 +1,5 @@
 // Which architecture builds which model, and the whole graph: config and tensor index → ONNX with pooling and L2 norm inside. Pure.
-import type { ModelDescription, ModelName } from '../model/description.ts';
+import type { ModelDescription, ModelName, PositionTable } from '../model/description.ts';
 import { unsupported } from '../model/description.ts';
 import { choosePooling, printPooling } from '../model/modules.ts';
 import type { Pooling, PoolingChoice } from '../model/modules.ts';
@@ -32,7 +32,7 @@ import { applyModules, cutTo, toUnitLength } from './modules.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
 import type { OnnxValue } from './onnx.ts';
 import type { Architecture, Context, Rows } from './ops.ts';
-import { refuseLeftovers, refuseOwnCode, requireEmbedder } from './leftover.ts';
+import { refuseLeftovers, requireEmbedder } from './leftover.ts';
 import { openWeights } from './weights.ts';
 import type { GraphPrecision, TensorIndex, TokenEmbeddings, Weights } from './weights.ts';
 
@@ -122,12 +122,17 @@ function refuseContradiction(description: ModelName): void {
 export const tokenWidthOf = (description: ModelDescription): number =>
   knownArchitecture(description)?.width?.(description.config) ?? description.hiddenSize;
 
+/** The rows that a text's positions are; those of an architecture that no builder serves count from 0. */
+export function positionTableOf(name: ModelName): PositionTable {
+  const architecture = knownArchitecture(name);
+  return { start: architecture?.positions?.(name.config).start ?? 0, ends: architecture?.endlessPositions !== true };
+}
+
 /** @throws ModelError: which architectures there are */
 export function findArchitecture(description: ModelName): Architecture {
   const found = knownArchitecture(description);
   if (found) {
     refuseContradiction(description);
-    refuseOwnCode(description, found);
     return found;
   }
   const { architecture, modelType } = description;

@@ -3,8 +3,9 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { largestDifference, openFolder } from '../../tests/helpers/graph-session.ts';
+import { largestDifference, loadFolder, openFolder } from '../../tests/helpers/graph-session.ts';
 import { readTwin, writeTwin } from '../../tests/helpers/twins.ts';
+import { buildGraph } from './build.ts';
 
 const DECODERS = [
   'gemma2-last',
@@ -46,6 +47,20 @@ describe.each(DECODERS)('%s', (name) => {
     expect(vector.reduce((sum, value, index) => sum + value * (expected[0]?.[index] ?? NaN), 0)).toBeGreaterThan(0.98);
   });
 });
+
+it.each(DECODERS.filter((name) => name !== 'llama-bidirectional'))(
+  '%s goes by the operator for decoders on a GPU, in half precision: no scores, masks or biases of all pairs',
+  async (name) => {
+    const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+    await writeTwin(readTwin(name), folder);
+    const { description, tensors } = await loadFolder(folder);
+    const { bytes } = buildGraph(description, tensors, { pooling: 'mean', layout: 'packed', precision: 'float16' });
+    const has = (operator: string): boolean => Buffer.from(bytes).includes(operator);
+    expect(has('GroupQueryAttention')).toBe(true);
+    for (const other of ['MultiHeadAttention', 'Softmax', 'Where', 'If', 'Loop'])
+      expect(has(`${other}_`), other).toBe(false);
+  },
+);
 
 it('Gemma 3 refuses float16, which its hidden states overflow', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'decoder-'));

@@ -183,7 +183,7 @@ export function positionedEmbeddings(
   const positions = layout.positions();
   const table = (name: string, rows: number) => weights.tensor(name, [rows, shape.width]);
   const vocabulary = integerOf(config, ['vocab_size']);
-  const [scale, bias = ''] = normParameters(weights.below('LayerNorm.'), shape.width);
+  const [scale, bias = ''] = normParameters(weights.below('LayerNorm.'), { width: shape.width, bias: true });
   const inputs = [
     layout.ids,
     types === undefined ? '' : zeroIds(context),
@@ -222,11 +222,11 @@ export function unpositionedEmbeddings(
   context: Context,
   weights: Weights,
   config: Config,
-  norms: { readonly weights: Weights; readonly shape: NormShape },
+  norms: { readonly weights: Weights; readonly shape: NormShape; readonly defaultTypes?: number },
 ): Value {
   const { width } = norms.shape;
   const tokens = tokenEmbeddings(context, weights.below('word_embeddings.'), config, width);
-  const types = integerOf(config, ['type_vocab_size'], 0);
+  const types = integerOf(config, ['type_vocab_size'], norms.defaultTypes ?? 0);
   if (types === 0) return normalize(context, tokens, norms.weights, norms.shape);
   const table = weights.tensor('token_type_embeddings.weight', [types, width]);
   const first = context.graph.node('Gather', [table, context.graph.int64([0])]);

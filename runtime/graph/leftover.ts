@@ -1,6 +1,7 @@
 // What of a model's weights no part of the graph has read: heads that embeddings do not need, or a reason to refuse. Pure.
+import { isRecord } from '../../common/util/text.ts';
 import { unsupported } from '../model/description.ts';
-import type { ModelDescription } from '../model/description.ts';
+import type { Config, ModelDescription } from '../model/description.ts';
 import type { Architecture } from './ops.ts';
 
 /** Tensors that lie behind the token vectors or are no weights, of every architecture; whatever prefix stands before them. */
@@ -48,22 +49,38 @@ export function refuseLeftovers(
   );
 }
 
-/** The classes that transformers would load from the repository's own code. */
-function ownClasses({ config }: Pick<ModelDescription, 'config'>): readonly string[] {
-  const map = config['auto_map'];
-  if (typeof map !== 'object' || map === null) return [];
-  const { AutoModel: named } = map as Readonly<Record<string, unknown>>;
-  return [named]
-    .flat()
-    .filter((name) => typeof name === 'string')
-    .map((name) => name.split('.').at(-1) ?? '');
+interface CodePlace {
+  readonly name: string;
+  /** The repository that it lies in; undefined for the model's own. */
+  readonly repository: string | undefined;
 }
 
-/** A class of the repository's own may compute anything, whatever its tensors are called. */
-export function refuseOwnCode(description: Pick<ModelDescription, 'config'>, { ownCode = [] }: Architecture): void {
-  const strange = ownClasses(description).find((name) => !ownCode.includes(name));
-  if (strange === undefined) return;
-  throw unsupported(
-    `${strange} is defined by the repository's own code (auto_map in config.json), which kubembed does not run. Where the model is one of transformers' own classes, a copy without auto_map can be served.`,
+/** Where transformers would load a class from, of `repository--file.Class`. */
+function codePlaceOf(reference: string): CodePlace {
+  const at = reference.indexOf('--');
+  const repository = at < 0 ? undefined : reference.slice(0, at);
+  return { name: reference.split('.').at(-1) ?? '', repository };
+}
+
+/** The model's class and that of its settings, which may say anything as well. */
+function ownClasses(config: Config): readonly (readonly [kind: string, CodePlace])[] {
+  const map = config['auto_map'];
+  if (!isRecord(map)) return [];
+  return ['AutoModel', 'AutoConfig'].flatMap((kind) =>
+    [map[kind]]
+      .flat()
+      .filter((reference) => typeof reference === 'string')
+      .map((reference) => [kind, codePlaceOf(reference)] as const),
   );
+}
+
+/** A class of the repository's own may compute anything, whatever it and its tensors are called. */
+export function requireKnownCode(config: Config, { ownCode }: Architecture, modelId: string): void {
+  for (const [kind, { name, repository = modelId }] of ownClasses(config)) {
+    const isKnown = kind === 'AutoConfig' || ownCode?.classes.includes(name) === true;
+    if (isKnown && ownCode?.repositories.includes(repository) === true) continue;
+    throw unsupported(
+      `${name} is defined by code of ${repository} (auto_map in config.json), which kubembed does not run${isKnown ? ' and does not know' : ''}. Where that computes what ${isKnown ? `${name} of ${ownCode?.repositories[0] ?? 'transformers'}` : "one of transformers' own classes"} does, a copy of the repository without auto_map can be served.`,
+    );
+  }
 }

@@ -22,13 +22,20 @@ export interface Rows {
   readonly width: number;
 }
 
+/** A class may compute anything, whatever it is called: only that of a repository whose code was followed is known. */
+export interface OwnCode {
+  readonly classes: readonly string[];
+  /** Ids of the repositories that hold the code, as `auto_map` names them or as the model itself is called. */
+  readonly repositories: readonly string[];
+}
+
 export interface Architecture {
   /** `model_type` values of config.json that mean this architecture. */
   readonly modelTypes: readonly string[];
   /** `architectures` values of config.json that mean it. */
   readonly classes: readonly string[];
-  /** Classes of repositories' own code that this computes; any other is refused. */
-  readonly ownCode?: readonly string[];
+  /** Code of repositories' own that this computes; any other is refused. */
+  readonly ownCode?: OwnCode;
   /** Names of tensors that files of this architecture hold beside those of `encode`, and that change no vector. */
   readonly unused?: readonly RegExp[];
   /** Whether hidden states grow too large for float16, in which it is then refused. */
@@ -37,6 +44,8 @@ export interface Architecture {
   encode(context: Context, weights: Weights, description: ModelDescription): Rows;
   /** Numbers of a token's vector; omitted: as many as hidden states have. */
   width?(config: Config): number;
+  /** Whether positions are angles or distances, which have no end, instead of rows of a table. */
+  readonly endlessPositions?: true;
   /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
   positions?(config: Config): Positions;
 }
@@ -55,19 +64,27 @@ export function lowWhere(context: Context, outside: Value, axes: readonly number
 
 export interface NormShape {
   readonly width: number;
+  /** Whether the model has a bias here; undefined for whatever the file holds. */
+  readonly bias?: boolean;
   readonly epsilon: number;
 }
 
 /** Scale and bias of a LayerNorm; old checkpoints call them gamma and beta. */
-export const normParameters = (weights: Weights, width: number): readonly [Value, Value | undefined] => [
-  weights.optional('gamma', [width]) ?? weights.tensor('weight', [width]),
-  weights.optional('beta', [width]) ?? weights.optional('bias', [width]),
-];
+export function normParameters(
+  weights: Weights,
+  { width, bias }: Pick<NormShape, 'width' | 'bias'>,
+): readonly [Value, Value | undefined] {
+  const shift = () => weights.optional('beta', [width]) ?? weights.optional('bias', [width]);
+  return [
+    weights.optional('gamma', [width]) ?? weights.tensor('weight', [width]),
+    bias === false ? undefined : (shift() ?? (bias === true ? weights.tensor('bias', [width]) : undefined)),
+  ];
+}
 
 export const add = ({ graph }: Context, left: Value, right: Value): Value => graph.node('Add', [left, right]);
 
 export function normalize({ graph }: Context, rows: Value, weights: Weights, norm: NormShape): Value {
-  const [scale, bias] = normParameters(weights, norm.width);
+  const [scale, bias] = normParameters(weights, norm);
   return graph.node('LayerNormalization', [rows, scale, ...(bias === undefined ? [] : [bias])], {
     attributes: { axis: { int: -1 }, epsilon: { float: norm.epsilon } },
   });

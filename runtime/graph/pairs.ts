@@ -38,8 +38,9 @@ export function keyDistances(context: Context): Value {
 }
 
 function between({ graph }: Context, queries: Value, keys: Value): Value {
+  const row = graph.node('Unsqueeze', [keys, graph.int64([0])]);
   const column = graph.node('Unsqueeze', [queries, graph.int64([1])]);
-  return graph.node('Sub', [graph.node('Unsqueeze', [keys, graph.int64([0])]), column]);
+  return graph.node('Sub', [row, column]);
 }
 
 const concat = (graph: GraphBuilder, values: readonly Value[]): Value =>

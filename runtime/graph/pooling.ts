@@ -43,8 +43,23 @@ function sumBy(name: string): Mode['pool'] {
   };
 }
 
+/** Sets what each token of a text counts for, from the first that takes part. */
+type Fill = (weights: Float32Array, from: number) => void;
+
+/** Poolings that are sums of token vectors. */
+export const TOKEN_WEIGHTS = {
+  mean: (weights, from) => void weights.fill(1 / (weights.length - from), from),
+  meanSqrtLength: (weights, from) => void weights.fill(1 / Math.sqrt(weights.length - from), from),
+  /** Position 1, 2, 3 …, tokens left out counted too. */
+  weightedMean: (weights, from) => {
+    const last = weights.length;
+    const sum = (last * (last + 1) - from * (from + 1)) / 2;
+    for (let position = from; position < last; position++) weights[position] = (position + 1) / sum;
+  },
+} as const satisfies Partial<Readonly<Record<PoolingMode, Fill>>>;
+
 /** Weights per block: per run they would grow with its square, 50 MB for what a GPU takes at once. */
-function weightsFeed({ lengths, from, longest }: Span, fill: (weights: Float32Array, from: number) => void): Feed {
+function weightsFeed({ lengths, from, longest }: Span, fill: Fill): Feed {
   const data = new Float32Array(lengths.length * longest);
   for (const [text, length] of lengths.entries()) {
     fill(data.subarray(text * longest, text * longest + length), from[text] ?? 0);
@@ -52,19 +67,12 @@ function weightsFeed({ lengths, from, longest }: Span, fill: (weights: Float32Ar
   return { type: 'float32', data, dims: [lengths.length, 1, longest] };
 }
 
-function summed(name: string, fill: (weights: Float32Array, from: number) => void): Mode {
+function summed(name: string, fill: Fill): Mode {
   return {
     input: { name, element: 'float32', dims: ['texts', 1, 'longest'] },
     pool: sumBy(name),
     feed: (span) => weightsFeed(span, fill),
   };
-}
-
-/** Position 1, 2, 3 …, tokens left out counted too. */
-function fillPositions(weights: Float32Array, from: number): void {
-  const last = weights.length;
-  const sum = (last * (last + 1) - from * (from + 1)) / 2;
-  for (let position = from; position < last; position++) weights[position] = (position + 1) / sum;
 }
 
 // One row of each text.
@@ -98,11 +106,9 @@ function maxRows({ starts, lengths, from, longest }: Span): Feed {
 }
 
 const MODES: Readonly<Record<PoolingMode, Mode>> = {
-  mean: summed('mean_weights', (weights, from) => void weights.fill(1 / (weights.length - from), from)),
-  meanSqrtLength: summed('root_weights', (weights, from) => {
-    weights.fill(1 / Math.sqrt(weights.length - from), from);
-  }),
-  weightedMean: summed('position_weights', fillPositions),
+  mean: summed('mean_weights', TOKEN_WEIGHTS.mean),
+  meanSqrtLength: summed('root_weights', TOKEN_WEIGHTS.meanSqrtLength),
+  weightedMean: summed('position_weights', TOKEN_WEIGHTS.weightedMean),
   cls: taken('first_rows', ({ from }, text) => from[text] ?? 0),
   lastToken: taken('last_rows', ({ lengths }, text) => (lengths[text] ?? 1) - 1),
   max: {

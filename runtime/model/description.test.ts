@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { positionTableOf } from '../graph/build.ts';
 import { describeModel, moduleConfigPaths } from './description.ts';
 import { declaredPooling } from './modules.ts';
 
@@ -17,7 +18,7 @@ const BERT = {
   max_position_embeddings: 512,
 };
 const describeWith = (files: Readonly<Record<string, unknown>>) =>
-  describeModel(new Map(Object.entries({ 'config.json': BERT, ...files })));
+  describeModel(new Map(Object.entries({ 'config.json': BERT, ...files })), positionTableOf);
 const module = (path: string, kind: string) => ({ path, type: `sentence_transformers.models.${kind}` });
 
 describe('describeModel', () => {
@@ -57,7 +58,15 @@ describe('describeModel', () => {
     ['10³⁰ of the tokenizer as silence', { 'tokenizer_config.json': { model_max_length: 1e30 } }, 512],
     [
       'the padding offset of RoBERTa',
-      { 'config.json': { ...BERT, model_type: 'xlm-roberta', max_position_embeddings: 514, pad_token_id: 1 } },
+      {
+        'config.json': {
+          ...BERT,
+          architectures: ['XLMRobertaModel'],
+          model_type: 'xlm-roberta',
+          max_position_embeddings: 514,
+          pad_token_id: 1,
+        },
+      },
       512,
     ],
     [

@@ -47,28 +47,15 @@ const DEFAULT_LENGTH = 512;
 /** transformers writes 10³⁰ when a tokenizer knows no limit. */
 const SANE_LENGTH = 1_000_000;
 
-/** Position tables of RoBERTa's kin start at padding id + 1. */
-const OFFSET_POSITIONS = new Set(['roberta', 'xlm-roberta', 'xlm-roberta-xl', 'camembert', 'mpnet']);
+/** Rows of a table that texts' positions are, where the architecture has one. */
+export interface PositionTable {
+  /** The first row that a token has. */
+  readonly start: number;
+  /** Whether no text goes beyond the table. Angles and distances have no end: there the limit that sentence-transformers' file names is not cut. */
+  readonly ends: boolean;
+}
 
-/** Their positions are angles or distances, not rows of a table: the limit that sentence-transformers' file names is not cut by another. */
-const WITHOUT_TABLE = new Set([
-  'gemma',
-  'gemma2',
-  'gemma3_text',
-  'gpt_neox',
-  'gte',
-  'llama',
-  'llama_bidirec',
-  'mistral',
-  'modernbert',
-  'mt5',
-  'new',
-  'nomic_bert',
-  'qwen2',
-  'qwen3',
-  't5',
-  'umt5',
-]);
+const PLAIN_TABLE: PositionTable = { start: 0, ends: true };
 
 const recordOf = (files: JsonFiles, path: string): Config => {
   const value = files.get(path);
@@ -125,14 +112,16 @@ function requireNoArguments(files: JsonFiles): void {
   }
 }
 
-function maxTokensOf(files: JsonFiles, config: Config, modelType: string): number {
-  const offset = OFFSET_POSITIONS.has(modelType) ? integerOf(config, ['pad_token_id'], 1) + 1 : 0;
-  const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + offset) - offset;
+function maxTokensOf(files: JsonFiles, config: Config, { start, ends }: PositionTable): number {
+  const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + start) - start;
   const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
   const declared = recordOf(files, sentenceFile)['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
-  if (typeof declared === 'number' && declared > 0) {
-    return WITHOUT_TABLE.has(modelType) ? declared : Math.min(declared, table);
+  if (typeof declared === 'number' && Number.isSafeInteger(declared) && declared > 0) {
+    return ends ? Math.min(declared, table) : declared;
+  }
+  if ((declared ?? undefined) !== undefined) {
+    throw unsupported(`${sentenceFile}: max_seq_length is ${JSON.stringify(declared)}; a whole number is needed.`);
   }
   const tokenizer = recordOf(files, 'tokenizer_config.json')['model_max_length'];
   return typeof tokenizer === 'number' && tokenizer > 0 && tokenizer < SANE_LENGTH ? Math.min(tokenizer, table) : table;
@@ -149,8 +138,14 @@ export function readName(config: Config): ModelName {
   return { architecture: typeof first === 'string' ? first : modelType, modelType, config };
 }
 
-/** @throws ModelError: why the model is not served */
-export function describeModel(files: JsonFiles): ModelDescription {
+/**
+ * @param tableOf the architecture's positions
+ * @throws ModelError: why the model is not served
+ */
+export function describeModel(
+  files: JsonFiles,
+  tableOf: (name: ModelName) => PositionTable = () => PLAIN_TABLE,
+): ModelDescription {
   const config = files.get('config.json');
   if (!isRecord(config)) throw unsupported('The repository has no config.json.');
   const { architecture, modelType } = readName(config);
@@ -164,7 +159,7 @@ export function describeModel(files: JsonFiles): ModelDescription {
     prompts: readPrompts(recordOf(files, SENTENCE_SETTINGS)),
     architecture,
     modelType,
-    maxTokens: maxTokensOf(files, config, modelType),
+    maxTokens: maxTokensOf(files, config, tableOf({ architecture, modelType, config })),
     vocabularySize: integerOf(config, ['vocab_size']),
     hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim', 'd_model']),
     config,
@@ -198,6 +193,12 @@ export function integerOf(config: Config, names: readonly string[], fallback?: n
 export function stringOf(config: Config, name: string, fallback: string): string {
   const value = config[name] ?? fallback;
   if (typeof value !== 'string') throw wrong(name, value, 'a string');
+  return value;
+}
+
+export function booleanOf(config: Config, name: string, fallback: boolean): boolean {
+  const value = config[name] ?? fallback;
+  if (typeof value !== 'boolean') throw wrong(name, value, 'true or false');
   return value;
 }
 

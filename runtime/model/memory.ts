@@ -21,12 +21,12 @@ const SESSION_BYTES = 10 * MB;
 /** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
 const LIVE_STATES = 12;
 const RUN_TOKENS = 256;
-/** Weights in memory when they are shared: the prepared file, and while it is written the writer's own copy. */
-const SHARED_COPIES = 2.5;
+/** Weights in memory when they are shared: the prepared file, and while it is written the writer's own copy. One is left of them. */
+const SHARED_COPIES = 2;
 /** The prepared file also holds what was prepared from. */
 const PREPARED_FILE_COPIES = 2;
-/** Sharing takes a start a moment longer: it must be worth this much. */
-const WORTH_SHARING_BYTES = 256 * MB;
+/** Sharing takes a start a moment longer: it must be worth this much, once all have started. */
+const WORTH_SHARING_BYTES = 512 * MB;
 /** One run is computed while the next one is prepared. */
 const GPU_WORKERS = 2;
 /** Workers that all of `cpus` are used by. */
@@ -54,7 +54,8 @@ export function estimateMemory(needs: ModelNeeds, workers: number, scratchBytes:
   if (needs.device === 'gpu') {
     return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
   }
+  const isWorthIt = (workers - 1) * weightBytes >= WORTH_SHARING_BYTES;
+  const shared = isWorthIt && scratchBytes >= weightBytes * PREPARED_FILE_COPIES;
   const saved = (workers - SHARED_COPIES) * weightBytes;
-  const shared = saved >= WORTH_SHARING_BYTES && scratchBytes >= weightBytes * PREPARED_FILE_COPIES;
   return { estimatedBytes: fixed + workers * sessionBytes(needs) - (shared ? saved : 0), shared };
 }

@@ -47,6 +47,7 @@ const CHANGING: Readonly<Record<string, Neutral>> = {
   sliding_window: unlessSliding,
   use_sliding_window: off,
   local_attention: never,
+  attention_chunk_size: never,
   global_attn_every_n_layers: only(1),
   layer_types: all('full_attention'),
   sliding_window_pattern: only(1),
@@ -91,6 +92,7 @@ const CHANGING: Readonly<Record<string, Neutral>> = {
   use_qk_norm: off,
   qk_norm: off,
   qk_layernorm: off,
+  talking_head: off,
   attn_logit_softcapping: off,
   query_pre_attn_scalar: follows,
   scale_attn_weights: only(true),
@@ -119,7 +121,44 @@ const CHANGING: Readonly<Record<string, Neutral>> = {
   load_trained_adapters: off,
 };
 
+/** Whether a setting is refused where nobody has read it, unless it says nothing. */
+export const changesVectors = (name: string): boolean => Object.hasOwn(CHANGING, name);
+
+const GPT_NAMES = {
+  hidden_size: 'n_embd',
+  max_position_embeddings: 'n_positions',
+  num_attention_heads: 'n_head',
+  num_hidden_layers: 'n_layer',
+};
+const T5_NAMES = {
+  head_dim: 'd_kv',
+  hidden_size: 'd_model',
+  num_attention_heads: 'num_heads',
+  num_hidden_layers: 'num_layers',
+};
+
+/** Other names that transformers takes for a setting, by `model_type`: the last of the two in the file would count. */
+export const OTHER_NAMES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  distilbert: { hidden_size: 'dim', num_attention_heads: 'n_heads', num_hidden_layers: 'n_layers' },
+  gpt2: GPT_NAMES,
+  t5: T5_NAMES,
+  mt5: T5_NAMES,
+  umt5: T5_NAMES,
+};
+
+function refuseContradictions(config: Config): void {
+  for (const [other, name] of Object.entries(OTHER_NAMES[String(config['model_type'])] ?? {})) {
+    const [one, two] = [config[other] ?? undefined, config[name] ?? undefined];
+    if (one === undefined || two === undefined || one === two) continue;
+    throw unsupported(
+      `config.json: ${other} is ${JSON.stringify(one)}, and ${name}, which is the same setting, ${JSON.stringify(two)}. Take out the one that is wrong.`,
+    );
+  }
+}
+
 export interface WatchedConfig {
+  /** What was asked for. */
+  readonly read: ReadonlySet<string | symbol>;
   /** To be read in place of the original. */
   readonly config: Config;
   /** @throws ModelError: names a setting that changes vectors, and that nobody has read */
@@ -143,7 +182,9 @@ export function watchConfig(original: Config): WatchedConfig {
   });
   return {
     config,
+    read,
     requireRead: () => {
+      refuseContradictions(original);
       for (const [name, isNeutral] of Object.entries(CHANGING)) {
         const value = original[name] ?? undefined;
         if (value === undefined || read.has(name) || isNeutral(value, original)) continue;

@@ -45,15 +45,33 @@ describe('chooseWeights', () => {
   const alien = { ...bert, model_type: 'alien' };
 
   it('reads safetensors where a builder serves, else the graph of the repository', () => {
-    expect(chooseWeights(bert, { safetensors: true, onnx: true, bin: false })).toBe('safetensors');
-    expect(chooseWeights(bert, { safetensors: false, onnx: true, bin: false })).toBe('onnx');
-    expect(chooseWeights(alien, { safetensors: true, onnx: true, bin: false })).toBe('onnx');
+    expect(chooseWeights(bert, { safetensors: true, onnx: true, bin: false }, 'org/model')).toBe('safetensors');
+    expect(chooseWeights(bert, { safetensors: false, onnx: true, bin: false }, 'org/model')).toBe('onnx');
+    expect(chooseWeights(alien, { safetensors: true, onnx: true, bin: false }, 'org/model')).toBe('onnx');
   });
 
   it('refuses before anything big is fetched', () => {
-    expect(() => chooseWeights(alien, { safetensors: true, onnx: false, bin: false })).toThrow(
+    expect(() => chooseWeights(alien, { safetensors: true, onnx: false, bin: false }, 'org/model')).toThrow(
       expect.objectContaining({ reason: 'UnsupportedArchitecture' }),
     );
-    expect(() => chooseWeights(bert, { safetensors: false, onnx: false, bin: false })).toThrow(ModelError);
+    expect(() => chooseWeights(bert, { safetensors: false, onnx: false, bin: false }, 'org/model')).toThrow(ModelError);
+  });
+
+  const all = { safetensors: true, onnx: false, bin: false };
+  const gte = { ...bert, model_type: 'new', architectures: ['NewModel'] };
+  const own = (config: object, reference: string, modelId: string) =>
+    chooseWeights({ ...config, auto_map: { AutoModel: reference } }, all, modelId);
+
+  it("takes a class of a repository's own where its code is known, by the repository that holds it", () => {
+    expect(own(gte, 'Alibaba-NLP/new-impl--modeling.NewModel', 'me/tuned')).toBe('safetensors');
+    expect(own(gte, 'modeling.NewModel', 'Alibaba-NLP/gte-base-en-v1.5')).toBe('safetensors');
+    const qwen = { ...bert, model_type: 'qwen2' };
+    expect(own(qwen, 'modeling_qwen.Qwen2Model', 'Alibaba-NLP/gte-Qwen2-1.5B-instruct')).toBe('safetensors');
+    expect(() => own(qwen, 'modeling_qwen.Qwen2Model', 'me/tuned')).toThrow(/does not know.*copy.*without auto_map/);
+    expect(() => own(gte, 'me/other--modeling.NewModel', 'Alibaba-NLP/gte-base-en-v1.5')).toThrow(/me\/other/);
+    expect(() => own(gte, 'modeling.Other', 'Alibaba-NLP/gte-base-en-v1.5')).toThrow(/own classes/);
+    const settings = { ...bert, auto_map: { AutoConfig: 'configuration.Config' } };
+    expect(() => chooseWeights(settings, all, 'me/tuned')).toThrow(/auto_map/);
+    expect(chooseWeights(settings, { ...all, onnx: true }, 'me/tuned')).toBe('onnx');
   });
 });

@@ -1,22 +1,31 @@
 // A model's snapshot on disk: which of its weights are used, and what its files say. What `fetch` reports and `serve` loads.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MODULES_FILE, SENTENCE_SETTINGS, isModelError, ModelError, preferSafetensors } from '../../hub/files.ts';
+import {
+  MODULES_FILE,
+  SENTENCE_SETTINGS,
+  inFolder,
+  isModelError,
+  ModelError,
+  preferSafetensors,
+} from '../../hub/files.ts';
 import type { ChooseWeights } from '../../hub/files.ts';
-import { mainFolderOf, openSnapshot } from '../../hub/store.ts';
+import { openSnapshot } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
-import { findArchitecture, tokenWidthOf } from '../graph/build.ts';
+import { findArchitecture, positionTableOf, tokenWidthOf } from '../graph/build.ts';
+import { requireKnownCode } from '../graph/leftover.ts';
+import type { TensorIndex } from '../graph/weights.ts';
 import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
 import { TOKENIZER_FILE, isStatic, withStaticConfig } from './static.ts';
 import { readTensorIndex } from './tensors.ts';
 import { DESCRIBING_FILES, describeModel, moduleConfigPaths, readName } from './description.ts';
-import type { ModelDescription } from './description.ts';
+import type { JsonFiles, ModelDescription } from './description.ts';
 
 /** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
-export const chooseWeights: ChooseWeights = (config, offered) => {
+export const chooseWeights: ChooseWeights = (config, offered, modelId) => {
   try {
-    findArchitecture(readName(config));
+    requireKnownCode(config, findArchitecture(readName(config)), modelId);
   } catch (error) {
     if (!isModelError(error, 'UnsupportedArchitecture')) throw error;
     if (offered.onnx) return 'onnx';
@@ -51,28 +60,40 @@ export async function openModel(place: ModelPlace): Promise<OpenedModel> {
   return { files, description: await describeSnapshot(files) };
 }
 
-/** These lie at the repository's root, wherever the model itself does. */
-const ROOT_FILES = new Set([MODULES_FILE, SENTENCE_SETTINGS]);
+/** A file by its name in the repository; undefined where there is none. */
+export type ReadText = (name: string) => Promise<string | undefined>;
+
+/** The JSON files that describe a model, those of its own folder by their names there; the last ones are named by the first. */
+export async function describingFiles(read: ReadText, main: string): Promise<JsonFiles> {
+  const known = await readJsonFiles(DESCRIBING_FILES, read, (name) =>
+    // These lie at the repository's root, wherever the model itself does.
+    name === MODULES_FILE || name === SENTENCE_SETTINGS ? name : inFolder(main, name),
+  );
+  const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), read, (name) => name);
+  const json = new Map([...known, ...modules]);
+  if (!isStatic(json)) return json;
+  return new Map([...json, ...(await readJsonFiles([TOKENIZER_FILE], read, (name) => inFolder(main, name)))]);
+}
+
+/** @param tensors those of all weight files, which say how large a table of token vectors is */
+export const describeFiles = (json: JsonFiles, tensors: TensorIndex): ModelDescription =>
+  describeModel(isStatic(json) ? withStaticConfig(json, tensors, json.get(TOKENIZER_FILE)) : json, positionTableOf);
 
 export async function describeSnapshot(files: ModelFiles): Promise<ModelDescription> {
-  const { snapshotDir } = files;
-  const folderOf = (name: string): string => (ROOT_FILES.has(name) ? snapshotDir : mainFolderOf(files));
-  const known = await readJsonFiles(DESCRIBING_FILES, folderOf);
-  const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), () => snapshotDir);
-  const json = new Map([...known, ...modules]);
-  if (!isStatic(json)) return describeModel(json);
-  const tokenizer = await readJsonFiles([TOKENIZER_FILE], folderOf);
-  const tensors = await readTensorIndex(files.weights, '/', files.mainFolder);
-  return describeModel(withStaticConfig(json, tensors, tokenizer.get(TOKENIZER_FILE)));
+  const { snapshotDir, weights, mainFolder = '' } = files;
+  const read: ReadText = async (name) => await readFile(join(snapshotDir, name), 'utf8').catch(() => undefined);
+  const json = await describingFiles(read, mainFolder);
+  return describeFiles(json, isStatic(json) ? await readTensorIndex(weights, '/', mainFolder) : new Map());
 }
 
 async function readJsonFiles(
   names: readonly string[],
-  folderOf: (name: string) => string,
+  read: ReadText,
+  placeOf: (name: string) => string,
 ): Promise<Map<string, unknown>> {
   const found = await Promise.all(
     names.map(async (name) => {
-      const text = await readFile(join(folderOf(name), name), 'utf8').catch(() => undefined);
+      const text = await read(placeOf(name));
       return text === undefined ? [] : [[name, parse(name, text)] as const];
     }),
   );

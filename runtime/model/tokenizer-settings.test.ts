@@ -16,8 +16,22 @@ const LOWER = { type: 'Lowercase' };
 
 const settingsOf = (files: Partial<TokenizerFiles>) =>
   tokenizerSettings({ tokenizer: {}, config: {}, modelType: '', lowerCase: false, ...files });
-const bert = (config: TokenizerFiles['config'], normalizer: unknown = BERT) =>
-  settingsOf({ tokenizer: { normalizer }, config: { tokenizer_class: 'BertTokenizer', ...config } }).changes;
+/** All that BertTokenizer makes itself. */
+const BERT_FILE = {
+  normalizer: BERT,
+  pre_tokenizer: { type: 'BertPreTokenizer' },
+  added_tokens: [
+    { id: 2, content: '[CLS]' },
+    { id: 3, content: '[SEP]' },
+    { id: 4, content: '[MASK]' },
+  ],
+  post_processor: { type: 'BertProcessing', cls: ['[CLS]', 2], sep: ['[SEP]', 3] },
+};
+const bert = (config: TokenizerFiles['config'], tokenizer: TokenizerFiles['tokenizer'] = {}) =>
+  settingsOf({
+    tokenizer: { ...BERT_FILE, ...tokenizer },
+    config: { tokenizer_class: 'BertTokenizer', ...config },
+  }).changes;
 
 describe('normalizers', () => {
   it.each([
@@ -25,20 +39,20 @@ describe('normalizers', () => {
     [{}, undefined],
     [{ do_lower_case: false }, { lowercase: false }],
     [{ strip_accents: false }, { strip_accents: false }],
-    [{ tokenize_chinese_chars: false, tokenizer_class: 'MPNetTokenizerFast' }, { handle_chinese_chars: false }],
+    [{ tokenize_chinese_chars: false, tokenizer_class: 'ElectraTokenizerFast' }, { handle_chinese_chars: false }],
     [{ do_lower_case: false, tokenizer_class: 'PreTrainedTokenizerFast' }, undefined],
   ])('of BERT with %j', (config, changes) => {
     expect(bert(config)).toEqual(changes && { normalizer: { ...BERT, ...changes } });
   });
 
   it('of BERT are lower-case where nothing is said, by the class that the type of the model has', () => {
-    const cased = { ...BERT, lowercase: false };
-    expect(settingsOf({ tokenizer: { normalizer: cased }, modelType: 'bert' }).changes).toEqual({ normalizer: BERT });
-    expect(settingsOf({ tokenizer: { normalizer: cased }, modelType: 'new' }).changes).toBeUndefined();
+    const tokenizer = { ...BERT_FILE, normalizer: { ...BERT, lowercase: false } };
+    expect(settingsOf({ tokenizer, modelType: 'bert' }).changes).toEqual({ normalizer: BERT });
+    expect(settingsOf({ tokenizer, modelType: 'new' }).changes).toBeUndefined();
   });
 
   it.each([
-    [null, { type: 'Sequence', normalizers: [LOWER] }],
+    [null, LOWER],
     [NFC, { type: 'Sequence', normalizers: [LOWER, NFC] }],
     [
       { type: 'Sequence', normalizers: [NFC] },
@@ -51,22 +65,26 @@ describe('normalizers', () => {
   });
 
   it.each([
-    [{ do_lower_case: false }, NFC, /do_lower_case/],
-    [{ strip_accents: 'yes' }, BERT, /strip_accents/],
-    [{ tokenizer_class: 'AlbertTokenizer' }, NFC, /do_lower_case/],
-    [{ tokenizer_class: 'DebertaV2Tokenizer', do_lower_case: true }, NFC, /do_lower_case/],
-    [{ split_special_tokens: true }, BERT, /split_special_tokens/],
-  ])('that cannot be obeyed are refused: %j', (config, normalizer, message) => {
-    expect(() => bert(config, normalizer)).toThrow(expect.objectContaining({ reason: 'UnsupportedFiles' }));
-    expect(() => bert(config, normalizer)).toThrow(message);
+    [{ do_lower_case: 'no' }, /do_lower_case/],
+    [{ strip_accents: 'yes' }, /strip_accents/],
+    [{ split_special_tokens: true }, /split_special_tokens/],
+  ])('that cannot be obeyed are refused: %j', (config, message) => {
+    expect(() => bert(config)).toThrow(expect.objectContaining({ reason: 'UnsupportedFiles' }));
+    expect(() => bert(config)).toThrow(message);
   });
 });
 
 it('sets the space before a text by the class of byte-level tokenizers', () => {
-  const tokenizer = { pre_tokenizer: BYTES };
+  const added_tokens = [
+    { id: 0, content: '<s>' },
+    { id: 2, content: '</s>' },
+  ];
+  const post_processor = { type: 'RobertaProcessing', cls: ['<s>', 0], sep: ['</s>', 2] };
+  const tokenizer = { pre_tokenizer: BYTES, added_tokens, post_processor };
   const roberta = (config: TokenizerFiles['config'], modelType = 'roberta') =>
     settingsOf({ tokenizer, config, modelType }).changes;
-  expect(roberta({ add_prefix_space: true })).toEqual({ pre_tokenizer: { ...BYTES, add_prefix_space: true } });
+  const spaced = { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true };
+  expect(roberta({ add_prefix_space: true })).toEqual({ pre_tokenizer: spaced });
   expect(roberta({})).toBeUndefined();
   expect(roberta({ add_prefix_space: true, tokenizer_class: 'RobertaTokenizer' }, 'modernbert')).toBeUndefined();
 });
@@ -98,37 +116,88 @@ it.each([
   expect(settingsOf({ tokenizer: { truncation }, config }).keeps).toBe(keeps);
 });
 
-describe('what a class makes itself', () => {
-  const framed = (single: readonly object[], sep = 3) => ({
-    model: { type: 'WordPiece' },
-    added_tokens: [
-      { id: 2, content: '[CLS]' },
-      { id: 3, content: '[SEP]' },
-    ],
-    post_processor: {
-      type: 'TemplateProcessing',
-      single,
-      special_tokens: { '[CLS]': { id: '[CLS]', ids: [2] }, '[SEP]': { id: '[SEP]', ids: [sep] } },
-    },
-  });
-  const [cls, text, sep] = [
-    { SpecialToken: { id: '[CLS]', type_id: 0 } },
-    { Sequence: { id: 'A', type_id: 0 } },
-    { SpecialToken: { id: '[SEP]', type_id: 0 } },
-  ];
-  const config = { tokenizer_class: 'BertTokenizer' };
+const frame = (...single: readonly object[]) => ({
+  type: 'TemplateProcessing',
+  single,
+  special_tokens: { '[CLS]': { id: '[CLS]', ids: [2] }, '[SEP]': { id: '[SEP]', ids: [3] } },
+});
+const [CLS, TEXT, SEP] = [
+  { SpecialToken: { id: '[CLS]', type_id: 0 } },
+  { Sequence: { id: 'A', type_id: 0 } },
+  { SpecialToken: { id: '[SEP]', type_id: 0 } },
+];
 
-  it('is the frame of BERT: another one is refused', () => {
-    expect(settingsOf({ tokenizer: framed([cls, text, sep]), config }).changes).toBeUndefined();
-    for (const tokenizer of [framed([cls, text]), framed([text, sep]), framed([cls, text, sep], 6)]) {
-      expect(() => settingsOf({ tokenizer, config })).toThrow(/not the frame of BertTokenizer/);
-      expect(settingsOf({ tokenizer, config: { tokenizer_class: 'PreTrainedTokenizerFast' } }).changes).toBeUndefined();
+describe('what a class makes itself, whatever tokenizer.json says', () => {
+  const around = (changes: unknown): unknown => (changes as { post_processor?: unknown } | undefined)?.post_processor;
+
+  it('is the frame of BERT, of the special tokens that tokenizer_config.json names', () => {
+    expect(bert({}, { post_processor: frame(CLS, TEXT, SEP) })).toBeUndefined();
+    expect(() => bert({}, { post_processor: frame(CLS, SEP) })).toThrow(/does not put the text/);
+    for (const post_processor of [frame(CLS, TEXT), frame(TEXT, SEP), null]) {
+      expect(around(bert({}, { post_processor }))).toMatchObject({ single: [CLS, TEXT, SEP] });
+      expect(bert({ tokenizer_class: 'PreTrainedTokenizerFast' }, { post_processor })).toBeUndefined();
     }
+    const masked = around(bert({ cls_token: '[MASK]' }));
+    expect(masked).toMatchObject({ special_tokens: { '[MASK]': { ids: [4] }, '[SEP]': { ids: [3] } } });
+    expect(() => bert({ cls_token: 'none' })).toThrow(/puts "none" around texts/);
   });
 
   it('is the kind of the model: a class of another one is refused', () => {
-    const tokenizer = { model: { type: 'Unigram' } };
-    expect(() => settingsOf({ tokenizer, config })).toThrow(/BertTokenizer, which is a WordPiece.*Unigram/);
-    expect(settingsOf({ tokenizer, config: { tokenizer_class: 'XLMRobertaTokenizer' } }).changes).toBeUndefined();
+    expect(() => bert({}, { model: { type: 'Unigram' } })).toThrow(/BertTokenizer, which is a WordPiece.*Unigram/);
+  });
+
+  it('are the words of added_tokens_decoder', () => {
+    const plain = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+    const added_tokens_decoder = { 4: { content: '[MASK]', ...plain, lstrip: true } };
+    expect(bert({ added_tokens_decoder })).toMatchObject({
+      added_tokens: [{ id: 2 }, { id: 3 }, { id: 4, lstrip: true }],
+    });
+    const known = { id: 4, content: '[MASK]', ...plain, lstrip: true };
+    expect(
+      bert({ added_tokens_decoder }, { added_tokens: [...BERT_FILE.added_tokens.slice(0, 2), known] }),
+    ).toBeUndefined();
+  });
+
+  const map = { type: 'Precompiled', precompiled_charsmap: 'AAAA' };
+  const spaces = { type: 'Replace', pattern: { Regex: ' {2,}' }, content: ' ' };
+  const words = { type: 'WhitespaceSplit' };
+  const xlmFile = {
+    added_tokens: [
+      { id: 0, content: '<s>' },
+      { id: 2, content: '</s>' },
+    ],
+    post_processor: { type: 'RobertaProcessing', cls: ['<s>', 0], sep: ['</s>', 2] },
+  };
+  const xlm = (tokenizer: TokenizerFiles['tokenizer'], config: TokenizerFiles['config'] = {}) =>
+    settingsOf({ tokenizer: { ...xlmFile, ...tokenizer }, config, modelType: 'xlm-roberta' }).changes;
+
+  it('of pieces is how they split, and of the normalizer the map of characters alone', () => {
+    const found = { type: 'Sequence', normalizers: [map, spaces] };
+    const metaspace = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true };
+    expect(xlm({ normalizer: found, pre_tokenizer: metaspace })).toEqual({
+      normalizer: map,
+      pre_tokenizer: { type: 'Sequence', pretokenizers: [words, metaspace] },
+    });
+    const old = { type: 'Metaspace', str_rep: '▁', replacement: '▁', add_prefix_space: true };
+    expect(xlm({ normalizer: map, pre_tokenizer: { type: 'Sequence', pretokenizers: [words, old] } })).toBeUndefined();
+  });
+
+  it.each([
+    ['qwen2', 'PreTrainedTokenizerFast', 'Split'],
+    ['qwen3', 'PreTrainedTokenizerFast', undefined],
+    ['qwen3', 'Qwen2Tokenizer', 'Split'],
+    ['mistral', 'LlamaTokenizer', undefined],
+    ['llama', 'LlamaTokenizerFast', undefined],
+    ['xlm-roberta', 'MT5Tokenizer', undefined],
+    ['modernbert', 'RobertaTokenizer', undefined],
+  ])('of %s with %s is nothing, or begins with %s', (modelType, tokenizer_class, first) => {
+    const tokenizer = { normalizer: NFC, pre_tokenizer: BYTES, model: { type: 'BPE' } };
+    const { changes } = settingsOf({ tokenizer, config: { tokenizer_class }, modelType });
+    const made = changes?.['pre_tokenizer'] as { pretokenizers?: { type: string }[] } | undefined;
+    expect(made?.pretokenizers?.[0]?.type).toBe(first);
+  });
+
+  it.each(['RemBertTokenizer', 'BertJapaneseTokenizer', 'LukeTokenizer'])('of %s is not known', (tokenizer_class) => {
+    expect(() => bert({ tokenizer_class })).toThrow(/PreTrainedTokenizerFast/);
   });
 });

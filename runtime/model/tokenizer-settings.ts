@@ -1,16 +1,13 @@
 // Settings of a tokenizer outside of tokenizer.json, which overrule it as they do in transformers and sentence-transformers. Pure.
 import { isRecord } from '../../common/util/text.ts';
 import { ModelError } from '../../hub/files.ts';
+import { classNameOf, classOf, listOf, placeOf, sameParts, sequence } from './tokenizer-classes.ts';
+import type { ClassFiles, TokenizerClass } from './tokenizer-classes.ts';
 
 /** A tokenizer.json, or its beginning: all but the vocabulary. */
 export type TokenizerJson = Readonly<Record<string, unknown>>;
 
-export interface TokenizerFiles {
-  readonly tokenizer: TokenizerJson;
-  /** tokenizer_config.json; empty where there is none. */
-  readonly config: Readonly<Record<string, unknown>>;
-  /** config.json's. */
-  readonly modelType: string;
+export interface TokenizerFiles extends ClassFiles {
   /** `do_lower_case` of sentence_bert_config.json or its kin. */
   readonly lowerCase: boolean;
 }
@@ -43,121 +40,90 @@ const refuse = (setting: string, value: unknown, says: string): ModelError =>
     `${CONFIG} sets ${setting} to ${JSON.stringify(value)}, ${says}. Save the tokenizer again with transformers, so that its tokenizer.json says the same.`,
   );
 
-// Which class of transformers reads the files decides which settings it obeys.
-
-const BERT_CLASSES = ['Bert', 'DistilBert', 'Electra', 'MPNet', 'ConvBert', 'MobileBert', 'SqueezeBert', 'Funnel'];
-const BYTE_CLASSES = ['Roberta', 'GPT2', 'Bart', 'Longformer', 'Deberta', 'GPTNeoX'];
-/** Classes that lower-case, and whether they do so where nothing is said. */
-const LOWERING_CLASSES: Readonly<Record<string, boolean>> = { Albert: true, DebertaV2: false };
-
-const CLASS_BY_TYPE: Readonly<Record<string, string>> = {
-  bert: 'Bert',
-  distilbert: 'Bert',
-  electra: 'Bert',
-  ernie: 'Bert',
-  convbert: 'Bert',
-  'megatron-bert': 'Bert',
-  nomic_bert: 'Bert',
-  mpnet: 'MPNet',
-  funnel: 'Funnel',
-  roberta: 'Roberta',
-  gpt2: 'GPT2',
-  gpt_neox: 'GPTNeoX',
-  deberta: 'Deberta',
-  albert: 'Albert',
-  'deberta-v2': 'DebertaV2',
-};
-
-/** Of these transformers takes tokenizer.json as it is, whatever class is named. */
-const AS_IT_IS = new Set(['modernbert', 'modernbert-decoder', 'qwen2', 'phi3']);
-
-/** `Bert` of `BertTokenizerFast`. */
-function classOf({ config, modelType }: TokenizerFiles): string {
-  if (AS_IT_IS.has(modelType)) return '';
-  const said = config['tokenizer_class'];
-  return typeof said === 'string' ? said.replace(/Tokenizer(Fast)?$/, '') : (CLASS_BY_TYPE[modelType] ?? '');
-}
-
 const flagOf = (config: TokenizerFiles['config'], name: string, fallback: boolean): boolean => {
   const value = config[name] ?? fallback;
   if (typeof value === 'boolean') return value;
   throw refuse(name, value, 'which is neither true nor false');
 };
 
-const typeOf = (part: unknown): unknown => (isRecord(part) ? part['type'] : undefined);
+const isLowercase = (part: unknown): boolean => isRecord(part) && part['type'] === 'Lowercase';
 
-/** The parts of a sequence, or the one there is. */
-const partsOf = (part: unknown): readonly unknown[] => {
-  const parts = isRecord(part) && part['type'] === 'Sequence' ? part['normalizers'] : undefined;
-  return Array.isArray(parts) ? parts : [part];
-};
+/** Of gte-Qwen2: it puts the special token that ends a text behind it, where that is asked for. */
+const GTE_QWEN = 'tokenization_qwen.Qwen2TokenizerFast';
 
-const isLowercase = (part: unknown): boolean => typeOf(part) === 'Lowercase';
-
-/** What tokenizer.json's model is for the classes that make it themselves. */
-const KINDS: Readonly<Record<string, readonly string[]>> = {
-  WordPiece: BERT_CLASSES,
-  BPE: [...BYTE_CLASSES, 'Qwen2', 'Llama', 'Gemma', 'CodeGen', 'CLIP', 'XLM'],
-  Unigram: ['XLMRoberta', 'T5', 'Albert', 'Camembert', 'DebertaV2', 'MBart', 'Pegasus', 'XLNet'],
-};
-
-function requireKind(files: TokenizerFiles): void {
-  const name = classOf(files);
-  const expected = Object.keys(KINDS).find((kind) => KINDS[kind]?.includes(name));
-  const found = typeOf(files.tokenizer['model']);
-  if (expected === undefined || typeof found !== 'string' || found === expected) return;
+/** Code of the repository's own that makes the tokenizer; undefined where there is none, or where it is not run. */
+function ownCodeOf({ config, runsOwnCode = false }: TokenizerFiles): string | undefined {
+  const map = config['auto_map'];
+  const named = isRecord(map) ? map['AutoTokenizer'] : map;
+  // Of the two that are named the second is the one that transformers prefers.
+  const classes = [named].flat().filter((name) => typeof name === 'string');
+  const name = runsOwnCode ? classes.at(-1) : undefined;
+  if (name === undefined || name === GTE_QWEN) return name;
   throw new ModelError(
     'UnsupportedFiles',
-    `The tokenizer's class is ${name}Tokenizer, which is a ${expected}, and the model in tokenizer.json is a ${found}. Save the tokenizer again with transformers.`,
+    `The tokenizer is ${name}, code of a repository's own (auto_map in ${CONFIG}), which kubembed does not run. Where tokenizer.json is right without it, a copy of the repository without that auto_map can be served.`,
   );
 }
 
-// Normalizers.
-
-/** Cases, accents and Chinese characters by the class's own arguments, whatever tokenizer.json was saved with. */
-function bertNormalizer({ tokenizer, config }: TokenizerFiles): unknown {
-  const normalizer = tokenizer['normalizer'];
-  const strip = config['strip_accents'] ?? null;
-  if (!isRecord(normalizer) || normalizer['type'] !== 'BertNormalizer') {
-    const names = ['do_lower_case', 'strip_accents', 'tokenize_chinese_chars'];
-    const said = names.find((name) => (config[name] ?? null) !== null);
-    if (said === undefined) return normalizer;
-    throw refuse(said, config[said], 'and tokenizer.json normalises texts in another way than BERT does');
+/** How the class reads the files; undefined where it takes tokenizer.json as it is. */
+function readerOf(files: TokenizerFiles): TokenizerClass | undefined {
+  const name = ownCodeOf(files) === undefined ? classNameOf(files) : '';
+  if (name === '') return undefined;
+  const reader = classOf(name);
+  if (reader === undefined) {
+    throw new ModelError(
+      'UnsupportedFiles',
+      `The tokenizer's class is ${name}Tokenizer, which makes parts of the tokenizer itself, and kubembed does not know how. Where tokenizer.json is right as it is, a copy of the repository whose tokenizer_config.json says "tokenizer_class": "PreTrainedTokenizerFast" can be served.`,
+    );
   }
-  if (strip !== null && typeof strip !== 'boolean')
-    throw refuse('strip_accents', strip, 'which is neither true nor false');
-  return {
-    ...normalizer,
-    lowercase: flagOf(config, 'do_lower_case', true),
-    strip_accents: strip,
-    handle_chinese_chars: flagOf(config, 'tokenize_chinese_chars', true),
-  };
-}
-
-function requireSameCase({ tokenizer, config }: TokenizerFiles, fallback: boolean): void {
-  const lowers = partsOf(tokenizer['normalizer']).some(isLowercase);
-  if (flagOf(config, 'do_lower_case', fallback) === lowers) return;
-  throw refuse(
-    'do_lower_case',
-    config['do_lower_case'] ?? fallback,
-    `and tokenizer.json does ${lowers ? '' : 'not '}lower-case`,
+  const model = files.tokenizer['model'];
+  const found = isRecord(model) ? model['type'] : undefined;
+  if (typeof found !== 'string' || found === reader.model) return reader;
+  throw new ModelError(
+    'UnsupportedFiles',
+    `The tokenizer's class is ${name}Tokenizer, which is a ${reader.model}, and the model in tokenizer.json is a ${found}. Save the tokenizer again with transformers.`,
   );
 }
 
-function normalizerOf(files: TokenizerFiles): unknown {
-  const name = classOf(files);
-  const fallback = LOWERING_CLASSES[name];
-  if (fallback !== undefined) requireSameCase(files, fallback);
-  const normalizer = BERT_CLASSES.includes(name) ? bertNormalizer(files) : files.tokenizer['normalizer'];
-  const parts = partsOf(normalizer).filter((part) => part !== null && part !== undefined);
-  if (!files.lowerCase || parts.some(isLowercase)) return normalizer;
-  return { type: 'Sequence', normalizers: [{ type: 'Lowercase' }, ...parts] };
+// Normalizers, and how texts are split.
+
+const precompiledIn = (part: unknown): readonly unknown[] =>
+  listOf(part)
+    .filter((one) => isRecord(one) && one['type'] === 'Precompiled')
+    .slice(0, 1);
+
+function requireStrip({ config }: TokenizerFiles): void {
+  const strip = config['strip_accents'] ?? null;
+  if (strip === null || typeof strip === 'boolean') return;
+  throw refuse('strip_accents', strip, 'which is neither true nor false');
 }
 
-function preTokenizerOf(files: TokenizerFiles): unknown {
-  const words = files.tokenizer['pre_tokenizer'];
-  if (!BYTE_CLASSES.includes(classOf(files)) || !isRecord(words) || words['type'] !== 'ByteLevel') return words;
-  return { ...words, add_prefix_space: flagOf(files.config, 'add_prefix_space', false) };
+function normalizerOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const { tokenizer, config } = files;
+  const own = tokenizer['normalizer'];
+  requireStrip(files);
+  const found = listOf(own);
+  const made = reader?.normalizer((name, fallback) => flagOf(config, name, fallback), config, precompiledIn(own));
+  const parts = made ?? found;
+  if (files.lowerCase && !parts.some(isLowercase)) return sequence('normalizers', [{ type: 'Lowercase' }, ...parts]);
+  return made === undefined || sameParts(made, found) ? own : sequence('normalizers', made);
+}
+
+function preTokenizerOf({ tokenizer, config }: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const own = tokenizer['pre_tokenizer'];
+  const made = reader?.preTokenizer((name, fallback) => flagOf(config, name, fallback));
+  return made === undefined || sameParts(made, listOf(own)) ? own : sequence('pretokenizers', made);
+}
+
+const unset = (value: unknown): unknown => (value === undefined || value === '' || value === false ? null : value);
+
+/** Of the model, what the class sets. */
+function modelOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const { model } = files.tokenizer;
+  const made = isRecord(model) ? reader?.settings(files) : undefined;
+  if (made === undefined || !isRecord(model)) return model;
+  const isSame = Object.entries(made).every(([name, value]) => unset(model[name]) === unset(value));
+  return isSame ? model : { ...model, ...made };
 }
 
 // Added tokens.
@@ -209,6 +175,27 @@ function addedTokens({ tokenizer, config }: TokenizerFiles): readonly AddedToken
   return [...added.values()];
 }
 
+const FLAGS = ['single_word', 'lstrip', 'rstrip', 'normalized', 'special'] as const;
+
+/** A class that makes the tokenizer itself takes the words of added_tokens_decoder, where there is one, and its own special ones. */
+function listedTokens({ tokenizer, config }: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const listed = tokenizer['added_tokens'];
+  const decoder = config['added_tokens_decoder'];
+  if (reader === undefined || !Array.isArray(listed) || !isRecord(decoder)) return listed;
+  const given = new Map(
+    Object.entries(decoder)
+      .flatMap(addedTokenOf)
+      .map((token) => [token.content, token]),
+  );
+  const changed = listed.filter(isRecord).map((token) => {
+    const said = given.get(String(token['content']));
+    return said === undefined || FLAGS.every((flag) => said[flag] === (token[flag] ?? false))
+      ? token
+      : { ...token, ...said, id: token['id'] };
+  });
+  return changed.every((token, at) => token === listed[at]) ? listed : changed;
+}
+
 // Which end of a text is left.
 
 function keptEnd({ tokenizer, config }: TokenizerFiles): TokenizerSettings['keeps'] {
@@ -223,6 +210,7 @@ function keptEnd({ tokenizer, config }: TokenizerFiles): TokenizerSettings['keep
 // The frame: special tokens around a text.
 
 interface Frame {
+  readonly single: readonly unknown[];
   readonly items: readonly unknown[];
   readonly specials: Readonly<Record<string, unknown>>;
 }
@@ -233,7 +221,7 @@ function framesOf(part: unknown): readonly Frame[] {
   if (type === 'Sequence' && Array.isArray(processors)) return processors.flatMap(framesOf);
   if (type !== 'TemplateProcessing') return [];
   const items = [single, pair].flatMap((list): unknown[] => (Array.isArray(list) ? list : []));
-  return [{ items, specials: isRecord(specials) ? specials : {} }];
+  return [{ single: Array.isArray(single) ? single : [], items, specials: isRecord(specials) ? specials : {} }];
 }
 
 const specialOf = (item: unknown): unknown => {
@@ -243,7 +231,13 @@ const specialOf = (item: unknown): unknown => {
 
 /** A name without its ids would end the whole process in the Rust tokenizers. */
 function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
-  for (const { items, specials } of framesOf(tokenizer['post_processor'])) {
+  for (const { single, items, specials } of framesOf(tokenizer['post_processor'])) {
+    if (single.filter(isText).length !== 1) {
+      throw new ModelError(
+        'UnsupportedFiles',
+        'tokenizer.json: the post_processor does not put the text between its special tokens once. Save the tokenizer again with transformers.',
+      );
+    }
     const missing = items.map(specialOf).find((name) => typeof name === 'string' && !Object.hasOwn(specials, name));
     if (missing === undefined) continue;
     throw new ModelError(
@@ -253,30 +247,83 @@ function requireKnownFrame({ tokenizer }: TokenizerFiles): void {
   }
 }
 
-/** BERT's classes frame a text by their own two words, whatever tokenizer.json says. */
-function requireOwnFrame(files: TokenizerFiles): void {
-  const { tokenizer } = files;
-  const processor = tokenizer['post_processor'];
-  if (!BERT_CLASSES.includes(classOf(files)) || !isRecord(processor) || processor['type'] !== 'TemplateProcessing')
-    return;
+/** Special tokens before and behind a text, by name and id. */
+interface Ends {
+  readonly before: readonly (readonly [name: unknown, id: unknown])[];
+  readonly after: readonly (readonly [name: unknown, id: unknown])[];
+}
+
+const isText = (item: unknown): boolean => isRecord(item) && 'Sequence' in item;
+
+/** Undefined where the frame is of another form. */
+function endsOf(processor: unknown): Ends | undefined {
+  if (!isRecord(processor)) return { before: [], after: [] };
+  const { type, cls, sep, single, special_tokens: specials } = processor;
+  const pair = (end: unknown) =>
+    Array.isArray(end) ? ([end[0] as unknown, end[1] as unknown] as const) : ([end, end] as const);
+  if (type === 'RobertaProcessing' || type === 'BertProcessing') return { before: [pair(cls)], after: [pair(sep)] };
+  if (type !== 'TemplateProcessing' || !Array.isArray(single) || !isRecord(specials)) return undefined;
+  const at = single.findIndex(isText);
+  const known = (item: unknown) => {
+    const name = specialOf(item);
+    const special = typeof name === 'string' ? specials[name] : undefined;
+    const ids: unknown = isRecord(special) ? special['ids'] : undefined;
+    return [name, Array.isArray(ids) && ids.length === 1 ? (ids[0] as unknown) : ids] as const;
+  };
+  return { before: single.slice(0, at).map(known), after: single.slice(at + 1).map(known) };
+}
+
+function idOf({ tokenizer }: TokenizerFiles, content: unknown): number | undefined {
   const listed = tokenizer['added_tokens'];
-  const idOf = (content: unknown): unknown =>
-    (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content)?.['id'];
-  const { single, special_tokens: specials } = processor;
-  const items: readonly unknown[] = Array.isArray(single) ? single : [];
-  const words = [items[0], items[2]].map(specialOf);
-  const isOwn = words.every((word) => {
-    const special = isRecord(specials) && typeof word === 'string' ? specials[word] : undefined;
-    return isRecord(special) && same(special['ids'], [idOf(word)]);
-  });
-  if (items.length === 3 && isOwn && isRecord(items[1]) && 'Sequence' in items[1]) return;
+  const added = (Array.isArray(listed) ? listed : []).filter(isRecord).find((token) => token['content'] === content);
+  const model = tokenizer['model'];
+  const vocabulary = isRecord(model) && isRecord(model['vocab']) ? model['vocab'] : {};
+  const id = added?.['id'] ?? vocabulary[String(content)] ?? placeOf({ tokenizer }, content, -1);
+  return typeof id === 'number' && id >= 0 ? id : undefined;
+}
+
+function template({ before, after }: Ends): unknown {
+  const special = ([id]: readonly unknown[]) => ({ SpecialToken: { id, type_id: 0 } });
+  const single = [...before.map(special), { Sequence: { id: 'A', type_id: 0 } }, ...after.map(special)];
+  const known = ([id, at]: readonly unknown[]) => [String(id), { id, ids: [at], tokens: [id] }] as const;
+  return {
+    type: 'TemplateProcessing',
+    single,
+    pair: [...single, { Sequence: { id: 'B', type_id: 1 } }],
+    special_tokens: Object.fromEntries([...before, ...after].map(known)),
+  };
+}
+
+/** A special token that a class puts around texts, with its id. */
+function specialFor(files: TokenizerFiles, [name, fallback]: readonly [string, string]): readonly [unknown, number] {
+  const content = contentOf(files.config[name]) ?? fallback;
+  const id = idOf(files, content);
+  if (id !== undefined) return [content, id];
   throw new ModelError(
     'UnsupportedFiles',
-    `tokenizer.json: the post_processor is not the frame of ${classOf(files)}Tokenizer, a special token on either side. Save the tokenizer again with transformers.`,
+    `The tokenizer's class puts ${JSON.stringify(content)} around texts, and tokenizer.json has no such token. Save the tokenizer again with transformers.`,
   );
 }
 
+/** Special tokens around a text: tokenizer.json's, unless the class has its own. */
+function frameOf(files: TokenizerFiles, reader: TokenizerClass | undefined): unknown {
+  const found = files.tokenizer['post_processor'];
+  if (ownCodeOf(files) === GTE_QWEN && flagOf(files.config, 'add_eos_token', false)) {
+    return template({ before: [], after: [specialFor(files, ['eos_token', ''])] });
+  }
+  const frame = reader?.frame;
+  if (frame === undefined || (frame.yields === true && isRecord(found))) return found;
+  const [before, after] = [frame.before, frame.after].map((special) =>
+    special === undefined ? [] : [specialFor(files, special)],
+  );
+  const ends = { before: before ?? [], after: after ?? [] };
+  return same(endsOf(found), ends) ? found : template(ends);
+}
+
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** Whether more is needed of tokenizer.json than what stands before its vocabulary. */
+export const needsVocabulary = (files: TokenizerFiles): boolean => readerOf(files) !== undefined;
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
 export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
@@ -284,11 +331,16 @@ export function tokenizerSettings(files: TokenizerFiles): TokenizerSettings {
   if (config['split_special_tokens'] === true) {
     throw refuse('split_special_tokens', true, 'which kubembed does not do');
   }
-  requireKind(files);
+  const reader = readerOf(files);
   requireKnownFrame(files);
-  requireOwnFrame(files);
-  const parts = { normalizer: normalizerOf(files), pre_tokenizer: preTokenizerOf(files) };
-  const changes = Object.entries(parts).filter(([name, part]) => !same(part ?? null, tokenizer[name] ?? null));
+  const parts = {
+    normalizer: normalizerOf(files, reader),
+    pre_tokenizer: preTokenizerOf(files, reader),
+    post_processor: frameOf(files, reader),
+    model: modelOf(files, reader),
+    added_tokens: listedTokens(files, reader),
+  };
+  const changes = Object.entries(parts).filter(([name, part]) => (part ?? null) !== (tokenizer[name] ?? null));
   return {
     changes: changes.length === 0 ? undefined : Object.fromEntries(changes),
     added: addedTokens(files),

@@ -1,4 +1,6 @@
 // The product as the twins' tests use it: all that they import of it is here. A twin in a store → vectors, or the reason of a refusal.
+import { assess } from '../../cli/assess.ts';
+import { repositoryInStore } from '../../cli/repository.ts';
 import { createEngine } from '../../runtime/engine/engine.ts';
 import { chooseModel, tokenizerOptions } from '../../runtime/engine/load.ts';
 import { createRunner } from '../../runtime/engine/runner.ts';
@@ -67,6 +69,18 @@ export async function serveTwin(twin: Twin, store: string): Promise<ServedTwin> 
     },
     [Symbol.asyncDispose]: () => engine.close(AbortSignal.abort()),
   };
+}
+
+/** What `models check` says of a twin in a store: `undefined` for yes, else the reason of its refusal. */
+export async function checkTwin(twin: Pick<Twin, 'name'>, store: string): Promise<string | undefined> {
+  try {
+    const repository = await repositoryInStore(store, { modelId: twinId(twin), revision: 'main' });
+    if (repository === undefined) return 'RevisionNotFound';
+    assess(repository, { device: 'cpu', precision: 'float32', pooling: 'declared', cpus: 1 });
+    return undefined;
+  } catch (error) {
+    return refusalOf(error).reason ?? `error: ${refusalOf(error).message}`;
+  }
 }
 
 /** What an operator would read: the reason of a refusal, or `undefined` for an error that has none. */

@@ -194,7 +194,14 @@ export async function writeTwin(twin: Twin, folder: string): Promise<void> {
   }
 }
 
-export const twinId = ({ name }: Pick<Twin, 'name'>): string => `twins/${name}`;
+/** Code of repositories' own is known by the repository that holds it. */
+const OWN_CODE_IDS: Readonly<Record<string, string>> = {
+  'gte-qwen2-hub': 'Alibaba-NLP/gte-Qwen2-1.5B-instruct',
+  'llama-bidirec-hub': 'nvidia/llama-nemotron-embed-1b-v2',
+  'voyage-4-nano': 'voyageai/voyage-4-nano',
+};
+
+export const twinId = ({ name }: Pick<Twin, 'name'>): string => OWN_CODE_IDS[name] ?? `twins/${name}`;
 export const twinRevision = ({ name }: Pick<Twin, 'name'>): string => createHash('sha1').update(name).digest('hex');
 
 /** Writes the repository as a Hugging Face cache holds it, files as links to blobs, and returns the snapshot's folder. */

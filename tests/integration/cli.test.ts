@@ -19,7 +19,7 @@ beforeAll(async () => {
   hub = await startHubServer();
   const files = await tinyModel();
   const config = JSON.parse(files['config.json']!.toString()) as object;
-  for (const id of ['tiny/one', 'tiny/two', 'tiny/gated']) hub.commit(id, files);
+  for (const id of ['tiny/one', 'tiny/two', 'tiny/three', 'tiny/gated']) hub.commit(id, files);
   const strange = { ...config, architectures: ['FunnelModel'], model_type: 'funnel' };
   hub.commit('tiny/strange', { ...files, 'config.json': Buffer.from(JSON.stringify(strange)) });
   hub.gate('tiny/gated');

@@ -55,6 +55,21 @@ describe('serve', () => {
     expect(usage.prompt_tokens).toBe(7);
   });
 
+  it('says wherever it is seen that the repository declares another pooling', async () => {
+    await using other = await createTinyStore();
+    await writeFile(join(other.snapshot, '1_Pooling', 'config.json'), '{"pooling_mode_cls_token": true}');
+    const said = 'mean (repository declares cls)';
+    const look = async (env: Record<string, string>) => {
+      await using own = startRuntime(other.store, { env });
+      const address = await own.ready();
+      const listed = (await (await fetch(`${address}/v1/models/${TINY_MODEL}`)).json()) as { pooling?: string };
+      const warned = own.output().includes('The repository declares another pooling');
+      return { header: (await ask(address, {})).headers.get('x-kubembed-pooling'), listed: listed.pooling, warned };
+    };
+    expect(await look({})).toEqual({ header: said, listed: said, warned: true });
+    expect(await look({ KUBEMBED_POOLING: 'declared' })).toEqual({ header: null, listed: 'cls', warned: false });
+  });
+
   it('counts what inference runs hold', async () => {
     const read = async (name: string): Promise<number> => {
       const page = await (await fetch(`${url}/metrics`)).text();

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { refusalOf, serveTwin } from '../helpers/twin-product.ts';
+import { checkTwin, refusalOf, serveTwin } from '../helpers/twin-product.ts';
 import type { Embed, ServedTwin } from '../helpers/twin-product.ts';
 import {
   cacheTwin,
@@ -65,13 +65,18 @@ function compareRefusal(error: unknown, { vectors, refusal }: Twin['expected']):
 async function judge(twin: Twin): Promise<string> {
   const { vectors } = twin.expected;
   await cacheTwin(twin, store);
+  const checked = await checkTwin(twin, store);
   try {
     await using served = await serveTwin(twin, store);
+    if (checked !== undefined) return `served, and models check says ${checked}`;
     if (vectors !== undefined) return await compareAll(served, vectors.vectors);
     await served.embed(twinTexts);
     return 'served';
   } catch (error) {
-    return compareRefusal(error, twin.expected);
+    const { reason } = refusalOf(error);
+    return checked === reason
+      ? compareRefusal(error, twin.expected)
+      : `${reason}, and models check says ${checked ?? 'yes'}`;
   }
 }
 

@@ -77,6 +77,7 @@ describe('the CRD', () => {
     [{ precision: 'float16' }, /precision float16 needs device gpu/],
     [{ resources: { limits: { 'nvidia.com/gpu': 1 } } }, /resources of nvidia\.com and amd\.com need device gpu/],
     [{ resources: { limits: { cpu: 'lots' } } }, /spec\.resources\.limits\.cpu/],
+    [{ prompts: { other: 'query' } }, /prompts may only have names that are in servedNames/],
     [{ tokenSecretRef: {} }, /spec\.tokenSecretRef\.name: Required value/],
   ];
   test.each(REFUSED)('refuses %j, and says why', async (spec, message) => {

@@ -3,6 +3,7 @@ import type { Architecture } from '../ops.ts';
 import { encodeLlama } from './llama.ts';
 
 export const euroBert: Architecture = {
+  endlessPositions: true,
   modelTypes: ['eurobert'],
   classes: ['EuroBertModel', 'EuroBertForMaskedLM'],
   encode: (context, weights, description) =>

@@ -54,6 +54,7 @@ const withTanhGelu = (config: Config): Config =>
   config['hidden_act'] === 'gelu' ? { ...config, hidden_act: 'gelu_pytorch_tanh' } : config;
 
 export const gemma: Architecture = {
+  endlessPositions: true,
   modelTypes: ['gemma'],
   classes: ['GemmaModel', 'GemmaForCausalLM'],
   encode(context, weights, description) {
@@ -81,6 +82,7 @@ function softCapOf(config: Config): number | undefined {
 }
 
 export const gemma2: Architecture = {
+  endlessPositions: true,
   modelTypes: ['gemma2'],
   classes: ['Gemma2Model', 'Gemma2ForCausalLM'],
   encode(context, weights, description) {
@@ -137,6 +139,7 @@ function sightOf(config: Config): Gemma3Sight {
 }
 
 export const gemma3: Architecture = {
+  endlessPositions: true,
   modelTypes: ['gemma3_text'],
   classes: ['Gemma3TextModel', 'Gemma3ForCausalLM'],
   overflowsFloat16: true,

@@ -66,6 +66,7 @@ const rotaryConfig = (config: Config): Config => ({
 });
 
 export const gptNeoX: Architecture = {
+  endlessPositions: true,
   modelTypes: ['gpt_neox'],
   classes: ['GPTNeoXModel', 'GPTNeoXForCausalLM'],
   // Old files hold the causal mask.

@@ -38,9 +38,20 @@ function layer(context: Context, rows: Value, weights: Weights, shape: EncoderSh
 }
 
 export const gte: Architecture = {
+  endlessPositions: true,
   modelTypes: ['new', 'gte'],
   classes: ['NewModel', 'NewForMaskedLM', 'NewForTokenClassification', 'NewForSequenceClassification', 'GteModel'],
-  ownCode: ['NewModel', 'NewForTokenClassification', 'NewForSequenceClassification'],
+  ownCode: {
+    classes: ['NewModel', 'NewForTokenClassification', 'NewForSequenceClassification'],
+    repositories: [
+      'Alibaba-NLP/new-impl',
+      'Alibaba-NLP/gte-base-en-v1.5',
+      'Alibaba-NLP/gte-large-en-v1.5',
+      'Alibaba-NLP/gte-multilingual-base',
+      'NovaSearch/stella_en_400M_v5',
+      'dunzhang/stella_en_400M_v5',
+    ],
+  },
   encode(context, allWeights, { config }) {
     for (const [name, allowed] of Object.entries(COMPUTED)) requireSetting(config, name, allowed);
     const shape = encoderShapeOf(config);

@@ -65,9 +65,19 @@ const gateActivation = (config: Config): string =>
   stringOf(config, 'feed_forward_type', 'geglu') === 'reglu' ? 'relu' : 'gelu';
 
 export const jinaBert: Architecture = {
+  endlessPositions: true,
   modelTypes: [],
   classes: ['JinaBertModel', 'JinaBertForMaskedLM'],
-  ownCode: ['JinaBertModel', 'JinaBertForMaskedLM'],
+  ownCode: {
+    classes: ['JinaBertModel', 'JinaBertForMaskedLM'],
+    repositories: [
+      'jinaai/jina-bert-implementation',
+      'jinaai/jina-bert-v2-qk-post-norm',
+      ...['small-en', 'base-en', 'base-de', 'base-es', 'base-zh', 'base-code'].map(
+        (name) => `jinaai/jina-embeddings-v2-${name}`,
+      ),
+    ],
+  },
   encode(context, allWeights, { config }) {
     requireSetting(config, 'position_embedding_type', ['alibi']);
     requireSetting(config, 'feed_forward_type', ['geglu', 'reglu']);

@@ -38,6 +38,7 @@ export function encodeLlama(
 }
 
 export const llama: Architecture = {
+  endlessPositions: true,
   modelTypes: ['llama'],
   classes: ['LlamaModel', 'LlamaForCausalLM'],
   encode(context, weights, description) {
@@ -47,13 +48,22 @@ export const llama: Architecture = {
 };
 
 export const llamaBidirectional: Architecture = {
+  endlessPositions: true,
   modelTypes: ['llama_bidirec'],
   classes: ['LlamaBidirectionalModel'],
-  ownCode: ['LlamaBidirectionalModel'],
+  ownCode: {
+    classes: ['LlamaBidirectionalModel'],
+    repositories: [
+      'nvidia/llama-nemotron-embed-1b-v2',
+      'nvidia/llama-3.2-nv-embedqa-1b-v2',
+      'nvidia/llama-embed-nemotron-8b',
+    ],
+  },
   encode: (context, weights, description) => encodeLlama(context, weights, description, { causal: false }),
 };
 
 export const mistral: Architecture = {
+  endlessPositions: true,
   modelTypes: ['mistral'],
   classes: ['MistralModel', 'MistralForCausalLM'],
   encode(context, weights, description) {

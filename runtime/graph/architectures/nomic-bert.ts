@@ -102,9 +102,23 @@ function encodeLayer(context: Context, rows: Value, { weights, shape, rotary, in
 }
 
 export const nomicBert: Architecture = {
+  endlessPositions: true,
   modelTypes: ['nomic_bert'],
   classes: ['NomicBertModel', 'NomicBertForPreTraining', 'NomicBertForMaskedLM'],
-  ownCode: ['NomicBertModel'],
+  ownCode: {
+    classes: ['NomicBertModel'],
+    repositories: [
+      'nomic-ai/nomic-bert-2048',
+      'nomic-ai/nomic-embed-text-v1',
+      'nomic-ai/nomic-embed-text-v1-ablated',
+      'nomic-ai/nomic-embed-text-v1-unsupervised',
+      'nomic-ai/nomic-embed-text-v1.5',
+      'nomic-ai/nomic-embed-text-v2-moe',
+      'nomic-ai/nomic-embed-text-v2-moe-unsupervised',
+      'nomic-ai/CodeRankEmbed',
+      'Snowflake/snowflake-arctic-embed-m-long',
+    ],
+  },
   encode(context, allWeights, { config }) {
     for (const [name, allowed] of Object.entries(COMPUTED)) requireSetting(config, name, allowed);
     const shape = shapeOf(config);

@@ -32,9 +32,13 @@ export function qwenAttention(
 }
 
 export const qwen2: Architecture = {
+  endlessPositions: true,
   modelTypes: ['qwen2'],
   classes: ['Qwen2Model', 'Qwen2ForCausalLM'],
-  ownCode: ['Qwen2Model'],
+  ownCode: {
+    classes: ['Qwen2Model'],
+    repositories: ['Alibaba-NLP/gte-Qwen2-1.5B-instruct', 'Alibaba-NLP/gte-Qwen2-7B-instruct'],
+  },
   encode(context, weights, description) {
     const { config } = description;
     refuseBothWays(config);

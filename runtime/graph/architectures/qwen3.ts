@@ -21,6 +21,7 @@ function encode(context: Context, weights: Weights, description: ModelDescriptio
 }
 
 export const qwen3: Architecture = {
+  endlessPositions: true,
   modelTypes: ['qwen3'],
   classes: ['Qwen3Model', 'Qwen3ForCausalLM'],
   encode(context, weights, description) {
@@ -32,9 +33,10 @@ export const qwen3: Architecture = {
 const projectedWidth = (config: Config): number => integerOf(config, ['num_labels']);
 
 export const qwen3Bidirectional: Architecture = {
+  endlessPositions: true,
   modelTypes: [],
   classes: ['Qwen3BidirectionalModel'],
-  ownCode: ['Qwen3BidirectionalModel'],
+  ownCode: { classes: ['Qwen3BidirectionalModel'], repositories: ['voyageai/voyage-4-nano'] },
   width: projectedWidth,
   encode(context, weights, description) {
     requireSetting(description.config, 'use_bidirectional_attention', [true]);

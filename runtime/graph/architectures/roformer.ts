@@ -34,15 +34,11 @@ export const roformer: Architecture = {
     const width = integerOf(config, ['embedding_size'], shape.hidden);
     const weights = belowPrefix(allWeights, ['', 'roformer.'], 'embeddings.word_embeddings.weight');
     const embeddings = weights.below('embeddings.');
-    const embedded = unpositionedEmbeddings(
-      context,
-      embeddings,
-      { type_vocab_size: 2, ...config },
-      {
-        weights: embeddings.below('LayerNorm.'),
-        shape: { width, epsilon: shape.epsilon },
-      },
-    );
+    const embedded = unpositionedEmbeddings(context, embeddings, config, {
+      weights: embeddings.below('LayerNorm.'),
+      shape: { width, epsilon: shape.epsilon },
+      defaultTypes: 2,
+    });
     const rows = widen(context, { rows: embedded, width }, weights.below('embeddings_project.'), shape.hidden);
     const rotary = tablesOf(context, weights, config, shape.headSize);
     const attention = { rotary, rotaryValues: config['rotary_value'] === true };

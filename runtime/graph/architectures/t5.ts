@@ -90,6 +90,7 @@ function biasOf(context: Context, block: Weights, config: Config, shape: T5Shape
 const CLASSES = ['Model', 'EncoderModel', 'ForConditionalGeneration'];
 
 export const t5: Architecture = {
+  endlessPositions: true,
   modelTypes: ['t5', 'mt5', 'umt5'],
   classes: ['T5', 'MT5', 'UMT5'].flatMap((name) => CLASSES.map((suffix) => name + suffix)),
   // The half that continues texts, where a model was saved whole.

@@ -1,19 +1,20 @@
 // A tokenizer's files as one: tokenizer.json, with what the settings beside it overrule.
-import { open, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseJson, parseObject, ModelError } from '../../hub/files.ts';
 import { isRecord } from '../../common/util/text.ts';
-import { SENTENCE_FILES } from '../model/description.ts';
-import { tokenizerSettings } from '../model/tokenizer-settings.ts';
-import type { AddedToken, TokenizerJson, TokenizerSettings } from '../model/tokenizer-settings.ts';
+import { SENTENCE_FILES } from './description.ts';
+import { needsVocabulary, tokenizerSettings } from './tokenizer-settings.ts';
+import type { AddedToken, TokenizerJson, TokenizerSettings } from './tokenizer-settings.ts';
 
 export interface TokenizerFiles {
-  /** Path of tokenizer.json. */
-  readonly path: string;
-  /** What stands for that file; undefined where it counts as it is. */
+  /** What stands for tokenizer.json; undefined where that counts as it is. */
   readonly changed: TokenizerJson | undefined;
   readonly keeps: TokenizerSettings['keeps'];
 }
+
+/** A file of the model's own folder, or its first bytes; undefined where there is none. */
+export type ReadText = (name: string, bytes?: number) => Promise<string | undefined>;
+
+const TOKENIZER_FILE = 'tokenizer.json';
 
 /** The Rust tokenizers write the vocabulary last, and it may take megabytes. */
 const HEAD_BYTES = 1 << 21;
@@ -21,28 +22,26 @@ const VOCABULARY = /,\s*"model"\s*:\s*\{/;
 /** Where one of them is missing it may follow the vocabulary. */
 const BEFORE_VOCABULARY = ['truncation', 'added_tokens', 'normalizer', 'pre_tokenizer', 'post_processor'];
 
-const parseWhole = async (path: string): Promise<TokenizerJson> => {
-  const whole = parseJson(await readFile(path, 'utf8'));
+async function parseWhole(read: ReadText): Promise<TokenizerJson> {
+  const whole = parseJson((await read(TOKENIZER_FILE)) ?? '');
   if (isRecord(whole)) return whole;
   throw new ModelError('UnsupportedFiles', 'tokenizer.json is no JSON object.');
-};
+}
 
 /** Everything before the vocabulary, where the file is written in the usual order. */
-async function readHead(path: string): Promise<TokenizerJson> {
-  await using file = await open(path);
-  const { bytesRead, buffer } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
-  const text = buffer.toString('utf8', 0, bytesRead);
+async function readHead(read: ReadText): Promise<TokenizerJson> {
+  const text = (await read(TOKENIZER_FILE, HEAD_BYTES)) ?? '';
   const end = VOCABULARY.exec(text)?.index;
   const head = end === undefined ? undefined : parseObject(`${text.slice(0, end)}}`);
   const isWhole = head !== undefined && BEFORE_VOCABULARY.every((name) => name in head);
-  return isWhole ? head : await parseWhole(path);
+  return isWhole ? head : await parseWhole(read);
 }
 
-const readObject = async (path: string): Promise<Readonly<Record<string, unknown>>> =>
-  parseObject(await readFile(path, 'utf8').catch(() => '')) ?? {};
+const readObject = async (read: ReadText, name: string): Promise<Readonly<Record<string, unknown>>> =>
+  parseObject((await read(name)) ?? '') ?? {};
 
-async function readLowerCase(folder: string): Promise<boolean> {
-  const found = await Promise.all(SENTENCE_FILES.map((name) => readObject(join(folder, name))));
+async function readLowerCase(read: ReadText): Promise<boolean> {
+  const found = await Promise.all(SENTENCE_FILES.map((name) => readObject(read, name)));
   return found.find((settings) => Object.keys(settings).length > 0)?.['do_lower_case'] === true;
 }
 
@@ -54,10 +53,16 @@ function vocabularyOf({ model }: TokenizerJson): ReadonlyMap<string, number> {
   return new Map(pieces.map(([piece], id) => [piece, id]));
 }
 
+function listedIn(tokenizer: TokenizerJson): readonly AddedToken[] {
+  const listed = tokenizer['added_tokens'] ?? [];
+  if (Array.isArray(listed) && listed.every(isRecord)) return listed as unknown as readonly AddedToken[];
+  throw new ModelError('UnsupportedFiles', 'tokenizer.json: added_tokens is no list of tokens.');
+}
+
 /** With the ids that they get: those of words outside of the vocabulary follow it, as far as the model has rows for them. */
 function withIds(tokenizer: TokenizerJson, added: readonly AddedToken[], rows: number): readonly AddedToken[] {
   const vocabulary = vocabularyOf(tokenizer);
-  const listed = (tokenizer['added_tokens'] ?? []) as readonly AddedToken[];
+  const listed = listedIn(tokenizer);
   let next = Math.max(vocabulary.size, ...listed.map(({ id = 0 }) => id + 1));
   return added.flatMap((token) => {
     const id = vocabulary.get(token.content) ?? next++;
@@ -70,34 +75,42 @@ function withIds(tokenizer: TokenizerJson, added: readonly AddedToken[], rows: n
 }
 
 async function changedFile(
-  path: string,
+  read: ReadText,
   settings: TokenizerSettings,
   rows: number,
 ): Promise<TokenizerJson | undefined> {
   if (settings.changes === undefined && settings.added.length === 0) return undefined;
-  const whole = await parseWhole(path);
+  const whole = await parseWhole(read);
   const added = withIds(whole, settings.added, rows);
   if (settings.changes === undefined && added.length === 0) return undefined;
-  const listed = (whole['added_tokens'] ?? []) as readonly AddedToken[];
-  return { ...whole, ...settings.changes, added_tokens: [...listed, ...added] };
+  const listed = (settings.changes?.['added_tokens'] ?? whole['added_tokens'] ?? []) as readonly AddedToken[];
+  return {
+    ...whole,
+    added_tokens: listed,
+    ...settings.changes,
+    ...(added.length > 0 && { added_tokens: [...listed, ...added] }),
+  };
 }
 
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
-export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
-  const path = join(folder, 'tokenizer.json');
-  const [tokenizer, config, special, model, lowerCase] = await Promise.all([
-    readHead(path),
-    readObject(join(folder, 'tokenizer_config.json')),
-    readObject(join(folder, 'special_tokens_map.json')),
-    readObject(join(folder, 'config.json')),
-    readLowerCase(folder),
+export async function readTokenizerFiles(read: ReadText): Promise<TokenizerFiles> {
+  const [head, config, special, model, lowerCase] = await Promise.all([
+    readHead(read),
+    readObject(read, 'tokenizer_config.json'),
+    readObject(read, 'special_tokens_map.json'),
+    readObject(read, 'config.json'),
+    readLowerCase(read),
   ]);
-  const settings = tokenizerSettings({
-    tokenizer,
-    config: { ...special, ...config },
+  const about = {
+    // Files with added_tokens_decoder are of a time when special_tokens_map.json had nothing more to say.
+    config: 'added_tokens_decoder' in config ? config : { ...config, ...special },
     modelType: typeof model['model_type'] === 'string' ? model['model_type'] : '',
+    modelTokenizer: model['tokenizer_class'],
+    runsOwnCode: isRecord(model['auto_map']) && 'AutoModel' in model['auto_map'],
     lowerCase,
-  });
+  };
+  const whole = needsVocabulary({ ...about, tokenizer: head }) ? await parseWhole(read) : head;
+  const settings = tokenizerSettings({ ...about, tokenizer: whole });
   const rows = typeof model['vocab_size'] === 'number' ? model['vocab_size'] : Infinity;
-  return { path, changed: await changedFile(path, settings, rows), keeps: settings.keeps };
+  return { changed: await changedFile(read, settings, rows), keeps: settings.keeps };
 }

@@ -1,0 +1,64 @@
+// Libraries as their registries have them, each in an environment of its own with pinned versions, against local mode with the real all-MiniLM-L6-v2.
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startLocalProcess } from '../helpers/local-process.ts';
+import type { LocalProcess } from '../helpers/local-process.ts';
+import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+
+const run = promisify(execFile);
+const SCRIPTS = join(import.meta.dirname, '../helpers/integrations');
+const FOLDER = join(import.meta.dirname, '../../.kubembed/integrations');
+const TEXTS = ['A cat naps in the sun.', 'The invoice is due on Friday.', 'Rain is expected tomorrow.'];
+
+let local: LocalProcess;
+beforeAll(async () => {
+  await minilm();
+  local = await startLocalProcess({
+    supportedModels: `${MINILM}\n`,
+    env: { HF_HUB_CACHE: testStore, HF_HUB_OFFLINE: '1', KUBEMBED_LOG_LEVEL: 'warn' },
+  });
+});
+afterAll(async () => {
+  await local.stop();
+});
+
+/** The Python of an environment that holds what the list names and nothing else; made once. */
+async function pythonWith(name: string): Promise<string> {
+  const requirements = join(SCRIPTS, `${name}.txt`);
+  const digest = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 12);
+  const folder = join(FOLDER, `${name}-${digest}`);
+  const python = join(folder, 'bin', 'python');
+  const stamp = join(folder, 'installed');
+  if (existsSync(stamp)) return python;
+  await rm(folder, { recursive: true, force: true });
+  await run('python3', ['-m', 'venv', folder]);
+  // Every package is pinned in the list: pip has nothing to work out.
+  const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--no-compile'];
+  await run(python, ['-m', 'pip', 'install', ...options, '-r', requirements]);
+  await writeFile(stamp, '');
+  return python;
+}
+
+const cosine = (a: readonly number[], b: readonly number[]): number =>
+  a.reduce((sum, value, at) => sum + value * b[at]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
+
+describe('libraries, unmodified', { timeout: 600_000 }, () => {
+  it.each(['haystack-embedders', 'qdrant-openai'])('%s gets the vectors that the API gives', async (name) => {
+    const response = await local.embed({ model: MINILM, input: TEXTS });
+    const { data } = (await response.json()) as { data: { embedding: number[] }[] };
+    const python = await pythonWith(name);
+    const { stdout } = await run(python, [join(SCRIPTS, `${name}.py`), `${local.url}/v1`, MINILM, ...TEXTS]);
+    const ways = JSON.parse(stdout) as number[][][];
+    expect(ways).toHaveLength(2);
+    for (const vectors of ways) {
+      expect(vectors).toHaveLength(TEXTS.length);
+      for (const [at, { embedding }] of data.entries())
+        expect(cosine(vectors[at]!, embedding)).toBeGreaterThan(0.99999);
+    }
+  });
+});
