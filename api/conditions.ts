@@ -124,6 +124,7 @@ export const REASONS = {
 
   // Of Progressing and Ready.
   Progressing: normal('A rollout or a change of scale is under way.'),
+  RolloutQueued: normal('Its pods are replaced when fewer other models are replacing theirs.'),
   Stable: normal('The desired replicas are running.'),
   Ready: { ...normal('Requests are answered.'), event: 'Normal' },
 } satisfies Readonly<Record<string, ReasonInfo>>;

@@ -13,6 +13,8 @@ export const LABEL_COMPONENT = 'app.kubernetes.io/component';
 export const MANAGED_BY = 'kubembed-operator';
 /** On children: hash of the manifest they were applied from. */
 export const ANNOTATION_HASH = 'kubembed.dev/spec-hash';
+/** On Deployments: hash of the pods' template alone. */
+export const ANNOTATION_TEMPLATE_HASH = 'kubembed.dev/template-hash';
 
 /**
  * On children and on EmbeddingModels made from a catalog: the release that made them, by its Lease (`namespace/name`). On any other

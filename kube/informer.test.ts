@@ -6,8 +6,8 @@ import { FakeClock } from '../tests/helpers/fake-clock.ts';
 import type { KubeClient, WatchOptions } from './client.ts';
 import { silentLog } from './clock.ts';
 import type { Log } from './clock.ts';
-import { createInformer } from './informer.ts';
-import type { InformerOptions } from './informer.ts';
+import { createInformer, fixedNamespaces } from './informer.ts';
+import type { InformerOptions, NamespaceSet } from './informer.ts';
 import { CONFIG_MAPS } from './resources.ts';
 import type { ConfigMap } from './resources.ts';
 import type { KubeObject, ResourceType, WatchEvent } from './types.ts';
@@ -60,6 +60,57 @@ describe('informer', () => {
     store.delete(CONFIG_MAPS, key('a'));
     await clock.advance(0);
     expect(news).toEqual(['+a', '~a', '-a']);
+    stop.abort();
+    await done;
+  });
+
+  const inNamespace = (namespace: string, name: string): ConfigMap => {
+    const made = configMap(name);
+    return { ...made, metadata: { ...made.metadata, namespace } };
+  };
+
+  it('looks at the namespaces of a list, and is synced with the last of them', async () => {
+    const { clock, store, informer, news, stop, start } = setUp({ namespaces: fixedNamespaces(['a', 'b']) });
+    for (const namespace of ['a', 'b', 'c']) store.create(CONFIG_MAPS, inNamespace(namespace, `in-${namespace}`));
+    const done = start();
+    await informer.whenSynced(stop.signal);
+    store.create(CONFIG_MAPS, inNamespace('b', 'later'));
+    store.create(CONFIG_MAPS, inNamespace('c', 'never'));
+    await clock.advance(0);
+    expect(news.toSorted()).toEqual(['+in-a', '+in-b', '+later']);
+    stop.abort();
+    await done;
+  });
+
+  it('follows a set of namespaces: what leaves is gone, what joins is there', async () => {
+    let current: readonly string[] | undefined;
+    let changed = (): void => undefined;
+    const namespaces: NamespaceSet = {
+      current: () => current,
+      onChange: (told) => {
+        changed = told;
+        return () => undefined;
+      },
+    };
+    const become = async (names: readonly string[]) => {
+      current = names;
+      changed();
+      await clock.advance(0);
+    };
+    const { clock, store, informer, news, stop, start } = setUp({ namespaces });
+    for (const namespace of ['a', 'b']) store.create(CONFIG_MAPS, inNamespace(namespace, `in-${namespace}`));
+    const done = start();
+    await clock.advance(0);
+    expect(informer.hasSynced()).toBe(false);
+    await become(['a']);
+    expect([informer.hasSynced(), news]).toEqual([true, ['+in-a']]);
+    await become(['b']);
+    expect(news.slice(1).toSorted()).toEqual(['+in-b', '-in-a']);
+    store.create(CONFIG_MAPS, inNamespace('a', 'unseen'));
+    await become([]);
+    expect(news.slice(3)).toEqual(['-in-b']);
+    await become(['a']);
+    expect(news.slice(4).toSorted()).toEqual(['+in-a', '+unseen']);
     stop.abort();
     await done;
   });

@@ -22,7 +22,22 @@ export interface Informer<T extends KubeObject = KubeObject> {
   run(signal: AbortSignal): Promise<void>;
 }
 
+/** Namespaces to look at; the set may change. */
+export interface NamespaceSet {
+  /** Undefined until it is known. */
+  readonly current: () => readonly string[] | undefined;
+  readonly onChange: (changed: () => void) => () => void;
+}
+
+/** One that stays as it is. */
+export const fixedNamespaces = (names: readonly string[]): NamespaceSet => ({
+  current: () => names,
+  onChange: () => () => undefined,
+});
+
 export interface InformerOptions<T extends KubeObject> extends Selection {
+  /** A list and a watch for each of them, instead of one for all. */
+  readonly namespaces?: NamespaceSet | undefined;
   readonly indexers?: Indexers<T>;
   /** Every so often all objects are delivered again, from the cache: no API call. Off when omitted. */
   readonly resyncMs?: number;
@@ -44,7 +59,7 @@ export function createInformer<T extends KubeObject>(
   environment: Environment,
   options: InformerOptions<T> = {},
 ): Informer<T> {
-  const { indexers, resyncMs, maxPauseMs, transform = (object: T) => object, ...selection } = options;
+  const { indexers, resyncMs, maxPauseMs, namespaces, transform = (object: T) => object, ...selection } = options;
   const store = new ObjectStore<T>(indexers);
   const handlers = new Set<ChangeHandler<T>>();
   const synced = Promise.withResolvers<undefined>();
@@ -76,16 +91,73 @@ export function createInformer<T extends KubeObject>(
     if (store.delete(keyOf(object))) notify(transform(object), undefined);
   }
 
-  const sink: Sink<T> = {
+  function markSynced(): void {
+    hasSynced = true;
+    synced.resolve(undefined);
+  }
+
+  const inNamespace = (namespace: string | undefined): readonly T[] =>
+    store.list().filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace);
+
+  const sinkOf = (namespace: string | undefined, listed: () => void, signal: AbortSignal): Sink<T> => ({
     replace(items) {
+      if (signal.aborted) return;
       const present = new Set(items.map((object) => formatKey(keyOf(object))));
-      for (const object of store.list()) if (!present.has(formatKey(keyOf(object)))) remove(object);
+      for (const object of inNamespace(namespace)) if (!present.has(formatKey(keyOf(object)))) remove(object);
       for (const object of items) set(object);
-      hasSynced = true;
-      synced.resolve(undefined);
+      listed();
     },
-    apply: ({ type: change, object }) => (change === 'DELETED' ? remove(object) : set(object)),
+    apply({ type: change, object }) {
+      if (signal.aborted) return;
+      if (change === 'DELETED') remove(object);
+      else set(object);
+    },
+  });
+
+  const reflect = async (namespace: string | undefined, listed: () => void, signal: AbortSignal): Promise<void> => {
+    const within = namespace === undefined ? selection : { ...selection, namespace };
+    const source = { client, type, selection: within, maxPauseMs };
+    await runReflector(source, sinkOf(namespace, listed, signal), environment, signal);
   };
+
+  /** A reflector for each namespace, for as long as it belongs to the set; what leaves is gone to whoever looks. */
+  async function reflectEach(set: NamespaceSet, signal: AbortSignal): Promise<void> {
+    const running = new Map<string, { readonly stop: AbortController; readonly done: Promise<void> }>();
+    const unlisted = new Set<string>();
+    const check = (): void => {
+      if (set.current() !== undefined && unlisted.size === 0) markSynced();
+    };
+    const start = (namespace: string): void => {
+      const stop = new AbortController();
+      unlisted.add(namespace);
+      const listed = (): void => {
+        unlisted.delete(namespace);
+        check();
+      };
+      const done = reflect(namespace, listed, AbortSignal.any([signal, stop.signal]));
+      running.set(namespace, { stop, done });
+    };
+    const end = (namespace: string): void => {
+      running.get(namespace)?.stop.abort();
+      running.delete(namespace);
+      unlisted.delete(namespace);
+      for (const object of inNamespace(namespace)) remove(object);
+    };
+    const follow = (): void => {
+      const wanted = new Set(set.current());
+      for (const namespace of [...running.keys()]) if (!wanted.has(namespace)) end(namespace);
+      for (const namespace of wanted) if (!running.has(namespace)) start(namespace);
+      check();
+    };
+    const unsubscribe = set.onChange(follow);
+    const aborted = Promise.withResolvers<undefined>();
+    if (signal.aborted) aborted.resolve(undefined);
+    else signal.addEventListener('abort', () => aborted.resolve(undefined), { once: true });
+    follow();
+    await aborted.promise;
+    unsubscribe();
+    await Promise.all([...running.values()].map(async ({ done }) => await done));
+  }
 
   function startResync(signal: AbortSignal): void {
     if (resyncMs === undefined) return;
@@ -110,9 +182,9 @@ export function createInformer<T extends KubeObject>(
       handlers.add(handler);
       return () => void handlers.delete(handler);
     },
-    run(signal) {
+    async run(signal) {
       startResync(signal);
-      return runReflector({ client, type, selection, maxPauseMs }, sink, environment, signal);
+      await (namespaces === undefined ? reflect(undefined, markSynced, signal) : reflectEach(namespaces, signal));
     },
   };
 }

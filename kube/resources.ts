@@ -141,7 +141,7 @@ export interface Secret extends KubeObject {
 }
 
 export interface PersistentVolumeClaim extends KubeObject {
-  readonly spec?: object;
+  readonly spec?: { readonly accessModes?: readonly string[]; readonly [field: string]: unknown };
   readonly status?: { readonly phase?: string };
 }
 
@@ -181,6 +181,13 @@ const core = <T extends KubeObject>(plural: string, kind: string): ResourceType<
   namespaced: true,
 });
 
+export const NAMESPACES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+};
 export const PODS = core<Pod>('pods', 'Pod');
 export const SERVICES = core<Service>('services', 'Service');
 export const CONFIG_MAPS = core<ConfigMap>('configmaps', 'ConfigMap');
@@ -207,6 +214,13 @@ export const LEASES: ResourceType<Lease> = {
   version: 'v1',
   plural: 'leases',
   kind: 'Lease',
+  namespaced: true,
+};
+export const NETWORK_POLICIES: ResourceType = {
+  group: 'networking.k8s.io',
+  version: 'v1',
+  plural: 'networkpolicies',
+  kind: 'NetworkPolicy',
   namespaced: true,
 };
 export const POD_DISRUPTION_BUDGETS: ResourceType = {

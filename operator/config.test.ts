@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { readOperatorConfig } from './config.ts';
 
 test('nothing said: every namespace, defaults of both devices', () => {
-  const { watchNamespace, manifests, scaler, leaderElection } = readOperatorConfig({ KUBEMBED_WATCH_NAMESPACE: '' });
-  expect(watchNamespace).toBeUndefined();
+  const { watch, manifests, scaler, leaderElection } = readOperatorConfig({ KUBEMBED_WATCH_NAMESPACES: '' });
+  expect(watch).toEqual({ namespaces: [], selector: undefined });
   expect(manifests.profiles.cpu.resources.limits).toEqual({ cpu: '2', memory: '2Gi' });
   expect(manifests.profiles.gpu.image).toBe('kubembed-runtime-gpu:latest');
   expect(manifests).toMatchObject({

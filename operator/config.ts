@@ -73,11 +73,15 @@ const json = z.string().transform((value, context): unknown => {
   }
 });
 
+const networkPolicy = z.strictObject({ ingress: z.array(z.looseObject({})), egress: z.array(z.looseObject({})) });
+
 const environment = z.object({
   /** Namespace of the operator itself: Lease, catalog, router Service. */
   KUBEMBED_NAMESPACE: text.default('kubembed'),
-  /** One namespace whose EmbeddingModels are reconciled; all when absent or empty. */
-  KUBEMBED_WATCH_NAMESPACE: z.string().optional(),
+  /** Namespaces whose EmbeddingModels are reconciled, with spaces or commas between them; all when absent or empty. */
+  KUBEMBED_WATCH_NAMESPACES: z.string().default(''),
+  /** Label selector of such namespaces instead of their names; the own one is always among them. */
+  KUBEMBED_WATCH_NAMESPACE_SELECTOR: text.optional(),
   /** Releases whose resources are this one's from now on, by their Leases: `namespace/name`, with spaces or commas between them. */
   KUBEMBED_TAKES_OVER: z.string().default(''),
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
@@ -93,14 +97,18 @@ const environment = z.object({
   KUBEMBED_UNSET_POOLING: z.enum(['mean', 'declared']).default('mean'),
   KUBEMBED_IMAGE_PULL_POLICY: z.enum(['IfNotPresent', 'Always', 'Never']).default('IfNotPresent'),
   KUBEMBED_RUNTIME_DEFAULTS: json.pipe(runtimeDefaults).default(() => runtimeDefaults.parse({})),
+  /** The chart's policy for models, JSON; none is made when absent. */
+  KUBEMBED_NETWORK_POLICY: json.pipe(networkPolicy).optional(),
   HF_ENDPOINT: text.optional(),
-  KUBEMBED_HOST: text.default('0.0.0.0'),
+  KUBEMBED_HOST: text.default('::'),
   KUBEMBED_PORT: port.default(8081),
   KUBEMBED_LEADER_ELECTION: flag.default(true),
   KUBEMBED_LEASE_NAME: text.default('kubembed-operator'),
   /** Who holds the Lease: the pod's name. */
   KUBEMBED_IDENTITY: text.optional(),
   KUBEMBED_WORKERS: whole(1, 64).default(4),
+  /** Models that serve and replace their pods at the same time. */
+  KUBEMBED_MAX_ROLLOUTS: whole(1).default(3),
   KUBEMBED_DRAIN_BACKLOG_SECONDS: seconds(1).default(10_000),
   KUBEMBED_SCALE_DOWN_SECONDS: seconds(1).default(120_000),
   KUBEMBED_DEMAND_STALE_SECONDS: seconds(1).default(5_000),
@@ -117,6 +125,8 @@ export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, De
   /** What everything made is marked with: the Lease of the release's operators, `namespace/name`. */
   readonly release: string;
   readonly profiles: Readonly<Record<Device, DeviceProfile>>;
+  /** Rules of the models' NetworkPolicies. */
+  readonly networkPolicy: z.infer<typeof networkPolicy> | undefined;
   /** What a spec without pooling means. */
   readonly unsetPooling: UnsetPooling;
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
@@ -137,8 +147,8 @@ export interface ScalerConfig {
 export interface OperatorConfig {
   readonly namespace: string;
   readonly takesOver: readonly string[];
-  /** Undefined: all namespaces. */
-  readonly watchNamespace: string | undefined;
+  /** All namespaces where there are neither names nor a selector. */
+  readonly watch: { readonly namespaces: readonly string[]; readonly selector: string | undefined };
   readonly catalog: { readonly configMap: string; readonly key: string; readonly removalGraceMs: number };
   readonly router: { readonly service: string; readonly portName: string };
   readonly manifests: ManifestConfig;
@@ -148,6 +158,7 @@ export interface OperatorConfig {
   readonly leaderElection: { readonly enabled: boolean; readonly leaseName: string; readonly identity: string };
   /** Reconciles at the same time; never two of one model. */
   readonly workers: number;
+  readonly maxRollouts: number;
   readonly logLevel: LogLevel;
 }
 
@@ -171,6 +182,7 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
       gpu: { ...gpu, resources: gpu.resources ?? DEFAULT_RESOURCES.gpu, image: given.KUBEMBED_RUNTIME_GPU_IMAGE },
     },
     imagePullPolicy: given.KUBEMBED_IMAGE_PULL_POLICY,
+    networkPolicy: given.KUBEMBED_NETWORK_POLICY,
     unsetPooling: given.KUBEMBED_UNSET_POOLING,
     port: 8080,
     fetchEnv: toEnv({ ...endpoint, ...fetchEnv }),
@@ -178,13 +190,18 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
   };
 }
 
+const words = (list: string): readonly string[] => list.split(/[\s,]+/).filter((word) => word !== '');
+
 /** Throws `ConfigError`, whose message has a line for each fault. */
 export function readOperatorConfig(env: Environment): OperatorConfig {
   const given = readEnvironment(environment, env);
   return {
     namespace: given.KUBEMBED_NAMESPACE,
-    takesOver: given.KUBEMBED_TAKES_OVER.split(/[\s,]+/).filter((release) => release !== ''),
-    watchNamespace: given.KUBEMBED_WATCH_NAMESPACE,
+    takesOver: words(given.KUBEMBED_TAKES_OVER),
+    watch: {
+      namespaces: words(given.KUBEMBED_WATCH_NAMESPACES),
+      selector: given.KUBEMBED_WATCH_NAMESPACE_SELECTOR,
+    },
     catalog: {
       configMap: given.KUBEMBED_CATALOG_CONFIGMAP,
       key: given.KUBEMBED_CATALOG_KEY,
@@ -205,6 +222,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
       identity: given.KUBEMBED_IDENTITY ?? given.KUBEMBED_LEASE_NAME,
     },
     workers: given.KUBEMBED_WORKERS,
+    maxRollouts: given.KUBEMBED_MAX_ROLLOUTS,
     logLevel: given.KUBEMBED_LOG_LEVEL,
   };
 }

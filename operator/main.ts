@@ -44,7 +44,9 @@ const server = await startServer({
   limits: { maxConnections: MAX_CONNECTIONS },
   handler: createOperatorApp({ isReady: operator.ready, registry, log }),
 });
-log.info({ url: server.url, namespace: config.namespace, watch: config.watchNamespace ?? 'all' }, 'Operator started');
+const { namespaces, selector } = config.watch;
+const watch = selector ?? (namespaces.length === 0 ? 'all' : namespaces);
+log.info({ url: server.url, namespace: config.namespace, watch }, 'Operator started');
 
 let stopping = false;
 const stop = async (): Promise<void> => {

@@ -10,15 +10,17 @@ import type { ModelControllerDeps } from './model/controller.ts';
 import { createMutationCache } from './model/mutation-cache.ts';
 import type { Releases } from './releases.ts';
 import { createRepeats } from './repeats.ts';
+import { createRollouts } from './rollouts.ts';
 
 export interface ManagerDeps extends Omit<
   ModelControllerDeps & CatalogControllerDeps,
-  'written' | 'clock' | 'repeats' | 'told' | 'releases'
+  'written' | 'clock' | 'repeats' | 'rollouts' | 'told' | 'releases'
 > {
   readonly elector: Elector;
   readonly autoscaler: Autoscaler;
   readonly releases: Releases;
   readonly events: EventRecorder;
+  readonly maxRollouts: number;
 }
 
 export interface Manager {
@@ -44,7 +46,8 @@ export function createManager(deps: ManagerDeps, environment: Environment): Mana
   async function reconcileUntil(signal: AbortSignal): Promise<void> {
     const { clock } = environment;
     const written = createMutationCache(clock);
-    const shared = { ...deps, written, clock, repeats: createRepeats(clock), told: new Set<string>() };
+    const rollouts = createRollouts(caches.children.deployment, deps.maxRollouts, clock);
+    const shared = { ...deps, written, clock, repeats: createRepeats(clock), rollouts, told: new Set<string>() };
     const controllers = [createModelController(shared, environment), createCatalogController(shared, environment)];
     acceptance.refresh();
     // Who fails takes the others along.

@@ -23,7 +23,7 @@ describe('two releases', () => {
     KUBEMBED_LEADER_ELECTION: 'true',
     KUBEMBED_NAMESPACE: 'team-b',
     KUBEMBED_LEASE_NAME: 'b-operator',
-    KUBEMBED_WATCH_NAMESPACE: 'team-b',
+    KUBEMBED_WATCH_NAMESPACES: 'team-b',
   };
   const inTeamB = { ...manifest('m', { model: 'org/a' }, 'team-b') };
   const imageOf = async (client: KubeClient, name: string, namespace: string) => {

@@ -115,36 +115,6 @@ describe('catalog to children', () => {
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
-  test('a pod template that says what it may not leaves pods as they were, and scales them', async () => {
-    const client = newStore();
-    const { operator } = start({ client, catalog: writtenCatalog('org/a').source });
-    await until(() => expect(operator.leading()).toBe(true));
-    const key = { namespace: 'default', name: 'mine' };
-    await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/a', revision: SHA, replicas: 1 }));
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toContain('em-mine'));
-    const before = await find(client, DEPLOYMENTS, 'em-mine', 'default');
-    const podTemplate = { spec: { priorityClassName: 'high', containers: [{ name: 'runtime', image: 'mine' }] } };
-    await client.patch(EMBEDDING_MODELS, key, { spec: { podTemplate, replicas: 3 } });
-    const progressing = async () =>
-      findCondition((await find(client, EMBEDDING_MODELS, 'mine', 'default'))?.status?.conditions, 'Progressing');
-    await until(async () => {
-      expect(await progressing()).toMatchObject({
-        reason: 'InvalidPodTemplate',
-        message: expect.stringContaining('spec.podTemplate.spec.containers[0].image: ') as string,
-      });
-      const after = await find(client, DEPLOYMENTS, 'em-mine', 'default');
-      expect(after?.spec.replicas).toBe(3);
-      expect(after?.spec.template).toEqual(before?.spec.template);
-    });
-    const allowed = { spec: { ...podTemplate.spec, containers: [{ name: 'runtime' }] } };
-    await client.patch(EMBEDDING_MODELS, key, { spec: { podTemplate: allowed } });
-    await until(async () => {
-      const after = await find(client, DEPLOYMENTS, 'em-mine', 'default');
-      expect(after?.spec.template.spec).toMatchObject({ priorityClassName: 'high' });
-      expect((await progressing())?.reason).not.toBe('InvalidPodTemplate');
-    });
-  });
-
   const reasonOf = async (client: KubeClient, name: string, namespace = NAMESPACE) =>
     readyReason(await find(client, EMBEDDING_MODELS, name, namespace));
 

@@ -21,7 +21,7 @@ import { createReleases } from './releases.ts';
 import { createManager, noElection } from './manager.ts';
 import { createOperatorMetrics } from './metrics.ts';
 import { trackAcceptance } from './model/acceptance.ts';
-import { BY_MODEL, createCaches } from './model/caches.ts';
+import { BY_MODEL, createCaches, scopeOf } from './model/caches.ts';
 import type { Caches } from './model/caches.ts';
 import { isProgressing } from './model/pods.ts';
 
@@ -53,9 +53,11 @@ export interface RunningOperator {
 function catalogOf({ client, config, catalog }: OperatorOptions, environment: Environment): WatchedCatalog {
   // Whoever gives one takes care of it.
   if (catalog !== undefined) return { ...catalog, hasSynced: () => true, run: () => Promise.resolve() };
-  const { namespace, watchNamespace = namespace } = config;
+  const { namespace, watch } = config;
+  const [first = namespace] = watch.namespaces;
+  const modelsNamespace = watch.namespaces.includes(namespace) ? namespace : first;
   const { configMap: name, key } = config.catalog;
-  return createConfigMapCatalog(client, { namespace, name, key, modelsNamespace: watchNamespace }, environment);
+  return createConfigMapCatalog(client, { namespace, name, key, modelsNamespace }, environment);
 }
 
 /** Scale of a model's Deployment, by the model's key, as cached. */
@@ -74,7 +76,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
   const { namespace, router, scaler, leaderElection, workers } = config;
   const environment: Environment = { clock, random: () => Math.random(), log };
 
-  const caches = createCaches(client, config.watchNamespace, environment);
+  const caches = createCaches(client, scopeOf(client, config, environment), environment);
   const catalog = catalogOf(options, environment);
   const { removalGraceMs } = config.catalog;
   const { takesOver, manifests } = config;
@@ -131,6 +133,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
       metrics: createControllerMetrics(registry),
       config: config.manifests,
       workers,
+      maxRollouts: config.maxRollouts,
     },
     environment,
   );

@@ -4,7 +4,7 @@ import { readRouterConfig } from './config.ts';
 describe('readRouterConfig', () => {
   it('has defaults for everything', () => {
     expect(readRouterConfig({})).toMatchObject({
-      host: '0.0.0.0',
+      host: '::',
       port: 8080,
       internalPort: 8081,
       requestMs: 600_000,
@@ -15,9 +15,9 @@ describe('readRouterConfig', () => {
   });
 
   it('takes an empty value for unset, and the address of a Service called kubembed for no port', () => {
-    const config = readRouterConfig({ KUBEMBED_PORT: 'tcp://10.0.0.1:80', KUBEMBED_NAMESPACE: '' });
+    const config = readRouterConfig({ KUBEMBED_PORT: 'tcp://10.0.0.1:80', KUBEMBED_NAMESPACES: '' });
     expect(config.port).toBe(8080);
-    expect(config.namespace).toBeUndefined();
+    expect(config.namespaces).toEqual([]);
   });
 
   it('reads lists, switches and references', () => {

@@ -10,6 +10,7 @@ import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { HostCheck } from '../common/http/origins.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
+import { collectAtRest } from '../common/util/rest.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createInternalApp, createPublicApp } from './app.ts';
 import { followKeys } from './auth/api-keys.ts';
@@ -128,8 +129,8 @@ const start = async (
     for (const endpoint of endpoints) endpoint.client.destroy();
   });
   stops.push(startHealthChecker({ endpoints, now }));
-  const { namespace, releases } = config;
-  const discovery = startDiscovery({ client, namespace, releases, log, random, now, onTable: models.update });
+  const { namespaces, releases } = config;
+  const discovery = startDiscovery({ client, namespaces, releases, log, random, now, onTable: models.update });
   stops.push(discovery.stop);
 
   // Who may ask, and how they are answered
@@ -142,6 +143,7 @@ const start = async (
   stops.push(() => parser.close());
   const { maxBodyBytes } = config;
   const memory = createMemoryBudget(config.maxHeldBytes);
+  stops.push(collectAtRest(memory));
   const forwardWithRetry = createForwardWithRetry({ metrics, now });
   const embeddings = embeddingsRoute({
     models,

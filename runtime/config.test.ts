@@ -11,7 +11,7 @@ describe('readRuntimeConfig', () => {
       revision: 'main',
       store: '/home/user/.cache/huggingface/hub',
       hub: expect.objectContaining({ offline: false, tokenFile: '/home/user/.cache/huggingface/token' }) as object,
-      host: '0.0.0.0',
+      host: '::',
       port: 8080,
       device: 'cpu',
       precision: 'float32',

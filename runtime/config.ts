@@ -48,7 +48,7 @@ const schema = z.object({
   KUBEMBED_MODEL: z.string(),
   KUBEMBED_REVISION: z.string().default('main'),
   KUBEMBED_RESOLVED_REVISION: z.string().optional(),
-  KUBEMBED_HOST: z.string().default('0.0.0.0'),
+  KUBEMBED_HOST: z.string().default('::'),
   KUBEMBED_PORT: port.default(8080),
   KUBEMBED_DEVICE: z.enum(['cpu', 'gpu']).default('cpu'),
   KUBEMBED_PRECISION: z.enum(['float32', 'float16', 'int8']).optional(),

@@ -5,23 +5,14 @@ import type { BodyReader } from '../common/http/body.ts';
 import type { EmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { exchangeOf, withDeadline, sendBytes } from '../common/http/exchange.ts';
 import type { Exchange } from '../common/http/exchange.ts';
-import {
-  BACKLOG,
-  CAPACITY,
-  IDENTITY,
-  MODEL,
-  REVISION,
-  POOLING,
-  TRUNCATED,
-  deadlineMsOf,
-  priorityOf,
-} from '../common/http/headers.ts';
+import { BACKLOG, CAPACITY, MODEL, TRUNCATED, deadlineMsOf, priorityOf } from '../common/http/headers.ts';
 import { OpenAIError, modelNotFound } from '../common/openai/errors.ts';
 import type { ErrorKind } from '../common/openai/errors.ts';
 import { FOREIGN_TOKENS } from '../common/openai/request.ts';
 import type { EmbeddingRequest, Truncate } from '../common/openai/request.ts';
-import { embeddingBody, printPoolingInUse } from '../common/openai/response.ts';
+import { embeddingBody } from '../common/openai/response.ts';
 import { clip } from '../common/util/text.ts';
+import { heavyTurn } from '../common/util/turns.ts';
 import { EngineError } from './engine/contract.ts';
 import type {
   EmbedRequest,
@@ -63,6 +54,7 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     traceStages(exchange, result, parsed.dimensions ?? serving.engine.info.dimensions);
     metrics.embedded(parsed.inputs, result);
     setResultHeaders(response, serving, result);
+    if (parsed.inputs.length > FEW_INPUTS) await heavyTurn();
     await sendBytes(response, 200, embeddingBody({ model, ...result }));
   }
 
@@ -82,6 +74,9 @@ export function embeddingsRoute(deps: EmbeddingsDeps): Handler {
     }
   };
 }
+
+/** An answer to more is a heavy step. */
+const FEW_INPUTS = 64;
 
 const PASSED = new OpenAIError('deadline_exceeded', 'The deadline of the request passed before its vectors were made.');
 
@@ -140,14 +135,11 @@ function toEngine(
 }
 
 function setResultHeaders(response: Response, serving: Serving, { truncatedInputs }: EmbedResult): void {
-  const { engine, revision, identity } = serving;
+  const { engine, headers } = serving;
   const { capacityTokensPerSecond, queuedTokens, runningTokens } = engine.stats();
   response.setHeader(CAPACITY, Math.round(capacityTokensPerSecond));
   response.setHeader(BACKLOG, queuedTokens + runningTokens);
-  response.setHeader(REVISION, revision);
-  response.setHeader(IDENTITY, identity);
-  const { pooling, declaredPooling = pooling } = engine.info;
-  if (declaredPooling !== pooling) response.setHeader(POOLING, printPoolingInUse(pooling, declaredPooling));
+  for (const [name, value] of headers) response.setHeader(name, value);
   if (truncatedInputs > 0) response.setHeader(TRUNCATED, truncatedInputs);
 }
 

@@ -1,8 +1,9 @@
 // The life of the process: its state, which the routes read; the probe that makes it ready; the message it leaves when it ends.
 import { createHash } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { IDENTITY, POOLING, REVISION } from '../common/http/headers.ts';
 import { OpenAIError } from '../common/openai/errors.ts';
-import { euclideanNorm, vectorFromBytes } from '../common/openai/response.ts';
+import { euclideanNorm, printPoolingInUse, vectorFromBytes } from '../common/openai/response.ts';
 import type { Engine, EngineInfo } from './engine/contract.ts';
 import type { Prompts, PromptsOfNames } from './model/prompts.ts';
 
@@ -12,19 +13,38 @@ export interface Serving {
   readonly engine: Engine;
   /** Commit of the weights. */
   readonly revision: string;
-  readonly identity: string;
+  /** Of every answer: what its vectors are. Name and value. */
+  readonly headers: ResultHeaders;
   /** Of the repository. */
   readonly prompts: Prompts;
   readonly promptsOfNames: PromptsOfNames;
+}
+
+export type ResultHeaders = readonly (readonly [name: string, value: string])[];
+
+type Identified = Pick<Serving, 'revision' | 'promptsOfNames'>;
+
+/** What the answers of this process say of their vectors: put together once, since nothing of it changes while it serves. */
+export function resultHeaders(
+  info: EngineInfo,
+  identified: Identified,
+  overlongInput: 'truncate' | 'error',
+): ResultHeaders {
+  const { pooling, declaredPooling = pooling } = info;
+  return [
+    [REVISION, identified.revision],
+    [IDENTITY, identityOf(info, identified, overlongInput)],
+    ...(declaredPooling === pooling ? [] : [[POOLING, printPoolingInUse(pooling, declaredPooling)] as const]),
+  ];
 }
 
 /**
  * The same for replicas whose vectors are the same numbers, and for no others.
  * @returns a word fit for a header.
  */
-export function identityOf(
+function identityOf(
   { pooling, precision, dimensions, maxTokens }: EngineInfo,
-  { revision, promptsOfNames }: Pick<Serving, 'revision' | 'promptsOfNames'>,
+  { revision, promptsOfNames }: Identified,
   overlongInput: 'truncate' | 'error',
 ): string {
   const facts = JSON.stringify([

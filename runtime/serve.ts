@@ -15,6 +15,7 @@ import { startServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
+import { collectAtRest } from '../common/util/rest.ts';
 import { openApiDocument } from '../common/openai/document.ts';
 import { modelNotFound } from '../common/openai/errors.ts';
 import { modelList, modelObject, printPoolingInUse } from '../common/openai/response.ts';
@@ -22,7 +23,7 @@ import type { ModelEntry } from '../common/openai/response.ts';
 import type { RuntimeConfig } from './config.ts';
 import { embeddingsRoute } from './embeddings.ts';
 import type { Engine } from './engine/contract.ts';
-import { checkVector, createLifecycle, identityOf } from './lifecycle.ts';
+import { checkVector, createLifecycle, resultHeaders } from './lifecycle.ts';
 import type { Serving, Lifecycle } from './lifecycle.ts';
 import { createRuntimeMetrics } from './metrics.ts';
 import { promptsOfNames } from './model/prompts.ts';
@@ -101,7 +102,7 @@ async function load({ config, log, opening, creating }: ServeDeps, stop: AbortSi
   await checkVector(engine, stop);
   const { revision } = files;
   const served = { revision, promptsOfNames: byName };
-  return { engine, ...served, identity: identityOf(engine.info, served, config.overlongInput), prompts };
+  return { engine, ...served, headers: resultHeaders(engine.info, served, config.overlongInput), prompts };
 }
 
 // The runtime's HTTP application: its routes over a lifecycle, ready to be listened with.
@@ -128,6 +129,7 @@ export function createRuntimeApp(deps: AppDeps): RequestListener {
   const metrics = createRuntimeMetrics(registry, lifecycle, { model, device });
   const bodies = createBodyReader({ maxBytes: maxBodyBytes });
   const memory = createMemoryBudget(maxBodyBytes * BODIES_AT_ONCE);
+  collectAtRest(memory);
   const embeddings = embeddingsRoute({ model, overlongInput, lifecycle, bodies, parser, metrics });
   return createApp({
     log,

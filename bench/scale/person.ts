@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool } from 'undici';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { CONFIG_MAPS, ENDPOINT_SLICES } from '../../kube/resources.ts';
+import { CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { manifest, NAMESPACES, SHA } from '../../tests/helpers/builders.ts';
+import { manifest, SHA } from '../../tests/helpers/builders.ts';
 
 export const NAMESPACE = 'kubembed';
 const USER = { fieldManager: 'kubectl', force: true } as const;

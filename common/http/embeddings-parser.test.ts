@@ -61,7 +61,7 @@ it('answers many large bodies at once, each with its own', async () => {
   expect(parsed.map(({ inputs: [first] }) => first)).toEqual(inputs);
 });
 
-it('never asks a thread that is about to end for having rested', async () => {
+it('never asks a thread that is about to end for having rested', { timeout: 60_000 }, async () => {
   const restless = createEmbeddingsParser(1);
   const input = ['a'.repeat(LARGE)];
   for (let round = 0; round < 30; round += 1) {

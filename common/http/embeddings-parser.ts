@@ -1,13 +1,13 @@
 // Bytes to an embedding request: small bodies at once, large ones in a thread, one after the other.
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import { Worker, parentPort, workerData } from 'node:worker_threads';
 import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
 import type { EmbeddingInput, EmbeddingRequest } from '../openai/request.ts';
 import { threadUrl } from '../util/process.ts';
+import { heavyTurn } from '../util/turns.ts';
 
 export interface EmbeddingsParser {
   /** Rejects with `OpenAIError`. */
@@ -43,8 +43,10 @@ export type RequestOutline = Omit<EmbeddingRequest, 'inputs'> & { readonly input
 
 /** So much takes 2 ms to parse if it is text and 8 if it is ids; a thread costs as much in hand-over, and 20 MB while it lives. */
 const INLINE_BYTES = 1024 * 1024;
+/** So much is parsed in a fraction of a millisecond; of what takes longer there is one a turn of the event loop. */
+const LIGHT_BYTES = 32 * 1024;
 /** A thread that nobody needed for this long ends, and its memory with it. */
-const IDLE_MS = 30_000;
+const IDLE_MS = 10_000;
 
 /** Its thread runs this same file, and knows by this word that it is the one. */
 const THREAD = 'embeddings-parser';
@@ -99,12 +101,21 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
 
-  const parse: EmbeddingsParser['parse'] = async (body) =>
-    body.byteLength <= INLINE_BYTES ? parseBody(body) : await parseInThread(body);
+  const parse: EmbeddingsParser['parse'] = async (body) => {
+    if (body.byteLength > INLINE_BYTES) return await parseInThread(body);
+    if (body.byteLength > LIGHT_BYTES) await heavyTurn();
+    return parseBody(body);
+  };
+
+  async function outline(body: Buffer): Promise<RequestOutline> {
+    if (body.byteLength <= MODEST_BYTES) return await parse(body);
+    await heavyTurn();
+    return outlineOf(body) ?? (await parse(body));
+  }
 
   return {
     parse,
-    outline: async (body) => (body.byteLength > MODEST_BYTES ? outlineOf(body) : undefined) ?? (await parse(body)),
+    outline,
     close: async () => {
       clearTimeout(idle);
       await worker?.terminate();
@@ -295,7 +306,7 @@ async function unpackRequest({ request, inputs }: PackedRequest): Promise<Embedd
     since += length;
     if (since < IDS_A_TURN) continue;
     since = 0;
-    await setImmediate();
+    await heavyTurn();
   }
   return { ...request, inputs: lists };
 }

@@ -6,6 +6,7 @@ import type { Span } from '../obs/tracing.ts';
 import { OpenAIError, errorBody } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { byteLength, joinPieces } from '../openai/response.ts';
+import { heavyTurn } from '../util/turns.ts';
 import { REQUEST_ID } from './headers.ts';
 import { createMemoryBudget } from './memory.ts';
 import type { MemoryBudget, Reservation } from './memory.ts';
@@ -168,6 +169,7 @@ export async function sendHeldBytes(
     response.end(pieces.length === 1 ? pieces[0] : Buffer.concat(pieces, bytes));
     return;
   }
+  await heavyTurn();
   for (const chunk of joinPieces(pieces)) {
     if (response.destroyed) return;
     if (!response.write(chunk) && response.writableLength > MAX_PENDING_BYTES) await drained(response);

@@ -20,23 +20,31 @@ export interface MemoryBudget {
   heldBytes(): number;
 }
 
-/** What holds more is large: it finds room in a share of the budget only, so that the small find some beside any number of large ones. */
-const SMALL_BYTES = 65_536;
-const LARGE_SHARE = 0.75;
+/**
+ * The more an exchange holds, the less of the budget may be taken for it to get more. So the small find room beside any number of
+ * large ones: as many of 8 KB as one source may have connections, by the defaults of the router.
+ */
+const SHARES: readonly { readonly upTo: number; readonly share: number }[] = [
+  { upTo: 8192, share: 1 },
+  { upTo: 65_536, share: 0.75 },
+  { upTo: Infinity, share: 0.625 },
+];
+
+const sizeOf = (bytes: number): number => SHARES.findIndex(({ upTo }) => bytes <= upTo);
+const LARGE = SHARES.length - 1;
+const shareOf = (size: number): number => SHARES[size]?.share ?? 0;
 
 /** A lone large exchange has room whatever its size: other limits bound it, and it could never succeed otherwise. */
 export function createMemoryBudget(maxBytes: number): MemoryBudget {
-  const maxLarge = maxBytes * LARGE_SHARE;
-  let small = 0;
-  let large = 0;
+  /** By size. */
+  const taken = SHARES.map(() => 0);
+  const sum = (sizes: readonly number[]): number => sizes.reduce((all, bytes) => all + bytes, 0);
 
   class Held implements Reservation {
     bytes = 0;
 
     requireRoom(more: number): void {
-      const own = this.bytes + more;
-      const hasRoom = own > SMALL_BYTES ? this.#hasLargeRoom(own) : hasSmallRoom(more);
-      if (hasRoom) return;
+      if (this.#hasRoom(this.bytes + more)) return;
       // Not a 503, by which a router would take this process for one that serves nobody.
       throw new OpenAIError('rate_limit_exceeded', 'Too many requests are held in memory at the moment.', {
         retryAfterMs: 1000,
@@ -56,22 +64,26 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
       this.#set(0);
     }
 
-    #hasLargeRoom(own: number): boolean {
-      const others = large - (this.bytes > SMALL_BYTES ? this.bytes : 0);
-      return others === 0 || others + own <= maxLarge;
+    #hasRoom(own: number): boolean {
+      const size = sizeOf(own);
+      const share = shareOf(size);
+      if (sum(taken) - this.bytes + own <= maxBytes * share) return true;
+      const ownSize = sizeOf(this.bytes);
+      const others = (of: number): number => (taken[of] ?? 0) - (ownSize === of ? this.bytes : 0);
+      if (size === LARGE) return others(LARGE) === 0;
+      // What is kept for its size and the smaller ones, where a lone large one has taken more than its share.
+      const kept = maxBytes * (share - shareOf(size + 1));
+      return sum(taken.slice(0, size + 1)) - (ownSize <= size ? this.bytes : 0) + own <= kept;
     }
 
     #set(bytes: number): void {
-      if (this.bytes > SMALL_BYTES) large -= this.bytes;
-      else small -= this.bytes;
+      const before = sizeOf(this.bytes);
+      taken[before] = (taken[before] ?? 0) - this.bytes;
       this.bytes = bytes;
-      if (bytes > SMALL_BYTES) large += bytes;
-      else small += bytes;
+      const after = sizeOf(bytes);
+      taken[after] = (taken[after] ?? 0) + bytes;
     }
   }
 
-  const hasSmallRoom = (more: number): boolean =>
-    small + large + more <= maxBytes || small + more <= maxBytes - maxLarge;
-
-  return { reserve: () => new Held(), heldBytes: () => small + large };
+  return { reserve: () => new Held(), heldBytes: () => sum(taken) };
 }

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import type { Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLog } from '../obs/log.ts';
@@ -223,6 +224,26 @@ describe('a connection', () => {
     expect(await talk([ask('one')])).toMatch(/^HTTP\/1\.1 200 OK(?!.*HTTP)/s);
   });
 
+  it.each([
+    ['that asked to close it', ask('one').replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n'), 'x', '200'],
+    [
+      'that asked to close it, a whole one',
+      ask('one').replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n'),
+      GET,
+      '200',
+    ],
+    ['that did not', ask('one'), 'nonsense\r\n\r\n', '200'],
+    ['that were two', ask('one') + ask('two'), 'nonsense\r\n\r\n', '200,200'],
+    ['in the middle of whose body it is', `${POST}transfer-encoding: chunked\r\n\r\n2\r\n""`, 'zz\r\n', '400'],
+  ])(
+    'that brings a fault after a request %s has what was whole answered, and ends',
+    async (_what, bytes, fault, all) => {
+      await boot();
+      const text = await talk([bytes + fault]);
+      expect([...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => status).join()).toBe(all);
+    },
+  );
+
   it('is cut where a fault follows an answer that is under way: words would pass for its body', async () => {
     await boot();
     const text = await talk(['GET /endless HTTP/1.1\r\nhost: a\r\n\r\n', 'nonsense\r\n\r\n']);
@@ -321,6 +342,19 @@ describe('bounds', () => {
 });
 
 describe('the listener', () => {
+  it('on all addresses takes IPv4, and IPv6 where the machine has it', async () => {
+    const handler = createApp({
+      log: createLog({ name: 'test', level: 'error', readable: false }).log,
+      memory,
+      routes: {},
+    });
+    const open = await startServer({ host: '::', port: 0, handler, limits: {} });
+    const hasIPv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === '::1'));
+    for (const host of ['127.0.0.1', ...(hasIPv6 ? ['[::1]'] : [])])
+      expect((await fetch(`http://${host}:${open.port}/none`)).status).toBe(404);
+    await open.drain(AbortSignal.timeout(1000));
+  });
+
   beforeEach(() => boot());
 
   it('answers what is not HTTP with the error object', async () => {

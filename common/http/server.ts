@@ -74,11 +74,14 @@ export async function startServer({
   const times = { ...TIMEOUTS, ...timeouts };
   const { headersMs, requestMs, keepAliveMs, stallMs, graceMs } = times;
   const responses = new Set<ServerResponse>();
+  /** Of each connection those that are not over, in the order of their requests. */
+  const pending = new WeakMap<Duplex, Set<ServerResponse>>();
   let draining = false;
   let onIdle: (() => void) | undefined;
 
   function over(this: ServerResponse): void {
     responses.delete(this);
+    pending.get(this.req.socket)?.delete(this);
     if (responses.size === 0) onIdle?.();
   }
   const server = createServer(
@@ -95,6 +98,9 @@ export async function startServer({
   );
   function take(request: IncomingMessage, response: ServerResponse): void {
     responses.add(response);
+    const { socket } = request;
+    const own = pending.get(socket) ?? new Set();
+    pending.set(socket, own.add(response));
     response.once('close', over);
     if (draining) response.setHeader('connection', 'close');
     handler(request, response);
@@ -107,16 +113,26 @@ export async function startServer({
     // What follows a fault is faulty, too.
     if (answered.has(socket)) return;
     answered.add(socket);
-    const isAnswering = [...responses].some((response) => response.socket === socket && response.headersSent);
-    if (code === 'ECONNRESET' || !socket.writable || isAnswering) {
+    const open = [...(pending.get(socket) ?? [])];
+    const last = open.at(-1);
+    if (code === 'ECONNRESET' || !socket.writable || open.some(({ headersSent }) => headersSent)) {
       socket.destroy();
+      return;
+    }
+    if (last !== undefined && open.every(({ req }) => req.complete)) {
+      // It comes after requests that are whole: they are answered, and nothing after them.
+      last.setHeader('connection', 'close');
+      last.once('close', () => socket.destroy());
       return;
     }
     socket.end(faultAnswer(code));
     const timer = setTimeout(() => socket.destroy(), graceMs).unref();
     socket.once('close', () => clearTimeout(timer));
   }
-  server.on('clientError', (fault: { readonly code?: string | undefined }, socket) => refuse(socket, fault.code));
+  server.on('clientError', (fault: { readonly code?: string | undefined }, socket) => {
+    // Whoever asked to close the connection has sent more: nobody looks at it.
+    if (fault.code !== 'HPE_CLOSED_CONNECTION') refuse(socket, fault.code);
+  });
   server.on('connect', (_request, socket) => {
     socket.on('error', () => undefined);
     refuse(socket, 'CONNECT');
@@ -189,7 +205,9 @@ export async function startServer({
 function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, backlog: 1024 }, () => {
+    // Both families. Only where no host is named does Node take IPv4 alone on a machine that has no IPv6.
+    const where = host === '::' ? {} : { host };
+    server.listen({ ...where, port, backlog: 1024 }, () => {
       server.off('error', reject);
       resolve();
     });

@@ -12,14 +12,18 @@ const encoder = new TextEncoder();
 /** The body in pieces, vectors by reference; what they concatenate to is one JSON document. */
 export function embeddingBody({ model, vectors, promptTokens }: EmbeddingPayload): Uint8Array[] {
   const usage = JSON.stringify({ prompt_tokens: promptTokens, total_tokens: promptTokens });
-  const pieces = vectors.flatMap((vector, index) => [
-    encoder.encode(
-      `${index === 0 ? '{"object":"list","data":[' : '},'}{"object":"embedding","index":${index},"embedding":`,
-    ),
-    vector,
-  ]);
-  return [...pieces, encoder.encode(`}],"model":${JSON.stringify(model)},"usage":${usage}}`)];
+  const pieces: Uint8Array[] = [];
+  for (const [index, vector] of vectors.entries()) pieces.push((BEFORE[index] ??= before(index)), vector);
+  pieces.push(encoder.encode(`}],"model":${JSON.stringify(model)},"usage":${usage}}`));
+  return pieces;
 }
+
+/** What stands before the vector of an input. Made once for each of the inputs that a request may have. */
+const BEFORE: Uint8Array[] = [];
+const before = (index: number): Uint8Array =>
+  encoder.encode(
+    `${index === 0 ? '{"object":"list","data":[' : '},'}{"object":"embedding","index":${index},"embedding":`,
+  );
 
 export function byteLength(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, { byteLength: bytes }) => sum + bytes, 0);

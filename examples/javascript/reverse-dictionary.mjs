@@ -1,6 +1,7 @@
 // A reverse dictionary: 117,791 definitions of WordNet, indexed by `kubembed embed` and kept in sqlite-vec; describe a thing, get its name.
 //   reverse-dictionary.mjs [--entries N] DESCRIPTION
 //   reverse-dictionary.mjs [--entries N] --passages FILE      only writes the definitions as JSON lines {"id", "text"}
+import { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
 import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -18,6 +18,7 @@ const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<Childre
     spec: withDefaults(model.spec),
     config: manifestConfig(),
     replicas: 1,
+    existingModes: undefined,
     fetched: FETCHED,
     resolved: [],
     recorded: {},
@@ -238,6 +239,36 @@ describe('pod templates', () => {
       annotations: { c: 'd' },
     });
     expect(made.serviceAccount.metadata.annotations).toMatchObject({ 'eks.amazonaws.com/role-arn': 'arn' });
+  });
+});
+
+test.each<[Partial<EmbeddingModelSpec>, readonly string[] | undefined, boolean]>([
+  [{}, undefined, true],
+  [{ device: 'gpu' }, undefined, false],
+  [{ cache: { claim: { size: '1Gi' } } }, undefined, false],
+  [{ cache: { claim: { size: '1Gi', accessModes: ['ReadWriteOncePod'] } } }, undefined, false],
+  [{ cache: { claim: { size: '1Gi', accessModes: ['ReadWriteOnce', 'ReadWriteMany'] } } }, undefined, true],
+  [{ cache: { existingClaim: 'c' } }, ['ReadWriteOnce'], false],
+  [{ cache: { existingClaim: 'c' } }, ['ReadOnlyMany'], true],
+  [{ cache: { existingClaim: 'c' } }, undefined, true],
+])('with %j on a claim %j a new pod comes beside the old one: %s', (spec, existingModes, overlaps) => {
+  const { deployment } = children(spec, { existingModes });
+  expect((deployment as Deployment).spec['strategy']).toMatchObject({
+    rollingUpdate: overlaps ? { maxSurge: 1, maxUnavailable: 0 } : { maxSurge: 0, maxUnavailable: 1 },
+  });
+});
+
+test('a policy guards the model where the chart has rules for one', () => {
+  expect(children().networkPolicy).toBeUndefined();
+  const rules = { ingress: [{ ports: [{ port: 'http' }] }], egress: [] };
+  expect(children({}, { config: manifestConfig({ networkPolicy: rules }) }).networkPolicy).toMatchObject({
+    kind: 'NetworkPolicy',
+    metadata: { name: 'em-minilm', namespace: 'default' },
+    spec: {
+      ...rules,
+      podSelector: { matchLabels: { 'kubembed.dev/model': 'minilm' } },
+      policyTypes: ['Ingress', 'Egress'],
+    },
   });
 });
 

@@ -1,6 +1,7 @@
 // (EmbeddingModel, operator config, decisions) → every object that should exist for it, whole and deterministic. Pure.
 import {
   ANNOTATION_RELEASE,
+  ANNOTATION_TEMPLATE_HASH,
   HTTP_PORT_NAME,
   LABEL_COMPONENT,
   LABEL_MANAGED_BY,
@@ -12,11 +13,13 @@ import {
   podSelector,
   revisionConfigMapName,
   revisionKey,
+  shortHash,
 } from '../../api/names.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
+  NETWORK_POLICIES,
   PERSISTENT_VOLUME_CLAIMS,
   POD_DISRUPTION_BUDGETS,
   SERVICES,
@@ -24,7 +27,7 @@ import {
 } from '../../kube/resources.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
-import { withHash, withoutUndefined } from './manifest.ts';
+import { canonicalJson, withHash, withoutUndefined } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { podTemplate } from './pod.ts';
 
@@ -34,6 +37,8 @@ export const CHILD_KINDS = {
   /** ConfigMap with the resolved revision and what else the first fetch found out. */
   revision: { type: CONFIG_MAPS, nameOf: revisionConfigMapName },
   claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
+  /** Before there are pods that it guards. */
+  networkPolicy: { type: NETWORK_POLICIES, nameOf: childName },
   deployment: { type: DEPLOYMENTS, nameOf: childName },
   service: { type: SERVICES, nameOf: childName },
   disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
@@ -68,6 +73,8 @@ export interface ChildrenInput {
   readonly spec: ResolvedSpec;
   readonly config: ManifestConfig;
   readonly replicas: number;
+  /** Of the claim that `cache.existingClaim` names, where it is known. */
+  readonly existingModes: readonly string[] | undefined;
   /** Undefined until the weights were fetched once. */
   readonly fetched: FetchedFacts | undefined;
   readonly resolved: readonly ResolvedRevision[];
@@ -117,42 +124,51 @@ const revision = (input: ChildrenInput): Manifest | undefined => {
   return child('revision', input, { data: { ...current, ...Object.fromEntries(known) } });
 };
 
+const DEFAULT_MODES: readonly string[] = ['ReadWriteOnce'];
+
 const claim = (input: ChildrenInput): Manifest | undefined => {
   const wanted = input.spec.cache.claim;
   if (wanted === undefined) return undefined;
   return child('claim', input, {
     spec: withoutUndefined({
-      accessModes: wanted.accessModes ?? ['ReadWriteOnce'],
+      accessModes: wanted.accessModes ?? DEFAULT_MODES,
       resources: { requests: { storage: wanted.size } },
       storageClassName: wanted.storageClassName,
     }),
   });
 };
 
-/** A spare CPU is the rule, a spare GPU the exception: a surge would wait for the very GPU that the old pod holds. Routers hold meanwhile. */
-const ROLLOUT = {
-  cpu: { maxSurge: 1, maxUnavailable: 0 },
-  gpu: { maxSurge: 0, maxUnavailable: 1 },
-} as const;
+const SURGE = { maxSurge: 1, maxUnavailable: 0 };
+const ONE_BY_ONE = { maxSurge: 0, maxUnavailable: 1 };
+const SHARED_MODES: readonly string[] = ['ReadWriteMany', 'ReadOnlyMany'];
+
+/**
+ * Whether a new pod can come up beside the one that it replaces. A spare CPU is the rule, a spare GPU the exception: the new pod would
+ * wait for the very GPU that the old one holds. So it would for a claim that one node, or one pod, has to itself. Routers hold meanwhile.
+ */
+function mayOverlap({ spec: { device, cache }, existingModes }: ChildrenInput): boolean {
+  const modes = cache.claim === undefined ? existingModes : (cache.claim.accessModes ?? DEFAULT_MODES);
+  return device === 'cpu' && (modes === undefined || modes.some((mode) => SHARED_MODES.includes(mode)));
+}
 
 function deployment(input: ChildrenInput): Manifest {
-  const { model, spec, replicas } = input;
+  const { model, replicas } = input;
   const { name } = model.metadata;
-  const template = podTemplate(input);
-  return child('deployment', input, {
+  const built = podTemplate(input);
+  const metadata = { ...built.metadata, labels: { ...built.metadata.labels, ...labels(name) } };
+  const template = { metadata, spec: built.spec };
+  const body = {
     spec: {
       replicas,
       revisionHistoryLimit: 2,
       // None: fetching gigabytes is progress that the Deployment controller does not see.
       progressDeadlineSeconds: 2 ** 31 - 1,
       selector: { matchLabels: podSelector(name) },
-      strategy: { type: 'RollingUpdate', rollingUpdate: ROLLOUT[spec.device] },
-      template: {
-        metadata: { ...template.metadata, labels: { ...template.metadata.labels, ...labels(name) } },
-        spec: template.spec,
-      },
+      strategy: { type: 'RollingUpdate', rollingUpdate: mayOverlap(input) ? SURGE : ONE_BY_ONE },
+      template,
     },
-  });
+  };
+  return child('deployment', input, body, { [ANNOTATION_TEMPLATE_HASH]: shortHash(canonicalJson(template), 16) });
 }
 
 const service = ({ model, config }: ChildrenInput): Manifest =>
@@ -183,6 +199,22 @@ const disruptionBudget = ({ model, spec, config }: ChildrenInput): Manifest | un
         },
       );
 
+/** Who may reach the model, and where its pods may go, as the chart has it. */
+const networkPolicy = ({ model, config }: ChildrenInput): Manifest | undefined =>
+  config.networkPolicy === undefined
+    ? undefined
+    : child(
+        'networkPolicy',
+        { model, config },
+        {
+          spec: {
+            podSelector: { matchLabels: podSelector(model.metadata.name) },
+            policyTypes: ['Ingress', 'Egress'],
+            ...config.networkPolicy,
+          },
+        },
+      );
+
 export const desiredChildren = (input: ChildrenInput): Children => ({
   serviceAccount: child(
     'serviceAccount',
@@ -192,6 +224,7 @@ export const desiredChildren = (input: ChildrenInput): Children => ({
   ),
   revision: revision(input),
   claim: claim(input),
+  networkPolicy: networkPolicy(input),
   deployment: deployment(input),
   service: service(input),
   disruptionBudget: disruptionBudget(input),

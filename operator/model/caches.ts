@@ -3,12 +3,13 @@ import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
-import type { Informer, InformerOptions } from '../../kube/informer.ts';
+import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
+import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
-import { PODS } from '../../kube/resources.ts';
+import { NAMESPACES, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import type { OperatorConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
 
@@ -38,24 +39,79 @@ const modelOfPod = ({ metadata }: Pod): readonly string[] => {
 const claimOf = ({ metadata, spec }: EmbeddingModel): readonly string[] =>
   spec.cache?.existingClaim === undefined ? [] : [`${metadata.namespace ?? ''}/${spec.cache.existingClaim}`];
 
-/** @param namespace undefined: all of them */
-export function createCaches(client: KubeClient, namespace: string | undefined, environment: Environment): Caches {
-  const scope = namespace === undefined ? {} : { namespace };
-  const informer = <T extends KubeObject>(type: ResourceType<T>, options: InformerOptions<T> = {}): Informer<T> =>
-    createInformer(client, type, environment, { ...scope, transform: withoutManagedFields<T>, ...options });
+/** The namespaces that are looked at. */
+export interface Scope {
+  /** Whose EmbeddingModels are reconciled; undefined: of all namespaces. */
+  readonly models: NamespaceSet | undefined;
+  /** Where their children are; a selector's change costs no new watches for them. */
+  readonly children: NamespaceSet | undefined;
+  /** Keeps what decides on it. */
+  readonly informer: Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'> | undefined;
+}
 
-  const models = informer(EMBEDDING_MODELS, { indexers: { [BY_CLAIM]: claimOf }, resyncMs: RESYNC_MS });
+/** Namespaces by their labels, and the own one, in which the list makes its resources. */
+function selectedNamespaces(client: KubeClient, labelSelector: string, own: string, environment: Environment): Scope {
+  const informer = createInformer(client, NAMESPACES, environment, { labelSelector, transform: withoutManagedFields });
+  const models: NamespaceSet = {
+    current: () =>
+      informer.hasSynced()
+        ? [...new Set([own, ...informer.store.list().map(({ metadata }) => metadata.name)])]
+        : undefined,
+    onChange: (changed) => {
+      const stop = new AbortController();
+      informer.whenSynced(stop.signal).then(changed, () => undefined);
+      const unsubscribe = informer.onChange((old, next) => {
+        if ((old === undefined) !== (next === undefined)) changed();
+      });
+      return () => {
+        stop.abort();
+        unsubscribe();
+      };
+    },
+  };
+  return { models, children: undefined, informer };
+}
+
+export function scopeOf(
+  client: KubeClient,
+  { namespace, watch }: Pick<OperatorConfig, 'namespace' | 'watch'>,
+  environment: Environment,
+): Scope {
+  if (watch.selector !== undefined) return selectedNamespaces(client, watch.selector, namespace, environment);
+  const fixed = watch.namespaces.length === 0 ? undefined : fixedNamespaces(watch.namespaces);
+  return { models: fixed, children: fixed, informer: undefined };
+}
+
+export function createCaches(client: KubeClient, scope: Scope, environment: Environment): Caches {
+  const informer = <T extends KubeObject>(type: ResourceType<T>, options: InformerOptions<T> = {}): Informer<T> =>
+    createInformer(client, type, environment, {
+      namespaces: scope.children,
+      transform: withoutManagedFields<T>,
+      ...options,
+    });
+
+  const models = informer(EMBEDDING_MODELS, {
+    namespaces: scope.models,
+    indexers: { [BY_CLAIM]: claimOf },
+    resyncMs: RESYNC_MS,
+  });
   const pods = informer(PODS, { labelSelector: LABEL_MODEL, indexers: { [BY_MODEL]: modelOfPod } });
   const children: Caches['children'] = {
     serviceAccount: informer(CHILD_KINDS.serviceAccount.type, OURS),
     revision: informer(CHILD_KINDS.revision.type, OURS),
     // Claims of others are read too: cache.existingClaim may name any.
     claim: informer(CHILD_KINDS.claim.type),
+    networkPolicy: informer(CHILD_KINDS.networkPolicy.type, OURS),
     deployment: informer(CHILD_KINDS.deployment.type, OURS),
     service: informer(CHILD_KINDS.service.type, OURS),
     disruptionBudget: informer(CHILD_KINDS.disruptionBudget.type, OURS),
   };
-  const all: readonly Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'>[] = [models, pods, ...Object.values(children)];
+  const all: readonly Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'>[] = [
+    models,
+    pods,
+    ...Object.values(children),
+    ...(scope.informer === undefined ? [] : [scope.informer]),
+  ];
   return {
     models,
     pods,

@@ -1,5 +1,5 @@
 // The controller of EmbeddingModels: observe → plan → execute → one status write, only if different → events.
-import { FIELD_MANAGER, LABEL_MODEL } from '../../api/names.ts';
+import { FIELD_MANAGER, LABEL_MODEL, modelKey } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import { errorText } from '../../common/util/text.ts';
@@ -22,6 +22,7 @@ import { BY_CLAIM } from './caches.ts';
 import type { Releases } from '../releases.ts';
 import { repeatId } from '../repeats.ts';
 import type { Repeats } from '../repeats.ts';
+import type { Rollouts } from '../rollouts.ts';
 import { remove } from './mutation-cache.ts';
 import { plan } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
@@ -36,6 +37,7 @@ export interface ModelControllerDeps extends ObserveDeps {
   readonly acceptance: AcceptanceTracker;
   readonly releases: Pick<Releases, 'managerOf' | 'onChange'>;
   readonly repeats: Repeats;
+  readonly rollouts: Rollouts;
   readonly autoscaler: Pick<Autoscaler, 'target' | 'onChange'>;
   readonly config: ManifestConfig;
   readonly workers: number;
@@ -71,6 +73,7 @@ export function createModelController(deps: ModelControllerDeps, environment: En
     deps.acceptance.reconsider();
     for (const model of models.store.list()) controller.enqueue(keyOf(model), 'resync');
   });
+  deps.rollouts.onFree((key) => controller.enqueue(parseKey(key)));
   deps.autoscaler.onChange(({ key }) => controller.enqueue(parseKey(key)));
   return controller;
 }
@@ -118,7 +121,11 @@ async function decide(snapshot: Snapshot, deps: ModelControllerDeps, signal: Abo
   const first = plan(snapshot, deps.config);
   const kinds = first.apply.map(({ kind }) => kind);
   const certain = await lookBeforeMaking(snapshot, kinds, deps, signal);
-  return { snapshot: certain, decided: certain === snapshot ? first : plan(certain, deps.config) };
+  const decided = certain === snapshot ? first : plan(certain, deps.config);
+  const key = modelKey(snapshot.model);
+  if (!decided.apply.some(({ rolls }) => rolls) || deps.rollouts.mayStart(key)) return { snapshot: certain, decided };
+  const queued = { ...certain, isRolloutQueued: true };
+  return { snapshot: queued, decided: plan(queued, deps.config) };
 }
 
 // Execute: through the API server, as a set: what becomes of one child never keeps the others from what they need

@@ -32,6 +32,7 @@ const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   existingClaim: undefined,
   target: undefined,
   refusals: [],
+  isRolloutQueued: false,
   paused: new Map(),
   warnings: [],
   now: '2026-02-02T02:02:02Z',

@@ -1,4 +1,5 @@
 // The plan for one EmbeddingModel: snapshot → what to apply, what to remove, the status, the events. Pure.
+import { ANNOTATION_TEMPLATE_HASH } from '../../api/names.ts';
 import type { EmbeddingModelStatus } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
@@ -16,6 +17,8 @@ import type { PlannedEvent } from './status.ts';
 export interface Change {
   readonly kind: ChildKind;
   readonly manifest: Manifest;
+  /** Pods that are there are replaced. */
+  readonly rolls: boolean;
 }
 
 export interface Plan {
@@ -33,7 +36,9 @@ type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
-const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget'];
+const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget', 'networkPolicy'];
+/** There for some models, or with some values, and not for others. */
+const OPTIONAL: readonly ChildKind[] = ['disruptionBudget', 'networkPolicy'];
 
 const sizeOf = (claim: object): number => {
   const { spec } = claim as { spec?: { resources?: { requests?: { storage?: string | number } } } };
@@ -44,6 +49,12 @@ const sizeOf = (claim: object): number => {
 const claimNeedsApply = (found: KubeObject | undefined, wanted: Manifest): boolean =>
   found === undefined || sizeOf(wanted) > sizeOf(found);
 
+/** Whether the pods' template differs from the one that was applied last. */
+const changesPods = (found: KubeObject | undefined, wanted: Manifest): boolean =>
+  found !== undefined && annotationOf(found) !== annotationOf(wanted);
+
+const annotationOf = ({ metadata }: KubeObject): string | undefined => metadata.annotations?.[ANNOTATION_TEMPLATE_HASH];
+
 const isGoing = (object: KubeObject): boolean => object.metadata.deletionTimestamp !== undefined;
 
 function toApply({ model, children: observed, paused }: Snapshot, wanted: Children): readonly Change[] {
@@ -52,7 +63,7 @@ function toApply({ model, children: observed, paused }: Snapshot, wanted: Childr
     if (manifest === undefined || paused.get(kind)?.hash === hashOf(manifest)) return [];
     if (found !== undefined && (isGoing(found) || ownershipOf(found, model) === 'predecessor')) return [];
     const isNeeded = kind === 'claim' ? claimNeedsApply(found, manifest) : needsApply(found, manifest);
-    return isNeeded ? [{ kind, manifest }] : [];
+    return isNeeded ? [{ kind, manifest, rolls: kind === 'deployment' && changesPods(found, manifest) }] : [];
   });
 }
 
@@ -68,22 +79,39 @@ function scaleOnly({ model, children: { deployment } }: Snapshot, { replicas }: 
   return deployment.spec.replicas === replicas ? undefined : replicas;
 }
 
+/** A pod template that says what it may not is left out. */
+function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Children {
+  const { children, existingClaim, model } = snapshot;
+  const { revision } = children;
+  const spec = facts.invalidTemplate === undefined ? model.spec : { ...model.spec, podTemplate: {} };
+  const isOurs = revision !== undefined && ownershipOf(revision, model) === 'ours';
+  return desiredChildren({
+    ...facts,
+    model: { ...model, spec },
+    config,
+    recorded: (isOurs ? revision.data : undefined) ?? {},
+    existingModes: existingClaim?.spec?.accessModes,
+  });
+}
+
 function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
   const { status, reason } = facts.acceptance;
   if (status === 'Unknown') return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
   if (status === 'False')
     return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
-  const { revision } = snapshot.children;
   const isValid = facts.invalidTemplate === undefined;
-  const { spec } = snapshot.model;
-  const model = isValid ? snapshot.model : { ...snapshot.model, spec: { ...spec, podTemplate: {} } };
-  const recorded = revision !== undefined && ownershipOf(revision, model) === 'ours' ? revision.data : {};
-  const wanted = desiredChildren({ ...facts, model, config, recorded: recorded ?? {} });
+  const wanted = wantedOf(snapshot, facts, config);
+  const all = toApply(snapshot, wanted);
+  const keepsPods = !isValid || (snapshot.isRolloutQueued && all.some(({ rolls }) => rolls));
+  const apply = keepsPods ? all.filter(({ kind }) => kind !== 'deployment') : all;
   return {
-    apply: toApply(snapshot, wanted).filter(({ kind }) => isValid || kind !== 'deployment'),
-    remove: wanted.disruptionBudget === undefined ? toRemove(snapshot, ['disruptionBudget']) : [],
-    scale: isValid ? undefined : scaleOnly(snapshot, facts),
+    apply,
+    remove: toRemove(
+      snapshot,
+      OPTIONAL.filter((kind) => wanted[kind] === undefined),
+    ),
+    scale: keepsPods ? scaleOnly(snapshot, facts) : undefined,
   };
 }
 

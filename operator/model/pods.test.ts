@@ -37,6 +37,7 @@ const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   pods: [pod('a', { status: setUp })],
   target: { replicas: 1, reason: undefined },
   refusals: [],
+  isRolloutQueued: false,
   paused: new Map(),
   warnings: [],
   now: NOW,

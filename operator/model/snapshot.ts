@@ -42,6 +42,8 @@ export interface Snapshot {
   /** What the autoscaler wants; undefined until it has made up its mind. */
   readonly target: Decision | undefined;
   readonly refusals: readonly Refusal[];
+  /** Its pods stay as they are until other models have replaced theirs. */
+  readonly isRolloutQueued: boolean;
   /** Children that somebody changes back each time, and the manifest from which they are not applied for now. */
   readonly paused: ReadonlyMap<ChildKind, Pause>;
   /** Warning events about what is stuck. */
@@ -97,6 +99,7 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
     existingClaim: existingClaim(model, deps),
     target: deps.autoscaler.target(key),
     refusals: [],
+    isRolloutQueued: false,
     paused: pausedChildren(model, deps),
     warnings: [],
     now: rfc3339(deps.clock.now()),

@@ -16,6 +16,7 @@ import type { Snapshot } from './snapshot.ts';
 
 interface ConditionFacts extends Facts {
   readonly model: EmbeddingModel;
+  readonly isRolloutQueued: boolean;
   /** Those that run or will. */
   readonly livePods: number;
   readonly deployment: Deployment | undefined;
@@ -94,6 +95,7 @@ function progressingFinding(facts: ConditionFacts): Finding {
   const { deployment, problem, disturbance, replicas } = facts;
   const hindrance = isSettled(facts) && problem?.reason !== 'ApplyFailed' ? disturbance : (problem ?? disturbance);
   if (hindrance !== undefined) return finding('False', hindrance.reason, hindrance.message);
+  if (facts.isRolloutQueued) return finding('True', 'RolloutQueued');
   if (isSettled(facts)) return finding('False', 'Stable');
   return finding('True', 'Progressing', `${deployment?.status?.readyReplicas ?? 0} of ${replicas} replicas are ready`);
 }
@@ -175,7 +177,14 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
   const { deployment } = children;
   return withoutUndefined({
     observedGeneration: model.metadata.generation ?? 0,
-    conditions: conditionsOf({ ...facts, model, deployment, livePods: livePods(pods).length, now }),
+    conditions: conditionsOf({
+      ...facts,
+      model,
+      deployment,
+      isRolloutQueued: snapshot.isRolloutQueued,
+      livePods: livePods(pods).length,
+      now,
+    }),
     release,
     servedNames: facts.acceptance.status === 'True' ? facts.acceptance.names : undefined,
     desiredReplicas: facts.acceptance.status === 'True' ? facts.replicas : undefined,

@@ -127,7 +127,16 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     facts['inputs'] = request.inputs.length;
     facts['encoding'] = request.encoding;
     const found = findModel(headers, exchange, request, caller);
-    return { ...given, ...found, request, priority: priorityOf(headers), span, held: exchange.held, facts };
+    return {
+      ...given,
+      ...found,
+      request,
+      priority: priorityOf(headers),
+      span,
+      held: exchange.held,
+      failedOn: new Set(),
+      facts,
+    };
   };
 
   const findModel = (

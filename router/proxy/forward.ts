@@ -30,6 +30,8 @@ export interface RequestContext {
   readonly deadlineMs: number;
   /** The request's span, where requests are traced. */
   readonly span: Span | undefined;
+  /** Endpoints that failed while they worked on it or on a shard of it. */
+  readonly failedOn: Set<string>;
   /** What is kept in memory for it. */
   readonly held: Held;
   /** For the log. */
@@ -80,22 +82,12 @@ const MAX_ATTEMPTS = 5;
 const MAX_LOST_ATTEMPTS = 2;
 const LOSSES: ReadonlySet<Failure> = new Set(['reset', 'stalled']);
 
-export interface AttemptCounts {
-  readonly attempts: number;
-  /** Of those, attempts whose request reached an endpoint that then failed. */
-  readonly lost: number;
-}
+/** The request reached an endpoint that then failed. */
+export const isLoss = (result: AttemptResult): boolean => 'failure' in result && LOSSES.has(result.failure);
 
-export const NO_ATTEMPTS: AttemptCounts = { attempts: 0, lost: 0 };
+export const isSuspect = (losses: number): boolean => losses >= MAX_LOST_ATTEMPTS;
 
-export const countAttempt = (counts: AttemptCounts, result: AttemptResult): AttemptCounts => ({
-  attempts: counts.attempts + 1,
-  lost: counts.lost + ('failure' in result && LOSSES.has(result.failure) ? 1 : 0),
-});
-
-export const isSuspect = ({ lost }: AttemptCounts): boolean => lost >= MAX_LOST_ATTEMPTS;
-
-export const mayTryAgain = (counts: AttemptCounts): boolean => counts.attempts < MAX_ATTEMPTS && !isSuspect(counts);
+export const mayTryAgain = (attempts: number, losses: number): boolean => attempts < MAX_ATTEMPTS && !isSuspect(losses);
 
 // What a client is told when its request is not served, with the model's condition in words.
 
@@ -199,7 +191,9 @@ interface Progress {
   readonly context: RequestContext;
   readonly request: ForwardRequest;
   readonly tried: Set<string>;
-  counts: AttemptCounts;
+  attempts: number;
+  /** Of those, attempts that an endpoint failed on. */
+  losses: number;
   queuedMs: number;
 }
 
@@ -258,11 +252,11 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
   };
 
   const attempt = async (progress: Progress, reservation: Reservation): Promise<Outcome> => {
-    const { context, request, counts } = progress;
+    const { context, request, attempts } = progress;
     const { model } = context;
     let span: Span | undefined;
     const outcome = await model.balancer.run(reservation, () => {
-      const about = { model: model.served.model, earlier: counts.attempts };
+      const about = { model: model.served.model, earlier: attempts };
       span = attemptSpan(request, reservation.endpoint, about);
       return send(progress, reservation, span?.headers());
     });
@@ -271,14 +265,16 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
   };
 
   /** Throws when the request is lost. A retry is charged to the budget; a request that was never sent costs nobody anything. */
-  const prepareRetry = ({ context, request, counts }: Progress, outcome: Outcome): void => {
+  const prepareRetry = ({ context, request, attempts, losses }: Progress, outcome: Outcome): void => {
     const { model } = context;
+    // Shards that fail together on one endpoint are one failure; one that fails again and again is several.
+    const failures = Math.max(losses, context.failedOn.size);
     const reason = outcome.kind === 'failed' ? outcome.failure : 'refused';
     const cause = outcome.kind === 'failed' ? outcome.cause : undefined;
     if (reason === 'aborted') throw cause instanceof OpenAIError ? cause : abortError(request.signal);
-    if (isSuspect(counts)) throw replicasFailed(context.request.model, cause);
+    if (isSuspect(failures)) throw replicasFailed(context.request.model, cause);
     const left = reason === 'connect' ? model.retryBudget : spend(model.retryBudget);
-    if (!mayTryAgain(counts) || left === undefined) throw noEndpointAnswered(context.request.model, cause);
+    if (!mayTryAgain(attempts, failures) || left === undefined) throw noEndpointAnswered(context.request.model, cause);
     model.retryBudget = left;
     metrics.retried(model.key, reason);
   };
@@ -286,14 +282,18 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
   return async (context, request) => {
     const { model } = context;
     model.retryBudget = earn(model.retryBudget);
-    const progress: Progress = { context, request, tried: new Set(), counts: NO_ATTEMPTS, queuedMs: 0 };
+    const progress: Progress = { context, request, tried: new Set(), attempts: 0, losses: 0, queuedMs: 0 };
     for (;;) {
       const reservation = await acquire(progress);
       const sentMs = now();
       const outcome = await attempt(progress, reservation);
-      progress.counts = countAttempt(progress.counts, outcome);
+      progress.attempts += 1;
+      if (isLoss(outcome)) {
+        progress.losses += 1;
+        context.failedOn.add(reservation.endpoint.id);
+      }
       if (outcome.kind !== 'failed' && !isRetryable(outcome)) {
-        const { attempts } = progress.counts;
+        const { attempts } = progress;
         const upstreamMs = (outcome.headAtMs ?? now()) - sentMs;
         return {
           answer: outcome,

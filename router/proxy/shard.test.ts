@@ -140,6 +140,7 @@ describe('a split request', () => {
       span: undefined,
       held: createMemoryBudget(1e6).reserve(),
       facts: {},
+      failedOn: new Set(),
     } as unknown as RequestContext;
     return { run: () => forward(context), sent, counts };
   };

@@ -6,6 +6,7 @@ import type { RequestOutline } from '../../common/http/embeddings-parser.ts';
 import { IDENTITY, identityIn, POOLING, REVISION, TRUNCATED } from '../../common/http/headers.ts';
 import type { Span } from '../../common/obs/tracing.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
+import { heavyTurn } from '../../common/util/turns.ts';
 import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Forwarded, ForwardWithRetry, RequestContext } from './forward.ts';
@@ -232,6 +233,13 @@ export interface ForwarderDeps {
 const UNKNOWN_CAPACITY = 20_000;
 /** What takes longer than this is bulk, where nothing is split. */
 const BULK_MS = 100;
+/** So is what has a larger answer: it takes long to print, to pass on and to send, however soon its vectors are made. */
+const BULK_BYTES = 256 * 1024;
+/** Of a number as text; as base64 it has 5.3. */
+const FLOAT_BYTES = 12;
+const BASE64_BYTES = 16 / 3;
+/** Where nothing is known yet. */
+const USUAL_DIMENSIONS = 384;
 /** Answers up to this size are gathered whole, so that a runtime dying in the middle of one is no error. */
 const GATHER_BYTES = 4 * 1024 * 1024;
 
@@ -241,6 +249,11 @@ export type Forward = (context: RequestContext) => Promise<Answer | AnswerStream
 export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderDeps): Forward => {
   const targetTokens = ({ model }: RequestContext): number =>
     ((model.balancer.capacity() ?? UNKNOWN_CAPACITY) * (splitMs || BULK_MS)) / 1000;
+
+  const answerBytes = ({ model, request }: RequestContext): number => {
+    const { encoding, inputs, dimensions = model.served.embedding?.dimensions ?? USUAL_DIMENSIONS } = request;
+    return inputs.length * dimensions * (encoding === 'float' ? FLOAT_BYTES : BASE64_BYTES);
+  };
 
   const plan = (context: RequestContext): readonly Shard[] => {
     const { tokens } = context.estimate;
@@ -253,7 +266,8 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
   const whole = async (context: RequestContext): Promise<Answer | AnswerStream> => {
     const { model, facts, body, signal, span, held } = context;
     const tokens = context.estimate.totalTokens;
-    const priority = tokens > targetTokens(context) ? 'bulk' : context.priority;
+    const isBulk = tokens > targetTokens(context) || answerBytes(context) > BULK_BYTES;
+    const priority = isBulk ? 'bulk' : context.priority;
     const request = { body, tokens, priority, gatherBytes: GATHER_BYTES, held, isShard: false, signal, span };
     const { answer, endpoint, attempts, queuedMs, upstreamMs } = await forwardWithRetry(context, request);
     Object.assign(facts, { endpoint, attempts, upstreamMs: Math.round(upstreamMs * 10) / 10 });
@@ -296,6 +310,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
       return forwarded;
     };
     const running: Promise<Forwarded>[] = [];
+    await heavyTurn();
     try {
       for (const shard of shards) {
         const sent = send(shard);

@@ -1,7 +1,7 @@
 // Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { createInformer, withoutManagedFields } from '../../kube/informer.ts';
+import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { Log } from '../../common/obs/log.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
@@ -20,8 +20,8 @@ export interface Discovery {
 
 export interface DiscoveryOptions {
   readonly client: KubeClient;
-  /** Undefined: all of them. */
-  readonly namespace: string | undefined;
+  /** None named: all of them. */
+  readonly namespaces: readonly string[];
   /** Whose models are served; undefined: everybody's. Each release has names of its own. */
   readonly releases: readonly string[] | undefined;
   readonly log: Log;
@@ -37,10 +37,13 @@ const MIN_PAUSE_MS = 5;
 const PAUSE_PER_BUILD = 10;
 
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
-  const { client, namespace, releases, log, random, now, onTable } = options;
+  const { client, namespaces, releases, log, random, now, onTable } = options;
   const stopping = new AbortController();
   const environment = { clock: systemClock, random, log };
-  const scope = { maxPauseMs: MAX_PAUSE_MS, ...(namespace !== undefined && { namespace }) };
+  const scope = {
+    maxPauseMs: MAX_PAUSE_MS,
+    namespaces: namespaces.length === 0 ? undefined : fixedNamespaces(namespaces),
+  };
   const models = createInformer(client, EMBEDDING_MODELS, environment, { ...scope, transform: withoutManagedFields });
   const slices = createInformer(client, ENDPOINT_SLICES, environment, {
     ...scope,

@@ -1,5 +1,5 @@
 // The inference engine: takes requests in, has them tokenised, scheduled and run, and answers them.
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { heavyTurn } from '../../common/util/turns.ts';
 import { choosePooling, declaredPooling, printPooling } from '../model/modules.ts';
 import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
 import type { Sequence } from '../scheduler/batching.ts';
@@ -149,7 +149,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
     const skip = leavesOutPrompts && prompt !== '' ? await tokenizer.promptTokens(prompt) : 0;
     for (let start = 0; start < inputs.length && requests.has(open.id); start += CHUNK) {
       // Many inputs must not keep the event loop from other requests.
-      if (start > 0) await nextTurn();
+      if (inputs.length > CHUNK) await heavyTurn();
       const chunk = await tokenizer.encodeAll(inputs.slice(start, start + CHUNK), open.cutAt);
       const sequences = chunk.map((tokens, offset): Sequence => {
         const index = start + offset;

@@ -79,9 +79,18 @@ export function distinctInputs(inputs: readonly EngineInput[], seed = SEED) {
 const emptyInput = (input: number): EngineError =>
   new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
 
+/** A plain loop: there may be millions of them. */
+function placeOfForeign(ids: readonly number[], vocabularySize: number): number {
+  for (let at = 0; at < ids.length; at++) {
+    const id = ids[at] ?? -1;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabularySize) return at;
+  }
+  return -1;
+}
+
 function checkIds(ids: readonly number[], input: number, vocabularySize: number): void {
   if (ids.length === 0) throw emptyInput(input);
-  const tokenPosition = ids.findIndex((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+  const tokenPosition = placeOfForeign(ids, vocabularySize);
   if (tokenPosition < 0) return;
   const tokenId = ids[tokenPosition] ?? NaN;
   throw new EngineError(

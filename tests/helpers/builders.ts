@@ -6,7 +6,7 @@ import { readOperatorConfig } from '../../operator/config.ts';
 import type { ManifestConfig } from '../../operator/config.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
-import type { ObjectMeta, ResourceType } from '../../kube/types.ts';
+import type { ObjectMeta } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
@@ -17,15 +17,6 @@ export const NO_DEMAND: ModelDemand = {
   completedRequests: 0,
   queuedRequests: 0,
   activations: 0,
-};
-
-/** No process of the product reads them. */
-export const NAMESPACES: ResourceType = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
 };
 
 interface ModelParts {

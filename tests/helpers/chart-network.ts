@@ -41,23 +41,27 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
   const given = operator.spec.template.spec.containers[0]!.env ?? [];
   const env = Object.fromEntries(given.map(({ name, value }) => [name, value]));
   const { manifests } = readOperatorConfig({ ...env, KUBEMBED_NAMESPACE: 'kubembed', KUBEMBED_IDENTITY: 'one' });
+  const childrenIn = (namespace: string) => {
+    const model = embeddingModel('minilm', { metadata: { namespace } });
+    return desiredChildren({
+      model,
+      spec: withDefaults(model.spec),
+      config: manifests,
+      replicas: 1,
+      existingModes: undefined,
+      fetched: undefined,
+      resolved: [],
+      recorded: {},
+    });
+  };
   return {
     objects,
-    policies: objects.filter(({ kind }) => kind === 'NetworkPolicy') as unknown as readonly NetworkPolicy[],
+    policies: [
+      ...objects.filter(({ kind }) => kind === 'NetworkPolicy'),
+      ...['kubembed', 'shop'].flatMap((namespace) => childrenIn(namespace).networkPolicy ?? []),
+    ] as unknown as readonly NetworkPolicy[],
     operator: podOf(operator, 'kubembed'),
     router: podOf(deployment('router'), 'kubembed'),
-    modelIn: (namespace) => {
-      const model = embeddingModel('minilm');
-      const children = desiredChildren({
-        model,
-        spec: withDefaults(model.spec),
-        config: manifests,
-        replicas: 1,
-        fetched: undefined,
-        resolved: [],
-        recorded: {},
-      });
-      return podOf(children.deployment as Deployment, namespace);
-    },
+    modelIn: (namespace) => podOf(childrenIn(namespace).deployment as Deployment, namespace),
   };
 }

@@ -10,11 +10,16 @@ rules:
   resources: [{group: "", resources: [pods, services, configmaps, events, serviceaccounts, persistentvolumeclaims]}, {group: apps}, {group: kubembed.dev}, {group: coordination.k8s.io}]
 - level: Metadata
   verbs: [create, update, patch, delete, deletecollection]
+- level: Metadata
+  userGroups: [system:serviceaccounts]
+  resources: [{group: ""}, {group: apps}, {group: policy}, {group: networking.k8s.io}, {group: discovery.k8s.io}, {group: coordination.k8s.io}, {group: kubembed.dev}]
 - level: None
 `;
 
 export interface Write {
   readonly verb: string;
+  /** `apps`; empty for the core. */
+  readonly group: string;
   /** `deployments`, `embeddingmodels/status`. */
   readonly resource: string;
   readonly namespace: string;
@@ -34,6 +39,7 @@ interface AuditEvent {
   readonly user: { readonly username: string; readonly extra?: Readonly<Record<string, readonly string[]>> };
   readonly userAgent?: string;
   readonly objectRef?: {
+    readonly apiGroup?: string;
     readonly resource?: string;
     readonly subresource?: string;
     readonly namespace?: string;
@@ -45,9 +51,10 @@ interface AuditEvent {
 }
 
 const toWrite = (event: AuditEvent): Write => {
-  const { resource = '', subresource, namespace = '', name = '' } = event.objectRef ?? {};
+  const { apiGroup = '', resource = '', subresource, namespace = '', name = '' } = event.objectRef ?? {};
   return {
     verb: event.verb,
+    group: apiGroup,
     resource: subresource === undefined ? resource : `${resource}/${subresource}`,
     namespace,
     name,
@@ -60,8 +67,13 @@ const toWrite = (event: AuditEvent): Write => {
   };
 };
 
+const READS: ReadonlySet<string> = new Set(['get', 'list', 'watch']);
+
+export const readWrites = async (file: string): Promise<readonly Write[]> =>
+  (await readRequests(file)).filter(({ verb }) => !READS.has(verb));
+
 /** The server's own upkeep is left out. */
-export async function readWrites(file: string): Promise<readonly Write[]> {
+export async function readRequests(file: string): Promise<readonly Write[]> {
   const text = await readFile(file, 'utf8').catch(() => '');
   const lines = text.slice(0, text.lastIndexOf('\n') + 1).split('\n');
   const events = lines.filter((line) => line !== '').map((line) => JSON.parse(line) as AuditEvent);

@@ -13,7 +13,7 @@ import { systemClock } from '../../kube/clock.ts';
 import type { ConnectionConfig } from '../../kube/config.ts';
 import { createRestClient } from '../../kube/rest.ts';
 import type { RestClient } from '../../kube/rest.ts';
-import { AUDIT_POLICY, readWrites } from './control-plane-audit.ts';
+import { AUDIT_POLICY, readRequests, readWrites } from './control-plane-audit.ts';
 import type { Write } from './control-plane-audit.ts';
 import { createPki, kubeconfig } from './control-plane-pki.ts';
 import type { KeyPair, Pki } from './control-plane-pki.ts';
@@ -22,6 +22,7 @@ const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
 const READY_TIMEOUT_MS = 120_000;
 const SERVICE_CIDR = '10.96.0.0/16';
+const SERVICE_CIDR_6 = 'fd00:96::/112';
 const POD_CIDR = '10.245.0.0/16';
 
 /** Runs a program that dies with this process, however that ends: the pipe closes. */
@@ -31,6 +32,8 @@ const UNTIL_STDIN_ENDS =
 export interface ControlPlaneOptions {
   /** Count writes: see `writesSince`. */
   readonly audit?: boolean;
+  /** Services have addresses of both families. */
+  readonly dualStack?: boolean;
   /** With controller-manager, scheduler and kwok: Deployments get pods that are Running but do not exist. */
   readonly controllers?: boolean;
   readonly fakeNodes?: number;
@@ -56,6 +59,8 @@ export interface ControlPlane {
   /** How many writes there were so far: the mark for `writesSince`. */
   countWrites(): Promise<number>;
   writesSince(mark: number): Promise<readonly Write[]>;
+  /** All that a user asked of the server, reads too. */
+  requestsOf(user: string): Promise<readonly Write[]>;
   stop(): Promise<void>;
 }
 
@@ -84,10 +89,16 @@ async function freePorts(count: number): Promise<number[]> {
 const flags = (values: Readonly<Record<string, string | number | boolean>>): string[] =>
   Object.entries(values).map(([name, value]) => `--${name}=${value}`);
 
-const DEFAULTS = { audit: false, controllers: false, fakeNodes: 1, crds: [] } satisfies ControlPlaneOptions;
+const DEFAULTS = {
+  audit: false,
+  dualStack: false,
+  controllers: false,
+  fakeNodes: 1,
+  crds: [],
+} satisfies ControlPlaneOptions;
 
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { audit, controllers, fakeNodes, crds } = { ...DEFAULTS, ...options };
+  const { audit, dualStack, controllers, fakeNodes, crds } = { ...DEFAULTS, ...options };
   const bin = await binaries(controllers);
   const dir = await mkdtemp(join(tmpdir(), 'kubembed-control-plane-'));
   const [etcdPort = 0, peerPort = 0, port = 0, kwokPort = 0] = await freePorts(4);
@@ -117,7 +128,11 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   start('etcd', etcdFlags(dir, etcdPort, peerPort));
   await writeFile(join(dir, 'audit.yaml'), AUDIT_POLICY);
   const auditFlags = { 'audit-policy-file': join(dir, 'audit.yaml'), 'audit-log-path': auditLog };
-  start('kube-apiserver', [...apiServerFlags(pki, port, etcdPort), ...(audit ? flags(auditFlags) : [])]);
+  start('kube-apiserver', [
+    ...apiServerFlags(pki, port, etcdPort),
+    ...(dualStack ? flags({ 'service-cluster-ip-range': `${SERVICE_CIDR},${SERVICE_CIDR_6}` }) : []),
+    ...(audit ? flags(auditFlags) : []),
+  ]);
 
   const connection: ConnectionConfig = {
     server,
@@ -198,6 +213,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
     client,
     kubectl,
     countWrites: async () => (await readWrites(auditLog)).length,
+    requestsOf: async (user) => (await readRequests(auditLog)).filter((request) => request.user === user),
     writesSince: async (mark) => (await readWrites(auditLog)).slice(mark),
     stop,
   };

@@ -26,7 +26,10 @@ export const PROMPTS: Prompts = {
 export const PROMPTS_OF_NAMES: PromptsOfNames = new Map([['e5-passage', 'passage: ']]);
 export const SERVED = {
   revision: REVISION,
-  identity: IDENTITY,
+  headers: [
+    ['x-kubembed-revision', REVISION],
+    ['x-kubembed-identity', IDENTITY],
+  ] as const,
   prompts: PROMPTS,
   promptsOfNames: PROMPTS_OF_NAMES,
 };

@@ -12,7 +12,8 @@ import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import { createCaches } from '../../operator/model/caches.ts';
 import type { Caches } from '../../operator/model/caches.ts';
-import { FETCHED_WORDS, NAMESPACES, manifest } from './builders.ts';
+import { NAMESPACES } from '../../kube/resources.ts';
+import { FETCHED_WORDS, manifest } from './builders.ts';
 import type { ControlPlane } from './control-plane.ts';
 
 /** Of one stage; long, since it matters to failures alone. */
@@ -96,9 +97,11 @@ function portrait(object: KubeObject & { status?: object; spec?: object }, uids:
   return JSON.parse(text.replaceAll(object.metadata.namespace ?? '', 'its-namespace'));
 }
 
+const EVERYWHERE = { models: undefined, children: undefined, informer: undefined };
+
 export async function createWorld(plane: ControlPlane): Promise<World> {
   const stopping = new AbortController();
-  const caches = createCaches(plane.admin, undefined, { clock: systemClock, random: Math.random, log: silentLog });
+  const caches = createCaches(plane.admin, EVERYWHERE, { clock: systemClock, random: Math.random, log: silentLog });
   speakForPods({ plane, caches });
   const running = caches.run(stopping.signal);
   await caches.whenSynced(stopping.signal);

@@ -58,7 +58,9 @@ describe('splitting', () => {
 
   it('merges base64 as it came', async () => {
     const one = await serving([{}]);
-    const four = await serving([{}, {}, {}, {}]);
+    // One that has answered already would be free for the next shard.
+    const busy = { latencyMs: 200 };
+    const four = await serving([busy, busy, busy, busy]);
     const ask = { model: 'org/model', input: INPUTS, encoding_format: 'base64' };
     const merged = await embed(four.url, ask);
     expect(merged.text).toBe((await embed(one.url, ask)).text);

@@ -20,6 +20,9 @@ const AROUND = {
   dns: podIn('kube-system', { 'k8s-app': 'kube-dns' }),
   /** NodeLocal DNSCache: on the node's network, at the address that it always has. */
   nodeDns: { ip: '169.254.20.10' },
+  /** GKE's Cloud DNS, beside which are the credentials of the node. */
+  cloudDns: { ip: '169.254.169.254' },
+  openshiftDns: podIn('openshift-dns'),
   api: { ip: '10.0.0.1' },
   hub: { ip: '203.0.113.7' },
 } as const satisfies Readonly<Record<string, End>>;
@@ -27,9 +30,9 @@ const AROUND = {
 type Name = keyof typeof AROUND | 'operator' | 'router' | 'model' | 'ownModel';
 type Row = readonly [from: Name, to: Name, port: number, allowed: boolean];
 
-const protocolOf = (port: number): 'TCP' | 'UDP' => (port === 53 ? 'UDP' : 'TCP');
+const protocolOf = (port: number): 'TCP' | 'UDP' => ([53, 5353].includes(port) ? 'UDP' : 'TCP');
 
-/** Checks each row in the network that these values make; models live in `shop`, which the chart knows of, and in its own namespace. */
+/** Checks each row in the network that these values make; models live in `shop` and in the chart's own namespace. */
 function hold(network: ChartNetwork, rows: readonly Row[]): void {
   const ends: Readonly<Record<Name, End>> = {
     ...AROUND,
@@ -44,8 +47,6 @@ function hold(network: ChartNetwork, rows: readonly Row[]): void {
   });
   expect(found).toEqual(rows);
 }
-
-const MODELS = { 'networkPolicy.modelNamespaces': ['shop'] };
 
 describe('by default', () => {
   const ROWS: readonly Row[] = [
@@ -88,6 +89,13 @@ describe('by default', () => {
     ['model', 'hub', 443, true],
     ['model', 'dns', 53, true],
     ['model', 'nodeDns', 53, true],
+    ['model', 'cloudDns', 53, true],
+    ['model', 'cloudDns', 80, false],
+    ['model', 'openshiftDns', 5353, true],
+    ['operator', 'cloudDns', 53, true],
+    ['router', 'openshiftDns', 5353, true],
+    ['operator', 'api', 16443, true],
+    ['router', 'api', 8443, true],
     ['model', 'hub', 53, false],
     ['model', 'hub', 80, false],
     ['model', 'api', 6443, false],
@@ -98,7 +106,7 @@ describe('by default', () => {
   ];
 
   it('routers reach models, models reach a hub, the control plane its API server, and nothing else is open', async () => {
-    hold(await chartNetwork(MODELS), ROWS);
+    hold(await chartNetwork(), ROWS);
   });
 });
 
@@ -166,8 +174,8 @@ describe('with values', () => {
       ],
     ],
     [
-      'of one namespace to watch, models there are guarded without being named',
-      { watchNamespace: 'shop', 'networkPolicy.modelNamespaces': [] },
+      'of one namespace to watch, models there are guarded',
+      { 'watch.namespaces': ['shop'] },
       [
         ['client', 'model', 8080, false],
         ['router', 'model', 8080, true],
@@ -175,7 +183,7 @@ describe('with values', () => {
     ],
   ];
   it.each(CASES)('%s', async (_what, values, rows) => {
-    hold(await chartNetwork({ ...MODELS, ...values }), rows);
+    hold(await chartNetwork(values), rows);
   });
 });
 

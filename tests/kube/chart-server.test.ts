@@ -5,6 +5,7 @@ import { parseAllDocuments } from 'yaml';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { renderChart } from '../helpers/helm.ts';
+import { establishOptional } from '../helpers/optional-kinds.ts';
 
 let controlPlane: ControlPlane;
 
@@ -15,35 +16,14 @@ beforeAll(async () => {
 
 afterAll(async () => await controlPlane.stop());
 
-/** The Prometheus operator's kinds, by name alone: what is in them its own CRDs would check. */
-const MONITORING = ['PodMonitor', 'ServiceMonitor', 'PrometheusRule'].map((kind) => {
-  const [group, plural] = ['monitoring.coreos.com', `${kind.toLowerCase()}s`];
-  const openAPIV3Schema = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
-  return {
-    apiVersion: 'apiextensions.k8s.io/v1',
-    kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${group}` },
-    spec: {
-      group,
-      names: { kind, plural },
-      scope: 'Namespaced',
-      versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema } }],
-    },
-  };
-});
-
 describe('server-side dry run', () => {
-  beforeAll(async () => {
-    await controlPlane.kubectl(['apply', '-f', '-'], MONITORING.map((crd) => JSON.stringify(crd)).join('\n---\n'));
-    const names = MONITORING.map(({ metadata }) => `crd/${metadata.name}`);
-    await controlPlane.kubectl(['wait', '--for=condition=Established', '--timeout=30s', ...names]);
-  });
+  beforeAll(async () => await establishOptional(controlPlane));
 
   const FULL = join(import.meta.dirname, 'golden', 'chart-full-values.yaml');
   it.each<[string, Readonly<Record<string, string>>, readonly string[]]>([
     ['with defaults', {}, []],
     ['with everything on', {}, ['--values', FULL]],
-    ['confined to one namespace', { watchNamespace: 'other', 'networkPolicy.modelNamespaces': '{default}' }, []],
+    ['confined to one namespace', { 'watch.namespaces': '{other,models}' }, []],
     ['without what is optional', { 'networkPolicy.enabled': 'false', 'podDisruptionBudget.enabled': 'false' }, []],
   ])('%s', async (_what, values, args) => {
     const rendered = await renderChart(values, ['--no-hooks', ...args]);
@@ -77,14 +57,15 @@ const ROLES: Attempt = { group: 'rbac.authorization.k8s.io', resource: 'clusterr
 /** Who, what, and which verbs are allowed; every other verb of the list below is not. */
 const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', MODELS, 'get list watch create patch delete'],
-  ['operator', STATUS, 'get patch update'],
+  ['operator', STATUS, 'patch'],
   ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
   ['operator', { resource: 'services' }, 'get list watch create patch delete'],
   ['operator', { resource: 'serviceaccounts' }, 'get list watch create patch delete'],
-  ['operator', { resource: 'configmaps' }, 'get list watch create patch delete'],
-  ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'configmaps' }, 'get list watch create patch'],
+  ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch'],
   ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'get list watch create patch delete'],
-  ['operator', { resource: 'pods' }, 'get list watch'],
+  ['operator', { group: 'networking.k8s.io', resource: 'networkpolicies' }, 'get list watch create patch delete'],
+  ['operator', { resource: 'pods' }, 'list watch'],
   ['operator', { resource: 'pods', subresource: 'exec' }, ''],
   ['operator', { resource: 'pods', subresource: 'log' }, ''],
   ['operator', { resource: 'events' }, 'list create patch'],
@@ -94,15 +75,15 @@ const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', { resource: 'namespaces' }, ''],
   ['operator', ROLES, ''],
   ['operator', { group: 'apps', resource: 'daemonsets' }, ''],
-  ['operator', LEASE, 'get update patch create'],
+  ['operator', LEASE, 'get update create'],
   ['operator', { ...LEASE, name: 'another' }, 'create get'],
   // Whether another release lives.
   ['operator', { ...LEASE, namespace: 'other' }, 'get'],
-  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'list watch'],
   ['operator', SLICES, ''],
-  ['router', MODELS, 'get list watch'],
+  ['router', MODELS, 'list watch'],
   ['router', STATUS, ''],
-  ['router', SLICES, 'get list watch'],
+  ['router', SLICES, 'list watch'],
   ['router', DEPLOYMENTS, ''],
   ['router', { resource: 'pods' }, ''],
   ['router', { resource: 'secrets' }, ''],
@@ -143,7 +124,7 @@ describe('rights', () => {
   });
 });
 
-/** With `watchNamespace: other`. */
+/** With `watch.namespaces: [other]`. */
 const CONFINED: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
   ['operator', MODELS, 'get list watch create patch delete'],
   ['operator', { ...MODELS, namespace: 'models' }, ''],
@@ -151,17 +132,17 @@ const CONFINED: readonly (readonly ['operator' | 'router', Attempt, string])[] =
   ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
   ['operator', { ...DEPLOYMENTS, namespace: 'kubembed' }, ''],
   ['operator', { resource: 'configmaps', namespace: 'kubembed' }, ''],
-  ['operator', { resource: 'configmaps', namespace: 'kubembed', name: 'confined-catalog' }, 'get list watch'],
-  ['operator', { ...LEASE, name: 'confined-operator' }, 'get update patch create'],
-  ['operator', { ...SLICES, namespace: 'kubembed' }, 'get list watch'],
-  ['router', MODELS, 'get list watch'],
+  ['operator', { resource: 'configmaps', namespace: 'kubembed', name: 'confined-catalog' }, 'list watch'],
+  ['operator', { ...LEASE, name: 'confined-operator' }, 'get update create'],
+  ['operator', { ...SLICES, namespace: 'kubembed' }, 'list watch'],
+  ['router', MODELS, 'list watch'],
   ['router', { ...MODELS, namespace: 'models' }, ''],
-  ['router', SLICES, 'get list watch'],
+  ['router', SLICES, 'list watch'],
   ['router', { ...SLICES, namespace: 'kubembed' }, ''],
 ];
 
 describe('rights in one namespace', () => {
-  beforeAll(async () => await grant({ fullnameOverride: 'confined', watchNamespace: 'other' }));
+  beforeAll(async () => await grant({ fullnameOverride: 'confined', 'watch.namespaces': '{other}' }));
 
   it.each(CONFINED)('%s on %o: %s', async (component, attempt, allowed) => {
     expect(await granted(`confined-${component}`, attempt)).toEqual(verbsIn(allowed));

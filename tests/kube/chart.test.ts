@@ -56,7 +56,7 @@ describe('rendering', () => {
     const text = await renderChart({ 'catalog.existingConfigMap': 'ours' });
     expect(text).not.toContain('kubembed-catalog');
     expect(text).toContain('{ name: KUBEMBED_CATALOG_CONFIGMAP, value: ours }');
-    expect(text).toContain('resourceNames: [ours], verbs: [get, list, watch]');
+    expect(text).toContain('resourceNames: [ours], verbs: [list, watch]');
     expect(text).toContain('    name: ours\n    namespace: ');
   });
 
@@ -89,7 +89,7 @@ describe('values', () => {
     expect(operator).toMatchObject({
       catalog: { configMap: 'kubembed-catalog', key: 'supported_models.txt' },
       router: { service: 'kubembed-router-internal', portName: 'internal' },
-      watchNamespace: undefined,
+      watch: { namespaces: [], selector: undefined },
       manifests: {
         podTemplate: { metadata: { annotations: { 'prometheus.io/port': '8080' } } },
         profiles: {
@@ -103,10 +103,10 @@ describe('values', () => {
 
   it('hands every runtime setting on to the operator', async () => {
     const all = manifests(await renderChart({}, FULL));
-    const { manifests: given, watchNamespace } = readOperatorConfig(
+    const { manifests: given, watch } = readOperatorConfig(
       environmentOf(find(all, 'Deployment', 'embeddings-operator')),
     );
-    expect(watchNamespace).toBe('models');
+    expect(watch).toEqual({ namespaces: ['models'], selector: undefined });
     expect(given).toMatchObject({
       imagePullSecrets: [{ name: 'registry' }],
       podTemplate: { metadata: { annotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' } } },
@@ -125,7 +125,7 @@ describe('values', () => {
     });
     const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));
     expect(router).toMatchObject({
-      namespace: 'models',
+      namespaces: ['models'],
       cache: { models: ['org/model-a', 'org/model-b'] },
       tracing: { url: 'http://collector.monitoring:4318/v1/traces', sampleRatio: 0.25 },
     });

@@ -43,7 +43,7 @@ async function live(namespace: string, agent: string) {
   const { operator } = runOperator({
     client,
     demand: statedDemand().source,
-    env: { KUBEMBED_NAMESPACE: namespace, KUBEMBED_WATCH_NAMESPACE: namespace },
+    env: { KUBEMBED_NAMESPACE: namespace, KUBEMBED_WATCH_NAMESPACES: namespace },
   });
   return {
     end: async () => {

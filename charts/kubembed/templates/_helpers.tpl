@@ -16,6 +16,9 @@ app.kubernetes.io/name: kubembed
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- range $name, $value := .Values.commonLabels }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
 {{- end -}}
 
 {{/* Labels that select the pods of one component: dict "root" $ "component" "router". Immutable in a Deployment. */}}
@@ -34,6 +37,25 @@ app.kubernetes.io/component: {{ .component }}
 {{- else -}}
 {{- printf "%s:%s" $name (default .root.Chart.AppVersion .image.tag) -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Service account of a component: dict "root" $ "component" "router" */}}
+{{- define "kubembed.serviceAccountName" -}}
+{{- $given := (get .root.Values .component).serviceAccount -}}
+{{- default (ternary (printf "%s-%s" (include "kubembed.fullname" .root) .component) "default" $given.create) $given.name -}}
+{{- end -}}
+
+{{/* `watch.namespaceSelector` as the API server takes it in a request. */}}
+{{- define "kubembed.namespaceSelector" -}}
+{{- $terms := list -}}
+{{- range $key, $value := .Values.watch.namespaceSelector.matchLabels -}}{{- $terms = append $terms (printf "%s=%s" $key $value) -}}{{- end -}}
+{{- range .Values.watch.namespaceSelector.matchExpressions -}}
+{{- if eq .operator "Exists" -}}{{- $terms = append $terms .key -}}
+{{- else if eq .operator "DoesNotExist" -}}{{- $terms = append $terms (printf "!%s" .key) -}}
+{{- else -}}{{- $terms = append $terms (printf "%s %s (%s)" .key (lower .operator) (join "," .values)) -}}
+{{- end -}}
+{{- end -}}
+{{- join "," $terms -}}
 {{- end -}}
 
 {{- define "kubembed.catalogName" -}}
@@ -94,6 +116,48 @@ topologySpreadConstraints:
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ .endpoint | quote }}
 OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 {{- end }}{{ end }}
+{{- end -}}
+
+{{/* Items of a list of dicts with `name`, those of another laid over them: dict "base" [] "patch" [] */}}
+{{- define "kubembed.overlayList" -}}
+{{- $patches := dict -}}{{- range .patch -}}{{- $_ := set $patches .name . -}}{{- end -}}
+{{- $items := list -}}
+{{- range .base -}}
+{{- $patch := get $patches .name -}}
+{{- $_ := unset $patches .name -}}
+{{- if not $patch -}}{{- $items = append $items . -}}
+{{- else if ne (get $patch "$patch") "delete" -}}{{- $items = append $items (include "kubembed.overlay" (dict "base" . "patch" $patch) | fromYaml) -}}
+{{- end -}}
+{{- end -}}
+{{- range .patch -}}{{- if hasKey $patches .name -}}{{- $items = append $items . -}}{{- end -}}{{- end -}}
+{{- toYaml (dict "items" $items) -}}
+{{- end -}}
+
+{{/* A dict laid over another, as a strategic merge patch over a pod: dict "base" {} "patch" {} */}}
+{{- define "kubembed.overlay" -}}
+{{- $result := deepCopy .base -}}
+{{- range $name, $value := .patch -}}
+{{- $below := get $result $name -}}
+{{- if kindIs "invalid" $value -}}{{- $_ := unset $result $name -}}
+{{- else if and (kindIs "map" $value) (eq (default "" (get $value "$patch")) "delete") -}}{{- $_ := unset $result $name -}}
+{{- else if has $name (list "containers" "initContainers" "volumes" "env") -}}
+{{- $_ := set $result $name (include "kubembed.overlayList" (dict "base" (default list $below) "patch" $value) | fromYaml).items -}}
+{{- else if eq $name "volumeMounts" -}}{{- $_ := set $result $name (concat (default list $below) $value) -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $below) -}}
+{{- $_ := set $result $name (include "kubembed.overlay" (dict "base" $below "patch" $value) | fromYaml) -}}
+{{- else -}}{{- $_ := set $result $name $value -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $result -}}
+{{- end -}}
+
+{{/* A component's pod template as the chart has it, and its podTemplate over it: dict "text" "…" "values" .Values.router */}}
+{{- define "kubembed.podTemplate" -}}
+{{- if .values.podTemplate -}}
+{{- include "kubembed.overlay" (dict "base" (fromYaml .text) "patch" .values.podTemplate) -}}
+{{- else -}}
+{{- .text -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Port that a URL leads to. */}}

@@ -1,21 +1,26 @@
 {{/* Rights of the operator over models and their children. No Secrets: tokens are named in pod specs, never read. */}}
 {{- define "kubembed.operatorRules" -}}
 - { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [kubembed.dev], resources: [embeddingmodels/status], verbs: [get, patch, update] }
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels/status], verbs: [patch] }
 # For owner references that block deletion, where the server asks for this right.
 - { apiGroups: [kubembed.dev], resources: [embeddingmodels/finalizers], verbs: [update] }
 - { apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [""], resources: [services, serviceaccounts, configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [services, serviceaccounts], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch] }
+- { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [""], resources: [pods], verbs: [get, list, watch] }
+- { apiGroups: [""], resources: [pods], verbs: [list, watch] }
 # Whether another release lives that an EmbeddingModel says it is managed by.
 - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get] }
 # Read where a pod does not start: only its events say why.
 - { apiGroups: [""], resources: [events], verbs: [list, create, patch] }
+{{- if .Values.watch.namespaceSelector }}
+- { apiGroups: [""], resources: [namespaces], verbs: [list, watch] }
+{{- end }}
 {{- end -}}
 
 {{/* Rights of the router: it reads names and addresses, and writes nothing. */}}
 {{- define "kubembed.routerRules" -}}
-- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [get, list, watch] }
-- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch] }
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [list, watch] }
+- { apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [list, watch] }
 {{- end -}}
