@@ -34,7 +34,7 @@ const ask = ({
   signal = new AbortController().signal,
   model = 'm',
   prompts = {},
-  more = {} as Partial<RequestContext['request']>,
+  more = {},
 } = {}): RequestContext =>
   ({
     model: {
