@@ -22,6 +22,7 @@ const INTERPRETERS: Readonly<Record<string, (file: string) => string>> = {
 
 const PROLOGUE = `# Job control: Ctrl-C has to reach what runs in the other terminal, and a background job would ignore it.
 set -eum
+blocks=$(mktemp -d)
 servers=()
 interrupt() {
   local server
@@ -40,7 +41,7 @@ in_another_terminal() {
 `;
 
 function typed({ at, language, run, code }: Block, index: number): string {
-  const file = `/tmp/block-${index}`;
+  const file = `"$blocks/${index}"`;
   const interpreter = INTERPRETERS[language];
   if (interpreter === undefined) throw new Error(`${at}: nobody knows how to type "${language}"`);
   const command = run === 'server' ? `in_another_terminal ${file}` : interpreter(file);
