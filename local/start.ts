@@ -114,7 +114,7 @@ export function routerConfig({ environment, host, port }: LocalConfig) {
     KUBEMBED_PORT: String(port),
     KUBEMBED_INTERNAL_HOST: '127.0.0.1',
     KUBEMBED_INTERNAL_PORT: '0',
-    KUBEMBED_NAMESPACE: NAMESPACE,
+    KUBEMBED_NAMESPACES: NAMESPACE,
     KUBEMBED_STATUS_PAGE: 'true',
   });
 }
@@ -122,7 +122,7 @@ export function routerConfig({ environment, host, port }: LocalConfig) {
 function operatorConfig({ environment }: LocalConfig) {
   return readOperatorConfig({
     KUBEMBED_NAMESPACE: NAMESPACE,
-    KUBEMBED_WATCH_NAMESPACE: NAMESPACE,
+    KUBEMBED_WATCH_NAMESPACES: NAMESPACE,
     KUBEMBED_ROUTER_SERVICE: ROUTER_SERVICE,
     KUBEMBED_RUNTIME_IMAGE: RUNTIME_IMAGE,
     KUBEMBED_LEADER_ELECTION: 'false',
