@@ -105,7 +105,7 @@ describe('mistakes', () => {
     expect(set).toMatchObject({ code: 2, error: expect.stringContaining('OPENAI_BASE_URL: expected') as string });
     const away = await runCli(['status', '--endpoint', 'http://127.0.0.1:65535/v1']);
     expect(away.error).toBe(
-      'kubembed: No answer from http://127.0.0.1:65535 (ECONNREFUSED): is it running? Start one with "kubembed start", or give --endpoint.\n',
+      'kubembed: No answer from http://127.0.0.1:65535 (ECONNREFUSED): is it running? Start one with "npx kubembed start", or give --endpoint.\n',
     );
   });
 });
@@ -174,7 +174,7 @@ describe('a terminal', () => {
 });
 
 it.each([
-  ['kubembed ', ['start', 'status', 'embed', 'bench', 'models', 'completion', '--help', '--version']],
+  ['kubembed ', ['start', 'status', 'embed', 'bench', 'size', 'models', 'completion', '--help', '--version']],
   ['kubembed st', ['start', 'status']],
   ['kubembed models ch', ['check']],
   ['kubembed models check --prec', ['--precision']],

@@ -118,7 +118,7 @@ const WIRE: Readonly<Record<string, readonly [string, string]>> = {
 };
 
 describe.each(['router', 'runtime'])('on the wire of the %s', (name) => {
-  it.each(Object.entries(WIRE))('%s', async (_what, [bytes, expected]) => {
+  it.concurrent.each(Object.entries(WIRE))('%s', async (_what, [bytes, expected]) => {
     const url = urls.get(name)!;
     const [whole, split, followed] = await Promise.all([
       talk(url, [bytes]),

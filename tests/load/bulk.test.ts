@@ -131,39 +131,41 @@ interface Usage {
 }
 
 const PER_REQUEST = 32;
-const ROUNDS = IS_WHOLE ? 5 : 2;
-const ROWS_A_ROUND = IS_WHOLE ? 4000 : 1000;
+const ROUNDS = 5;
+const ROWS_A_ROUND = 4000;
 
-it(
-  'is as fast as the load of the bench, on the same cores',
-  async () => {
-    const some = lines.slice(0, ROWS_A_ROUND);
-    const texts = some.map((line) => (JSON.parse(line) as { text: string }).text);
-    const calls: Call[] = [];
-    for (let from = 0; from + PER_REQUEST <= texts.length && calls.length < 40; from += PER_REQUEST) {
-      const body = { model: MINILM, input: texts.slice(from, from + PER_REQUEST), encoding_format: 'base64' };
-      const { usage } = (await (await local.embed(body)).json()) as Usage;
-      calls.push({ path: '/v1/embeddings', body: Buffer.from(JSON.stringify(body)), tokens: usage.prompt_tokens });
-    }
-    const input = await write('round.jsonl', some);
-    const ratios: number[] = [];
-    // In turn: a neighbour on the cores slows both down.
-    for (let round = 0; round < ROUNDS; round += 1) {
-      const bench = await drive(
-        { port, pid: local.process.pid! },
-        { calls, from: 0, concurrency: 8, warmUpSeconds: 1, seconds: IS_WHOLE ? 15 : 5 },
-      );
-      const { error } = await embed(input, join(folder, `round-${round}.npy`));
-      const [, tokens, seconds] = /, ([\d,]+) tokens; ([\d.]+) s/.exec(error)!;
-      const bulkRate = Number(tokens!.replaceAll(',', '')) / Number(seconds);
-      const benchRate = bench.tokens / bench.usage.seconds;
-      process.stderr.write(`bench ${benchRate.toFixed(0)} tokens/s, bulk job ${bulkRate.toFixed(0)} tokens/s\n`);
-      ratios.push(bulkRate / benchRate);
-    }
-    const ratio = median(ratios)!;
-    process.stderr.write(`bulk job ÷ bench, median of ${ROUNDS} rounds: ${ratio.toFixed(2)}\n`);
-    // A short round is mostly its beginning.
-    expect(ratio).toBeGreaterThan(IS_WHOLE ? 0.9 : 0.5);
-  },
-  LIMIT_MS,
-);
+// Of a short job it would tell of its beginning.
+if (IS_WHOLE) {
+  it(
+    'is as fast as the load of the bench, on the same cores',
+    async () => {
+      const some = lines.slice(0, ROWS_A_ROUND);
+      const texts = some.map((line) => (JSON.parse(line) as { text: string }).text);
+      const calls: Call[] = [];
+      for (let from = 0; from + PER_REQUEST <= texts.length && calls.length < 40; from += PER_REQUEST) {
+        const body = { model: MINILM, input: texts.slice(from, from + PER_REQUEST), encoding_format: 'base64' };
+        const { usage } = (await (await local.embed(body)).json()) as Usage;
+        calls.push({ path: '/v1/embeddings', body: Buffer.from(JSON.stringify(body)), tokens: usage.prompt_tokens });
+      }
+      const input = await write('round.jsonl', some);
+      const ratios: number[] = [];
+      // In turn: a neighbour on the cores slows both down.
+      for (let round = 0; round < ROUNDS; round += 1) {
+        const bench = await drive(
+          { port, pid: local.process.pid! },
+          { calls, from: 0, concurrency: 8, warmUpSeconds: 1, seconds: 15 },
+        );
+        const { error } = await embed(input, join(folder, `round-${round}.npy`));
+        const [, tokens, seconds] = /, ([\d,]+) tokens; ([\d.]+) s/.exec(error)!;
+        const bulkRate = Number(tokens!.replaceAll(',', '')) / Number(seconds);
+        const benchRate = bench.tokens / bench.usage.seconds;
+        process.stderr.write(`bench ${benchRate.toFixed(0)} tokens/s, bulk job ${bulkRate.toFixed(0)} tokens/s\n`);
+        ratios.push(bulkRate / benchRate);
+      }
+      const ratio = median(ratios)!;
+      process.stderr.write(`bulk job ÷ bench, median of ${ROUNDS} rounds: ${ratio.toFixed(2)}\n`);
+      expect(ratio).toBeGreaterThan(0.9);
+    },
+    LIMIT_MS,
+  );
+}
