@@ -212,11 +212,13 @@ const STAGES: readonly Stage[] = [
   },
 ];
 
-/** Nothing is on its way out, and no model on its way up. */
+/** Nothing is on its way out, and no model unseen or on its way up. */
 const isSettled = (picture: Picture): boolean =>
   Object.values(picture).every((part) => {
-    const { metadata, status } = part as Partial<EmbeddingModel> & { metadata?: { deleting?: boolean } };
+    const { kind, metadata, status } = part as Partial<EmbeddingModel> & { metadata?: { deleting?: boolean } };
     const { conditions } = status ?? {};
+    // Of an operator that is not at work yet, stillness says nothing.
+    if (kind === EMBEDDING_MODELS.kind && status?.observedGeneration !== metadata?.generation) return false;
     const isUp = conditions === undefined || findCondition(conditions, 'Ready')?.status === 'True';
     return metadata?.deleting !== true && isUp && findCondition(conditions, 'Progressing')?.status !== 'True';
   });
