@@ -61,7 +61,7 @@ const KINDS: Readonly<Record<string, readonly [(to: Target) => string | Buffer, 
 };
 const OF_EACH = 5;
 /** Longer than the longest time-out, of an idle connection, and what of an answer may still be taken slowly. */
-const PATIENCE_MS = 150_000;
+const PATIENCE_MS = 300_000;
 
 async function outlive({ pid, url }: Listener): Promise<void> {
   const port = Number(new URL(url).port);
