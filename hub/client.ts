@@ -5,7 +5,7 @@ import { request } from 'undici';
 import type { Dispatcher } from 'undici';
 import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
-import { explainRoute, openRoute, readToken } from './network.ts';
+import { explainRoute, openRoute, readToken, refusedByProxy } from './network.ts';
 import type { Named } from './network.ts';
 import type { HubSettings } from './paths.ts';
 
@@ -218,8 +218,7 @@ export const createHubClient = (options: HubOptions): HubClient => {
         headers: headersFor(url, wanted.headers),
         signal: wanted.signal,
       });
-      const refused = explainRoute(url.origin, { code: '', words: answer.statusCode === 407 ? '407' : '' });
-      if (refused !== undefined) throw refused;
+      if (answer.statusCode === 407) throw refusedByProxy(url.origin);
       const headers = flatten(answer.headers);
       const fromHub = url.origin === base.origin;
       const next = REDIRECT_STATUSES.has(answer.statusCode) ? headers['location'] : undefined;

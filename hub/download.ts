@@ -1,6 +1,7 @@
 // One file from the hub: ranges side by side over several connections, each going on where it stopped, the whole proven at the end.
 import pLimit from 'p-limit';
 import type { LimitFunction } from 'p-limit';
+import { together } from '../common/util/together.ts';
 import { TransientError, describeFailure, discardBody, refuseTransient } from './client.ts';
 import type { HubResponse } from './client.ts';
 import { ModelError } from './files.ts';
@@ -112,23 +113,18 @@ const bringRange = async (partial: PartialFile, range: Range, download: Download
 
 // One file.
 
-/** All its ranges and its hash; the first failure ends the others and comes out when they have ended. */
+/** All its ranges and its hash. */
 const bringFile = async (download: Download, layout: readonly Range[], limit: LimitFunction): Promise<void> => {
   const { repository, file, partial: paths, onBytes } = download;
-  const failed = new AbortController();
-  const signal = AbortSignal.any([repository.retry.signal, failed.signal]);
-  const stoppable = { ...download, repository: { ...repository, retry: { ...repository.retry, signal } } };
   await using partial = await PartialFile.open(paths, layout, file.size);
   onBytes(partial.bytes);
-  const ranges = partial.ranges.map(async (range) => {
-    await limit(async () => await bringRange(partial, range, stoppable));
+  const [hash] = await together<unknown>(repository.retry.signal, (signal) => {
+    const stoppable = { ...download, repository: { ...repository, retry: { ...repository.retry, signal } } };
+    const ranges = partial.ranges.map((range) => limit(() => bringRange(partial, range, stoppable)));
+    return [partial.hash(file, signal), ...ranges];
   });
-  const hashing = partial.hash(file, signal);
-  for (const task of [...ranges, hashing]) task.catch((error: unknown) => failed.abort(error));
-  await Promise.allSettled([...ranges, hashing]);
-  signal.throwIfAborted();
   await partial.sync();
-  if ((await hashing) !== file.etag) throw new Mismatch('the hash of what came is not the one listed');
+  if (hash !== file.etag) throw new Mismatch('the hash of what came is not the one listed');
 };
 
 const bring = async (download: Download, limit: LimitFunction): Promise<void> => {

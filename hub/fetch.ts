@@ -1,6 +1,8 @@
 // Makes a model's snapshot complete in the store: from the store itself, else from the hub, else from another source at hand.
 import { performance } from 'node:perf_hooks';
+import pLimit from 'p-limit';
 import { isCommitSha } from '../common/util/text.ts';
+import { together } from '../common/util/together.ts';
 import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
 import type { HubOptions, Retry, RetryPolicy } from './client.ts';
 import { ModelError, isModelError, preferSafetensors } from './files.ts';
@@ -73,33 +75,6 @@ interface Fetch {
 const LOCK_STALE_MS = 30_000;
 const PARALLEL_FILES = 4;
 
-/** Runs the tasks a few at a time; the first failure ends the others and comes out when they have ended. */
-const runSome = async <T>(
-  items: readonly T[],
-  task: (item: T, signal: AbortSignal) => Promise<void>,
-  signal: AbortSignal,
-): Promise<void> => {
-  const failed = new AbortController();
-  const both = AbortSignal.any([signal, failed.signal]);
-  const queue = items.values();
-  const worker = async (): Promise<void> => {
-    for (const item of queue) {
-      both.throwIfAborted();
-      await task(item, both);
-    }
-  };
-  const workers = Array.from({ length: PARALLEL_FILES }, async () => {
-    try {
-      await worker();
-    } catch (error) {
-      failed.abort(error);
-    }
-  });
-  await Promise.all(workers);
-  signal.throwIfAborted();
-  failed.signal.throwIfAborted();
-};
-
 const progressOf = (files: readonly RepositoryFile[], onEvent: Fetch['onEvent']) => {
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const done = new Map<string, number>();
@@ -131,10 +106,12 @@ const fillStore = async ({ options, paths, onEvent }: Fetch, remote: RemoteSnaps
   const reportFor = progressOf(files, onEvent);
   // Two names may share one content, and a blob must have one writer.
   const unique = [...new Map(files.map((file) => [file.etag, file])).values()];
+  const limit = pLimit(PARALLEL_FILES);
   const fetchOne = async (file: RepositoryFile, both: AbortSignal): Promise<void> => {
+    both.throwIfAborted();
     await fetchBlob(file, { signal: both, onBytes: reportFor(file) });
   };
-  await runSome(unique, fetchOne, signal);
+  await together(signal, (both) => unique.map((file) => limit(() => fetchOne(file, both))));
   await publishSnapshot(paths, remote.sha, files);
 };
 

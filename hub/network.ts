@@ -182,6 +182,12 @@ const UNTRUSTED = new Set([
   'ERR_TLS_CERT_ALTNAME_INVALID',
 ]);
 
+export const refusedByProxy = (origin: string): ModelError =>
+  new ModelError(
+    'HubUnreachable',
+    `The proxy on the way to ${origin} asks for a user and a password, or refuses those given: HTTPS_PROXY=http://user:password@host:port`,
+  );
+
 /** A failure on the way that no repetition cures, in words; undefined for all others. */
 export function explainRoute(
   origin: string,
@@ -192,10 +198,5 @@ export function explainRoute(
       'HubUnreachable',
       `${origin}: its certificate is not trusted (${words}). Where a proxy or mirror has a certificate of your own authority, name that authority's file in SSL_CERT_FILE, REQUESTS_CA_BUNDLE or NODE_EXTRA_CA_CERTS`,
     );
-  if (/\b407\b/.test(words))
-    return new ModelError(
-      'HubUnreachable',
-      `The proxy on the way to ${origin} asks for a user and a password, or refuses those given: HTTPS_PROXY=http://user:password@host:port`,
-    );
-  return undefined;
+  return /\b407\b/.test(words) ? refusedByProxy(origin) : undefined;
 }
