@@ -6,6 +6,26 @@ import { brotliDecompressSync } from 'node:zlib';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startCli } from './cli.ts';
 import type { CliResult } from './cli.ts';
+import { startLocalProcess } from './local-process.ts';
+import type { LocalProcess } from './local-process.ts';
+import { MINILM, testStore } from './minilm.ts';
+
+/** all-MiniLM-L6-v2 in local mode, from the store of the tests. */
+export const startBulkService = async (
+  port: number,
+  models: Readonly<Record<string, string>> = {},
+): Promise<LocalProcess> =>
+  await startLocalProcess({
+    supportedModels: `${MINILM}\n`,
+    models,
+    env: { HF_HUB_OFFLINE: '1', KUBEMBED_STORE: testStore, KUBEMBED_LOG_LEVEL: 'warn' },
+    port,
+  });
+
+/** By which the command finds it. */
+export const bulkServiceEnv = (port: number): Record<string, string> => ({
+  OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`,
+});
 
 /** Rows whose vectors are on disk. */
 const rowsOnDisk = async (output: string, dimensions: number): Promise<number> =>

@@ -396,6 +396,14 @@ export const filesUnder = (folder: string): Record<string, Content> =>
       .map(([name, file]) => [name, { path: file }]),
   );
 
+/** The least that a model has, with these weights. */
+export const leastModel = (weights: Buffer): Record<string, Content> => ({
+  'config.json': Buffer.from('{"architectures":["BertModel"]}'),
+  'tokenizer.json': Buffer.from('{}'),
+  'modules.json': Buffer.from('[]'),
+  'model.safetensors': weights,
+});
+
 /** Publishes every snapshot of a store with the Hugging Face layout. */
 export const commitStore = (server: HubServer, store: string): void => {
   for (const name of readdirSync(store).filter((entry) => entry.startsWith('models--'))) {

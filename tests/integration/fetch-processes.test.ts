@@ -13,7 +13,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { fetchSnapshot } from '../../hub/fetch.ts';
 import type { FetchOptions } from '../../hub/fetch.ts';
 import { openSnapshot } from '../../hub/store.ts';
-import { startHubServer } from '../helpers/hub-server.ts';
+import { leastModel, startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 
 const MODEL = 'acme/tiny-embedder';
@@ -88,12 +88,7 @@ const partialOf = async (bytes: number): Promise<Stats> => {
 
 beforeEach(async () => {
   hub = await startHubServer();
-  hub.commit(MODEL, {
-    'config.json': Buffer.from('{"architectures":["BertModel"]}'),
-    'tokenizer.json': Buffer.from('{}'),
-    'modules.json': Buffer.from('[]'),
-    'model.safetensors': WEIGHTS,
-  });
+  hub.commit(MODEL, leastModel(WEIGHTS));
   store = await mkdtemp(path.join(tmpdir(), 'kubembed-store-'));
 });
 afterEach(async () => {

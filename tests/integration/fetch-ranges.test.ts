@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { fetchSnapshot } from '../../hub/fetch.ts';
 import type { FetchEvent, FetchOptions } from '../../hub/fetch.ts';
 import { openSnapshot } from '../../hub/store.ts';
-import { startHubServer } from '../helpers/hub-server.ts';
+import { leastModel, startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 
 const MODEL = 'acme/large-embedder';
@@ -43,12 +43,7 @@ const asked = () => hub.requests.filter(({ path: where }) => where.includes(BLOB
 
 beforeEach(async () => {
   hub = await startHubServer();
-  hub.commit(MODEL, {
-    'config.json': Buffer.from('{"architectures":["BertModel"]}'),
-    'tokenizer.json': Buffer.from('{}'),
-    'modules.json': Buffer.from('[]'),
-    'model.safetensors': WEIGHTS,
-  });
+  hub.commit(MODEL, leastModel(WEIGHTS));
   store = await mkdtemp(path.join(tmpdir(), 'kubembed-store-'));
   events = [];
 });

@@ -11,13 +11,21 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommandError, UsageError } from '../../cli/command.ts';
 import type { CliIo } from '../../cli/command.ts';
 import { embedCommand } from '../../cli/commands/embed.ts';
-import { differencesOf, embedOnABadDay, floatsIn, freePort, readNpy, sentences } from '../helpers/bulk.ts';
+import {
+  bulkServiceEnv,
+  differencesOf,
+  embedOnABadDay,
+  floatsIn,
+  freePort,
+  readNpy,
+  sentences,
+  startBulkService,
+} from '../helpers/bulk.ts';
 import type { ReadOutput } from '../helpers/bulk.ts';
 import type { CliResult } from '../helpers/cli.ts';
 import { blocksOf } from '../helpers/docs-blocks.ts';
-import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
-import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+import { minilm, MINILM } from '../helpers/minilm.ts';
 
 const run = promisify(execFile);
 const BIN = fileURLToPath(new URL('../../cli/kubembed.mjs', import.meta.url));
@@ -29,12 +37,7 @@ let local: LocalProcess;
 let texts: string[];
 let port: number;
 
-const start = async (): Promise<LocalProcess> =>
-  await startLocalProcess({
-    supportedModels: `${MINILM}\n`,
-    env: { HF_HUB_OFFLINE: '1', KUBEMBED_STORE: testStore, KUBEMBED_LOG_LEVEL: 'warn' },
-    port,
-  });
+const start = async (): Promise<LocalProcess> => await startBulkService(port);
 
 beforeAll(async () => {
   await minilm();
@@ -48,7 +51,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const env = (): Record<string, string> => ({ OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` });
+const env = (): Record<string, string> => bulkServiceEnv(port);
 /** In this process: one of its own each would take minutes. */
 async function embed(args: readonly string[], input = ''): Promise<CliResult> {
   let [out, error] = ['', ''];

@@ -9,12 +9,11 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { drive } from '../../bench/load.ts';
 import type { Call } from '../../bench/load.ts';
 import { median } from '../../common/util/stats.ts';
-import { differencesOf, embedOnABadDay, freePort, readNpy } from '../helpers/bulk.ts';
+import { bulkServiceEnv, differencesOf, embedOnABadDay, freePort, readNpy, startBulkService } from '../helpers/bulk.ts';
 import { runCli } from '../helpers/cli.ts';
 import type { CliResult } from '../helpers/cli.ts';
-import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
-import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+import { minilm, MINILM } from '../helpers/minilm.ts';
 
 const ROWS = Number(process.env['BULK_ROWS'] ?? 2000);
 const IS_WHOLE = ROWS >= 100_000;
@@ -32,15 +31,7 @@ let port: number;
 let local: LocalProcess;
 let lines: string[];
 
-const start = async (): Promise<LocalProcess> => {
-  const started = await startLocalProcess({
-    supportedModels: `${MINILM}\n`,
-    models: { 'bulk.yaml': MANIFEST },
-    env: { HF_HUB_OFFLINE: '1', KUBEMBED_STORE: testStore, KUBEMBED_LOG_LEVEL: 'warn' },
-    port,
-  });
-  return started;
-};
+const start = async (): Promise<LocalProcess> => await startBulkService(port, { 'bulk.yaml': MANIFEST });
 
 beforeAll(async () => {
   await minilm();
@@ -57,7 +48,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const env = (): Record<string, string> => ({ OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1` });
+const env = (): Record<string, string> => bulkServiceEnv(port);
 
 const write = async (name: string, some: readonly string[]): Promise<string> => {
   await writeFile(join(folder, name), some.map((line) => `${line}\n`).join(''));
