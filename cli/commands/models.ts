@@ -218,10 +218,11 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
   const isJson = parsed.flag('json');
   const paint = painter(io.output.colour);
   const file = listFile(parsed.text, io.env);
+  const { entries, models } = parseCatalog(await readList(file).catch(() => ''));
+  const line = entries.find(({ spec }) => spec.model === modelId)?.spec;
+  const choices = choicesOf(parsed, io.env, line);
   try {
-    const { entries, models } = parseCatalog(await readList(file).catch(() => ''));
-    const line = entries.find(({ spec }) => spec.model === modelId)?.spec;
-    const assessment = assess(await findRepository(modelId, parsed, io, line), choicesOf(parsed, io.env, line));
+    const assessment = assess(await findRepository(modelId, parsed, io, line), choices);
     const listed = models.has(modelId);
     const answer = { servable: true, ...assessment, listed };
     io.write(
