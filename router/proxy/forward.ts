@@ -225,6 +225,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     let sinceMs: number | undefined;
     let span: Span | undefined;
     const onWait = (): void => {
+      context.model.held();
       sinceMs = now();
       span = request.span?.child('queue', { attributes: { 'kubembed.priority': priority } });
     };
