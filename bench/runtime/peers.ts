@@ -6,7 +6,7 @@ import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { commitOf, ROOT } from '../machine.ts';
 import type { Checkout } from '../options.ts';
 import type { Cell } from './cells.ts';
-import { library, limit, server } from './peer.ts';
+import { bareSessions, library, server } from './peer.ts';
 import type { BenchContext, ServerKind, Start } from './peer.ts';
 
 export interface Peer {
@@ -152,7 +152,11 @@ const calledInALoop = (name: string, title: string, choices: Parameters<typeof l
 export const PEERS: readonly Peer[] = [
   {
     ...{ name: 'limit', title: 'limit line', missing: available, takes: everything },
-    start: limit(imageTuning('Dockerfile.runtime')),
+    start: bareSessions({ env: imageTuning('Dockerfile.runtime') }),
+  },
+  {
+    ...{ name: 'bare', title: 'bare sessions', onRequest: true, missing: available, takes: everything },
+    start: bareSessions({ env: imageTuning('Dockerfile.runtime'), asClients: true }),
   },
   own('kubembed', 'kubembed', {}, false),
   own('kubembed-int8', 'kubembed int8', { precision: 'int8' }, true),
