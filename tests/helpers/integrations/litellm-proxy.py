@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import secrets
 import socket
 import subprocess
 import sys
@@ -33,16 +34,17 @@ def wait_until_alive(url: str, process: subprocess.Popen) -> None:
 
 
 port = free_port()
+key = f"sk-{secrets.token_hex(32)}"
 with tempfile.TemporaryDirectory() as folder:
     config = pathlib.Path(folder, "config.yaml")
     config.write_text(json.dumps(CONFIG))
     # The list of prices that comes with the package: the proxy would fetch a newer one.
-    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": key}
     command = [str(pathlib.Path(sys.executable).parent / "litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     proxy = subprocess.Popen(command, cwd=folder, env=environment, stdout=sys.stderr)
     try:
         wait_until_alive(f"http://127.0.0.1:{port}/health/liveliness", proxy)
-        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="any", max_retries=0)
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key, max_retries=0)
         answers = [
             client.embeddings.create(model="search", input=texts, encoding_format="float"),
             client.embeddings.create(model="search", input=texts),
