@@ -59,6 +59,7 @@ export async function benchRuntime(args: readonly string[]): Promise<void> {
     const context = { modelId: MINILM, store: testStore, snapshotDir, corpora, corporaFile, threads, python };
     const results = await runSession(peers, context, {
       ...options,
+      compares: true,
       say,
       logFile: (peer) => join(REPORTS, `bench-runtime-${peer}.log`),
       keep: (samples) => save({ options, samples }),

@@ -31,6 +31,8 @@ export interface StubOptions {
   readonly model?: string;
   readonly dimensions?: number;
   readonly revision?: string;
+  /** Told as where the repository declares another; default: not told. */
+  readonly pooling?: string;
   /** One request at a time, at this pace. Infinity: no time at all. */
   readonly tokensPerSecond?: number;
   /** Added to every answer; many at a time. */
@@ -54,6 +56,8 @@ export interface StubRuntime {
   /** Of those, how many lost their client before the answer. */
   readonly aborted: () => number;
   readonly inFlight: () => number;
+  /** How often it was asked whether it is ready. */
+  readonly probes: () => number;
   misbehave: Misbehaviour;
   latencyMs: number;
   /** What it says of its queue. */
@@ -117,6 +121,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
   const seen: SeenRequest[] = [];
   let aborted = 0;
   let inFlight = 0;
+  let probes = 0;
   let busyUntil = 0;
   const self = { misbehave: 'none' as Misbehaviour, latencyMs: options.latencyMs ?? 0, backlog: 0 };
 
@@ -142,6 +147,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     const headers = {
       'x-kubembed-revision': revision,
       'x-kubembed-backlog-tokens': String(self.backlog),
+      ...(options.pooling !== undefined && { 'x-kubembed-pooling': options.pooling }),
       ...(options.capacity !== undefined && { 'x-kubembed-capacity-tokens-per-second': String(options.capacity) }),
     };
     if (self.misbehave !== 'cut' && self.misbehave !== 'dawdle') {
@@ -181,6 +187,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
       embed(request, response).catch(() => response.destroy());
       return;
     }
+    if (request.url === '/readyz') probes += 1;
     if (self.misbehave === 'silent') return;
     send(response, request.url === '/readyz' && self.misbehave === 'draining' ? 503 : 200, '"ok"');
   });
@@ -193,6 +200,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     seen,
     aborted: () => aborted,
     inFlight: () => inFlight,
+    probes: () => probes,
     kill: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { imageTuning, tuningOf } from './peers.ts';
+import { imageTuning, tuningOf } from './image-tuning.ts';
 
 it('takes what tunes Node and glibc from the image, and leaves its folders', () => {
   const dockerfile =
@@ -7,7 +7,7 @@ it('takes what tunes Node and glibc from the image, and leaves its folders', () 
   expect(tuningOf(dockerfile)).toEqual({ NODE_ENV: 'production', NODE_OPTIONS: '--a --b=2', MALLOC_Y: '1' });
 });
 
-it.each(['Dockerfile.runtime', 'Dockerfile.runtime-gpu'] as const)('reads %s', (dockerfile) => {
+it.each(['Dockerfile.runtime', 'Dockerfile.runtime-gpu', 'Dockerfile.operator'] as const)('reads %s', (dockerfile) => {
   expect(imageTuning(dockerfile)).toMatchObject({
     NODE_ENV: 'production',
     NODE_OPTIONS: expect.stringContaining('--'),
