@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { imageTuning, tuningOf } from './peers.ts';
+import { imageTuning, teiPeer, tuningOf } from './peers.ts';
 
 it('takes what tunes Node and glibc from the image, and leaves its folders', () => {
   const dockerfile =
@@ -12,4 +12,9 @@ it.each(['Dockerfile.runtime', 'Dockerfile.runtime-gpu'] as const)('reads %s', (
     NODE_ENV: 'production',
     NODE_OPTIONS: expect.stringContaining('--'),
   });
+});
+
+it('knows whether the executable of another server is there', () => {
+  expect(teiPeer(process.execPath).missing('')).toBeUndefined();
+  expect(teiPeer('/nowhere/text-embeddings-router').missing('')).toContain('/nowhere/text-embeddings-router');
 });
