@@ -1,7 +1,8 @@
 // Everyone who can be measured, in the order of the tables: kubembed itself, other checkouts of it, and what people would use instead.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { commitOf, ROOT } from '../machine.ts';
 import type { Checkout } from '../options.ts';
 import type { Cell } from './cells.ts';
@@ -21,24 +22,6 @@ export interface Peer {
 }
 
 // kubembed: as in its images, for what is measured runs as what is shipped.
-
-/** What tunes Node and glibc; folders are the bench's own. */
-const TUNING = /^(?:NODE_(?!COMPILE_CACHE$)|MALLOC_|GLIBC_)/;
-const SETTING = /([A-Z_]+)=(?:"([^"]*)"|(\S+))/g;
-
-export const tuningOf = (dockerfile: string): Record<string, string> =>
-  Object.fromEntries(
-    dockerfile
-      .split('\n')
-      .filter((line) => line.startsWith('ENV '))
-      .flatMap((line) => [...line.matchAll(SETTING)])
-      .map(([, name = '', quoted, plain = '']) => [name, quoted ?? plain] as const)
-      .filter(([name]) => TUNING.test(name)),
-  );
-
-/** The environment that an image gives its process. */
-export const imageTuning = (dockerfile: 'Dockerfile.runtime' | 'Dockerfile.runtime-gpu', checkout = ROOT) =>
-  tuningOf(readFileSync(join(checkout, dockerfile), 'utf8'));
 
 interface RuntimeChoices {
   readonly precision: 'float32' | 'float16' | 'int8';
