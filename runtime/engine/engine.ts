@@ -3,6 +3,7 @@ import { heavyTurn } from '../../common/util/turns.ts';
 import { choosePooling, declaredPooling, printPooling } from '../model/modules.ts';
 import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
 import type { Sequence } from '../scheduler/batching.ts';
+import { gatherTimes } from '../scheduler/gathering.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Scheduler } from '../scheduler/scheduler.ts';
 import { EngineError } from './contract.ts';
@@ -48,8 +49,12 @@ function schedulerFor(
   loaded: LoadedModel,
   solo: Solo,
 ): Scheduler {
+  const cost = (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize);
+  // A GPU's trial says how long a run takes, and nothing of a token.
+  const msPerToken = device === 'gpu' ? 0 : Math.min(...loaded.trials.map(({ tokens, ms }) => ms / tokens));
   return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
+    ...gatherTimes(cost, msPerToken),
     workers: loaded.topology.workers,
     maxQueueTokens,
     smallShare: 0.125,
@@ -58,10 +63,8 @@ function schedulerFor(
     takesSolo: solo.takes,
     aloneMs: 100,
     gatherMs: 2,
-    returnMs: 1.5,
-    maxGatherMs: 4,
     packing: loaded.packing,
-    cost: (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize),
+    cost,
   });
 }
 

@@ -1,7 +1,9 @@
 // Decides what runs next: a state machine without clock or timers. Work-conserving, bounded in tokens, fair.
 import type { Priority } from '../../common/http/headers.ts';
-import { formBatch, createQueue, createReturnPredictor } from './batching.ts';
+import { formBatch, createQueue } from './batching.ts';
 import type { CostModel, Queue, Sequence } from './batching.ts';
+import { createReturnPredictor } from './gathering.ts';
+import type { GatherTimes } from './gathering.ts';
 
 export interface Batch {
   /** One text that nothing else is open beside. */
@@ -23,7 +25,7 @@ export interface RequestOffer {
 
 export type Admission = 'admitted' | 'queue_full' | 'too_large';
 
-export interface SchedulerLimits {
+export interface SchedulerLimits extends GatherTimes {
   readonly workers: number;
   /** Tokens waiting, at most; a request beyond it can never be taken. */
   readonly maxQueueTokens: number;
@@ -43,10 +45,6 @@ export interface SchedulerLimits {
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
   readonly gatherMs: number;
-  /** Clients that were answered are expected again within this time, when they have made it a habit. */
-  readonly returnMs: number;
-  /** No small request waits longer than this for others. */
-  readonly maxGatherMs: number;
   /** Whether texts of different lengths may share a run. */
   readonly packing: boolean;
   readonly cost: CostModel;

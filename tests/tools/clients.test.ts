@@ -1,7 +1,11 @@
 // Clients as their registries have them, and requests as applications make them, against local mode with the real all-MiniLM-L6-v2.
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { vectorFromBytes } from '../../common/openai/response.ts';
@@ -137,15 +141,15 @@ describe('LangChain for Python by default', { timeout: 400_000 }, () => {
 const at = (value: unknown, path: string): unknown =>
   path.split('.').reduce<unknown>((inner, key) => (inner as Record<string, unknown>)[key], value);
 
+/** Not by fetch, which sends no header about the connection. */
 async function answerTo({ method, path, headers, body }: ClientRequest): Promise<unknown> {
-  const response = await fetch(`${base()}${path}`, {
-    method,
-    headers,
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  expect(response.status, text).toBe(200);
-  return JSON.parse(text);
+  const request = httpRequest(`${base()}${path}`, { method, headers });
+  const answered = once(request, 'response') as Promise<[IncomingMessage]>;
+  request.end(body && JSON.stringify(body));
+  const [response] = await answered;
+  const answer = await text(response);
+  expect(response.statusCode, answer).toBe(200);
+  return JSON.parse(answer);
 }
 
 describe('applications', () => {
