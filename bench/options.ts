@@ -81,7 +81,8 @@ function cellOf(name: string): Cell {
 
 export function readRuntimeOptions(args: readonly string[]) {
   const values = read(args, {
-    ...{ peers: TEXT, cells: TEXT, python: TEXT, quick: { type: 'boolean', default: false }, peer: PEER },
+    ...{ peers: TEXT, cells: TEXT, python: TEXT, quick: { type: 'boolean', default: false } },
+    ...{ peer: PEER, tei: TEXT },
     ...WINDOWS,
   });
   const preset = values.quick ? QUICK : FULL;
@@ -91,6 +92,8 @@ export function readRuntimeOptions(args: readonly string[]) {
     /** Undefined: whoever can run here. */
     peers: values.peers === undefined ? undefined : names(values.peers),
     checkouts: checkoutsOf(values.peer),
+    /** The executable of Text Embeddings Inference, which is then a peer. */
+    tei: values.tei,
     timing: timingOf(values, preset),
     starts: values.quick ? 1 : 3,
     quick: values.quick,
@@ -195,6 +198,7 @@ export const USAGE = `usage: npm run bench -- runtime|limit|families|router|scal
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
+          --tei FILE                 text-embeddings-router of Text Embeddings Inference, as one more peer
           --cells A:1,C:64,…         corpus:concurrency; default: all
           --seconds S --warm-up S --repeats N --retries N   each window; default 8, 1.5, 3, 2
           --threads N --python FILE  cores to use; interpreter of the Python peers

@@ -127,6 +127,21 @@ const transformersJs: ServerKind = {
   }),
 };
 
+/** A request of 2,048 inputs counts as so many requests there, and as one batch of a client's. */
+const TEI_INPUTS = '4096';
+
+const tei = (binary: string): ServerKind => ({
+  command: ({ snapshotDir, modelId, threads }, port) => ({
+    file: binary,
+    args: [
+      ...['--model-id', snapshotDir, '--served-model-name', modelId, '--dtype', 'float32', '--pooling', 'mean'],
+      ...['--hostname', '127.0.0.1', '--port', String(port), '--tokenization-workers', String(threads)],
+      ...['--max-client-batch-size', TEI_INPUTS, '--max-concurrent-requests', TEI_INPUTS],
+    ],
+    env: OFFLINE,
+  }),
+});
+
 // The table.
 
 const available = (): undefined => undefined;
@@ -174,3 +189,9 @@ export const PEERS: readonly Peer[] = [
 /** Another checkout's runtime, on CPU. */
 export const checkoutPeer = ({ name, path }: Checkout): Peer =>
   own(name, `${name} (${commitOf(path)})`, { checkout: path }, false);
+
+/** Text Embeddings Inference, as built for CPUs: PyPI and npm do not have it. */
+export const teiPeer = (binary: string): Peer =>
+  other('tei', 'Text Embeddings Inference', tei(binary), () =>
+    existsSync(binary) ? undefined : `--tei: there is no ${binary}`,
+  );
