@@ -152,9 +152,8 @@ export const tokenizerOptions = ({
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
-  const [{ model, packing, weightBytes }, tokenizer, freeBytes] = await Promise.all([
+  const [{ model, packing, weightBytes }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
-    loadTokenizer(tokenizerOptions(options)),
     freeScratchBytes(),
   ]);
   // Before any session is made: a refusal in words is worth more than a kill without any.
@@ -166,12 +165,23 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
   options.onLoading?.();
-  const pool = await creating;
+  const { pool, tokenizer } = await both(creating, loadTokenizer(tokenizerOptions(options)));
   await started?.close();
   try {
     return { pool, tokenizer, topology, packing, trials: await tryWorkers(pool, description) };
   } catch (error) {
     await pool.close();
+    throw error;
+  }
+}
+
+/** A large vocabulary takes a second to read, in which the workers load. Where both fail, files that cannot be used are told of first. */
+async function both(creating: Promise<Pool>, loading: Promise<Tokenizer>) {
+  const [pool] = await Promise.allSettled([creating, loading]);
+  try {
+    return { tokenizer: await loading, pool: await creating };
+  } catch (error) {
+    if (pool.status === 'fulfilled') await pool.value.close();
     throw error;
   }
 }

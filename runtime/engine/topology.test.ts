@@ -53,7 +53,7 @@ describe('chooseTopology', () => {
     expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB, ...noScratch }, large)).toThrow(
       expect.objectContaining({
         reason: 'InsufficientMemory',
-        message: expect.stringMatching(/needs about 1508 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
+        message: expect.stringMatching(/needs about 1514 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
       }) as Error,
     );
   });

@@ -13,8 +13,8 @@ export interface ModelNeeds {
 const MB = 1e6;
 /** Node, ONNX Runtime, HTTP. From sources whose types are stripped for the first time it is 45 MB more, once. */
 const PROCESS_BYTES = 140 * MB;
-/** What a tokenizer keeps of each token: its text, and the way to it. */
-const TOKEN_BYTES = 650;
+/** What a tokenizer keeps of each token, its text and the way to it, and what it takes to read that while the weights are loaded. */
+const TOKEN_BYTES = 850;
 const WORKER_BYTES = 12 * MB;
 /** Allocations of a session that do not grow with the model. */
 const SESSION_BYTES = 10 * MB;
