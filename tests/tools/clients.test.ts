@@ -1,10 +1,11 @@
 // Clients as their registries have them, and requests as applications make them, against local mode with the real all-MiniLM-L6-v2.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import type { IncomingMessage } from 'node:http';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -16,6 +17,7 @@ import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
 import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
 import { runPythonIn } from '../helpers/openai-python.ts';
+import { pythonWith, SCRIPTS } from '../helpers/pinned-python.ts';
 
 const run = promisify(execFile);
 const EXAMPLES = join(import.meta.dirname, '../../examples');
@@ -59,6 +61,23 @@ async function example(name: string, ...args: readonly string[]): Promise<string
   return (await run(join(EXAMPLES, 'run'), [name, ...args], { env })).stdout;
 }
 
+/** A PostgreSQL with pgvector. */
+async function startPostgres(folder: string): Promise<AsyncDisposable & { readonly url: string }> {
+  const name = 'pgvector-server';
+  const child = spawn(await pythonWith(name), [join(SCRIPTS, `${name}.py`), folder], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit');
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+  return {
+    url: line,
+    [Symbol.asyncDispose]: async () => {
+      child.stdin.end();
+      await ended;
+    },
+  };
+}
+
 // Importing a framework takes seconds of CPU.
 describe('examples', { timeout: 400_000 }, () => {
   it.each(['openai-python', 'openai-node', 'langchain-python', 'langchain-js', 'llama-index', 'vercel-ai-sdk'])(
@@ -81,11 +100,22 @@ describe('examples', { timeout: 400_000 }, () => {
     expect(JSON.parse(answer!)).toMatchObject({ data: [{ index: 0 }, { index: 1 }] });
   });
 
-  it('reverse-dictionary names what is described', async () => {
-    const found = await example('reverse-dictionary', '--entries', '1500', 'someone who studies the stars');
-    expect(found.trim().split('\n')).toHaveLength(5);
-    expect(found).toMatch(/^0\.\d{3} {2}\S/);
-  });
+  // The whole dictionary takes minutes.
+  it(
+    'reverse-dictionary names what is described, from sqlite-vec and from pgvector',
+    { timeout: 2_400_000 },
+    async () => {
+      const asked = ['--entries', process.env['DICTIONARY_ENTRIES'] ?? '1500', 'someone who studies the stars'];
+      const found = (await example('reverse-dictionary', ...asked)).trim().split('\n');
+      expect(found).toHaveLength(5);
+      expect(found[0]).toMatch(/^0\.\d{3} {2}\S/);
+      await using postgres = await startPostgres(join(local.dataDir, 'postgres'));
+      const same = (await example('reverse-dictionary', '--database', postgres.url, ...asked)).trim().split('\n');
+      // Its index is approximate.
+      expect(same[0]).toBe(found[0]);
+      expect(same.filter((line) => found.includes(line)).length).toBeGreaterThanOrEqual(4);
+    },
+  );
 
   it('vector-search finds the passage of a novel that answers the question', async () => {
     const found = await example(

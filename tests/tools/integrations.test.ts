@@ -1,19 +1,17 @@
 // Libraries as their registries have them, each in an environment of its own with pinned versions, against local mode with the real all-MiniLM-L6-v2.
 // INTEGRATIONS=all (`npm run test:integrations`) adds those that take minutes to install or to build.
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
 import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+import { PINNED as FOLDER, pythonWith, SCRIPTS } from '../helpers/pinned-python.ts';
 
 const run = promisify(execFile);
-const SCRIPTS = join(import.meta.dirname, '../helpers/integrations');
-const FOLDER = join(import.meta.dirname, '../../.kubembed/integrations');
 const TEXTS = ['A cat naps in the sun.', 'The invoice is due on Friday.', 'Rain is expected tomorrow.'];
 
 let local: LocalProcess;
@@ -28,23 +26,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await local.stop();
 });
-
-/** The Python of an environment that holds what the list names and nothing else; made once. */
-async function pythonWith(name: string): Promise<string> {
-  const requirements = join(SCRIPTS, `${name}.txt`);
-  const digest = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 12);
-  const folder = join(FOLDER, `${name}-${digest}`);
-  const python = join(folder, 'bin', 'python');
-  const stamp = join(folder, 'installed');
-  if (existsSync(stamp)) return python;
-  await rm(folder, { recursive: true, force: true });
-  await run('python3', ['-m', 'venv', folder]);
-  // Every package is pinned in the list: pip has nothing to work out.
-  const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--no-compile'];
-  await run(python, ['-m', 'pip', 'install', ...options, '-r', requirements]);
-  await writeFile(stamp, '');
-  return python;
-}
 
 type Command = readonly [program: string, ...args: string[]];
 

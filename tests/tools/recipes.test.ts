@@ -12,8 +12,8 @@ const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
 const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter);
 // What runs this test sets variables of its own.
-const { NODE_ENV: _mode, VITEST: _vitest, ...rest } = process.env;
-const env = { ...rest, PATH };
+const inherited = Object.entries(process.env).filter(([name]) => !/^(NODE_ENV|VITEST)/.test(name));
+const env = { ...Object.fromEntries(inherited), PATH };
 
 let clone: string;
 beforeAll(async () => {
