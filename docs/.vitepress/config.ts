@@ -56,6 +56,8 @@ export default defineConfig({
   title: 'kubembed',
   description: 'Name a Hugging Face embedding model; get an OpenAI-compatible endpoint on your own Kubernetes.',
   base: process.env['DOCS_BASE'] ?? '/',
+  // None of its own; without a word browsers ask for one.
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   srcExclude: ['site/**'],
   outDir: join(DOCS, 'site'),
   cacheDir: join(DOCS, '..', 'node_modules', '.cache', 'vitepress'),
