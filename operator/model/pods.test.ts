@@ -35,6 +35,7 @@ const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],
+  prefetchPods: [],
   target: { replicas: 1, reason: undefined },
   refusals: [],
   isRolloutQueued: false,

@@ -101,7 +101,7 @@ const EVERYWHERE = { models: undefined, children: undefined, informer: undefined
 
 export async function createWorld(plane: ControlPlane): Promise<World> {
   const stopping = new AbortController();
-  const caches = createCaches(plane.admin, EVERYWHERE, { clock: systemClock, random: Math.random, log: silentLog });
+  const caches = createCaches(plane.admin, EVERYWHERE, {}, { clock: systemClock, random: Math.random, log: silentLog });
   speakForPods({ plane, caches });
   const running = caches.run(stopping.signal);
   await caches.whenSynced(stopping.signal);

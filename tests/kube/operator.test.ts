@@ -270,8 +270,8 @@ describe('the operator', () => {
     const first = start();
     await plane.admin.create(EMBEDDING_MODELS, manifest('full', FULL, 'team'));
     await vi.waitFor(async () => {
-      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('ScaledToZero');
-      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--b'))).toBe('ScaledToZero');
+      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('NotFetched');
+      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--b'))).toBe('NotFetched');
       expect(reason(await find(EMBEDDING_MODELS, 'team', 'full'))).toBe('Starting');
       expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--full'))?.status?.servedNames).toEqual(['org/full']);
     }, patient);
@@ -405,7 +405,7 @@ describe('the operator', () => {
       { spec: { podTemplate: { spec: { nodeSelector: { 'not a label': null, pool: 'x' } } } } },
     );
     await vi.waitFor(
-      async () => expect(reason(await find(EMBEDDING_MODELS, 'team', 'bad'))).toBe('ScaledToZero'),
+      async () => expect(reason(await find(EMBEDDING_MODELS, 'team', 'bad'))).toBe('NotFetched'),
       patient,
     );
   });
