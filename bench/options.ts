@@ -145,7 +145,25 @@ export function readScaleOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|router|scale|gpu|setup [options]
+// The cold-start bench.
+
+export type ColdStartOptions = ReturnType<typeof readColdStartOptions>;
+
+export function readColdStartOptions(args: readonly string[]) {
+  const { model, namespace = 'kubembed', wakes, ...values } = read(args, { model: TEXT, namespace: TEXT, wakes: TEXT });
+  if (model !== undefined && !/^[^/]+\/[^/]+$/.test(model))
+    throw new RangeError(`--model: ${model} is not NAMESPACE/NAME`);
+  return {
+    /** An EmbeddingModel on the cluster that KUBECONFIG names; undefined: those that the bench makes on the test cluster. */
+    model,
+    /** Of the release. */
+    namespace,
+    wakes: numberOf({ wakes }, 'wakes', { otherwise: 20, atLeast: 1, whole: true }),
+    write: values.write ?? [model, wakes].every((part) => part === undefined),
+  };
+}
+
+export const USAGE = `usage: npm run bench -- runtime|limit|router|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
@@ -158,4 +176,6 @@ gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
 scale     --models N --replicas N --applies N --idle-seconds N
+cold-start --wakes N                 on the test cluster, which it brings up; or with --model NAMESPACE/NAME that sleeps
+          --namespace NAMESPACE      on the cluster of KUBECONFIG, whose release is in this namespace; default kubembed
 all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;

@@ -11,7 +11,7 @@ import type { HostCheck } from '../common/http/origins.ts';
 import { docsRoutes } from '../common/http/docs.ts';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import type { MemoryBudget } from '../common/http/memory.ts';
-import { sendJson } from '../common/http/exchange.ts';
+import { exchangeOf, sendJson } from '../common/http/exchange.ts';
 import type { Log } from '../common/obs/log.ts';
 import { metricsHandler } from '../common/obs/metrics.ts';
 import type { Tracer } from '../common/obs/tracing.ts';
@@ -128,8 +128,11 @@ type CallerRoutes = Readonly<Record<string, Partial<Record<Method, CallerHandler
 const closed = (routes: CallerRoutes, { authenticate }: Authenticator): Routes => {
   const withKey =
     (handler: CallerHandler): Handler =>
-    (request, response) =>
-      handler(request, response, authenticate(request.headers));
+    (request, response) => {
+      const caller = authenticate(request.headers);
+      exchangeOf(response).facts['keyName'] = caller.keyName;
+      return handler(request, response, caller);
+    };
   return Object.fromEntries(
     Object.entries(routes).map(([path, handlers]) => [
       path,

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
+import type { ColdStartStage } from './models/demand.ts';
 
 const PREFIX = 'kubembed_router_';
 /** Label of requests for names that nothing serves: clients choose names, so these must not make series. */
@@ -32,7 +33,7 @@ export interface RouterMetrics {
   readonly served: (model: string, inputs: number, tokens: number) => void;
   readonly upstream: (model: string, ms: number) => void;
   readonly queued: (model: string, ms: number) => void;
-  readonly coldStart: (model: string, ms: number) => void;
+  readonly coldStart: (model: string, stage: ColdStartStage, ms: number) => void;
   readonly activated: (model: string) => void;
   readonly retried: (model: string, reason: string) => void;
   readonly ejected: (model: string) => void;
@@ -77,6 +78,11 @@ export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<stri
   const upstream = histogram('upstream_seconds', 'Time from sending to the first byte of an answer.', DURATION_BUCKETS);
   const queue = histogram('queue_seconds', 'Time that queued requests waited for an endpoint.', WAIT_BUCKETS);
   const cold = histogram('cold_start_seconds', 'Time from a wake-up call to the first endpoint.', WAIT_BUCKETS);
+  const address = histogram(
+    'cold_start_address_seconds',
+    'Time from a wake-up call to the first address of a replica: scaled, scheduled, its sandbox made.',
+    WAIT_BUCKETS,
+  );
   const activations = counter('activations_total', 'Wake-up calls for models without an endpoint.', ['model']);
   const tokens = counter('tokens_total', 'Tokens run, as the runtimes report them.', ['model']);
   const inputs = counter('inputs_total', 'Inputs embedded.', ['model']);
@@ -86,7 +92,7 @@ export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<stri
   const shards = counter('shards_total', 'Shards that split requests were sent in.', ['model']);
   const cached = counter('cache_requests_total', 'Requests looked up in the cache, by result.', ['model', 'result']);
   const labelled = [
-    ...[requests, errors, duration, upstream, queue, cold, activations],
+    ...[requests, errors, duration, upstream, queue, cold, address, activations],
     ...[tokens, inputs, retries, ejections, splits, shards, cached],
   ];
   gauge('queued_requests', 'Requests waiting for an endpoint.', (model) => model.queue.size());
@@ -133,7 +139,7 @@ export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<stri
     }),
     upstream: own((model, ms) => upstream.observe({ model }, ms / 1000)),
     queued: own((model, ms) => queue.observe({ model }, ms / 1000)),
-    coldStart: own((model, ms) => cold.observe({ model }, ms / 1000)),
+    coldStart: own((model, stage, ms) => (stage === 'address' ? address : cold).observe({ model }, ms / 1000)),
     activated: own((model) => activations.inc({ model })),
     retried: own((model, reason) => retries.inc({ model, reason })),
     ejected: own((model) => ejections.inc({ model })),

@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { askOnce } from '../common/http/ask.ts';
 import { createBodyReader } from '../common/http/body.ts';
 import { createMemoryBudget } from '../common/http/memory.ts';
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
@@ -19,6 +20,7 @@ import type { RouterConfig } from './config.ts';
 import type { Endpoint } from './endpoints/balancer.ts';
 import { createEndpointClient } from './endpoints/client.ts';
 import { startHealthChecker } from './endpoints/health.ts';
+import { createStartupProber } from './endpoints/startup.ts';
 import { createRouterMetrics } from './metrics.ts';
 import { createDemandStream } from './models/demand.ts';
 import { createModels } from './models/model.ts';
@@ -64,6 +66,7 @@ export interface RunningRouter {
 }
 
 const SYSTEM_CLOCK: RouterClock = { now: performance.now.bind(performance), random: Math.random };
+const MAX_PROBE_BYTES = 64 * 1024;
 /** Operators, Prometheus and probes. */
 const MAX_INTERNAL_CONNECTIONS = 256;
 /** For the internal listener's last answers. */
@@ -106,6 +109,12 @@ const start = async (
   const activity = config.statusPage ? new Activity(OVERALL, now) : undefined;
   const demand = createDemandStream(randomUUID(), byKey);
   stops.push(demand.close);
+  const prober = createStartupProber({
+    probe: async (origin, timeoutMs) =>
+      (await askOnce(`${origin}/readyz`, { timeoutMs, maxBytes: MAX_PROBE_BYTES }))?.status === 200,
+    now,
+  });
+  stops.push(prober.stop);
   const models = createModels(byKey, {
     now,
     random,
@@ -115,6 +124,7 @@ const start = async (
     endpoints,
     metrics,
     recordsActivity: config.statusPage,
+    onWait: prober.watch,
     onWake: ({ key }) => {
       log.info({ model: key }, 'Waking a model without endpoints');
       metrics.activated(key);

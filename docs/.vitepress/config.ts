@@ -56,7 +56,8 @@ export default defineConfig({
   themeConfig: {
     nav: [
       { text: 'Quickstart', link: '/quickstart' },
-      { text: 'Concepts', link: '/concepts' },
+      { text: 'Models', link: '/models' },
+      { text: 'Migrate', link: '/migration' },
       { text: 'Troubleshooting', link: '/troubleshooting' },
       { text: 'Reference', link: '/reference/api' },
     ],

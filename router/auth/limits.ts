@@ -18,6 +18,8 @@ export interface Charge {
 
 /** Who sent a request. */
 export interface Caller {
+  /** What the key is called where it was written down; logged. */
+  readonly keyName?: string;
   readonly mayUse: (model: ServedModel) => boolean;
   /** It may use every model. */
   readonly seesAll: boolean;
@@ -128,6 +130,7 @@ export const createAuthenticator = (
   limiter: RateLimiter,
 ): Authenticator => {
   const callerWith = (key: ApiKey): Caller => ({
+    keyName: key.name,
     mayUse: ({ names }) => mayUse(key, names),
     seesAll: key.models === undefined,
     charge: (tokens) => limiter(key, tokens),

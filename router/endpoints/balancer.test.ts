@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { choose, createBalancer, FIRST_LIMIT, nextLimit, notePace, score, slownessOf } from './balancer.ts';
+import { choose, createBalancer, FIRST_LIMIT, nextLimit, notePace, score, slownessOf, spareOf } from './balancer.ts';
 import type { Candidate, ChooseOptions, Endpoint, Pace } from './balancer.ts';
 import type { Attempt, Outcome } from './client.ts';
 
@@ -37,6 +37,14 @@ const candidates = fc.uniqueArray(
   }),
   { selector: ({ id }) => id, maxLength: 6 },
 );
+
+describe('the spare', () => {
+  it('is the one with most to do, where two others are left to split over', () => {
+    const [a, b, c] = [idle('a', { outstandingTokens: 5 }), idle('b', { outstandingTokens: 9 }), idle('c')];
+    expect(spareOf([a, b, c])).toBe(b);
+    expect([spareOf<Candidate>([]), spareOf([a, b])]).toEqual([undefined, undefined]);
+  });
+});
 
 describe('choose', () => {
   it('never picks a tried, capped, or needlessly an ejected endpoint', () => {

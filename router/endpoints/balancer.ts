@@ -141,6 +141,16 @@ export const choose = <C extends Candidate>(candidates: readonly C[], options: C
   return options.thorough ? bestOfAll(free, options) : betterOfTwo(free, options);
 };
 
+// The spare: a request whose every part is fatal must not take all endpoints at once.
+
+const MIN_TO_SPARE = 3;
+
+/** The one with most to do. Undefined where two or fewer would be left with too little to split over. */
+export const spareOf = <E extends Pick<Candidate, 'outstandingTokens'>>(healthy: readonly E[]): E | undefined =>
+  healthy.length < MIN_TO_SPARE
+    ? undefined
+    : healthy.reduce((most, one) => (one.outstandingTokens >= most.outstandingTokens ? one : most));
+
 // The balancer
 
 export interface Endpoint extends WatchedEndpoint {
@@ -194,6 +204,8 @@ export interface Balancer {
    */
   readonly run: (reservation: Reservation, start: () => Attempt) => Promise<Outcome>;
   readonly healthy: () => number;
+  /** Of three healthy endpoints or more, the one that has most to do: where nothing of a split request goes. */
+  readonly spare: () => string | undefined;
   readonly inFlight: () => number;
   /** Median of the tokens per second that endpoints say they can do; undefined before one said so. */
   readonly capacity: () => number | undefined;
@@ -293,6 +305,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     endpoint.client.close();
   };
 
+  const healthy = (): readonly Endpoint[] => [...current.values()].filter(({ health }) => isHealthy(health));
+
   const update: Balancer['update'] = (endpoints) => {
     const wanted = new Set(endpoints.map(({ id }) => id));
     for (const endpoint of endpoints) {
@@ -371,7 +385,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     update,
     reserve,
     run,
-    healthy: () => [...current.values()].filter(({ health }) => isHealthy(health)).length,
+    healthy: () => healthy().length,
+    spare: () => spareOf(healthy())?.id,
     inFlight: () => [...current.values()].reduce((sum, { running }) => sum + running.size, 0),
     capacity: () => median([...current.values()].map(({ capacity }) => capacity).filter((one) => one > 0)),
     identity: () => {

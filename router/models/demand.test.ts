@@ -21,10 +21,23 @@ describe('the demand of a model', () => {
     wake(0);
     expect(woken).toBe(2);
     now = 21_500;
-    expect(demand.awake()).toBe(1500);
-    expect(demand.awake()).toBeUndefined();
+    expect(demand.reached('endpoint')).toBe(1500);
+    expect(demand.reached('endpoint')).toBeUndefined();
     wake(0);
     expect(woken).toBe(3);
+  });
+
+  it('tells once a call how long each stage of the start took', () => {
+    let now = 0;
+    const demand = new DemandCounters(() => now);
+    const stages = () => [demand.reached('address'), demand.reached('address'), demand.reached('endpoint')];
+    expect(stages()).toEqual([undefined, undefined, undefined]);
+    for (const startMs of [0, 5000]) {
+      now = startMs;
+      demand.wake(0);
+      now += 700;
+      expect(stages()).toEqual([700, undefined, 700]);
+    }
   });
 });
 

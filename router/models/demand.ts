@@ -7,11 +7,15 @@ import type { Handler } from '../../common/http/app.ts';
 /** A call that nobody waits for any more is made again by a later request after this long. */
 const RECALL_MS = 10_000;
 
+/** What a model without endpoints gets one after the other: a replica's address, and an endpoint that is ready. */
+export type ColdStartStage = 'address' | 'endpoint';
+
 export class DemandCounters {
   readonly #now: () => number;
   readonly #counts = { offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0, activations: 0 };
   /** When the wake-up call that is not yet answered by an endpoint was made. */
   #calledMs: number | undefined;
+  #hasAddress = false;
 
   constructor(now: () => number) {
     this.#now = now;
@@ -35,15 +39,18 @@ export class DemandCounters {
     const isCalled = this.#calledMs !== undefined && (queued > 0 || this.#now() - this.#calledMs < RECALL_MS);
     if (isCalled) return false;
     this.#calledMs = this.#now();
+    this.#hasAddress = false;
     this.#counts.activations += 1;
     return true;
   }
 
-  /** An endpoint is there. Returns how many milliseconds that took since the call, if one was made. */
-  awake(): number | undefined {
-    const took = this.#calledMs === undefined ? undefined : this.#now() - this.#calledMs;
-    this.#calledMs = undefined;
-    return took;
+  /** A stage of the start is done. Returns how many milliseconds that took since the call, once for each call that was made. */
+  reached(stage: ColdStartStage): number | undefined {
+    if (this.#calledMs === undefined || (stage === 'address' && this.#hasAddress)) return undefined;
+    const tookMs = this.#now() - this.#calledMs;
+    this.#hasAddress = stage === 'address';
+    if (stage === 'endpoint') this.#calledMs = undefined;
+    return tookMs;
   }
 
   read(): Omit<ModelDemand, 'queuedRequests' | 'capacityTokensPerSecond'> {

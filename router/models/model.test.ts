@@ -1,6 +1,10 @@
 import fc from 'fast-check';
+import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
-import { earn, estimateTokens, FULL_BUDGET, learn, spend, FIRST_BYTES_PER_TOKEN } from './model.ts';
+import type { Endpoint } from '../endpoints/balancer.ts';
+import { createRouterMetrics } from '../metrics.ts';
+import type { RouteEndpoint, ServedModel } from '../routing/table.ts';
+import { earn, estimateTokens, FULL_BUDGET, learn, Model, spend, FIRST_BYTES_PER_TOKEN } from './model.ts';
 
 describe('estimate', () => {
   it('learns the ratio that usage shows, and stays sane whatever it is told', () => {
@@ -39,5 +43,86 @@ describe('the retry budget', () => {
         expect(retries).toBeLessThanOrEqual(FULL_BUDGET + requests * 0.2 + 1e-6);
       }),
     );
+  });
+});
+
+describe('endpoints that are not ready yet', () => {
+  const A: RouteEndpoint = { id: 'a:80', origin: 'http://a:80' };
+  const B: RouteEndpoint = { id: 'b:80', origin: 'http://b:80' };
+  const served = (endpoints: readonly RouteEndpoint[], starting: readonly RouteEndpoint[]): ServedModel => ({
+    ...{ key: 'ns/m', model: 'org/m', names: ['org/m'], created: 0, prompts: undefined },
+    ...{ embedding: undefined, revision: undefined, blocked: undefined, waiting: undefined },
+    endpoints,
+    starting,
+  });
+  const setUp = () => {
+    const clock = { nowMs: 0 };
+    const endpoints = new Set<Endpoint>();
+    const made: string[] = [];
+    const model = new Model(served([], []), {
+      now: () => clock.nowMs,
+      random: () => 0,
+      queueLimits: { maxRequests: 10, maxBytes: 1000, maxMs: 1000 },
+      slowStartMs: 0,
+      connect: (origin) => {
+        made.push(origin);
+        return {
+          send: () => expect.fail('nothing is sent'),
+          probe: async () => true,
+          close: () => undefined,
+          destroy: () => undefined,
+        };
+      },
+      endpoints,
+      metrics: createRouterMetrics(new Registry(), new Map()),
+      recordsActivity: false,
+      onWait: () => undefined,
+      onWake: () => undefined,
+      onEject: () => undefined,
+    });
+    const ids = () => model.served.endpoints.map(({ id }) => id);
+    const asked = () => model.starting().map(({ id }) => id);
+    return { clock, endpoints, made, model, ids, asked };
+  };
+
+  it('serve from when they say that they are ready, and are the same when the cluster says so too', () => {
+    const { model, made, ids, asked } = setUp();
+    model.update(served([], [A, B]));
+    expect([ids(), asked()]).toEqual([[], ['a:80', 'b:80']]);
+    model.admit('a:80');
+    expect([ids(), asked()]).toEqual([['a:80'], ['b:80']]);
+    model.update(served([], [A, B]));
+    expect(ids()).toEqual(['a:80']);
+    model.update(served([A], [B]));
+    expect([ids(), asked(), made]).toEqual([['a:80'], ['b:80'], ['http://a:80']]);
+    // What the cluster takes back is asked anew before it serves.
+    model.update(served([], [A, B]));
+    expect([ids(), asked()]).toEqual([[], ['a:80', 'b:80']]);
+  });
+
+  it('are forgotten with their pod, and a late answer brings none back', () => {
+    const { model, ids, asked } = setUp();
+    model.update(served([], [A]));
+    model.admit('a:80');
+    model.update(served([], []));
+    model.admit('a:80');
+    expect([ids(), asked()]).toEqual([[], []]);
+    model.update(served([], [A]));
+    expect(ids()).toEqual([]);
+    model.forget();
+    model.admit('a:80');
+    expect(model.starting()).toEqual([]);
+  });
+
+  it('serve no more once they failed, and are asked again after a while', () => {
+    const { clock, model, endpoints, ids, asked } = setUp();
+    model.update(served([], [A]));
+    model.admit('a:80');
+    for (const endpoint of endpoints) endpoint.signal('unreachable');
+    expect([ids(), asked(), endpoints.size]).toEqual([[], [], 0]);
+    clock.nowMs = 1000;
+    expect(asked()).toEqual(['a:80']);
+    model.admit('a:80');
+    expect([ids(), model.balancer.healthy()]).toEqual([['a:80'], 1]);
   });
 });

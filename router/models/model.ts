@@ -8,9 +8,10 @@ import type { Balancer, Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { EndpointClient } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import { EMPTY_TABLE, findModel } from '../routing/table.ts';
-import type { RouteTable, ServedModel } from '../routing/table.ts';
+import type { RouteEndpoint, RouteTable, ServedModel } from '../routing/table.ts';
 import { Activity, PER_MODEL } from '../status/activity.ts';
 import { DemandCounters } from './demand.ts';
+import type { ColdStartStage } from './demand.ts';
 import { createActivationQueue } from './queue.ts';
 import type { ActivationQueue, QueueLimits } from './queue.ts';
 
@@ -77,6 +78,8 @@ export const spend = (budget: number): number | undefined => (budget >= 1 ? budg
 const ENDED_BY_REQUESTS: ReadonlySet<string> = new Set<Reason>(['CrashLooping', 'OutOfMemory']);
 /** The first pauses that a kubelet makes between restarts, together. */
 const RETURN_MS = 120_000;
+/** As often as the last endpoint of a model is asked whether it is back. */
+const REST_MS = 1000;
 
 export interface ModelDeps {
   readonly now: () => number;
@@ -89,6 +92,8 @@ export interface ModelDeps {
   readonly metrics: RouterMetrics;
   /** Without it nothing is kept for the status page. */
   readonly recordsActivity: boolean;
+  /** A request waits for an endpoint. */
+  readonly onWait: (model: Model) => void;
   /** A request found no endpoint, and the operator should hear of it now. */
   readonly onWake: (model: Model) => void;
   readonly onEject: (model: Model, endpoint: Endpoint) => void;
@@ -97,8 +102,13 @@ export interface ModelDeps {
 export class Model {
   /** `namespace/name`. */
   readonly key: string;
-  /** As the routing table last had it. */
+  /** What is served: by the routing table, and by the endpoints that said themselves that they are ready. */
   served: ServedModel;
+  /** As the routing table last had it. */
+  #table: ServedModel;
+  /** Endpoints that said so while the cluster did not, and when those of them that then failed may be asked again. */
+  readonly #admitted = new Set<string>();
+  readonly #restsUntil = new Map<string, number>();
   /** When it last had an endpoint, by the router's clock. */
   #lastServedMs = -Infinity;
   /** The table has it no more: requests that outlive their model find nothing, and bring nothing back. */
@@ -114,11 +124,15 @@ export class Model {
   constructor(served: ServedModel, deps: ModelDeps) {
     this.key = served.key;
     this.served = served;
+    this.#table = served;
     this.#deps = deps;
     this.queue = createActivationQueue(deps.queueLimits);
     this.balancer = createBalancer({
       ...deps,
-      onEject: (endpoint) => deps.onEject(this, endpoint),
+      onEject: (endpoint) => {
+        deps.onEject(this, endpoint);
+        this.#dismiss(endpoint.id);
+      },
       onFree: () => this.queue.drain(),
     });
     this.demand = new DemandCounters(deps.now);
@@ -126,12 +140,52 @@ export class Model {
   }
 
   update(served: ServedModel): void {
-    if (this.served.endpoints.length > 0 || served.endpoints.length > 0) this.#lastServedMs = this.#deps.now();
-    this.served = served;
-    this.balancer.update(served.endpoints);
-    const tookMs = served.endpoints.length > 0 ? this.demand.awake() : undefined;
-    if (tookMs !== undefined) this.#deps.metrics.coldStart(this.key, tookMs);
+    this.#table = served;
+    const isStarting = (id: string): boolean => served.starting.some((endpoint) => endpoint.id === id);
+    for (const id of this.#admitted) if (!isStarting(id)) this.#admitted.delete(id);
+    for (const id of this.#restsUntil.keys()) if (!isStarting(id)) this.#restsUntil.delete(id);
+    if (served.starting.length > 0) this.#reached('address');
+    this.#serve();
+  }
+
+  #serve(): void {
+    const admitted = this.#table.starting.filter(({ id }) => this.#admitted.has(id));
+    const before = this.served.endpoints.length;
+    const endpoints = [...this.#table.endpoints, ...admitted];
+    // Mostly there are none, and the table's own can be kept.
+    this.served = admitted.length === 0 ? this.#table : { ...this.#table, endpoints };
+    if (before > 0 || endpoints.length > 0) this.#lastServedMs = this.#deps.now();
+    this.balancer.update(endpoints);
+    if (endpoints.length > 0) this.#reached('endpoint');
     this.queue.drain();
+  }
+
+  #reached(stage: ColdStartStage): void {
+    const tookMs = this.demand.reached(stage);
+    if (tookMs !== undefined) this.#deps.metrics.coldStart(this.key, stage, tookMs);
+  }
+
+  /** Endpoints that are not ready as far as is known, and may be asked whether they are. */
+  starting(): readonly RouteEndpoint[] {
+    if (this.isGone) return [];
+    const nowMs = this.#deps.now();
+    return this.#table.starting.filter(
+      ({ id }) => !this.#admitted.has(id) && nowMs >= (this.#restsUntil.get(id) ?? -Infinity),
+    );
+  }
+
+  /** It is ready, as it says itself. When the cluster says so too it is the same endpoint. */
+  admit(id: string): void {
+    if (this.isGone || !this.#table.starting.some((endpoint) => endpoint.id === id)) return;
+    this.#admitted.add(id);
+    this.#serve();
+  }
+
+  /** Ready by its own word alone, and then it failed: without it, whoever waits is told what the cluster says of the model. */
+  #dismiss(id: string): void {
+    if (!this.#admitted.delete(id)) return;
+    this.#restsUntil.set(id, this.#deps.now() + REST_MS);
+    this.#serve();
   }
 
   /** Whoever waits is told; what runs is finished. */
@@ -139,6 +193,11 @@ export class Model {
     this.isGone = true;
     this.balancer.update([]);
     this.queue.drain();
+  }
+
+  /** A request waits. */
+  held(): void {
+    this.#deps.onWait(this);
   }
 
   /** Somebody's request may have ended the replicas that served a moment ago: those of others wait for them to come back. */

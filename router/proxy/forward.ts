@@ -46,6 +46,8 @@ export interface ForwardRequest {
   readonly gatherBytes: number;
   readonly held: Held;
   readonly isShard: boolean;
+  /** An endpoint that is not to see it while there are others. */
+  readonly spare: string | undefined;
   readonly signal: AbortSignal;
   readonly span: Span | undefined;
 }
@@ -223,6 +225,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     let sinceMs: number | undefined;
     let span: Span | undefined;
     const onWait = (): void => {
+      context.model.held();
       sinceMs = now();
       span = request.span?.child('queue', { attributes: { 'kubembed.priority': priority } });
     };
@@ -282,7 +285,8 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
   return async (context, request) => {
     const { model } = context;
     model.retryBudget = earn(model.retryBudget);
-    const progress: Progress = { context, request, tried: new Set(), attempts: 0, losses: 0, queuedMs: 0 };
+    const tried = new Set(request.spare === undefined ? [] : [request.spare]);
+    const progress: Progress = { context, request, tried, attempts: 0, losses: 0, queuedMs: 0 };
     for (;;) {
       const reservation = await acquire(progress);
       const sentMs = now();

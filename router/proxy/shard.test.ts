@@ -116,7 +116,7 @@ describe('a split request', () => {
     asking: Partial<RequestContext['request']> = {},
   ) => {
     const counts = { offered: 0, completed: 0 };
-    const balancer = { healthy: () => 2, capacity: () => 10 };
+    const balancer = { healthy: () => 2, spare: () => undefined, capacity: () => 10 };
     const demand = {
       offer: (tokens: number) => (counts.offered += tokens),
       complete: (tokens: number) => (counts.completed += tokens),

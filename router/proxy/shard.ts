@@ -20,6 +20,12 @@ export interface Shard {
   readonly tokens: number;
 }
 
+interface Split {
+  readonly shards: readonly Shard[];
+  /** The endpoint that gets none of them. */
+  readonly spare: string | undefined;
+}
+
 export interface SplitLimits {
   /** Endpoints that could take a shard now. */
   readonly endpoints: number;
@@ -255,12 +261,15 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
     return inputs.length * dimensions * (encoding === 'float' ? FLOAT_BYTES : BASE64_BYTES);
   };
 
-  const plan = (context: RequestContext): readonly Shard[] => {
+  const plan = (context: RequestContext): Split | undefined => {
     const { tokens } = context.estimate;
-    if (splitMs === 0 || tokens.length < 2) return [];
-    const limits = { endpoints: context.model.balancer.healthy(), targetTokens: targetTokens(context) };
-    const count = shardCount(tokens, limits);
-    return count > 1 ? planShards(tokens, count) : [];
+    if (splitMs === 0 || tokens.length < 2) return undefined;
+    const { balancer } = context.model;
+    const spare = balancer.spare();
+    const endpoints = balancer.healthy() - (spare === undefined ? 0 : 1);
+    const count = shardCount(tokens, { endpoints, targetTokens: targetTokens(context) });
+    const shards = count > 1 ? planShards(tokens, count) : [];
+    return shards.length > 1 ? { shards, spare } : undefined;
   };
 
   const whole = async (context: RequestContext): Promise<Answer | AnswerStream> => {
@@ -268,7 +277,17 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
     const tokens = context.estimate.totalTokens;
     const isBulk = tokens > targetTokens(context) || answerBytes(context) > BULK_BYTES;
     const priority = isBulk ? 'bulk' : context.priority;
-    const request = { body, tokens, priority, gatherBytes: GATHER_BYTES, held, isShard: false, signal, span };
+    const request = {
+      body,
+      tokens,
+      priority,
+      gatherBytes: GATHER_BYTES,
+      held,
+      isShard: false,
+      spare: undefined,
+      signal,
+      span,
+    };
     const { answer, endpoint, attempts, queuedMs, upstreamMs } = await forwardWithRetry(context, request);
     Object.assign(facts, { endpoint, attempts, upstreamMs: Math.round(upstreamMs * 10) / 10 });
     if (queuedMs > 0) facts['queuedMs'] = Math.round(queuedMs);
@@ -277,7 +296,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
     return answer;
   };
 
-  const sharded = async (context: RequestContext, shards: readonly Shard[]): Promise<Answer | undefined> => {
+  const sharded = async (context: RequestContext, { shards, spare }: Split): Promise<Answer | undefined> => {
     const { model, request, facts, held } = context;
     metrics.split(model.key, shards.length);
     facts['shards'] = shards.length;
@@ -298,6 +317,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
         gatherBytes: Infinity,
         held,
         isShard: true,
+        spare,
         signal,
         span,
       } as const;
@@ -331,8 +351,8 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
     const { totalTokens } = context.estimate;
     demand.offer(totalTokens);
     try {
-      const shards = plan(context);
-      const merged = shards.length > 1 ? await sharded(context, shards) : undefined;
+      const split = plan(context);
+      const merged = split && (await sharded(context, split));
       return merged ?? (await whole(context));
     } finally {
       demand.complete(totalTokens);

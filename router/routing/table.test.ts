@@ -91,6 +91,25 @@ describe('endpoints', () => {
     expect(found).toEqual(['http://10.0.0.1:8080', 'http://10.0.0.4:8080', 'http://[fd00::1]:80']);
   });
 
+  it('knows those that are not ready yet, none that is on its way out or ready in another slice', () => {
+    const slices = [
+      slice('m', [
+        { addresses: ['10.0.0.1'], conditions: { ready: true } },
+        { addresses: ['10.0.0.2'], conditions: { ready: false } },
+        { addresses: ['10.0.0.3'], conditions: { ready: false, serving: true, terminating: true } },
+        { addresses: ['10.0.0.4'], conditions: { ready: false } },
+        { addresses: [], conditions: { ready: false } },
+      ]),
+      slice('m', [{ addresses: ['10.0.0.4'] }]),
+      slice('m', [{ addresses: ['10.6.6.6'], conditions: { ready: false } }], {
+        metadata: { name: 'x', namespace: 'ns', labels: { 'kubembed.dev/model': 'm' }, ownerReferences: [] },
+      }),
+    ];
+    const served = findModel(buildTable([resource({ name: 'm' })], slices), 'org/m');
+    expect(served?.starting.map(({ id }) => id)).toEqual(['10.0.0.2:8080']);
+    expect(served?.endpoints.map(({ id }) => id)).toEqual(['10.0.0.1:8080', '10.0.0.4:8080']);
+  });
+
   it('ignores slices of another namespace', () => {
     const foreign = slice('m', [{ addresses: ['10.0.0.1'] }], {
       metadata: { name: 'x', namespace: 'elsewhere', ownerReferences: [ownedBy('em-m')] },

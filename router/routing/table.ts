@@ -1,6 +1,6 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import { SERVICES } from '../../kube/resources.ts';
-import type { EndpointSlice } from '../../kube/resources.ts';
+import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
@@ -22,7 +22,10 @@ export interface ServedModel {
   readonly names: readonly string[];
   /** Unix seconds. */
   readonly created: number;
+  /** Those that the cluster calls ready. */
   readonly endpoints: readonly RouteEndpoint[];
+  /** Not ready, and not on their way out: a pod has its address from when its sandbox stands. */
+  readonly starting: readonly RouteEndpoint[];
   /** Known once the weights were read. */
   readonly embedding: EmbeddingModelStatus['embedding'];
   readonly revision: string | undefined;
@@ -59,45 +62,72 @@ const portOf = (slice: EndpointSlice): number | undefined => {
   return (ports.find((one) => one.name === HTTP_PORT_NAME) ?? ports[0])?.port;
 };
 
-/** Endpoints of one slice that may get traffic. Per the API, an absent `ready` means ready. */
-const usableEndpoints = (slice: EndpointSlice): readonly RouteEndpoint[] => {
-  const port = portOf(slice);
-  if (port === undefined || slice.metadata.deletionTimestamp !== undefined) return [];
-  return (slice.endpoints ?? [])
-    .filter(({ conditions }) => conditions?.ready !== false && conditions?.terminating !== true)
+type Endpoints = Pick<ServedModel, 'endpoints' | 'starting'>;
+
+const NONE: Endpoints = { endpoints: [], starting: [] };
+
+const addressedIn = (slice: EndpointSlice, port: number, endpoints: readonly Endpoint[]): readonly RouteEndpoint[] =>
+  endpoints
     .flatMap(({ addresses }) => addresses.slice(0, 1))
     .filter((address) => address !== '')
     .map((address) => {
       const id = `${slice.addressType === 'IPv6' ? `[${address}]` : address}:${port}`;
       return { id, origin: `http://${id}` };
     });
+
+/** Endpoints of one slice that get traffic now, or once they say that they are ready. Per the API, an absent `ready` means ready. */
+const endpointsIn = (slice: EndpointSlice): Endpoints => {
+  const port = portOf(slice);
+  if (port === undefined || slice.metadata.deletionTimestamp !== undefined) return NONE;
+  const staying = (slice.endpoints ?? []).filter(({ conditions }) => conditions?.terminating !== true);
+  const isReady = ({ conditions }: Endpoint): boolean => conditions?.ready !== false;
+  return {
+    endpoints: addressedIn(slice, port, staying.filter(isReady)),
+    starting: addressedIn(
+      slice,
+      port,
+      staying.filter((endpoint) => !isReady(endpoint)),
+    ),
+  };
 };
 
 /** Objects from a cache are frozen and keep their identity while they do not change: so does what follows from them. */
-const known = new WeakMap<EndpointSlice, readonly RouteEndpoint[]>();
+const known = new WeakMap<EndpointSlice, Endpoints>();
 
-const endpointsOf = (slice: EndpointSlice): readonly RouteEndpoint[] => {
+const endpointsOf = (slice: EndpointSlice): Endpoints => {
   const before = known.get(slice);
   if (before) return before;
-  const endpoints = usableEndpoints(slice);
+  const endpoints = endpointsIn(slice);
   known.set(slice, endpoints);
   return endpoints;
 };
 
+type ById = Map<string, RouteEndpoint>;
+
 /** By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any. */
-const endpointsByService = (slices: readonly EndpointSlice[]): Map<string, Map<string, RouteEndpoint>> => {
-  const found = new Map<string, Map<string, RouteEndpoint>>();
+const endpointsByService = (slices: readonly EndpointSlice[]): Map<string, Endpoints> => {
+  const found = new Map<string, { readonly ready: ById; readonly starting: ById }>();
   for (const slice of slices) {
     const { namespace = '', ownerReferences = [] } = slice.metadata;
     const owner = ownerReferences.find(({ controller }) => controller === true);
     if (owner?.kind !== SERVICES.kind) continue;
     const key = `${namespace}/${owner.name}`;
-    const endpoints = found.get(key) ?? new Map<string, RouteEndpoint>();
+    const { ready, starting } = found.get(key) ?? { ready: new Map(), starting: new Map() };
+    const { endpoints, starting: others } = endpointsOf(slice);
     // An endpoint may be in two slices for a moment while a controller rebalances them.
-    for (const endpoint of endpointsOf(slice)) endpoints.set(endpoint.id, endpoint);
-    found.set(key, endpoints);
+    for (const endpoint of endpoints) ready.set(endpoint.id, endpoint);
+    for (const endpoint of others) starting.set(endpoint.id, endpoint);
+    found.set(key, { ready, starting });
   }
-  return found;
+  return new Map(
+    [...found].map(([key, { ready, starting }]) => [
+      key,
+      {
+        endpoints: [...ready.values()],
+        starting: [...starting.values()].filter(({ id }) => !ready.has(id)),
+      },
+    ]),
+  );
 };
 
 /** The Service that the operator made for it. A Service of that name that is somebody else's keeps the model from being accepted. */
@@ -116,18 +146,14 @@ const isHeir = ({ metadata, status }: EmbeddingModel): boolean =>
     ({ type, status: holds, reason }) => type === 'Accepted' && holds === 'False' && reason === 'NameTaken',
   );
 
-const serve = (
-  resource: EmbeddingModel,
-  endpoints: readonly RouteEndpoint[],
-  names: readonly string[],
-): ServedModel => {
+const serve = (resource: EmbeddingModel, endpoints: Endpoints, names: readonly string[]): ServedModel => {
   const { metadata, spec, status } = resource;
   return {
     key: modelKey(resource),
     model: spec.model,
     names,
     created: seconds(metadata.creationTimestamp),
-    endpoints,
+    ...endpoints,
     embedding: status?.embedding,
     revision: status?.revision,
     prompts: spec.prompts,
@@ -159,8 +185,8 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
     const own = names.filter((name) => !byFoldedName.has(foldName(name)));
     const accepted = isServed(resource);
     if (!accepted && own.length === 0) continue;
-    const ready = accepted ? [...(endpoints.get(serviceOf(resource))?.values() ?? [])] : [];
-    const served = serve(resource, ready, own);
+    const its = (accepted ? endpoints.get(serviceOf(resource)) : undefined) ?? NONE;
+    const served = serve(resource, its, own);
     byKey.set(served.key, served);
     for (const name of own) {
       byName.set(name, served);

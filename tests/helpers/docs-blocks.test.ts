@@ -40,6 +40,13 @@ describe('what people are told to type', () => {
     expect(unknown.map(({ at }) => at)).toEqual([]);
   });
 
+  it('on the home page is what the README says, which is run', () => {
+    const readme = blocksOf(read('README.md'), 'README.md').map(({ code }) => code);
+    const home = blocksOf(read('docs/index.md'), 'docs/index.md').map(({ code }) => code);
+    expect(home).toHaveLength(2);
+    expect(home.filter((code) => !readme.includes(code))).toEqual([]);
+  });
+
   it('to be run by CI is a line of what CI runs', () => {
     const ci = read('.ci/run').split('\n');
     const lines = RUN.flatMap((page) => blocksOf(read(page), page))
@@ -50,10 +57,11 @@ describe('what people are told to type', () => {
   });
 
   it.each([
-    ['newcomer.test.ts', ['here', 'server']],
-    ['walkthrough.test.ts', ['cluster', 'cluster-server']],
+    ['e2e/newcomer.test.ts', ['here', 'server']],
+    ['e2e/walkthrough.test.ts', ['cluster', 'cluster-server']],
+    ['tools/clients.test.ts', ['client']],
   ])('has %s for its runners', (name, runners) => {
-    const test = read(join('tests', 'e2e', name));
+    const test = read(join('tests', name));
     expect(runners.filter((runner) => !test.includes(`'${runner}'`))).toEqual([]);
   });
 });

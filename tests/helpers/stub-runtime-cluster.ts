@@ -9,7 +9,7 @@ import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { ENDPOINT_SLICES, SERVICES } from '../../kube/resources.ts';
-import type { EndpointSlice, Service } from '../../kube/resources.ts';
+import type { Endpoint, EndpointSlice, Service } from '../../kube/resources.ts';
 import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { readRouterConfig } from '../../router/config.ts';
 import { startRouter } from '../../router/start.ts';
@@ -30,12 +30,17 @@ export interface StubCluster {
   readonly router: RunningRouter;
   readonly model: (name: string, given?: ModelGiven) => Promise<void>;
   readonly removeModel: (name: string) => Promise<void>;
-  /** The model's endpoints from now on; one slice each, for each has its own port. */
-  readonly endpoints: (model: string, ports: readonly number[]) => Promise<void>;
+  /** The model's endpoints from now on, ready unless it is said otherwise; one slice each, for each has its own port. */
+  readonly endpoints: (model: string, ports: readonly number[], conditions?: Endpoint['conditions']) => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-const slice = (model: string, port: number, { metadata: { name, uid = '' } }: Service): EndpointSlice => ({
+const slice = (
+  model: string,
+  port: number,
+  { metadata: { name, uid = '' } }: Service,
+  conditions: NonNullable<Endpoint['conditions']>,
+): EndpointSlice => ({
   apiVersion: 'discovery.k8s.io/v1',
   kind: 'EndpointSlice',
   metadata: {
@@ -46,7 +51,7 @@ const slice = (model: string, port: number, { metadata: { name, uid = '' } }: Se
   },
   addressType: 'IPv4',
   ports: [{ name: 'http', port }],
-  endpoints: [{ addresses: ['127.0.0.1'], conditions: { ready: true } }],
+  endpoints: [{ addresses: ['127.0.0.1'], conditions }],
 });
 
 const accepted = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'Listed.' } as const;
@@ -83,14 +88,14 @@ export const startStubCluster = async (
     await client.apply(EMBEDDING_MODELS, observed, { ...apply, subresource: 'status' });
   };
 
-  const endpoints: StubCluster['endpoints'] = async (name, ports) => {
+  const endpoints: StubCluster['endpoints'] = async (name, ports, conditions = { ready: true }) => {
     const { items } = await client.list(ENDPOINT_SLICES, { namespace: NAMESPACE });
     const own = items.filter(({ metadata }) => metadata.labels?.['kubembed.dev/model'] === name);
     // What no living Service owns would be collected.
     const metadata = { name: `em-${name}`, namespace: NAMESPACE };
     const wanted: Service = { apiVersion: 'v1', kind: 'Service', metadata, spec: {} };
     const service = await client.apply(SERVICES, wanted, apply);
-    for (const port of ports) await client.apply(ENDPOINT_SLICES, slice(name, port, service), apply);
+    for (const port of ports) await client.apply(ENDPOINT_SLICES, slice(name, port, service, conditions), apply);
     for (const { metadata, ports: old } of own) {
       if (ports.includes(old?.[0]?.port ?? 0)) continue;
       await client.delete(ENDPOINT_SLICES, { namespace: NAMESPACE, name: metadata.name });

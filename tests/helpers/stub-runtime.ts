@@ -54,6 +54,8 @@ export interface StubRuntime {
   /** Of those, how many lost their client before the answer. */
   readonly aborted: () => number;
   readonly inFlight: () => number;
+  /** How often it was asked whether it is ready. */
+  readonly probes: () => number;
   misbehave: Misbehaviour;
   latencyMs: number;
   /** What it says of its queue. */
@@ -117,6 +119,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
   const seen: SeenRequest[] = [];
   let aborted = 0;
   let inFlight = 0;
+  let probes = 0;
   let busyUntil = 0;
   const self = { misbehave: 'none' as Misbehaviour, latencyMs: options.latencyMs ?? 0, backlog: 0 };
 
@@ -181,6 +184,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
       embed(request, response).catch(() => response.destroy());
       return;
     }
+    if (request.url === '/readyz') probes += 1;
     if (self.misbehave === 'silent') return;
     send(response, request.url === '/readyz' && self.misbehave === 'draining' ? 503 : 200, '"ok"');
   });
@@ -193,6 +197,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     seen,
     aborted: () => aborted,
     inFlight: () => inFlight,
+    probes: () => probes,
     kill: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeAllConnections();

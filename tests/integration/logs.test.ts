@@ -1,6 +1,7 @@
 // What the processes log: one line a request with its ids, sizes and times, nothing of the input; a level that a signal changes.
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,6 +81,32 @@ describe('a request', () => {
       expect.objectContaining({ ...both, name: 'router', model: 'ns/tiny', attempts: 1, upstreamMs: time }),
     ]);
     expect(runtime.output() + output).not.toContain(SECRET);
+  });
+
+  it('with a key tells what that is called, and nothing of it', async () => {
+    let output = '';
+    const { log } = createLog({
+      name: 'router',
+      level: 'info',
+      readable: false,
+      destination: { write: (line) => void (output += line) },
+    });
+    const folder = await mkdtemp(join(tmpdir(), 'kubembed-logs-'));
+    closing.push(() => rm(folder, { recursive: true, force: true }));
+    const file = join(folder, 'keys.yaml');
+    const sha256 = createHash('sha256').update(SECRET).digest('hex');
+    await writeFile(file, JSON.stringify({ keys: [{ name: 'search-team', sha256 }] }));
+    const cluster = await startStubCluster({ KUBEMBED_API_KEYS_FILE: file }, { log });
+    closing.push(() => cluster.close());
+    await cluster.router.synced;
+
+    const asked = async (path: string): Promise<number> =>
+      (await fetch(cluster.router.url + path, { headers: { authorization: `Bearer ${SECRET}` } })).status;
+    await eventually(async () => (await asked('/v1/models')) === 200);
+    expect(await asked('/healthz')).toBe(200);
+    await eventually(() => requestLines(output).some(({ keyName }) => keyName === 'search-team'));
+    expect(output).not.toContain(SECRET);
+    expect(output).not.toContain(sha256);
   });
 
   it('that is refused says why, in one word', async () => {

@@ -51,6 +51,20 @@ describe('a request that ends replicas', () => {
   }, 30_000);
 });
 
+describe('a request whose every part ends replicas', () => {
+  it.each(['reset', 'silent'] as const)('leaves one of six alone: %s', { timeout: 30_000 }, async (how) => {
+    const stubs = await Promise.all(Array.from({ length: 6 }, () => startStubRuntime()));
+    closing.push(...stubs.map((stub) => () => stub.kill()));
+    const { router } = await boot(stubs.map(({ port }) => port));
+    for (const stub of stubs) stub.misbehave = how;
+    const reply = await embed(router.url, { ...ask, input: Array.from({ length: 2048 }, (_, at) => `text ${at}`) });
+    expect([reply.status, reply.body.error.code]).toEqual([502, 'replicas_failed']);
+    expect(stubs.filter(({ seen }) => seen.length === 0)).toHaveLength(1);
+    for (const stub of stubs) stub.misbehave = 'none';
+    expect((await embed(router.url, ask)).status).toBe(200);
+  });
+});
+
 describe('a replica that stops in the middle of a streamed answer', () => {
   it('is noticed, and its place is free again', async () => {
     const silent = createServer((request, response) => {

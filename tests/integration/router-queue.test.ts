@@ -1,5 +1,6 @@
 // Scale from zero over real sockets: queued requests, one wake-up, bounds, reasons, and clients that leave.
 import { Agent, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemandSnapshot } from '../../api/demand.ts';
 import { NO_DEMAND } from '../helpers/builders.ts';
@@ -218,5 +219,72 @@ describe('the demand stream', () => {
     await reading;
     expect(lines.map(({ sequence }) => sequence)).toEqual(lines.map((_, at) => lines[0]!.sequence + at));
     expect(new Set(lines.map(({ instance }) => instance)).size).toBe(1);
+  });
+});
+
+describe('a replica that is starting', () => {
+  const STARTING = { ready: false };
+  const metric = async (name: string): Promise<string | undefined> =>
+    (await (await fetch(`${cluster.router.internalUrl}/metrics`)).text())
+      .split('\n')
+      .find((line) => line.startsWith(`kubembed_router_${name}`))
+      ?.split(' ')
+      .at(-1);
+
+  it('serves as soon as it says itself that it is ready, and stays the same endpoint', async () => {
+    const url = await boot();
+    stub.misbehave = 'draining';
+    await cluster.endpoints('model', [stub.port], STARTING);
+    const reply = embed(url, ask);
+    await eventually(() => stub.probes() > 3);
+    expect([(await demand()).queuedRequests, stub.seen.length]).toEqual([1, 0]);
+    stub.misbehave = 'none';
+    expect((await reply).status).toBe(200);
+    expect(await metric('cold_start_seconds_count')).toBe('1');
+    expect(await metric('endpoints{model="ns/model",state="usable"}')).toBe('1');
+    await cluster.endpoints('model', [stub.port]);
+    await eventually(
+      async () =>
+        ((await (await fetch(`${url}/v1/models/org/model`)).json()) as { ready_endpoints: number }).ready_endpoints ===
+        1,
+    );
+    expect((await embed(url, ask)).status).toBe(200);
+    expect(await metric('endpoints{model="ns/model",state="usable"}')).toBe('1');
+    expect((await demand()).activations).toBe(1);
+  });
+
+  it('is asked only while somebody waits', async () => {
+    const url = await boot();
+    await cluster.endpoints('model', [stub.port], STARTING);
+    await sleep(300);
+    expect(stub.probes()).toBe(0);
+    expect((await embed(url, ask)).status).toBe(200);
+    const asked = stub.probes();
+    await sleep(300);
+    expect([asked > 0, stub.probes()]).toEqual([true, asked]);
+  });
+
+  it('is neither asked nor used once it is on its way out', async () => {
+    const url = await boot();
+    await cluster.endpoints('model', [stub.port], { ready: false, serving: true, terminating: true });
+    const ending = new AbortController();
+    const reply = embed(url, ask, { signal: ending.signal }).catch((error: unknown) => error);
+    await eventually(async () => (await demand()).queuedRequests === 1);
+    await sleep(300);
+    expect([stub.probes(), stub.seen.length]).toEqual([0, 0]);
+    ending.abort();
+    expect(await reply).toBeInstanceOf(Error);
+  });
+
+  it('that fails while only itself said that it was ready leaves nothing behind: the next request wakes the model', async () => {
+    const url = await boot();
+    await cluster.endpoints('model', [stub.port], STARTING);
+    expect((await embed(url, ask)).status).toBe(200);
+    await stub.kill();
+    const reply = embed(url, ask);
+    await eventually(async () => (await demand()).activations === 2);
+    const { port } = stub;
+    stub = await startStubRuntime({ port });
+    expect((await reply).status).toBe(200);
   });
 });

@@ -28,6 +28,9 @@ const serving = async (each: readonly StubOptions[]): Promise<{ url: string; stu
   return { url, stubs };
 };
 
+/** One of several is spared. */
+const working = (stubs: readonly StubRuntime[]): readonly StubRuntime[] => stubs.filter(({ seen }) => seen.length > 0);
+
 const spansOf = ({ seen }: StubRuntime) => seen.flatMap(({ engine }) => engine ?? []);
 
 /** Time of the engine that has most to do: what the load of the machine that tests does not touch. */
@@ -41,18 +44,19 @@ const overlap = (stubs: readonly StubRuntime[]): boolean => {
 };
 
 describe('splitting', () => {
-  it('over four endpoints is at least 3.5 times faster than over one, and the answer is the same', async () => {
+  it('over four endpoints of five is at least 3.5 times faster than over one, and the answer is the same', async () => {
     const pace = { tokensPerSecond: 8000, capacity: 8000 };
     const one = await serving([pace]);
-    const four = await serving([pace, pace, pace, pace]);
+    const five = await serving([pace, pace, pace, pace, pace]);
     const ask = { model: 'org/model', input: INPUTS };
-    const [whole, merged] = [await embed(one.url, ask), await embed(four.url, ask)];
+    const [whole, merged] = [await embed(one.url, ask), await embed(five.url, ask)];
+    const four = working(five.stubs);
     expect(merged.text).toBe(whole.text);
     expect(merged.headers.get('x-kubembed-revision')).toBe('rev-1');
-    expect(longest(one.stubs) / longest(four.stubs)).toBeGreaterThan(3.5);
-    expect(overlap(four.stubs)).toBe(true);
-    expect(four.stubs.map(({ seen }) => seen.length)).toEqual([1, 1, 1, 1]);
-    expect(four.stubs[0]!.seen[0]!.headers['x-kubembed-priority']).toBe('bulk');
+    expect(longest(one.stubs) / longest(four)).toBeGreaterThan(3.5);
+    expect(overlap(four)).toBe(true);
+    expect(four.map(({ seen }) => seen.length)).toEqual([1, 1, 1, 1]);
+    expect(four[0]!.seen[0]!.headers['x-kubembed-priority']).toBe('bulk');
     expect(one.stubs[0]!.seen[0]!.headers['x-kubembed-priority']).toBe('bulk');
   });
 
@@ -64,7 +68,7 @@ describe('splitting', () => {
     const ask = { model: 'org/model', input: INPUTS, encoding_format: 'base64' };
     const merged = await embed(four.url, ask);
     expect(merged.text).toBe((await embed(one.url, ask)).text);
-    expect(four.stubs.every(({ seen }) => seen.length === 1)).toBe(true);
+    expect(four.stubs.map(({ seen }) => seen.length).toSorted()).toEqual([0, 1, 1, 1]);
   });
 
   it.each(['reset', 'cut', 'draining', 'silent'] as const)('shows nothing of a shard that fails: %s', async (how) => {
@@ -99,9 +103,9 @@ describe('splitting', () => {
     const { url } = await serving([{}, {}, {}, {}]);
     await embed(url, { model: 'org/model', input: INPUTS });
     const page = await (await fetch(`${url}/metrics`)).text();
-    for (const sample of ['splits_total{model="ns/model"} 1', 'shards_total{model="ns/model"} 4'])
+    for (const sample of ['splits_total{model="ns/model"} 1', 'shards_total{model="ns/model"} 3'])
       expect(page).toContain(`kubembed_router_${sample}`);
-    expect(page).toContain('kubembed_router_upstream_seconds_count{model="ns/model"} 4');
+    expect(page).toContain('kubembed_router_upstream_seconds_count{model="ns/model"} 3');
   });
 
   it('leaves small requests whole', async () => {

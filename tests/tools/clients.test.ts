@@ -1,11 +1,13 @@
 // Clients as their registries have them, and requests as applications make them, against local mode with the real all-MiniLM-L6-v2.
 import { execFile } from 'node:child_process';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { vectorFromBytes } from '../../common/openai/response.ts';
 import { clientRequests } from '../helpers/client-requests.ts';
 import type { ClientRequest } from '../helpers/client-requests.ts';
+import { blocksOf } from '../helpers/docs-blocks.ts';
 import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
 import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
@@ -89,6 +91,19 @@ describe('examples', { timeout: 400_000 }, () => {
     );
     expect(found.trim().split('\n')).toHaveLength(3);
     expect(found).toMatch(/^0\.\d+ {2}passage \d+: No man prefers to sleep two in a bed\./);
+  });
+});
+
+describe('the comparison on the migration page', { timeout: 400_000 }, () => {
+  it('prints 1.00000 for services that give the same vectors', async () => {
+    const page = await readFile(join(import.meta.dirname, '../../docs/migration.md'), 'utf8');
+    const [block, ...others] = blocksOf(page, 'docs/migration.md').filter(({ run: runner }) => runner === 'client');
+    expect(others).toEqual([]);
+    const file = join(local.dataDir, 'compare.py');
+    await writeFile(file, block!.code);
+    const env = { ...process.env, MODEL: MINILM, OLD_URL: base(), NEW_URL: base() };
+    const { stdout } = await run(join(EXAMPLES, '.venv/bin/python'), [file], { env });
+    expect(stdout.trim().split('\n')).toEqual(TEXTS.map((text) => `1.00000 ${text}`));
   });
 });
 

@@ -133,9 +133,10 @@ const traffic: Row = {
     chart(
       'Cache and splits',
       'short',
-      'Requests looked up by result, and requests split over several endpoints; a second.',
+      'Requests looked up by result, requests split over several endpoints, and their parts; a second.',
       query('cache {{result}}', sumBy('result', rate(router('cache_requests_total')))),
       query('splits', sumBy('', rate(router('splits_total')))),
+      query('parts', sumBy('', rate(router('shards_total')))),
     ),
   ],
 };
@@ -187,7 +188,34 @@ const computed = sumBy(BY_POD, rate(runtime('computed_tokens_total')));
 const runtimes: Row = {
   title: 'Runtimes',
   panels: [
+    stacked(
+      'Answers of runtimes',
+      'reqps',
+      'By route and status, and failures by reason.',
+      query('{{route}} {{status}}', sumBy('route, status', rate(runtime('requests_total')))),
+      query('failed: {{reason}}', sumBy('reason', rate(runtime('errors_total')))),
+    ),
+    chart(
+      'Latency of runtimes',
+      's',
+      'From request to answer, inside the runtime.',
+      ...percentiles(runtime('request_duration_seconds_bucket')),
+    ),
     chart('Queue', 'short', 'Tokens that wait for a compute thread.', query(POD, runtime('queue_tokens'))),
+    chart(
+      'Work at hand',
+      'short',
+      'Inputs that wait, and tokens that are being computed.',
+      query('inputs waiting {{model}} {{pod}}', runtime('queue_inputs')),
+      query('tokens running {{model}} {{pod}}', runtime('running_tokens')),
+    ),
+    chart(
+      'Tokens of runtimes',
+      'short',
+      'As reported in answers, and as computed; a second.',
+      query('reported {{model}}', sumBy('namespace, model', rate(runtime('tokens_total')))),
+      query('computed {{model}}', sumBy('namespace, model', rate(runtime('computed_tokens_total')))),
+    ),
     chart(
       'Queue in time',
       's',
@@ -209,14 +237,23 @@ const runtimes: Row = {
     chart(
       'Padding',
       'percentunit',
-      'Share of computed positions that held padding.',
+      'Share of computed positions that held padding: lately, and since the start of each pod.',
       query(POD, ratio(padded, `(${padded} + ${computed})`)),
+      query(`since the start ${POD}`, runtime('padding_ratio')),
     ),
     chart(
       'Batch size',
       'short',
       'Tokens of the mean inference run.',
       query(POD, ratio(computed, sumBy(BY_POD, rate(runtime('batches_total'))))),
+    ),
+    chart(
+      'Sizes',
+      'short',
+      'p95 of inputs in a request, and of inputs and tokens in an inference run.',
+      query('inputs in a request', quantile(0.95, runtime('request_inputs_bucket'))),
+      query('inputs in a run', quantile(0.95, runtime('batch_inputs_bucket'))),
+      query('tokens in a run', quantile(0.95, runtime('batch_tokens_bucket'))),
     ),
     chart(
       'Stages',
@@ -263,9 +300,10 @@ const operator: Row = {
     chart(
       'Replicas',
       'short',
-      'Asked for, and serving.',
+      'Asked for, serving as the operator sees it, and ready as the runtimes say themselves.',
       query('desired {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_desired')),
       query('ready {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_ready')),
+      query('say so {{namespace}}/{{model}}', sumBy('namespace, model', runtime('ready'))),
     ),
     chart(
       'Scale decisions',
@@ -288,7 +326,37 @@ const operator: Row = {
         `histogram_quantile(0.95, ${sumBy('le, controller', operators(rate('controller_reconcile_time_seconds_bucket')))})`,
       ),
     ),
+    chart(
+      'List of models',
+      'short',
+      'Models on the list, lines that cannot be read or whose place somebody else has, and models that another release manages.',
+      query('models', 'max(kubembed_catalog_models)'),
+      query('invalid lines', 'max(kubembed_catalog_invalid_lines)'),
+      query('shadowed lines', 'max(kubembed_catalog_shadowed_lines)'),
+      query('list refused', 'max(kubembed_catalog_refused)'),
+      query('managed elsewhere', 'max(kubembed_operator_models_elsewhere)'),
+    ),
     chart('Work queues', 'short', 'Keys that wait.', query('{{name}}', sumBy('name', operators('workqueue_depth')))),
+    chart(
+      'Work queue rates',
+      'short',
+      'Keys added, and added again after a failure; a second.',
+      query('added {{name}}', sumBy('name', operators(rate('workqueue_adds_total')))),
+      query('again {{name}}', sumBy('name', operators(rate('workqueue_retries_total')))),
+    ),
+    chart(
+      'Work queue times',
+      's',
+      'p95 of waiting and of work; age of the oldest work in progress, and of all of it.',
+      ...(['queue', 'work'] as const).map((what) =>
+        query(
+          `${what} {{name}}`,
+          `histogram_quantile(0.95, ${sumBy('le, name', operators(rate(`workqueue_${what}_duration_seconds_bucket`)))})`,
+        ),
+      ),
+      query('oldest {{name}}', operators('workqueue_longest_running_processor_seconds')),
+      query('in progress {{name}}', operators('workqueue_unfinished_work_seconds')),
+    ),
     chart(
       'API calls',
       'reqps',
@@ -308,6 +376,7 @@ const operator: Row = {
       query('leaders', 'sum(kubembed_operator_leader)'),
       query('routers', 'max(kubembed_operator_routers)'),
       query('routers unreachable', 'max(kubembed_operator_routers_unreachable)'),
+      query('routers with a table', 'sum(kubembed_router_table_synced)'),
     ),
   ],
 };

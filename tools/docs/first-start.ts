@@ -19,7 +19,7 @@ export function renderFirstStart({ download, node, weights, seconds, again }: Fi
   const all = download + node + weights;
   const minutes = Math.round((all / MEGABYTES_A_MINUTE + seconds / 60) * 2) / 2;
   return (
-    `The first time that is a download of ${download} MB of packages, ${node} MB of Node where it is older than 24, and ${weights} MB of weights: ` +
-    `${seconds} seconds for the packages on a fast network, ${count(minutes, 'minute')} for all at 50 Mbit/s. Later starts take ${count(again, 'second')}.`
+    `The first start downloads ${download} MB of packages and ${weights} MB of weights, and ${node} MB more where your Node is older than 24. ` +
+    `The packages take ${seconds} seconds on a fast network, and everything takes ${count(minutes, 'minute')} at 50 Mbit/s. Later starts take ${count(again, 'second')}.`
   );
 }

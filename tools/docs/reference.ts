@@ -23,6 +23,13 @@ const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8');
 const made = (from: string, page: string): string =>
   page.replace('\n\n', `\n\n<!-- Made by \`npm run docs:reference\` from ${from}. -->\n\n`);
 
+/** `<!-- values NAME -->` … becomes the values of that cluster, as the tests of the chart have them. */
+function withValues(page: string): string {
+  const names = [...page.matchAll(/<!-- values (\S+) -->/g)].map(([, name]) => name!);
+  const block = (name: string): string => `\`\`\`yaml\n${read(`tests/kube/values/${name}.yaml`).trim()}\n\`\`\``;
+  return names.reduce((text, name) => between(text, `values ${name}`, block(name)), page);
+}
+
 const firstStart = (): string => renderFirstStart(JSON.parse(read('tools/docs/first-start.json')) as FirstStart);
 
 const GENERATED: Readonly<Record<string, () => string>> = {
@@ -44,6 +51,8 @@ const GENERATED: Readonly<Record<string, () => string>> = {
   },
   'docs/sizing.md': () =>
     between(read('docs/sizing.md'), 'sizing', renderSizing(JSON.parse(read('cli/measured.json')) as Measured)),
+  'docs/clouds.md': () => withValues(read('docs/clouds.md')),
+  'docs/teams.md': () => withValues(read('docs/teams.md')),
   'docs/quickstart.md': () => between(read('docs/quickstart.md'), 'first start', firstStart()),
   'docs/install.md': () => between(read('docs/install.md'), 'first start', firstStart()),
   'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),

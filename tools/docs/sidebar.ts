@@ -15,11 +15,13 @@ export interface Section {
 
 /** Pages by section; what ends in a slash is a folder of pages, its `README` first. */
 const ORDER = {
-  Start: ['install', 'quickstart', 'quickstart-kind', 'concepts'],
-  Use: ['models', 'bulk', 'sizing', 'gpu', 'pods', 'scaling', 'autoscaling', 'air-gapped', 'security'],
-  Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting', 'releases'],
+  Start: ['quickstart', 'quickstart-kind', 'first-model', 'concepts', 'faq'],
+  Use: ['clients', 'models', 'bulk', 'sizing', 'gpu', 'scaling', 'autoscaling'],
+  Install: ['install', 'clouds', 'air-gapped', 'teams', 'pods', 'security'],
+  Operate: ['metrics', 'logs-and-traces', 'runbooks/', 'troubleshooting', 'upgrading', 'releases'],
+  Migrate: ['migration', 'migration-openai', 'migration-tei', 'migration-infinity', 'migration-kubeai'],
   Reference: ['reference/api', 'reference/crd', 'reference/values', 'reference/cli'],
-  'From elsewhere': ['clients', 'migration', 'performance'],
+  Evidence: ['performance', 'evidence'],
   Inside: ['architecture', 'adr/', 'contributing'],
 };
 const FOLDERS: Readonly<Record<string, string>> = { 'runbooks/': 'Alerts and runbooks', 'adr/': 'Decisions' };
