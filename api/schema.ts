@@ -120,7 +120,8 @@ const CACHE: Schema = {
       },
     },
     image: {
-      description: 'An OCI image whose files are a model store, as the command `models pack` makes it; the node mounts and keeps it.',
+      description:
+        'An OCI image whose files are a model store, as the command `models pack` makes it; the node mounts and keeps it.',
       type: 'object',
       required: ['reference'],
       properties: {

@@ -3,16 +3,13 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { Environment } from '../../common/util/env.ts';
-import { resourceNameOf } from '../../api/names.ts';
-import { printBytes, suggestion } from '../../common/util/text.ts';
+import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
 import { EngineStartError } from '../../runtime/engine/contract.ts';
-import { chooseWeights, describeFiles } from '../../runtime/model/snapshot.ts';
+import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
-import { openSnapshot } from '../../hub/store.ts';
-import { packImage } from '../image.ts';
 import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
@@ -20,6 +17,7 @@ import type { CliIo, Command, Group, Parsed } from '../command.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
 import { painter } from '../terminal.ts';
+import { packCommand } from './pack.ts';
 import type { Style } from '../terminal.ts';
 
 // The list: read, and edited so that comments, order and options of other lines stay.
@@ -306,40 +304,6 @@ Exit code 1 when something is damaged or missing.`,
     const next = flag('repair') ? 'Dropped; the next fetch brings them anew.' : 'Run again with --repair.';
     if (bad > 0) io.writeError(`${bad} of the files in ${store} are damaged or missing. ${next}\n`);
     return bad > 0 ? 1 : 0;
-  },
-};
-
-// A model as an OCI image, for clusters whose nodes are to keep it.
-
-const PACK_OPTIONS = {
-  output: { type: 'string', short: 'o' },
-  revision: { type: 'string' },
-  store: { type: 'string' },
-  json: { type: 'boolean' },
-} as const;
-
-const packCommand: Command = {
-  summary: 'Pack a model of the store as an OCI image',
-  usage: `kubembed models pack ID [--output FILE.tar] [--revision REV] [--store DIR] [--json]
-
-Writes an OCI image layout as a tar file, and prints the image's digest. "skopeo copy oci-archive:FILE.tar docker://…"
-brings it to a registry; spec.cache.image of an EmbeddingModel mounts it. The same weights give the same digest.
-Fill the store first: npm start, or any tool of Hugging Face.`,
-  options: PACK_OPTIONS,
-  async run(args, io) {
-    const { positionals, text, flag } = parse(args, PACK_OPTIONS);
-    const [modelId, ...others] = positionals;
-    if (modelId === undefined || others.length > 0) throw new UsageError('models pack: give one Hugging Face id.');
-    const revision = text('revision') ?? 'main';
-    const store = storeFolder(text('store'), io.env);
-    const output = text('output') ?? `${resourceNameOf(modelId)}.tar`;
-    const stored = await openSnapshot(store, modelId, revision, chooseWeights);
-    const packed = stored && (await packImage(store, { modelId, revision }, output, io.signal));
-    if (packed === undefined)
-      throw new CommandError(`${modelId} at ${revision} is not in the store ${store}, or not all of it.`);
-    if (flag('json')) io.write(`${JSON.stringify({ file: output, model: modelId, ...packed })}\n`);
-    else io.write(`${output}: ${modelId} at ${packed.commit}, ${printBytes(packed.bytes)}\n${packed.digest}\n`);
-    return 0;
   },
 };
 

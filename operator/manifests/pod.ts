@@ -14,12 +14,12 @@ import {
 import type { EmbeddingModel, PodTemplate, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';
+import { CERTIFICATES_VOLUME, certificatesMount, certificatesVolume, hubEnv, literal, tokenEnv } from './hub.ts';
 import { canonicalJson, covers, parseQuantity } from './manifest.ts';
 import { POD_TEMPLATE, overlay } from './overlay.ts';
 
 const STORE = '/models';
 const STORE_VOLUME = 'store';
-const CERTIFICATES = { volume: 'certificates', mountPath: '/etc/kubembed/certificates' };
 /** `nonroot` of the images: files of a claim become its group's. As which user a container runs the image says, or the cluster. */
 const GROUP = 65_532;
 /** Beyond pre-stop and drain: to close and to exit. */
@@ -40,8 +40,6 @@ const CONTAINER_SECURITY = {
 };
 
 // Environment: the runtime contract of docs/architecture.md
-
-const literal = (name: string, value: string): EnvVar => ({ name, value });
 
 /** Each name once, or the API server refuses the pod: who comes later wins. */
 const distinct = (variables: readonly EnvVar[]): readonly EnvVar[] => [
@@ -73,50 +71,6 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   ...(model.spec.prompts === undefined ? [] : [literal('KUBEMBED_PROMPTS', unexpanded(model.spec.prompts))]),
 ];
 
-const fromSecret = (name: string, secret: { readonly name: string; readonly key: string }): EnvVar => ({
-  name,
-  valueFrom: { secretKeyRef: secret },
-});
-
-/** The chart's Secrets are in the namespaces of models, or are not: a namespace without one has models that need none. */
-const fromOptionalSecret = (variable: string, name: string, key: string): EnvVar => ({
-  name: variable,
-  valueFrom: { secretKeyRef: { name, key, optional: true } },
-});
-
-function tokenEnv({ model, config: { hub } }: PodParts): readonly EnvVar[] {
-  const { tokenSecretRef } = model.spec;
-  if (tokenSecretRef !== undefined)
-    return [fromSecret('HF_TOKEN', { name: tokenSecretRef.name, key: tokenSecretRef.key ?? 'HF_TOKEN' })];
-  return hub.tokenSecret === undefined
-    ? []
-    : [fromOptionalSecret('HF_TOKEN', hub.tokenSecret.name, hub.tokenSecret.key)];
-}
-
-/** User and password of the Secret's type `kubernetes.io/basic-auth`. */
-const loginEnv = (prefix: string, secret: string | undefined): readonly EnvVar[] =>
-  secret === undefined
-    ? []
-    : ['username', 'password'].map((key) => fromOptionalSecret(`${prefix}_${key.toUpperCase()}`, secret, key));
-
-/** The way to the hub, as the chart has it. */
-function hubEnv({ config: { hub }, spec }: PodParts): readonly EnvVar[] {
-  const { loginSecret, proxy, certificates } = hub;
-  const literals: Readonly<Record<string, string | undefined>> = {
-    HTTPS_PROXY: proxy?.url,
-    HTTP_PROXY: proxy?.url,
-    NO_PROXY: proxy?.noProxy,
-    SSL_CERT_FILE: certificates && `${CERTIFICATES.mountPath}/${certificates.key}`,
-    // An image cannot be added to: what it lacks is told at once.
-    HF_HUB_OFFLINE: spec.cache.image && '1',
-  };
-  return [
-    ...Object.entries(literals).flatMap(([name, value]) => (value === undefined ? [] : [literal(name, value)])),
-    ...loginEnv('KUBEMBED_HUB', loginSecret),
-    ...loginEnv('KUBEMBED_PROXY', proxy?.secret),
-  ];
-}
-
 // Containers
 
 const common = ({ spec, config }: PodParts) => ({
@@ -136,9 +90,7 @@ const fetchContainer = (parts: PodParts): Container => ({
   volumeMounts: [
     { name: STORE_VOLUME, mountPath: STORE, ...(parts.spec.cache.image && { readOnly: true }) },
     tmpMount,
-    ...(parts.config.hub.certificates === undefined
-      ? []
-      : [{ name: CERTIFICATES.volume, mountPath: CERTIFICATES.mountPath, readOnly: true }]),
+    ...certificatesMount(parts),
   ],
 });
 
@@ -180,17 +132,6 @@ function storeVolume({ model, spec }: Pick<PodParts, 'model' | 'spec'>): object 
   if (claim !== undefined) return { persistentVolumeClaim: { claimName: cacheClaimName(model.metadata.name) } };
   if (image !== undefined) return { image };
   return { emptyDir: emptyDir?.sizeLimit === undefined ? {} : { sizeLimit: emptyDir.sizeLimit } };
-}
-
-/** Of the fetching container alone. Where a namespace lacks it, that container says which file is missing. */
-function certificatesVolume({ config: { hub } }: PodParts): readonly object[] {
-  if (hub.certificates === undefined) return [];
-  const { configMap, secret } = hub.certificates;
-  const source =
-    configMap === undefined
-      ? { secret: { secretName: secret, optional: true } }
-      : { configMap: { name: configMap, optional: true } };
-  return [{ name: CERTIFICATES.volume, ...source }];
 }
 
 /** Replicas spread over nodes where there are several; a full cluster still runs them. */
@@ -335,7 +276,7 @@ function withoutFetching({ metadata, spec: pod }: FullTemplate): FullTemplate {
     spec: {
       ...rest,
       ...(others.length > 0 && { initContainers: others }),
-      volumes: volumes.filter(({ name }) => name !== CERTIFICATES.volume),
+      volumes: volumes.filter(({ name }) => name !== CERTIFICATES_VOLUME),
     },
   };
 }

@@ -5,6 +5,8 @@ import { ownerReferenceTo } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import type { Deployment, Job, PersistentVolumeClaim, Pod, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';
+import type { ChildKind } from '../manifests/children.ts';
+import type { Manifest } from '../manifests/manifest.ts';
 import { plan } from './plan.ts';
 import type { Plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -22,15 +24,19 @@ const MARK = { source: 'claim weights first', commit: SHA };
 const WORDS = { dimensions: 384, maxTokens: 256, pooling: 'mean', precision: 'float32' } as const;
 
 const modelWith = (spec: Partial<EmbeddingModelSpec> = SHARED, status?: EmbeddingModelStatus): EmbeddingModel =>
-  embeddingModel('minilm', { spec, ...(status && { status: { observedGeneration: 1, ...status } }) });
+  embeddingModel('minilm', { spec, ...(status && { status }) });
 
 /** Fetched once, and marked so. */
-const warm = (spec?: Partial<EmbeddingModelSpec>, cached: EmbeddingModelStatus['cached'] = MARK): EmbeddingModel =>
+const warm = (
+  spec?: Partial<EmbeddingModelSpec>,
+  cached: EmbeddingModelStatus['cached'] | null = MARK,
+): EmbeddingModel =>
   modelWith(spec, {
+    observedGeneration: 1,
     revision: SHA,
     resolvedRevisions: [{ revision: 'main', commit: SHA }],
     embedding: WORDS,
-    ...(cached && { cached }),
+    ...(cached !== null && { cached }),
   });
 
 /** The status is of the spec before. */
@@ -58,11 +64,11 @@ const snapshotOf = (parts: Partial<Snapshot>): Snapshot => ({
 const planOf = (parts: Partial<Snapshot>, config: Partial<ManifestConfig> = {}): Plan =>
   plan(snapshotOf(parts), manifestConfig(config));
 
-const applied = <T>(result: Plan, kind: string): T | undefined =>
-  result.apply.find((change) => change.kind === kind)?.manifest as T | undefined;
+const applied = (result: Plan, kind: ChildKind): Manifest | undefined =>
+  result.apply.find((change) => change.kind === kind)?.manifest;
+const deploymentIn = (result: Plan): Deployment | undefined => applied(result, 'deployment') as Deployment | undefined;
 const fetchesIn = (result: Plan): boolean =>
-  applied<Deployment>(result, 'deployment')?.spec.template.spec.initContainers?.some(({ name }) => name === 'fetch') ===
-  true;
+  deploymentIn(result)?.spec.template.spec.initContainers?.some(({ name }) => name === 'fetch') === true;
 const reasonOf = (result: Plan, type: 'Fetched' | 'Available' | 'Ready') => {
   const { status, reason } = findCondition(result.status?.conditions, type)!;
   return `${status}/${reason}`;
@@ -70,7 +76,7 @@ const reasonOf = (result: Plan, type: 'Fetched' | 'Available' | 'Ready') => {
 
 /** As it was applied before, with so many pods. */
 function deployed(model: EmbeddingModel, replicas: number, parts: Partial<Snapshot> = {}): Deployment {
-  const made = applied<Deployment>(planOf({ ...parts, model }), 'deployment')!;
+  const made = deploymentIn(planOf({ ...parts, model }))!;
   return {
     ...made,
     metadata: { ...made.metadata, generation: 1 },
@@ -149,7 +155,7 @@ describe('pods fetch', () => {
     const asleep = deployed(modelWith(), 0);
     const woken = planOf({ model: warm(), children: { deployment: asleep }, target: { replicas: 1, reason: 'x' } });
     expect(fetchesIn(woken)).toBe(false);
-    expect(applied<Deployment>(woken, 'deployment')?.spec.replicas).toBe(1);
+    expect(deploymentIn(woken)?.spec.replicas).toBe(1);
   });
 
   test('a tenth replica neither, where the first came without', () => {
@@ -174,7 +180,7 @@ describe('a record that is wrong', () => {
 
   test('and stands again when a newer pod has fetched them', () => {
     const newer = podWith({}, pod('b', { created: '2026-01-01T00:00:09Z', status: serving({ ready: true }) }));
-    const model = warm(SHARED, undefined);
+    const model = warm(SHARED, null);
     expect(planOf({ model, pods: [...pods, newer] }).status?.cached).toEqual(MARK);
   });
 });
@@ -183,7 +189,7 @@ describe('an image', () => {
   const image = { reference: 'registry.example.com/models/minilm@sha256:0', pullPolicy: 'IfNotPresent' } as const;
   const spec = { cache: { image } };
   const podOf = (model: EmbeddingModel): PodSpec =>
-    applied<Deployment>(planOf({ model, existingClaim: undefined }), 'deployment')!.spec.template.spec;
+    deploymentIn(planOf({ model, existingClaim: undefined }))!.spec.template.spec;
 
   test('is mounted, looked into once without a hub, and then served from at once', () => {
     const first = podOf(modelWith(spec));
@@ -213,7 +219,7 @@ describe('the chart’s default', () => {
   test('is the cache of models that say nothing of it, and their own wins', () => {
     const volumeOf = (spec: Partial<EmbeddingModelSpec>) => {
       const result = planOf({ model: modelWith(spec) }, { cache: { existingClaim: 'weights' } });
-      return applied<Deployment>(result, 'deployment')?.spec.template.spec['volumes'];
+      return deploymentIn(result)?.spec.template.spec['volumes'];
     };
     expect(volumeOf({})).toContainEqual(STORE);
     expect(volumeOf({ cache: { emptyDir: {} } })).toContainEqual({ name: 'store', emptyDir: {} });
@@ -231,7 +237,7 @@ describe('the chart’s default', () => {
 
 describe('prefetch', () => {
   const spec = { ...SHARED, prefetch: true, scaling: { minReplicas: 2, maxReplicas: 10 } };
-  const jobOf = (model: EmbeddingModel): Job => applied<Job>(planOf({ model }), 'prefetch')!;
+  const jobOf = (model: EmbeddingModel): Job => applied(planOf({ model }), 'prefetch') as Job;
   const job = (): Job => ({ ...jobOf(modelWith(spec)), status: { active: 1 } });
   const jobPod = (status: Pod['status']): Pod => {
     const { initContainers = [] } = podWith({}).spec;
@@ -251,7 +257,7 @@ describe('prefetch', () => {
 
   test('fills the cache by a Job before there are replicas', () => {
     const result = planOf({ model: modelWith(spec) });
-    expect(applied<Deployment>(result, 'deployment')?.spec.replicas).toBe(0);
+    expect(deploymentIn(result)?.spec.replicas).toBe(0);
     const { template } = jobOf(modelWith(spec)).spec as { template: { spec: PodSpec; metadata: { labels: object } } };
     expect(template.spec).toMatchObject({ restartPolicy: 'OnFailure', initContainers: [] });
     expect(template.spec.containers.map(({ name, args }) => [name, args])).toEqual([['fetch', ['fetch']]]);
@@ -267,7 +273,7 @@ describe('prefetch', () => {
     expect(result.status?.cached).toEqual(MARK);
     expect(result.remove).toEqual(['prefetch']);
     expect(fetchesIn(result)).toBe(false);
-    expect(applied<Deployment>(result, 'deployment')?.spec.replicas).toBe(2);
+    expect(deploymentIn(result)?.spec.replicas).toBe(2);
   });
 
   test('a sleeping model that was filled so can serve', () => {
@@ -304,7 +310,7 @@ describe('prefetch', () => {
   test('keeps nobody from fetching where the Job is refused', () => {
     const model = modelWith(spec);
     const result = planOf({ model, children: { deployment: deployed(model, 0) } });
-    expect(applied<Deployment>(result, 'deployment')?.spec.replicas).toBe(1);
+    expect(deploymentIn(result)?.spec.replicas).toBe(1);
     expect(fetchesIn({ ...result })).toBe(true);
   });
 

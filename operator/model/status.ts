@@ -74,11 +74,15 @@ function fetchedFinding(facts: ConditionFacts): Finding {
   return failedBefore(facts, 'Fetched') ?? finding('Unknown', 'NotFetched');
 }
 
+function asleepFinding(facts: ConditionFacts): Finding {
+  if (isStopped(facts)) return finding('False', 'Stopped');
+  return finding('False', facts.awaitsCache && facts.problem === undefined ? 'Fetching' : 'ScaledToZero');
+}
+
 function availableFinding(facts: ConditionFacts): Finding {
   const ready = facts.deployment?.status?.readyReplicas ?? 0;
   if (ready > 0) return finding('True', 'Available');
-  if (facts.awaitsCache && !isStopped(facts) && facts.problem === undefined) return finding('False', 'Fetching');
-  if (isAsleep(facts)) return finding('False', isStopped(facts) ? 'Stopped' : 'ScaledToZero');
+  if (isAsleep(facts)) return asleepFinding(facts);
   if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
   return finding('False', facts.pods.fetching && facts.fetched === undefined ? 'Fetching' : 'Starting');
 }
