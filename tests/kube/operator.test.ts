@@ -71,7 +71,7 @@ describe('the CRD', () => {
     [{ servedNames: [] }, /spec\.servedNames: Invalid value: 0/],
     [{ scaling: { minReplicas: 3, maxReplicas: 2 } }, /minReplicas must not exceed maxReplicas/],
     [{ scaling: { maxReplicas: 0 } }, /should be greater than or equal to 1/],
-    [{ cache: {} }, /exactly one of emptyDir, existingClaim and claim must be set/],
+    [{ cache: {} }, /exactly one of emptyDir, existingClaim, claim and image must be set/],
     [{ cache: { emptyDir: {}, existingClaim: 'c' } }, /exactly one of emptyDir/],
     [{ device: 'gpu', precision: 'int8' }, /precision int8 needs device cpu/],
     [{ precision: 'float16' }, /precision float16 needs device gpu/],
@@ -284,7 +284,7 @@ describe('the operator', () => {
     expect((await find(EMBEDDING_MODELS, 'team', 'full'))?.status).toMatchObject({
       observedGeneration: 1,
       revision: SHA,
-      selector: 'kubembed.dev/model=full',
+      selector: 'kubembed.dev/model=full,app.kubernetes.io/component=runtime',
     });
 
     let mark = await quiet(first);
