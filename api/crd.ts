@@ -106,6 +106,9 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
       precision: text('Precision in use.'),
     },
   },
+  fetchProgress: text(
+    'How far a pod is that fetches the weights, and how long it may still take; absent while none does.',
+  ),
   scalingDecision: text('Why kubembed last changed the number of replicas.'),
 };
 
@@ -123,6 +126,7 @@ const PRINTER_COLUMNS = [
   column('Desired', '.status.desiredReplicas', { type: 'integer' }),
   column('Replicas', '.status.readyReplicas', { type: 'integer' }),
   column('Reason', '.status.conditions[?(@.type=="Ready")].reason'),
+  column('Progress', '.status.fetchProgress'),
   // A list is printed as JSON, too wide for most terminals.
   column('Names', '.status.servedNames', { priority: 1 }),
   column('Revision', '.status.revision', { priority: 1 }),

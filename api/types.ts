@@ -117,6 +117,8 @@ export interface EmbeddingModelStatus {
   };
   /** Why the autoscaler last chose its replica count, in words. */
   readonly scalingDecision?: string;
+  /** Of a pod that fetches, in words. */
+  readonly fetchProgress?: string;
 }
 
 export interface EmbeddingModel extends KubeObject {

@@ -53,6 +53,21 @@ export interface Timing {
   readonly retries: number;
 }
 
+const WINDOWS = { seconds: TEXT, 'warm-up': TEXT, repeats: TEXT, retries: TEXT, threads: TEXT } as const;
+
+const timingOf = (values: Values, preset: Timing): Timing => ({
+  warmUpSeconds: numberOf(values, 'warm-up', { otherwise: preset.warmUpSeconds, atLeast: 0 }),
+  seconds: numberOf(values, 'seconds', { otherwise: preset.seconds, atLeast: 0.1 }),
+  repeats: numberOf(values, 'repeats', { otherwise: preset.repeats, atLeast: 1, whole: true }),
+  retries: numberOf(values, 'retries', { otherwise: preset.retries, atLeast: 0, whole: true }),
+});
+
+/** Cores to use; undefined: all. */
+function threadsOf(values: Values): number | undefined {
+  const threads = numberOf(values, 'threads', { otherwise: 0, atLeast: 1, whole: true });
+  return threads > 0 ? threads : undefined;
+}
+
 export type RuntimeOptions = ReturnType<typeof readRuntimeOptions>;
 
 const QUICK: Timing = { warmUpSeconds: 0.7, seconds: 2, repeats: 1, retries: 0 };
@@ -66,31 +81,47 @@ function cellOf(name: string): Cell {
 
 export function readRuntimeOptions(args: readonly string[]) {
   const values = read(args, {
-    ...{ peers: TEXT, cells: TEXT, seconds: TEXT, 'warm-up': TEXT, repeats: TEXT, retries: TEXT },
-    ...{ threads: TEXT, python: TEXT, quick: { type: 'boolean', default: false }, peer: PEER },
+    ...{ peers: TEXT, cells: TEXT, python: TEXT, quick: { type: 'boolean', default: false } },
+    ...{ peer: PEER, tei: TEXT },
+    ...WINDOWS,
   });
   const preset = values.quick ? QUICK : FULL;
   const chosen = values.cells === undefined ? (values.quick ? QUICK_CELLS : undefined) : names(values.cells);
-  const threads = numberOf(values, 'threads', { otherwise: 0, atLeast: 1, whole: true });
   return {
     cells: chosen?.map(cellOf) ?? CELLS,
     /** Undefined: whoever can run here. */
     peers: values.peers === undefined ? undefined : names(values.peers),
     checkouts: checkoutsOf(values.peer),
-    timing: {
-      warmUpSeconds: numberOf(values, 'warm-up', { otherwise: preset.warmUpSeconds, atLeast: 0 }),
-      seconds: numberOf(values, 'seconds', { otherwise: preset.seconds, atLeast: 0.1 }),
-      repeats: numberOf(values, 'repeats', { otherwise: preset.repeats, atLeast: 1, whole: true }),
-      retries: numberOf(values, 'retries', { otherwise: preset.retries, atLeast: 0, whole: true }),
-    },
+    /** The executable of Text Embeddings Inference, which is then a peer. */
+    tei: values.tei,
+    timing: timingOf(values, preset),
     starts: values.quick ? 1 : 3,
     quick: values.quick,
     /** Whether the tables go into docs/performance.md. */
     write: values.write ?? [chosen, values.peers, values.peer].every((part) => part === undefined),
-    /** Cores to use; undefined: all. */
-    threads: threads > 0 ? threads : undefined,
+    threads: threadsOf(values),
     /** The interpreter of the Python peers; undefined: that of the bench's own environment. */
     python: values.python,
+  };
+}
+
+// The families bench.
+
+export type FamiliesOptions = ReturnType<typeof readFamiliesOptions>;
+
+const FAMILY_TIMING: Timing = { warmUpSeconds: 1, seconds: 4, repeats: 3, retries: 1 };
+/** Sentences and passages, one client and several. */
+const FAMILY_CELLS: readonly string[] = ['A:1', 'A:8', 'B:1', 'B:8'];
+
+export function readFamiliesOptions(args: readonly string[]) {
+  const { families, cells, peer, ...values } = read(args, { families: TEXT, cells: TEXT, peer: PEER, ...WINDOWS });
+  return {
+    families: families === undefined ? undefined : names(families),
+    cells: (cells === undefined ? FAMILY_CELLS : names(cells)).map(cellOf),
+    checkouts: checkoutsOf(peer),
+    timing: timingOf(values, FAMILY_TIMING),
+    write: values.write ?? [families, cells, peer].every((part) => part === undefined),
+    threads: threadsOf(values),
   };
 }
 
@@ -163,15 +194,18 @@ export function readColdStartOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|router|scale|cold-start|gpu|setup [options]
+export const USAGE = `usage: npm run bench -- runtime|limit|families|router|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
+          --tei FILE                 text-embeddings-router of Text Embeddings Inference, as one more peer
           --cells A:1,C:64,…         corpus:concurrency; default: all
           --seconds S --warm-up S --repeats N --retries N   each window; default 8, 1.5, 3, 2
           --threads N --python FILE  cores to use; interpreter of the Python peers
           --quick                    about two minutes: few cells, windows of 2 s, no repeats, no tables written
 limit     the limit line alone
+families  --families t5,qwen3,…      which; default: all
+          --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory

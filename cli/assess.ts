@@ -1,13 +1,12 @@
 // Whether kubembed can serve a repository, what that takes, what a person should know of it, and how that reads. Pure.
 import { SELF } from './command.ts';
-import { isRecord, printBytes } from '../common/util/text.ts';
-import { SENTENCE_SETTINGS } from '../hub/files.ts';
+import { printBytes } from '../common/util/text.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
 import { planFile } from '../runtime/graph/repository-file.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
 import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
-import type { PoolingChoice } from '../runtime/model/modules.ts';
+import type { ModuleStep, PoolingChoice } from '../runtime/model/modules.ts';
 import { describeFiles, dimensionsOf } from '../runtime/model/snapshot.ts';
 import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { weightBytesOf } from './repository.ts';
@@ -54,14 +53,15 @@ function needsOf(repository: Repository, description: ModelDescription, choices:
   return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
 }
 
-const promptsOf = ({ json }: Repository): readonly string[] => {
-  const config = json.get(SENTENCE_SETTINGS);
-  const prompts = isRecord(config) ? config['prompts'] : undefined;
-  if (!isRecord(prompts)) return [];
-  return Object.entries(prompts).flatMap(([name, text]) =>
-    typeof text === 'string' && text !== '' ? [`${name}: ${JSON.stringify(text)}`] : [],
-  );
-};
+/** What is done to the pooled vector, but for the norm in the end. */
+function printStep(step: ModuleStep): string {
+  if (step.kind === 'normalize') return 'Normalize';
+  if (step.kind === 'layerNorm') return `LayerNorm ${step.width}`;
+  return `Dense ${step.inputs} → ${step.outputs}${step.activation === undefined ? '' : `, ${step.activation}`}`;
+}
+
+const promptsOf = ({ prompts }: ModelDescription): Readonly<Record<string, string>> =>
+  Object.fromEntries([...prompts.texts].filter(([, text]) => text !== ''));
 
 interface UsedPooling {
   readonly used: string;
@@ -75,8 +75,12 @@ const poolingAdvice = ({ used, declared = used }: UsedPooling, model: string): r
         `The repository declares ${declared} pooling, and vectors would be pooled by ${used}. The line that follows the repository: ${model} pooling=declared`,
       ];
 
-function warningsOf(repository: Repository, pooling: UsedPooling): readonly string[] {
-  const prompts = promptsOf(repository);
+function warningsOf(
+  repository: Repository,
+  pooling: UsedPooling,
+  texts: Readonly<Record<string, string>>,
+): readonly string[] {
+  const prompts = Object.entries(texts).map(([name, text]) => `${name}: ${JSON.stringify(text)}`);
   const isFile = repository.plan.format === 'onnx';
   return [
     ...poolingAdvice(pooling, repository.modelId),
@@ -108,6 +112,7 @@ export function assess(repository: Repository, choices: Choices) {
     used: printPooling(choosePooling(description, choices.pooling)),
     declared: declaredPooling(description),
   };
+  const prompts = promptsOf(description);
   const { dimensions, weightBytes } = needsOf(repository, description, choices);
   const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
   const memoryWith = (cpus: number): number =>
@@ -121,6 +126,8 @@ export function assess(repository: Repository, choices: Choices) {
     dimensions,
     maxTokens,
     pooling,
+    modules: description.steps.map(printStep),
+    prompts,
     weights: {
       format: plan.format,
       bytes: weightBytesOf(repository),
@@ -135,7 +142,7 @@ export function assess(repository: Repository, choices: Choices) {
       /** With all of `cpus`. */
       bytes: memoryWith(choices.cpus),
     },
-    warnings: warningsOf(repository, pooling),
+    warnings: warningsOf(repository, pooling, prompts),
   };
 }
 
@@ -161,13 +168,14 @@ export function report(
   { file, listed }: { readonly file: string; readonly listed: boolean },
   paint: Paint,
 ): string {
-  const { model, pooling } = assessment;
+  const { model, pooling, modules } = assessment;
   const declared = pooling.declared === undefined ? 'the repository declares none' : `declared: ${pooling.declared}`;
   const facts = [
     ['architecture', `${assessment.architecture} (${assessment.modelType})`],
     ['dimensions', String(assessment.dimensions)],
     ['max tokens', String(assessment.maxTokens)],
     ['pooling', `${pooling.used} (${declared})`],
+    ...(modules.length > 0 ? [['modules', modules.join('; ')] as const] : []),
     ['weights', weightsLine(assessment.weights)],
     ['memory', memoryLine(assessment.memory)],
     ['revision', `${assessment.revision.slice(0, 12)} (${assessment.source})`],

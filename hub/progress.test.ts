@@ -28,7 +28,7 @@ test('a terminal gets one line, redrawn, ended when all is there', () => {
   at(2, 100e6);
   const frames = text().split('\r\u001B[K').slice(1);
   expect(frames.length).toBe(3);
-  expect(frames[1]).toContain('25% of 100 MB, 25.0 MB/s, 3 s left');
+  expect(frames[1]).toContain('25 % of 100 MB, 25.0 MB/s, 3 s left');
   expect(frames[2]?.endsWith('\n')).toBe(true);
 });
 
@@ -39,15 +39,15 @@ test('elsewhere a plain line every few seconds', () => {
     text()
       .trim()
       .split('\n')
-      .map((line) => line.slice(0, 15)),
-  ).toEqual(['acme/x: 0% of 1', 'acme/x: 25% of ', 'acme/x: 50% of ']);
+      .map((line) => line.slice(0, 16)),
+  ).toEqual(['acme/x: 0 % of 1', 'acme/x: 25 % of ', 'acme/x: 50 % of ']);
 });
 
 test('bytes of an earlier fetch do not count as speed', () => {
   const { at, text } = collect(false);
   at(0, 50e6);
   at(10, 60e6);
-  expect(text()).toContain('60% of 100 MB, 1.0 MB/s');
+  expect(text()).toContain('60 % of 100 MB, 1.0 MB/s');
 });
 
 test('as JSON every line parses and names the model', () => {
@@ -71,5 +71,5 @@ test('a message does not land in the middle of the bar', () => {
 });
 
 test('the bar of an empty fetch is full', () => {
-  expect(drawBar({ bytes: 0, total: 0, bytesPerSecond: 0 })).toContain('100%');
+  expect(drawBar({ bytes: 0, total: 0, bytesPerSecond: 0 })).toContain('100 %');
 });

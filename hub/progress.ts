@@ -1,30 +1,29 @@
 // Shows a fetch to a person: one redrawn line with a bar on a terminal, a plain line every few seconds elsewhere.
-import { printBytes } from '../common/util/text.ts';
+import { printProgress } from '../common/http/fetch-progress.ts';
+import type { FetchProgress } from '../common/http/fetch-progress.ts';
 import type { FetchEvent } from './fetch.ts';
 
 const BAR_WIDTH = 28;
 const REDRAW_MS = 100;
 const PLAIN_MS = 5_000;
 
-const duration = (seconds: number): string =>
-  seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
+type ProgressEvent = Pick<Extract<FetchEvent, { kind: 'progress' }>, 'bytes' | 'total'>;
 
-interface Progress {
-  readonly bytes: number;
-  readonly total: number;
-  readonly bytesPerSecond: number;
-}
-
-const describeProgress = ({ bytes, total, bytesPerSecond }: Progress): string => {
-  const percent = total === 0 ? 100 : Math.floor((bytes / total) * 100);
-  const rest = bytesPerSecond > 0 && bytes < total ? `, ${duration((total - bytes) / bytesPerSecond)} left` : '';
-  return `${percent}% of ${printBytes(total)}, ${printBytes(bytesPerSecond)}/s${rest}`;
+/** The rate is that of this fetch: what an earlier one left behind does not count. */
+export const measureProgress = (now: () => number): ((event: ProgressEvent) => FetchProgress) => {
+  let started: { readonly atMs: number; readonly bytes: number } | undefined;
+  return ({ bytes, total }) => {
+    const nowMs = now();
+    started ??= { atMs: nowMs, bytes };
+    const seconds = (nowMs - started.atMs) / 1000;
+    return { bytes, total, bytesPerSecond: seconds > 0 ? Math.max(0, bytes - started.bytes) / seconds : 0 };
+  };
 };
 
-export const drawBar = (progress: Progress): string => {
+export const drawBar = (progress: FetchProgress): string => {
   const part = progress.total === 0 ? 1 : Math.min(1, progress.bytes / progress.total);
   const full = Math.round(part * BAR_WIDTH);
-  return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${describeProgress(progress)}`;
+  return `[${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)}] ${printProgress(progress)}`;
 };
 
 interface ProgressTarget {
@@ -49,7 +48,7 @@ const wordsOf = (event: Exclude<FetchEvent, { kind: 'progress' }>): string => {
 
 /** A listener for `ensureSnapshot`'s events. */
 export const showProgress = (target: ProgressTarget): ((event: FetchEvent) => void) => {
-  let started: { at: number; bytes: number } | undefined;
+  const measure = measureProgress(target.now);
   let drawnAt = Number.NEGATIVE_INFINITY;
   let lineOpen = false;
   const print = (message: string, fields: object): void => {
@@ -69,13 +68,11 @@ export const showProgress = (target: ProgressTarget): ((event: FetchEvent) => vo
     }
     const { bytes, total } = event;
     const now = target.now();
-    started ??= { at: now, bytes };
+    const progress = measure(event);
     const done = bytes >= total;
     if (!done && now - drawnAt < (target.isTerminal ? REDRAW_MS : PLAIN_MS)) return;
     drawnAt = now;
-    const seconds = (now - started.at) / 1000;
-    const progress = { bytes, total, bytesPerSecond: seconds > 0 ? Math.max(0, bytes - started.bytes) / seconds : 0 };
     if (target.isTerminal) redraw(drawBar(progress), done);
-    else print(describeProgress(progress), { model: target.modelId, bytes, total });
+    else print(printProgress(progress), { model: target.modelId, bytes, total });
   };
 };

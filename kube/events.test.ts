@@ -37,10 +37,12 @@ describe('recorder', () => {
   function setUp() {
     const clock = new FakeClock();
     const store = new ApiStore({ clock, newUid: () => 'uid' });
-    const environment = { clock, random: () => 0, log: silentLog };
+    const said: [object, string | undefined][] = [];
+    const warn: typeof silentLog.warn = (fields, message) => void said.push([fields, message]);
+    const environment = { clock, random: () => 0, log: { ...silentLog, warn } };
     const options = { client: createStoreClient(store), component: 'operator', instance: 'pod-1' };
     const events = () => store.list(EVENTS) as readonly Event[];
-    return { clock, store, recorder: createEventRecorder(options, environment), events };
+    return { clock, store, said, recorder: createEventRecorder(options, environment), events };
   }
 
   it('writes an event about an object, and counts its repetitions', async () => {
@@ -87,5 +89,13 @@ describe('recorder', () => {
     recorder.record(object, warning('kept'));
     await recorder.flush();
     expect(events().map(({ message }) => message)).toEqual(['kept']);
+  });
+
+  it('says warnings in the log, too, and nothing else', async () => {
+    const { recorder, said } = setUp();
+    recorder.record(object, warning('no disk'));
+    recorder.record(object, { type: 'Normal', reason: 'Mended', message: 'a disk' });
+    await recorder.flush();
+    expect(said).toEqual([[{ kind: 'ConfigMap', object: 'x', reason: 'Broken' }, 'no disk']]);
   });
 });

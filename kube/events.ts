@@ -89,7 +89,12 @@ export function createEventRecorder(options: RecorderOptions, { clock, log }: En
       const message = content.message.slice(0, MAX_MESSAGE);
       const at = clock.now();
       const correlation = correlate({ ...content, object: about, message }, at);
-      if (!correlation || pending >= MAX_PENDING) return;
+      if (!correlation) return;
+      // Where nobody reads events, as in local mode, the log is what a person sees.
+      if (content.type === 'Warning') {
+        log.warn({ kind: object.kind, object: metadata.name, reason: content.reason }, correlation.message);
+      }
+      if (pending >= MAX_PENDING) return;
       pending += 1;
       // One after another, so that a count never overtakes its event.
       tail = tail

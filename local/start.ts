@@ -200,6 +200,8 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
     log,
     clock: systemClock,
     catalog: catalog.source,
+    // Processes have ports of their own here, and whoever listens on that of a pod is a stranger.
+    askProgress: () => Promise.resolve(undefined),
   });
   await router.synced;
 

@@ -8,6 +8,7 @@ import type { CatalogControllerDeps } from './catalog/controller.ts';
 import { createModelController } from './model/controller.ts';
 import type { ModelControllerDeps } from './model/controller.ts';
 import { createMutationCache } from './model/mutation-cache.ts';
+import type { ProgressTracker } from './model/progress.ts';
 import type { Releases } from './releases.ts';
 import { createRepeats } from './repeats.ts';
 import { createRollouts } from './rollouts.ts';
@@ -19,6 +20,7 @@ export interface ManagerDeps extends Omit<
   readonly elector: Elector;
   readonly autoscaler: Autoscaler;
   readonly releases: Releases;
+  readonly progress: ProgressTracker;
   readonly events: EventRecorder;
   readonly maxRollouts: number;
 }
@@ -40,7 +42,7 @@ export const noElection: Elector = {
 };
 
 export function createManager(deps: ManagerDeps, environment: Environment): Manager {
-  const { elector, caches, acceptance, autoscaler, releases, events } = deps;
+  const { elector, caches, acceptance, autoscaler, releases, progress, events } = deps;
   let active = false;
 
   async function reconcileUntil(signal: AbortSignal): Promise<void> {
@@ -53,7 +55,7 @@ export function createManager(deps: ManagerDeps, environment: Environment): Mana
     // Who fails takes the others along.
     const ending = new AbortController();
     const until = AbortSignal.any([signal, ending.signal]);
-    const running = [...controllers, autoscaler, releases].map(
+    const running = [...controllers, autoscaler, releases, progress].map(
       async (one) => await one.run(until).finally(() => ending.abort()),
     );
     try {

@@ -2,6 +2,9 @@
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
 import { MANAGED_BY, childName } from '../api/names.ts';
+import { askOnce } from '../common/http/ask.ts';
+import { MAX_PROGRESS_BYTES, PROGRESS_PATH, parseProgress } from '../common/http/fetch-progress.ts';
+import type { FetchProgress } from '../common/http/fetch-progress.ts';
 import { systemClock } from '../kube/clock.ts';
 import type { Clock, Environment } from '../kube/clock.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -24,6 +27,8 @@ import { trackAcceptance } from './model/acceptance.ts';
 import { BY_MODEL, createCaches, scopeOf } from './model/caches.ts';
 import type { Caches } from './model/caches.ts';
 import { isProgressing } from './model/pods.ts';
+import { createProgressTracker } from './model/progress.ts';
+import type { ProgressDeps } from './model/progress.ts';
 
 export interface OperatorOptions {
   readonly client: KubeClient;
@@ -37,6 +42,8 @@ export interface OperatorOptions {
   readonly catalog?: CatalogSource;
   /** Demand of the routers; streams from the EndpointSlices of `config.router.service` when absent. */
   readonly demand?: DemandSource;
+  /** Asks the pod at a host how far it is with fetching; over HTTP when absent. */
+  readonly askProgress?: ProgressDeps['ask'];
 }
 
 export interface RunningOperator {
@@ -70,6 +77,14 @@ const observedScale =
     const starting = (replicas ?? 0) > 0 && (deployment?.status?.readyReplicas ?? 0) === 0;
     return { replicas, starting, progressing: starting && isProgressing(pods.store.byIndex(BY_MODEL, key)) };
   };
+
+/** A replica that is asked has nothing else to do; a NetworkPolicy that keeps the operator out must not cost much. */
+const ASK_MS = 1000;
+
+async function askProgress(url: string): Promise<FetchProgress | undefined> {
+  const told = await askOnce(url, { timeoutMs: ASK_MS, maxBytes: MAX_PROGRESS_BYTES });
+  return told?.status === 200 ? parseProgress(told.text) : undefined;
+}
 
 export function startOperator(options: OperatorOptions): RunningOperator {
   const { client, config, log, registry = new Registry(), clock = systemClock } = options;
@@ -119,6 +134,12 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     catalog: () => acceptance.catalog()?.catalog,
     isCatalogRefused: acceptance.isRefused,
   });
+  const port = String(config.manifests.port);
+  const progress = createProgressTracker({
+    pods: caches.pods,
+    ask: options.askProgress ?? (async (host) => await askProgress(`http://${host}:${port}${PROGRESS_PATH}`)),
+    clock,
+  });
   const manager = createManager(
     {
       client: writer,
@@ -129,6 +150,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
       acceptance,
       releases,
       autoscaler,
+      progress,
       events: createEventRecorder(recorder, environment),
       metrics: createControllerMetrics(registry),
       config: config.manifests,

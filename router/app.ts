@@ -20,6 +20,7 @@ import { OpenAIError } from '../common/openai/errors.ts';
 import { modelList, modelObject, printPoolingInUse } from '../common/openai/response.ts';
 import type { ModelEntry } from '../common/openai/response.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
+import { keysUnread } from './auth/limits.ts';
 import type { Authenticator, Caller } from './auth/limits.ts';
 import type { RouterMetrics } from './metrics.ts';
 import type { Model, Models } from './models/model.ts';
@@ -38,14 +39,16 @@ const QUIET = ['/healthz', '/readyz', '/health', '/metrics', DEMAND_PATH, STATUS
 export interface HealthDeps {
   readonly models: Pick<Models, 'requireSynced'>;
   readonly isDraining: () => boolean;
+  readonly authenticator: Pick<Authenticator, 'isReady'>;
 }
 
-/** Liveness: the process answers. Readiness: the routing table is known and nobody asked the process to stop. */
-const healthRoutes = ({ models, isDraining }: HealthDeps): Routes =>
+/** Liveness: the process answers. Readiness: table and keys are known, and nobody asked the process to stop. */
+const healthRoutes = ({ models, isDraining, authenticator }: HealthDeps): Routes =>
   probeRoutes(() => {
     if (isDraining()) {
       throw new OpenAIError('service_unavailable', 'This router is shutting down.', { retryAfterMs: 1000 });
     }
+    if (!authenticator.isReady()) throw keysUnread();
     models.requireSynced();
   });
 

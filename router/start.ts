@@ -57,7 +57,7 @@ export interface RunningRouter {
   readonly url: string;
   /** `http://host:port` of the internal listener: `/internal/demand`, `/metrics`. */
   readonly internalUrl: string;
-  /** True once the table has been read whole and while not draining. */
+  /** True once the table has been read whole, and the keys, and while not draining. */
   readonly ready: () => boolean;
   /** Settles when the table has been read whole for the first time. */
   readonly synced: Promise<void>;
@@ -171,7 +171,7 @@ const start = async (
   const status = activity && { models, byKey, resources, activity, version, now, showsUnserved };
 
   // The listeners
-  const shared = { models, isDraining, registry, log, isOwnHost: options.isOwnHost };
+  const shared = { models, isDraining, authenticator, registry, log, isOwnHost: options.isOwnHost };
   const publicServer = await startServer({
     host: config.host,
     port: config.port,
@@ -179,7 +179,6 @@ const start = async (
     handler: createPublicApp({
       ...shared,
       byKey,
-      authenticator,
       embeddings,
       memory,
       metrics,
@@ -213,7 +212,7 @@ const start = async (
   return {
     url: publicServer.url,
     internalUrl: internalServer.url,
-    ready: () => models.isSynced() && !draining,
+    ready: () => models.isSynced() && authenticator.isReady() && !draining,
     synced: discovery.synced,
     close: async () => await (closing ??= shutDown()),
   };

@@ -48,8 +48,9 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
   const { promptsOfNames } = await import('./model/prompts.ts');
   const { fetchSnapshot } = await import('../hub/fetch.ts');
   const { showProgress } = await import('../hub/progress.ts');
+  const { listenForProgress } = await import('./fetch-progress.ts');
   const isTerminal = process.stdout.isTTY;
-  const onEvent = showProgress({
+  const show = showProgress({
     write: (text) => void process.stdout.write(text),
     isTerminal,
     json: !isTerminal,
@@ -57,6 +58,7 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     modelId: config.model,
   });
   const { model: modelId, revision, resolvedRevision, store, hub } = config;
+  const listener = listenForProgress(config);
   const files = await fetchSnapshot({
     ...hub,
     modelId,
@@ -65,9 +67,12 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
     store,
     chooseWeights,
     fallback: await fallback?.(),
-    onEvent,
+    onEvent: (event) => {
+      show(event);
+      listener.note(event);
+    },
     signal,
-  });
+  }).finally(listener.close);
   const description = await describeSnapshot(files);
   // Here, and not only when it is served: what cannot be is told of before a replica starts.
   promptsOfNames(description.prompts, config.prompts);

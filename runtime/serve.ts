@@ -143,7 +143,7 @@ export function createRuntimeApp(deps: AppDeps): RequestListener {
       ...modelsRoutes(model, startedAt, lifecycle),
       ...probeRoutes(lifecycle.requireServing),
       '/metrics': { get: metricsHandler(registry) },
-      ...docsRoutes(openApiDocument(version)),
+      ...docsRoutes(openApiDocument(version, { model })),
     },
   });
 }

@@ -29,7 +29,7 @@ export const SUITES = {
   test: {
     command: 'npm test',
     projects: ['unit', 'integration'],
-    runs: 'unit and property tests, then real processes with the real all-MiniLM-L6-v2: runtime, router, downloads, local mode',
+    runs: 'unit and property tests, then real processes with the real model all-MiniLM-L6-v2: runtime, router, downloads, local mode',
     needs: "Python's pip",
     minutes: { first: 4, later: 3 },
     programs: [],
@@ -37,7 +37,7 @@ export const SUITES = {
   load: {
     command: 'npm run test:load',
     projects: ['load'],
-    runs: 'what takes long or has to have the machine for itself: local mode under load while things go wrong, hostile clients of every kind, memory, a neighbour on the cores, hundreds of changed repositories',
+    runs: 'tests that take long or need the machine for themselves: local mode under load with failures, hostile clients of every kind, memory, a busy neighbour, hundreds of changed repositories',
     needs: "Python's pip",
     minutes: { first: 12, later: 11 },
     programs: [],
@@ -45,7 +45,7 @@ export const SUITES = {
   kube: {
     command: 'npm run test:kube',
     projects: ['kube'],
-    runs: 'operator, chart and client framework against a real Kubernetes API server, which it builds from source once',
+    runs: 'operator, chart and client framework against a real Kubernetes API server, which is built from source once',
     needs: 'Go ≥ 1.24, else pip, which has it too; openssl',
     minutes: { first: 25, later: 10 },
     programs: [],
@@ -53,9 +53,9 @@ export const SUITES = {
   tools: {
     command: 'npm run test:tools',
     projects: ['tools'],
-    runs: 'the status page in a browser, alerts and dashboard in Prometheus, the API by schemathesis, the documentation as a site, OpenAI clients',
+    runs: 'the status page in a browser, alerts and dashboard in Prometheus, the API by schemathesis, the documentation as a site, OpenAI clients, the recipes of CONTRIBUTING',
     needs: 'as above; Chromium and Prometheus, which root gets by apt',
-    minutes: { first: 10, later: 5 },
+    minutes: { first: 12, later: 7 },
     programs: ['chromium', 'prometheus'],
   },
   e2e: {

@@ -1,6 +1,6 @@
 // The cold-start bench: a model sleeps, a request wakes it, and each stage until the answer is timed; on the test cluster, or on any other.
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -183,7 +183,8 @@ const sleeper = (name: string, cache: object): object => ({
   spec: { model: MINILM, servedNames: [`cold/${name}`], cache, scaling: { idleSeconds: IDLE_SECONDS } },
 });
 
-async function prepare(cluster: Cluster): Promise<{ readonly close: () => Promise<void> }> {
+/** @param weights a folder of the node, which is this machine */
+async function prepare(cluster: Cluster, weights: string): Promise<{ readonly close: () => Promise<void> }> {
   const { snapshotDir } = await minilm();
   const hub = await serveHub(cluster.host);
   hub.commit(MINILM, await readRepository(snapshotDir));
@@ -193,7 +194,7 @@ async function prepare(cluster: Cluster): Promise<{ readonly close: () => Promis
     'runtime.cpu.resources': RESOURCES,
   });
   await cluster.apply(
-    ...(await folderClaim(cluster, { name: CLAIM, namespace: NAMESPACE, path: '/var/lib/kubembed-cold-start' })),
+    ...(await folderClaim(cluster, { name: CLAIM, namespace: NAMESPACE, path: weights })),
     sleeper('on-node', { existingClaim: CLAIM }),
     sleeper('from-hub', { emptyDir: {} }),
   );
@@ -204,8 +205,11 @@ async function prepare(cluster: Cluster): Promise<{ readonly close: () => Promis
 
 async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
   const cluster = await startCluster();
+  const weights = await mkdtemp(join(tmpdir(), 'kubembed-cold-weights-'));
+  // Whoever the pods run as.
+  await chmod(weights, 0o777);
   try {
-    const hub = await prepare(cluster);
+    const hub = await prepare(cluster, weights);
     const target = { kubectl: join(binaries(), 'kubectl'), kubeconfig: cluster.kubeconfig, namespace: NAMESPACE };
     const sleepers = [
       {
@@ -226,6 +230,7 @@ async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
     }
   } finally {
     await cluster.stop();
+    await rm(weights, { recursive: true, force: true });
   }
 }
 

@@ -16,6 +16,8 @@ import type { CorpusName, WrittenCorpora } from '../runtime/corpora.ts';
 export interface LimitOrder {
   readonly corpus: CorpusName;
   readonly seconds: number;
+  /** Texts that are at hand at once; default: as many as a run takes. */
+  readonly clients?: number;
 }
 
 export interface Limit {
@@ -25,6 +27,8 @@ export interface Limit {
 
 interface Shift {
   readonly source: RunnableModel;
+  /** Intra-op threads of the session. */
+  readonly cores: number;
   readonly groups: readonly (readonly Int32Array[])[];
 }
 
@@ -38,9 +42,9 @@ interface ThreadReport {
 const RUN_TOKENS = 512;
 const WARM_UP_MS = 700;
 
-function equalLengthGroups(texts: readonly Int32Array[]): Int32Array[][] {
+function equalLengthGroups(texts: readonly Int32Array[], most: number): Int32Array[][] {
   return [...Map.groupBy(texts, ({ length }) => length)].flatMap(([length, same]) => {
-    const size = Math.max(1, Math.floor(RUN_TOKENS / length));
+    const size = Math.max(1, Math.min(most, Math.floor(RUN_TOKENS / length)));
     return Array.from({ length: Math.ceil(same.length / size) }, (_, group) =>
       same.slice(group * size, (group + 1) * size),
     );
@@ -60,10 +64,29 @@ async function work(threads: readonly Worker[], ms: number): Promise<ThreadRepor
   return (await Promise.all(reports)).map(([report]) => report);
 }
 
-async function measure(source: RunnableModel, texts: readonly Int32Array[], count: number, ms: number): Promise<Limit> {
-  const groups = spread(equalLengthGroups(texts));
-  const threads = Array.from({ length: count }, (_, thread) => {
-    const shift: Shift = { source, groups: groups.filter((_group, index) => index % count === thread) };
+interface Staff {
+  readonly sessions: number;
+  /** Of one session. */
+  readonly cores: number;
+  /** Texts of one run, at most. */
+  readonly texts: number;
+}
+
+/** A session on each core, or one on all of them for a text that is alone. */
+function staffFor(cores: number, clients = Infinity): Staff {
+  const sessions = Math.min(cores, clients);
+  return { sessions, cores: Math.floor(cores / sessions), texts: Math.ceil(clients / sessions) };
+}
+
+async function measure(
+  source: RunnableModel,
+  texts: readonly Int32Array[],
+  { sessions, cores, texts: most }: Staff,
+  ms: number,
+): Promise<Limit> {
+  const groups = spread(equalLengthGroups(texts, most));
+  const threads = Array.from({ length: sessions }, (_, thread) => {
+    const shift: Shift = { source, cores, groups: groups.filter((_group, index) => index % sessions === thread) };
     return new Worker(new URL(import.meta.url), { workerData: shift });
   });
   try {
@@ -82,8 +105,8 @@ async function measure(source: RunnableModel, texts: readonly Int32Array[], coun
 }
 
 /** One thread: runs its groups over and over until told to stop. */
-async function serve({ source, groups }: Shift): Promise<void> {
-  const runner = await createRunner(source, { device: 'cpu', threads: 1 });
+async function serve({ source, cores, groups }: Shift): Promise<void> {
+  const runner = await createRunner(source, { device: 'cpu', threads: cores });
   let next = 0;
   const run = async (untilMs: number): Promise<void> => {
     const started = performance.now();
@@ -106,13 +129,14 @@ async function takeOrders([store = '', model = '', corporaFile = '', threads = '
   const print = (line: object): void => void process.stdout.write(`${JSON.stringify(line)}\n`);
   const startedMs = performance.now();
   const served = await chooseModel(choices);
-  await createRunner(served.model, { device: 'cpu', threads: 1 });
+  const runner = await createRunner(served.model, { device: 'cpu', threads: 1 });
   print({ loadSeconds: (performance.now() - startedMs) / 1000 });
+  await runner.close();
   const { model: source } = await chooseModel({ ...choices, layout: 'flexible' });
   for await (const line of createInterface({ input: process.stdin })) {
-    const { corpus, seconds } = JSON.parse(line) as LimitOrder;
+    const { corpus, seconds, clients } = JSON.parse(line) as LimitOrder;
     const texts = corpora[corpus].ids.map((ids) => Int32Array.from(ids));
-    print(await measure(source, texts, Number(threads), seconds * 1000));
+    print(await measure(source, texts, staffFor(Number(threads), clients), seconds * 1000));
   }
 }
 

@@ -1,6 +1,7 @@
 // The corpora of the runtime bench: requests of real English text with their true token counts, cut with fixed seeds, so that everyone gets the same.
-import { readFile, writeFile } from 'node:fs/promises';
-import { brotliDecompressSync } from 'node:zlib';
+import { writeFile } from 'node:fs/promises';
+import { readEnglish, sentencesOf, wordsOf } from '../../cli/corpora.ts';
+import type { Cut, Cuts } from '../../cli/corpora.ts';
 import type { Tokenizer } from '../../runtime/engine/tokenizer.ts';
 
 /** mulberry32: a small generator whose whole state is its seed. */
@@ -20,26 +21,18 @@ export interface Book {
   readonly tokens: readonly number[];
 }
 
-export const wordsOf = (text: string): string[] => text.split(/\s+/).filter((word) => word !== '');
-
-export const sentencesOf = (text: string): string[] =>
-  text
-    .split('\n')
-    .flatMap((paragraph) => paragraph.split(/(?<=[.!?]["'”’]?)\s+(?=[A-Z"'“‘])/))
-    .filter((sentence) => sentence !== '');
-
 /**
  * Consecutive words of that many tokens, or as near below as words allow. WordPiece splits at white space first, so a
  * window has the tokens of its words.
  */
-export function windowOf({ words, tokens }: Book, wanted: number, random: () => number): string {
+export function windowOf({ words, tokens }: Book, wanted: number, random: () => number): Cut {
   const start = Math.floor(random() * (words.length - wanted));
   let end = start;
   for (let sum = 0; end < words.length; end++) {
     sum += tokens[end]!;
     if (sum > wanted && end > start) break;
   }
-  return words.slice(start, end).join(' ');
+  return [start, end];
 }
 
 /** Box–Muller; `1 - random()` keeps the logarithm finite. */
@@ -79,7 +72,6 @@ export interface Corpus {
 
 export type Corpora = Readonly<Record<CorpusName, Corpus>>;
 
-const ENGLISH = new URL('./corpus/english.txt.br', import.meta.url);
 const SPECIAL_TOKENS = 2;
 const A_LENGTHS = { shortest: 12, longest: 28, count: 3000 } as const;
 const B_LENGTHS = { shortest: 176, longest: 224, count: 1000 } as const;
@@ -103,26 +95,53 @@ const inRequestsOf = (texts: readonly BenchText[], size: number): BenchRequest[]
     };
   });
 
-export async function buildCorpora(tokenizer: Tokenizer): Promise<Corpora> {
-  const english = brotliDecompressSync(await readFile(ENGLISH)).toString('utf8');
+/** Where the corpora are in the prose; D is cut like C, and for the bench alone. */
+interface AllCuts extends Cuts {
+  readonly D: readonly Cut[];
+}
+
+async function cut(english: string, tokenizer: Tokenizer): Promise<AllCuts> {
   const book = await readBook(english, tokenizer);
+  const windows = (count: number, seed: number, length: (random: () => number) => number): Cut[] => {
+    const random = seededRandom(seed);
+    return Array.from({ length: count }, () => windowOf(book, length(random) - SPECIAL_TOKENS, random));
+  };
+  const numbered = sentencesOf(english).map((sentence, at) => ({ sentence, at }));
+  const counted = await Promise.all(
+    shuffled(numbered, seededRandom(1)).map(async ({ sentence, at }) => ({
+      at,
+      tokens: (await tokenizer.encode(sentence)).ids.length,
+    })),
+  );
+  const { shortest, longest } = B_LENGTHS;
+  return {
+    A: counted
+      .filter(({ tokens }) => tokens >= A_LENGTHS.shortest && tokens <= A_LENGTHS.longest)
+      .slice(0, A_LENGTHS.count)
+      .map(({ at }) => at),
+    B: windows(B_LENGTHS.count, 2, (random) => shortest + Math.round(random() * (longest - shortest))),
+    C: windows(C_COUNT, 3, mixedLength),
+    D: windows(D_COUNT, 4, mixedLength),
+  };
+}
+
+/** What `cli/corpus/cuts.json` holds. */
+export async function findCuts(tokenizer: Tokenizer): Promise<Cuts> {
+  const { A, B, C } = await cut(await readEnglish(), tokenizer);
+  return { A, B, C };
+}
+
+export async function buildCorpora(tokenizer: Tokenizer): Promise<Corpora> {
+  const english = await readEnglish();
+  const cuts = await cut(english, tokenizer);
   const tokenized = async (texts: readonly string[]): Promise<BenchText[]> =>
     await Promise.all(texts.map(async (text) => ({ text, ids: (await tokenizer.encode(text)).ids })));
-  const windows = async (count: number, seed: number, length: (random: () => number) => number) => {
-    const random = seededRandom(seed);
-    return await tokenized(
-      Array.from({ length: count }, () => windowOf(book, length(random) - SPECIAL_TOKENS, random)),
-    );
-  };
-
-  const sentences = (await tokenized(shuffled(sentencesOf(english), seededRandom(1)))).filter(
-    ({ ids }) => ids.length >= A_LENGTHS.shortest && ids.length <= A_LENGTHS.longest,
-  );
-  const a = sentences.slice(0, A_LENGTHS.count);
-  const { shortest, longest } = B_LENGTHS;
-  const b = await windows(B_LENGTHS.count, 2, (random) => shortest + Math.round(random() * (longest - shortest)));
-  const c = await windows(C_COUNT, 3, mixedLength);
-  const d = await windows(D_COUNT, 4, mixedLength);
+  const sentences = sentencesOf(english);
+  const words = wordsOf(english);
+  const windows = async (places: readonly Cut[]): Promise<BenchText[]> =>
+    await tokenized(places.map(([start, end]) => words.slice(start, end).join(' ')));
+  const a = await tokenized(cuts.A.map((at) => sentences[at]!));
+  const [b, c, d] = [await windows(cuts.B), await windows(cuts.C), await windows(cuts.D)];
   return {
     A: { texts: a, requests: inRequestsOf(a, 1) },
     B: { texts: b, requests: inRequestsOf(b, 1) },

@@ -10,7 +10,7 @@ import type { RuntimeOptions } from '../options.ts';
 import { exitOnSignals } from '../process.ts';
 import { publish } from '../report.ts';
 import { buildCorpora, writeCorpora } from './corpora.ts';
-import { build, checkoutPeer, PEERS, setUpVenv, VENV_PYTHON } from './peers.ts';
+import { build, checkoutPeer, PEERS, setUpVenv, teiPeer, VENV_PYTHON } from './peers.ts';
 import { renderReport } from './report.ts';
 import { runSession } from './session.ts';
 
@@ -19,7 +19,7 @@ const MAX_TOKENS = 256;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-function choosePeers({ peers: asked, checkouts }: RuntimeOptions, python: string) {
+function choosePeers({ peers: asked, checkouts, tei }: RuntimeOptions, python: string) {
   const unknown = asked?.filter((name) => !PEERS.some((peer) => peer.name === name)) ?? [];
   if (unknown.length > 0) {
     throw new RangeError(`no peer ${unknown.join(', ')}; there are ${PEERS.map(({ name }) => name).join(', ')}`);
@@ -30,7 +30,10 @@ function choosePeers({ peers: asked, checkouts }: RuntimeOptions, python: string
   });
   const peers = known.flatMap(({ peer, reason }) => (reason === undefined ? [peer] : []));
   const notRun = known.flatMap(({ peer: { name }, reason }) => (reason === undefined ? [] : [{ name, reason }]));
-  return { peers: [...peers, ...checkouts.map(checkoutPeer)], notRun };
+  const given = [...(tei === undefined ? [] : [teiPeer(tei)]), ...checkouts.map(checkoutPeer)];
+  const faults = given.flatMap((peer) => peer.missing(python) ?? []);
+  if (faults.length > 0) throw new RangeError(faults.join('; '));
+  return { peers: [...peers, ...given], notRun };
 }
 
 export async function setUp(): Promise<void> {
@@ -59,6 +62,7 @@ export async function benchRuntime(args: readonly string[]): Promise<void> {
     const context = { modelId: MINILM, store: testStore, snapshotDir, corpora, corporaFile, threads, python };
     const results = await runSession(peers, context, {
       ...options,
+      compares: true,
       say,
       logFile: (peer) => join(REPORTS, `bench-runtime-${peer}.log`),
       keep: (samples) => save({ options, samples }),

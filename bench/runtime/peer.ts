@@ -205,12 +205,18 @@ export const library =
     };
   };
 
-// The limit line: no concurrency, no latency, only what the cores could do.
+// Bare sessions, without latencies: the limit line, which is given as many texts as it can use, and those that are given no more than there are clients.
 
 const LIMIT_SCRIPT = fileURLToPath(new URL('../peers/limit.ts', import.meta.url));
 
-export const limit =
-  (env: Readonly<Record<string, string>>): Start =>
+interface BareChoices {
+  readonly env: Readonly<Record<string, string>>;
+  /** Whether the sessions are given no more texts at once than there are clients. */
+  readonly asClients?: boolean;
+}
+
+export const bareSessions =
+  ({ env, asClients = false }: BareChoices): Start =>
   async ({ store, modelId, corporaFile, threads }, logFile) => {
     const args = [LIMIT_SCRIPT, store, modelId, corporaFile, String(threads)];
     const child = startChild({ file: process.execPath, args, env }, logFile);
@@ -218,9 +224,9 @@ export const limit =
     return {
       pid: child.pid,
       startUp: { ...startUpOf(child), sessionLoadSeconds: loadSeconds },
-      async measure({ cell: { corpus }, timing: { seconds } }) {
+      async measure({ cell: { corpus, concurrency }, timing: { seconds } }) {
         const stop = startMeter(child.pid);
-        child.send({ corpus, seconds } satisfies LimitOrder);
+        child.send({ corpus, seconds, ...(asClients && { clients: concurrency }) } satisfies LimitOrder);
         const { tokensPerSecond, cpuSecondsPerMillionTokens } = (await child.receive()) as Limit;
         const { foreignCores, clientCores } = stop();
         return {

@@ -1,11 +1,12 @@
 // Everyone who can be measured, in the order of the tables: kubembed itself, other checkouts of it, and what people would use instead.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { commitOf, ROOT } from '../machine.ts';
 import type { Checkout } from '../options.ts';
 import type { Cell } from './cells.ts';
-import { library, limit, server } from './peer.ts';
+import { bareSessions, library, server } from './peer.ts';
 import type { BenchContext, ServerKind, Start } from './peer.ts';
 
 export interface Peer {
@@ -21,24 +22,6 @@ export interface Peer {
 }
 
 // kubembed: as in its images, for what is measured runs as what is shipped.
-
-/** What tunes Node and glibc; folders are the bench's own. */
-const TUNING = /^(?:NODE_(?!COMPILE_CACHE$)|MALLOC_|GLIBC_)/;
-const SETTING = /([A-Z_]+)=(?:"([^"]*)"|(\S+))/g;
-
-export const tuningOf = (dockerfile: string): Record<string, string> =>
-  Object.fromEntries(
-    dockerfile
-      .split('\n')
-      .filter((line) => line.startsWith('ENV '))
-      .flatMap((line) => [...line.matchAll(SETTING)])
-      .map(([, name = '', quoted, plain = '']) => [name, quoted ?? plain] as const)
-      .filter(([name]) => TUNING.test(name)),
-  );
-
-/** The environment that an image gives its process. */
-export const imageTuning = (dockerfile: 'Dockerfile.runtime' | 'Dockerfile.runtime-gpu', checkout = ROOT) =>
-  tuningOf(readFileSync(join(checkout, dockerfile), 'utf8'));
 
 interface RuntimeChoices {
   readonly precision: 'float32' | 'float16' | 'int8';
@@ -144,6 +127,21 @@ const transformersJs: ServerKind = {
   }),
 };
 
+/** A request of 2,048 inputs counts as so many requests there, and as one batch of a client's. */
+const TEI_INPUTS = '4096';
+
+const tei = (binary: string): ServerKind => ({
+  command: ({ snapshotDir, modelId, threads }, port) => ({
+    file: binary,
+    args: [
+      ...['--model-id', snapshotDir, '--served-model-name', modelId, '--dtype', 'float32', '--pooling', 'mean'],
+      ...['--hostname', '127.0.0.1', '--port', String(port), '--tokenization-workers', String(threads)],
+      ...['--max-client-batch-size', TEI_INPUTS, '--max-concurrent-requests', TEI_INPUTS],
+    ],
+    env: OFFLINE,
+  }),
+});
+
 // The table.
 
 const available = (): undefined => undefined;
@@ -169,7 +167,11 @@ const calledInALoop = (name: string, title: string, choices: Parameters<typeof l
 export const PEERS: readonly Peer[] = [
   {
     ...{ name: 'limit', title: 'limit line', missing: available, takes: everything },
-    start: limit(imageTuning('Dockerfile.runtime')),
+    start: bareSessions({ env: imageTuning('Dockerfile.runtime') }),
+  },
+  {
+    ...{ name: 'bare', title: 'bare sessions', onRequest: true, missing: available, takes: everything },
+    start: bareSessions({ env: imageTuning('Dockerfile.runtime'), asClients: true }),
   },
   own('kubembed', 'kubembed', {}, false),
   own('kubembed-int8', 'kubembed int8', { precision: 'int8' }, true),
@@ -187,3 +189,9 @@ export const PEERS: readonly Peer[] = [
 /** Another checkout's runtime, on CPU. */
 export const checkoutPeer = ({ name, path }: Checkout): Peer =>
   own(name, `${name} (${commitOf(path)})`, { checkout: path }, false);
+
+/** Text Embeddings Inference, as built for CPUs: PyPI and npm do not have it. */
+export const teiPeer = (binary: string): Peer =>
+  other('tei', 'Text Embeddings Inference', tei(binary), () =>
+    existsSync(binary) ? undefined : `--tei: there is no ${binary}`,
+  );

@@ -9,7 +9,9 @@ import type { Cell } from './cells.ts';
 import type { BenchContext, Findings, RunningPeer, Sample, StartUp, Window } from './peer.ts';
 import type { Peer } from './peers.ts';
 
-export interface SessionOptions extends RuntimeOptions {
+export interface SessionOptions extends Pick<RuntimeOptions, 'cells' | 'timing' | 'starts' | 'quick'> {
+  /** Whether the vectors of servers are compared with those of sentence-transformers for all-MiniLM-L6-v2. */
+  readonly compares: boolean;
   readonly logFile: (peer: string) => string;
   readonly say: (line: string) => void;
   /** After each cell, so that a run cut short leaves what it has. */
@@ -121,7 +123,8 @@ export async function runSession(peers: readonly Peer[], context: BenchContext, 
     const { process, startUps: own } = await startRepeatedly(peer, context, options);
     running.push({ peer, process });
     startUps[peer.name] = own;
-    if (process.embed !== undefined) smallestCosines[peer.name] = await smallestCosine(process.embed);
+    if (options.compares && process.embed !== undefined)
+      smallestCosines[peer.name] = await smallestCosine(process.embed);
   };
   try {
     for (const peer of peers) {

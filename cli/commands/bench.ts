@@ -6,7 +6,11 @@ import { isAborted, parse, sayCommand } from '../command.ts';
 import type { CliIo, Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
+import { CORPUS_NAMES, readCorpus } from '../corpora.ts';
 import { CLEAR_LINE, whileWaiting } from '../terminal.ts';
+
+/** The inputs of request number `n`. */
+type Inputs = (n: number) => readonly string[];
 
 const WORDS =
   'the operator watches each model and keeps as many pods as demand asks for while the router sends every request to one that is ready and nothing is lost when a node goes away'.split(
@@ -17,13 +21,23 @@ const WORDS =
 const textOf = (n: number, words: number): string =>
   Array.from({ length: words }, (_, i) => WORDS[(n * 7 + i * 13 + (n >> 3)) % WORDS.length]).join(' ') + ` ${n}`;
 
+const madeUp =
+  (count: number, words: number): Inputs =>
+  (n) =>
+    Array.from({ length: count }, (_, at) => textOf(n * count + at, words));
+
+/** The bench's own texts, in their order, again and again. */
+const fromCorpus =
+  (texts: readonly string[], count: number): Inputs =>
+  (n) =>
+    Array.from({ length: count }, (_, at) => texts[(n * count + at) % texts.length] ?? '');
+
 interface Load {
   readonly endpoint: Endpoint;
   readonly model: string;
   readonly seconds: number;
   readonly concurrency: number;
-  readonly inputs: number;
-  readonly words: number;
+  readonly inputs: Inputs;
 }
 
 interface LoadResult {
@@ -48,7 +62,7 @@ async function runLoad(load: Load, io: CliIo): Promise<LoadResult> {
 
   const client = async (): Promise<void> => {
     while (!isOver()) {
-      const input = Array.from({ length: load.inputs }, () => textOf(next++, load.words));
+      const input = load.inputs(next++);
       const sent = io.now();
       try {
         const answer = await embed(load.endpoint, { model: load.model, input, signal: io.signal });
@@ -105,30 +119,33 @@ const OPTIONS = {
   concurrency: { type: 'string', short: 'c' },
   inputs: { type: 'string' },
   words: { type: 'string' },
+  corpus: { type: 'string' },
   json: { type: 'boolean' },
 } as const;
 
 export const benchCommand: Command = {
   summary: 'Load a live endpoint and report tokens/s and latency',
-  usage: `kubembed bench [--model ID] [--concurrency 8] [--seconds 10] [--inputs 1] [--words 20] [--json] [--endpoint URL] [--key KEY]
+  usage: `kubembed bench [--model ID] [--concurrency 8] [--seconds 10] [--inputs 1] [--words 20 | --corpus A|B|C] [--json] [--endpoint URL] [--key KEY]
 
-A closed loop: each of the concurrent clients sends its next request when it has the answer to the last.`,
+A closed loop: each of the concurrent clients sends its next request when it has the answer to the last.
+--corpus sends the texts of the project's own benches, to this or any other OpenAI-compatible service: A sentences, B passages of 200 tokens, C lengths as they are mixed.`,
   options: OPTIONS,
   async run(args, io) {
-    const { text, flag, count } = parse(args, OPTIONS);
+    const { text, flag, count, choice } = parse(args, OPTIONS);
     const endpoint = endpointFrom(text, io.env);
     const model = await chooseModel(endpoint, text('model'), io.signal);
+    const corpus = choice('corpus', CORPUS_NAMES);
+    const [inputs, words] = [count('inputs', 1), count('words', 20)];
     const load = {
       endpoint,
       model,
       seconds: count('seconds', 10),
       concurrency: count('concurrency', 8),
-      inputs: count('inputs', 1),
-      words: count('words', 20),
+      inputs: corpus === undefined ? madeUp(inputs, words) : fromCorpus(await readCorpus(corpus), inputs),
     };
     // The first request may wake the model: it is no part of the measurement.
     await whileWaiting(embed(endpoint, { model, input: ['warm up'], signal: io.signal }), io);
-    const summary = summarize(await runLoad(load, io), load.inputs);
+    const summary = summarize(await runLoad(load, io), inputs);
     io.write(flag('json') ? `${JSON.stringify({ model, ...summary })}\n` : report(summary));
     return summary.requests > 0 && Object.keys(summary.errors).length === 0 ? 0 : 1;
   },

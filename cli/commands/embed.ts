@@ -1,23 +1,14 @@
-// `kubembed embed`: texts of arguments, standard input or files → vectors on standard output, or in a file that survives interruption.
-import { existsSync } from 'node:fs';
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { dropJournal, openJournal } from '../bulk/journal.ts';
-import type { Finished, Journal } from '../bulk/journal.ts';
-import type { Settings } from '../bulk/journal-files.ts';
-import { idsFileOf, OUTPUT_FORMATS, outputFormatOf, printLine, printNumbers, writeOutput } from '../bulk/outputs.ts';
-import type { OutputFormat, OutputRow } from '../bulk/outputs.ts';
-import { startDisplay } from '../bulk/display.ts';
-import type { Display } from '../bulk/display.ts';
-import { printCount } from '../bulk/progress.ts';
-import { INPUT_FORMATS, inputOf, readRows } from '../bulk/rows.ts';
-import type { Input, Row } from '../bulk/rows.ts';
-import { OVERLONG, sendAll } from '../bulk/send.ts';
+// `kubembed embed`: texts of arguments, standard input or files → vectors on standard output, or in a file.
+import type { Job } from '../bulk/job.ts';
+import { OUTPUT_FORMATS } from '../bulk/outputs.ts';
+import { INPUT_FORMATS, inputOf } from '../bulk/rows.ts';
+import { OVERLONG } from '../bulk/send.ts';
 import type { Overlong } from '../bulk/send.ts';
-import { CommandError, parse, UsageError } from '../command.ts';
+import { toFile } from '../bulk/to-file.ts';
+import { toStandardOutput } from '../bulk/to-stdout.ts';
+import { parse, UsageError } from '../command.ts';
 import type { CliIo, Command, Parsed } from '../command.ts';
-import { ask, chooseModel, endpointFrom, ENDPOINT_OPTIONS, explainRefusal } from '../endpoint.ts';
-import type { Endpoint } from '../endpoint.ts';
+import { chooseModel, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 
 const INPUT_TYPES = ['query', 'document', 'passage'] as const;
 
@@ -41,18 +32,6 @@ const OPTIONS = {
   overwrite: { type: 'boolean' },
   json: { type: 'boolean' },
 } as const;
-
-/** What the arguments ask for, whole. */
-interface Job {
-  readonly endpoint: Endpoint;
-  readonly model: string;
-  readonly dimensions: number | undefined;
-  /** Beside OpenAI's own fields. */
-  readonly more: Readonly<Record<string, string | boolean>>;
-  readonly overlong: Overlong;
-  readonly inputs: readonly Input[];
-  readonly parsed: Parsed;
-}
 
 const TRUNCATE: Readonly<Record<Overlong, boolean | undefined>> = {
   fail: false,
@@ -86,188 +65,6 @@ async function jobFrom(parsed: Parsed, io: CliIo): Promise<Job> {
     inputs,
     parsed,
   };
-}
-
-async function* rowsOf({ inputs, parsed }: Job, io: CliIo, display: Display): AsyncGenerator<Row> {
-  const { positionals, text } = parsed;
-  for (const [number, argument] of positionals.entries()) {
-    const place = { source: 'the command line', unit: 'argument', at: number + 1 } as const;
-    yield { number, id: number + 1, text: argument, place };
-  }
-  if (positionals.length > 0) return;
-  const columns = { text: text('text-column'), id: text('id-column') };
-  for await (const row of readRows(inputs, { columns, stdin: io.input, onProgress: display.onShare })) {
-    display.onRead(row);
-    yield row;
-  }
-}
-
-interface Sending {
-  readonly rows: AsyncIterable<Row>;
-  readonly onFinished: (finished: Finished) => Promise<void>;
-  readonly display: Display;
-}
-
-async function send(job: Job, io: CliIo, { rows, onFinished, display }: Sending): Promise<void> {
-  const { endpoint, model, dimensions, more, overlong, parsed } = job;
-  await sendAll(rows, {
-    ask: async (input, signal) => await ask(endpoint, { model, input, dimensions, more, isBulk: true, signal }),
-    explain: async (refusal) => await explainRefusal(endpoint, refusal, { model, signal: io.signal }),
-    maxConcurrency: parsed.count('concurrency', 64),
-    overlong,
-    patienceMs: parsed.count('patience', 600, 0) * 1000,
-    now: io.now,
-    random: io.random,
-    signal: io.signal,
-    onFinished: async (finished) => {
-      await onFinished(finished);
-      display.onFinished(finished);
-    },
-    onWaiting: display.onWaiting,
-  });
-}
-
-const NOTHING = 'Nothing to embed: give TEXT arguments, --input FILE, or lines on standard input.';
-
-const numbersLine = ({ vector }: OutputRow): string => `${vector.join(' ')}\n`;
-const textLine = ({ text, vector }: OutputRow): string =>
-  `${JSON.stringify({ text, embedding: printNumbers(vector) })}\n`;
-
-/** How a row looks on standard output. */
-function printerOf({ flag, choice }: Parsed): (row: OutputRow) => string {
-  const format = choice('format', OUTPUT_FORMATS);
-  if (format === 'parquet' || format === 'npy')
-    throw new UsageError(`--format ${format} cannot be written to standard output; give --output FILE`);
-  if (format !== undefined) return (row) => printLine(flag('with-text') ? row : { ...row, text: undefined }, format);
-  return flag('json') ? textLine : numbersLine;
-}
-
-/** Batches are printed in the order of their rows; those that came early wait. */
-async function toStandardOutput(job: Job, io: CliIo): Promise<number> {
-  const print = printerOf(job.parsed);
-  const early = new Map<number, Finished>();
-  let next = 0;
-  const display = startDisplay(io, { resumed: 0, isDrawn: io.isTerminal && !io.output.isTerminal });
-  const onFinished = async (finished: Finished): Promise<void> => {
-    early.set(finished.rows[0]?.number ?? 0, finished);
-    for (let batch = early.get(next); batch !== undefined; batch = early.get(next)) {
-      early.delete(next);
-      next += batch.rows.length;
-      if (batch.leftOut !== undefined) io.writeError(`left out, row ${next}: ${batch.leftOut}\n`);
-      const lines = batch.vectors.map((vector, at) => {
-        const row = batch.rows[at];
-        return print({ id: row?.id ?? '', text: row?.text, vector });
-      });
-      await io.print(lines.join(''));
-    }
-  };
-  try {
-    await send(job, io, { rows: rowsOf(job, io, display), onFinished, display });
-  } finally {
-    display.end();
-  }
-  if (next === 0) throw new CommandError(NOTHING);
-  return 0;
-}
-
-interface FileOutput {
-  readonly file: string;
-  readonly folder: string;
-  readonly format: OutputFormat;
-  readonly hasTexts: boolean;
-}
-
-async function writeAll(journal: Journal, { file, folder, format, hasTexts }: FileOutput): Promise<void> {
-  const { rows, dimensions, idsAreNumbers, leftOut } = await journal.summary();
-  const written = join(folder, 'output');
-  await writeOutput(journal.stored(), { file: written, format, shape: { rows, dimensions, idsAreNumbers, hasTexts } });
-  if (format === 'npy') await rename(idsFileOf(written), idsFileOf(file));
-  const leftOutFile = leftOutFileOf(file);
-  if (leftOut > 0) {
-    const lines: string[] = [];
-    for await (const row of journal.leftOut()) lines.push(`${JSON.stringify(row)}\n`);
-    await writeFile(leftOutFile, lines.join(''));
-  } else await rm(leftOutFile, { force: true });
-  await rename(written, file);
-}
-
-const leftOutFileOf = (file: string): string => `${file}.left-out.jsonl`;
-
-function settingsOf({ model, dimensions, more, overlong, parsed }: Job, hasTexts: boolean): Settings {
-  return {
-    model,
-    dimensions: dimensions ?? null,
-    'on-overlong': overlong,
-    'prompt-name': more['prompt_name'] ?? null,
-    'input-type': more['input_type'] ?? null,
-    'text-column': parsed.text('text-column') ?? null,
-    'id-column': parsed.text('id-column') ?? null,
-    'with-text': hasTexts,
-  };
-}
-
-async function toFile(job: Job, io: CliIo, file: string): Promise<number> {
-  const { flag, choice } = job.parsed;
-  const folder = `${file}.partial`;
-  const output: FileOutput = {
-    file,
-    folder,
-    format: outputFormatOf(file, choice('format', OUTPUT_FORMATS)),
-    hasTexts: flag('with-text') || flag('json'),
-  };
-  if (existsSync(file) && !existsSync(folder) && !flag('overwrite'))
-    throw new CommandError(`${file} is there already; --overwrite replaces it`);
-  const { now, signal } = io;
-  const settings = settingsOf(job, output.hasTexts);
-  const journal = await openJournal({
-    folder,
-    settings,
-    keepTexts: output.hasTexts,
-    restart: flag('restart'),
-    now,
-    signal,
-  });
-  const startedMs = now();
-  const resumed = journal.resumedRows;
-  if (resumed > 0) io.writeError(`kubembed: ${printCount(resumed)} rows were done before; going on\n`);
-  const display = startDisplay(io, { resumed, isDrawn: io.isTerminal });
-  try {
-    const rows = journal.missing(rowsOf(job, io, display));
-    await send(job, io, { rows, onFinished: (finished) => journal.write(finished), display });
-    display.end();
-    const summary = await journal.summary();
-    if (summary.rows + summary.leftOut === 0) throw new CommandError(NOTHING);
-    await writeAll(journal, output);
-    tell(io, output, { ...summary, resumed, seconds: (now() - startedMs) / 1000 });
-  } catch (error) {
-    display.end();
-    const { rows } = await journal.summary();
-    if (rows > 0)
-      io.writeError(`kubembed: ${printCount(rows)} rows are kept in ${folder}; the same command goes on from there\n`);
-    throw error;
-  } finally {
-    await journal.close();
-  }
-  await dropJournal(folder);
-  return 0;
-}
-
-interface Told {
-  readonly rows: number;
-  readonly leftOut: number;
-  readonly tokens: number;
-  readonly dimensions: number;
-  readonly resumed: number;
-  readonly seconds: number;
-}
-
-function tell(io: CliIo, { file }: FileOutput, { rows, leftOut, tokens, dimensions, resumed, seconds }: Told): void {
-  const rate = (rows + leftOut - resumed) / Math.max(seconds, 0.001);
-  io.writeError(
-    `kubembed: ${file}: ${printCount(rows)} rows of ${dimensions} numbers, ${printCount(tokens)} tokens; ${seconds.toFixed(1)} s, ${printCount(rate)} rows/s\n`,
-  );
-  if (leftOut > 0)
-    io.writeError(`kubembed: ${printCount(leftOut)} rows are left out; ${leftOutFileOf(file)} says which and why\n`);
 }
 
 export const embedCommand: Command = {

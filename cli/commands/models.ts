@@ -2,6 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
+import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Environment } from '../../common/util/env.ts';
 import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
@@ -164,8 +165,13 @@ const CHECK_OPTIONS = {
 } as const;
 
 /** The hub knows best what would be fetched; the store serves where there is none. */
-export async function findRepository(modelId: string, { text, flag }: Parsed, io: CliIo): Promise<Repository> {
-  const asked = { modelId, revision: text('revision') ?? 'main' };
+export async function findRepository(
+  modelId: string,
+  { text, flag }: Parsed,
+  io: CliIo,
+  line?: EmbeddingModelSpec,
+): Promise<Repository> {
+  const asked = { modelId, revision: text('revision') ?? line?.revision ?? 'main' };
   const hub = hubOptions(io.env);
   const store = storeFolder(text('store'), io.env);
   if (hub.offline || flag('offline')) {
@@ -190,12 +196,15 @@ export async function findRepository(modelId: string, { text, flag }: Parsed, io
 const unsetPooling = (env: Environment): 'mean' | 'declared' =>
   env['KUBEMBED_UNSET_POOLING'] === 'declared' ? 'declared' : 'mean';
 
-function choicesOf({ choice, count }: Parsed, env: Environment): Choices {
-  const device = choice('device', DEVICES) ?? 'cpu';
+/** What the command line leaves open is as the model's line has it. */
+function choicesOf({ choice, count }: Parsed, env: Environment, line?: EmbeddingModelSpec): Choices {
+  const { device: usual = 'cpu', precision } = line ?? {};
+  const device = choice('device', DEVICES) ?? usual;
+  const listed = device === usual ? precision : undefined;
   return {
     device,
-    precision: choice('precision', PRECISIONS) ?? (device === 'gpu' ? 'float16' : 'float32'),
-    pooling: choice('pooling', POOLING_CHOICES) ?? unsetPooling(env),
+    precision: choice('precision', PRECISIONS) ?? listed ?? (device === 'gpu' ? 'float16' : 'float32'),
+    pooling: choice('pooling', POOLING_CHOICES) ?? line?.pooling ?? unsetPooling(env),
     cpus: count('cpus', availableParallelism()),
   };
 }
@@ -209,11 +218,13 @@ function asRefusal(error: unknown): { readonly reason: string; readonly message:
 async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolean> {
   const isJson = parsed.flag('json');
   const paint = painter(io.output.colour);
-  const choices = choicesOf(parsed, io.env);
   const file = listFile(parsed.text, io.env);
+  const { entries, models } = parseCatalog(await readList(file).catch(() => ''));
+  const line = entries.find(({ spec }) => spec.model === modelId)?.spec;
+  const choices = choicesOf(parsed, io.env, line);
   try {
-    const assessment = assess(await findRepository(modelId, parsed, io), choices);
-    const listed = parseCatalog(await readList(file).catch(() => '')).models.has(modelId);
+    const assessment = assess(await findRepository(modelId, parsed, io, line), choices);
+    const listed = models.has(modelId);
     const answer = { servable: true, ...assessment, listed };
     io.write(
       isJson ? `${JSON.stringify(answer)}\n` : sayCommand(report(assessment, { file, listed }, paint), io.program),
@@ -238,7 +249,7 @@ const checkCommand: Command = {
                       [--file supported_models.txt] [--json]
 
 Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
-(HF_ENDPOINT, HF_TOKEN), else from the store. Exit code 1 when one of the models cannot be served.`,
+(HF_ENDPOINT, HF_TOKEN), else from the store. Options that are not given are those of the model's line in the list. Exit code 1 when one of the models cannot be served.`,
   options: CHECK_OPTIONS,
   choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLING_CHOICES },
   async run(args, io) {

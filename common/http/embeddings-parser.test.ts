@@ -1,5 +1,7 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { afterAll, expect, it } from 'vitest';
+import { afterAll, expect, it, vi } from 'vitest';
 import { OpenAIError } from '../openai/errors.ts';
 import { createEmbeddingsParser, printInputs, RawText, requireModestShape } from './embeddings-parser.ts';
 import type { OutlinedInput } from './embeddings-parser.ts';
@@ -27,6 +29,20 @@ it('brings token lists back from the thread as they were', async () => {
     Array.from({ length: (at % 700) + 1 }, (__, id) => (id * 7919) % 2 ** 31),
   );
   expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+});
+
+it('keeps nothing of a large body once it is parsed', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const buffers = (): number => {
+    collect();
+    return process.memoryUsage().arrayBuffers;
+  };
+  const ids = Array.from({ length: 600_000 }, () => 7);
+  await parser.parse(body({ model: 'm', input: ids.slice(0, 500_000) }));
+  const before = buffers();
+  for (let round = 0; round < 3; round++) await parser.parse(body({ model: 'm', input: ids }));
+  await vi.waitFor(() => expect(buffers() - before).toBeLessThan(200_000));
 });
 
 it('refuses large faulty bodies as it refuses small ones', async () => {

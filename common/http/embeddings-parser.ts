@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { Worker, parentPort, workerData } from 'node:worker_threads';
+import pLimit from 'p-limit';
 import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
@@ -55,7 +56,7 @@ const FILE = threadUrl(new URL('./embeddings-parser.ts', import.meta.url));
 export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
   let worker: Worker | undefined;
   let idle: NodeJS.Timeout | undefined;
-  let last: Promise<unknown> = Promise.resolve();
+  const oneByOne = pLimit(1);
 
   function thread(): Worker {
     if (worker !== undefined) return worker;
@@ -73,6 +74,11 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
     void rested.terminate();
   }
 
+  /** By arguments: a closure would keep what was parsed last until then. */
+  function restLater(asked: Worker): void {
+    idle = setTimeout(rest, idleMs, asked).unref();
+  }
+
   function ask(body: Buffer): Promise<ParseReply> {
     clearTimeout(idle);
     const asked = thread();
@@ -87,15 +93,11 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
         resolve(reply);
       });
       asked.postMessage(body);
-    }).finally(() => {
-      idle = setTimeout(() => rest(asked), idleMs).unref();
-    });
+    }).finally(() => restLater(asked));
   }
 
   async function parseInThread(body: Buffer): Promise<EmbeddingRequest> {
-    const turn = last.then(() => ask(body));
-    last = turn.catch(() => undefined);
-    const reply = await turn;
+    const reply = await oneByOne(() => ask(body));
     if ('packed' in reply) return await unpackRequest(reply.packed);
     const { kind, message, param } = reply.refusal;
     throw new OpenAIError(kind, message, { param: param ?? undefined });

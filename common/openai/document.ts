@@ -64,12 +64,18 @@ const errors = (...statuses: readonly string[]) =>
   Object.fromEntries(statuses.map((status) => [status, { description: ERRORS[status], content: json('Error') }]));
 const text = (description: string) => ({ description, content: { 'text/plain': { schema: { type: 'string' } } } });
 
-function embeddings(operationId: string) {
+/** What the documentation pages offer to send. */
+const example = (model: string) => ({ model, input: ['A cat naps in the sun.', 'The invoice is due on Friday.'] });
+
+function embeddings(operationId: string, model: string) {
   return {
     operationId,
     tags: ['Embeddings'],
     summary: 'Create embeddings',
-    requestBody: { required: true, content: json('CreateEmbeddingRequest') },
+    requestBody: {
+      required: true,
+      content: { 'application/json': { schema: reference('CreateEmbeddingRequest'), example: example(model) } },
+    },
     responses: {
       '200': {
         description: 'One unit vector per input, in order.',
@@ -93,9 +99,9 @@ function embeddings(operationId: string) {
   };
 }
 
-const PATHS = {
-  '/v1/embeddings': { post: embeddings('createEmbedding') },
-  '/embeddings': { post: embeddings('createEmbeddingWithoutPrefix') },
+const pathsWith = (model: string) => ({
+  '/v1/embeddings': { post: embeddings('createEmbedding', model) },
+  '/embeddings': { post: embeddings('createEmbeddingWithoutPrefix', model) },
   '/v1/models': {
     get: {
       operationId: 'listModels',
@@ -119,7 +125,7 @@ const PATHS = {
           required: true,
           description: 'Name that the model is served under; a `/` in it may be percent-encoded or not.',
           schema: { type: 'string', minLength: 1 },
-          example: 'sentence-transformers/all-MiniLM-L6-v2',
+          example: model,
         },
       ],
       responses: {
@@ -144,7 +150,7 @@ const PATHS = {
       responses: { '200': text('Ready to serve requests.'), ...errors('503') },
     },
   },
-};
+});
 
 /** Where keys are asked for, only a router's internal port has it. */
 const METRICS_PATHS = {
@@ -176,8 +182,14 @@ const STATUS_PATHS = {
   },
 };
 
-/** `version` is the package's. */
-export function openApiDocument(version: string, { statusPage = false, metrics = true } = {}): Record<string, unknown> {
+/** What the first line of the list that comes along names. */
+const USUAL_MODEL = 'sentence-transformers/all-MiniLM-L6-v2';
+
+/** `version` is the package's, `model` that of the examples. */
+export function openApiDocument(
+  version: string,
+  { statusPage = false, metrics = true, model = USUAL_MODEL } = {},
+): Record<string, unknown> {
   const responses = Object.entries(RESPONSE_SCHEMAS).map(([name, schema]) => {
     const body: Record<string, unknown> = z.toJSONSchema(schema);
     delete body['$schema'];
@@ -193,7 +205,7 @@ export function openApiDocument(version: string, { statusPage = false, metrics =
     },
     servers: [{ url: '/' }],
     tags: [{ name: 'Embeddings' }, { name: 'Models' }, { name: 'Health' }],
-    paths: { ...PATHS, ...(metrics && METRICS_PATHS), ...(statusPage && STATUS_PATHS) },
+    paths: { ...pathsWith(model), ...(metrics && METRICS_PATHS), ...(statusPage && STATUS_PATHS) },
     components: {
       schemas: { CreateEmbeddingRequest: requestJsonSchema(), ...Object.fromEntries(responses) },
       securitySchemes: { bearer: { type: 'http', scheme: 'bearer' } },

@@ -5,36 +5,49 @@ import { runInNewContext } from 'node:vm';
 export interface RestOptions {
   /** What is held for clients now. */
   readonly heldBytes: () => number;
+  /** What V8 has taken for values and buffers, garbage included. */
+  readonly takenBytes?: () => number;
   /** Gives memory back; absent: a full collection. */
   readonly collect?: () => void;
   readonly everyMs?: number;
 }
 
-/** So much held at once leaves garbage worth a collection. */
-const WORK_BYTES = 16 * 1024 * 1024;
-/** Less than this is no work: probes, and small requests now and then. */
-const REST_BYTES = 256 * 1024;
-/** Looks in a row without work, before it counts as rest. */
+/** So much more than after the last collection is worth another. */
+const GARBAGE_BYTES = 64 * 1024 * 1024;
+/** Looks in a row at which nothing is held, before it counts as rest: a collection stops the process for tens of milliseconds. */
 const LOOKS = 5;
 const EVERY_MS = 1000;
 
-/** V8's own, for which there is no other way than this without a flag on the command line. */
+function taken(): number {
+  const { heapTotal, external } = process.memoryUsage();
+  return heapTotal + external;
+}
+
+/** V8's own, for which there is no other way than this without a flag on the command line. A usual one keeps the pages for later. */
 function exposed(): () => void {
   setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as () => void;
+  const collect = runInNewContext('gc') as NonNullable<typeof gc>;
+  return () => {
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
+  };
 }
 
 /** Returns what ends it. */
-export function collectAtRest({ heldBytes, collect = exposed(), everyMs = EVERY_MS }: RestOptions): () => void {
-  let hasWorked = false;
+export function collectAtRest({
+  heldBytes,
+  takenBytes = taken,
+  collect = exposed(),
+  everyMs = EVERY_MS,
+}: RestOptions): () => void {
+  let least = Infinity;
   let calm = 0;
   const look = setInterval(() => {
-    const held = heldBytes();
-    if (held >= WORK_BYTES) hasWorked = true;
-    calm = held <= REST_BYTES ? calm + 1 : 0;
-    if (!hasWorked || calm < LOOKS) return;
-    hasWorked = false;
+    const bytes = takenBytes();
+    least = Math.min(least, bytes);
+    calm = heldBytes() === 0 ? calm + 1 : 0;
+    if (calm < LOOKS || bytes - least < GARBAGE_BYTES) return;
     collect();
+    least = takenBytes();
   }, everyMs).unref();
   return () => clearInterval(look);
 }

@@ -30,6 +30,20 @@ type Token = NonNullable<
   Parameters<Parameters<Renderer['core']['ruler']['push']>[1]>[0]['tokens'][number]['children']
 >[number];
 
+/** Inline code is text: Vue would compute what stands between double braces. */
+function showBraces(md: Renderer): void {
+  md.core.ruler.push('inline-code-as-it-is', ({ tokens }) => {
+    for (const token of tokens.flatMap(({ children }) => children ?? []))
+      if (token.type === 'code_inline') token.attrSet('v-pre', '');
+  });
+}
+
+/** A table that is wider than the page scrolls by itself, instead of lying under the outline. */
+function wrapTables({ renderer: { rules } }: Renderer): void {
+  rules['table_open'] = () => '<div class="wide"><table tabindex="0">\n';
+  rules['table_close'] = () => '</table></div>\n';
+}
+
 /** @returns false when the link leads nowhere: to a file of the repository, which is not known. */
 function leadOn(token: Token, from: string): boolean {
   const target = targetOf(token.attrGet('href') ?? '', from);
@@ -42,6 +56,8 @@ export default defineConfig({
   title: 'kubembed',
   description: 'Name a Hugging Face embedding model; get an OpenAI-compatible endpoint on your own Kubernetes.',
   base: process.env['DOCS_BASE'] ?? '/',
+  // None of its own; without a word browsers ask for one.
+  head: [['link', { rel: 'icon', href: 'data:,' }]],
   srcExclude: ['site/**'],
   outDir: join(DOCS, 'site'),
   cacheDir: join(DOCS, '..', 'node_modules', '.cache', 'vitepress'),
@@ -51,7 +67,12 @@ export default defineConfig({
   markdown: {
     anchor: { slugify: anchorOf },
     toc: { slugify: anchorOf },
-    config: readLinks,
+    languageAlias: { promql: 'sql' },
+    config: (md) => {
+      readLinks(md);
+      wrapTables(md);
+      showBraces(md);
+    },
   },
   themeConfig: {
     nav: [

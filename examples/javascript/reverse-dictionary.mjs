@@ -1,5 +1,6 @@
-// A reverse dictionary: 117,791 definitions of WordNet, indexed by `kubembed embed` and kept in sqlite-vec; describe a thing, get its name.
-//   reverse-dictionary.mjs [--entries N] DESCRIPTION
+// A reverse dictionary: 117,791 definitions of WordNet, indexed by `kubembed embed` and kept in sqlite-vec or pgvector; describe a thing,
+// get its name.
+//   reverse-dictionary.mjs [--entries N] [--database postgresql://…] DESCRIPTION      without a database: a file, with sqlite-vec
 //   reverse-dictionary.mjs [--entries N] --passages FILE      only writes the definitions as JSON lines {"id", "text"}
 import { Buffer } from 'node:buffer';
 import { spawnSync } from 'node:child_process';
@@ -11,11 +12,12 @@ import { DatabaseSync } from 'node:sqlite';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import OpenAI from 'openai';
+import pg from 'pg';
 import * as sqliteVec from 'sqlite-vec';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { entries: { type: 'string' }, passages: { type: 'string' } },
+  options: { entries: { type: 'string' }, passages: { type: 'string' }, database: { type: 'string' } },
 });
 const description = positionals.join(' ') || 'someone who looks at the stars for a living';
 const model = process.env.EMBEDDING_MODEL ?? 'sentence-transformers/all-MiniLM-L6-v2';
@@ -62,44 +64,109 @@ function embedAll() {
   if (status !== 0) process.exit(status ?? 1);
 }
 
-async function fill(database) {
+/** `{ words, text, bytes }` of each definition; the bytes are little-endian float32. */
+async function* vectors() {
   const words = new Map(entries.map((entry) => [entry.id, entry]));
-  let insert;
-  let row = 0n;
-  database.exec('BEGIN');
   for await (const line of createInterface({ input: createReadStream(`${name}.jsonl`) })) {
     const { id, embedding } = JSON.parse(line);
-    const bytes = Buffer.from(embedding, 'base64');
-    if (insert === undefined) {
-      const columns = `vector float[${bytes.length / 4}] distance_metric=cosine, +words TEXT, +text TEXT`;
-      database.exec(`CREATE VIRTUAL TABLE entries USING vec0(${columns})`);
-      insert = database.prepare('INSERT INTO entries(rowid, vector, words, text) VALUES (?, ?, ?, ?)');
-    }
-    const entry = words.get(id);
-    insert.run(++row, bytes, entry.words, entry.text);
+    yield { ...words.get(id), bytes: Buffer.from(embedding, 'base64') };
   }
-  database.exec('COMMIT');
 }
 
-function open(file) {
-  const database = new DatabaseSync(file, { allowExtension: true });
-  sqliteVec.load(database);
-  return database;
+const numbersOf = (bytes) => Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
+
+// A store has `isFilled`, `fill`, and `nearest`, which gives rows of words, text and cosine distance.
+
+const sqlite = {
+  open(file) {
+    const database = new DatabaseSync(file, { allowExtension: true });
+    sqliteVec.load(database);
+    return database;
+  },
+  isFilled: () => existsSync(`${name}.db`),
+  async fill() {
+    // Under another name until it is whole.
+    rmSync(`${name}.db.new`, { force: true });
+    const database = sqlite.open(`${name}.db.new`);
+    let insert;
+    let row = 0n;
+    database.exec('BEGIN');
+    for await (const { words, text, bytes } of vectors()) {
+      if (insert === undefined) {
+        const columns = `vector float[${bytes.length / 4}] distance_metric=cosine, +words TEXT, +text TEXT`;
+        database.exec(`CREATE VIRTUAL TABLE entries USING vec0(${columns})`);
+        insert = database.prepare('INSERT INTO entries(rowid, vector, words, text) VALUES (?, ?, ?, ?)');
+      }
+      insert.run(++row, bytes, words, text);
+    }
+    database.exec('COMMIT');
+    database.close();
+    renameSync(`${name}.db.new`, `${name}.db`);
+  },
+  nearest: (vector) =>
+    sqlite
+      .open(`${name}.db`)
+      .prepare('SELECT words, text, distance FROM entries WHERE vector MATCH ? AND k = 5 ORDER BY distance')
+      .all(new Float32Array(vector)),
+  close: () => undefined,
+};
+
+function pgvector(url) {
+  const client = new pg.Client({ connectionString: url });
+  const connected = client.connect();
+  const BATCH = 500;
+  const table = `dictionary_${wanted}`;
+  const makeTable = async ({ bytes }) =>
+    await client.query(
+      `CREATE TABLE IF NOT EXISTS ${table} (words text, text text, vector vector(${bytes.length / 4}))`,
+    );
+  const insert = async (rows) =>
+    await client.query(
+      `INSERT INTO ${table} SELECT words, text, vector::vector FROM unnest($1::text[], $2::text[], $3::text[]) AS rows(words, text, vector)`,
+      [
+        rows.map(({ words }) => words),
+        rows.map(({ text }) => text),
+        rows.map(({ bytes }) => JSON.stringify(numbersOf(bytes))),
+      ],
+    );
+  return {
+    async isFilled() {
+      await connected;
+      return (await client.query('SELECT to_regclass($1) AS found', [table])).rows[0].found !== null;
+    },
+    async fill() {
+      // One transaction: the table is there when it is whole.
+      await client.query('CREATE EXTENSION IF NOT EXISTS vector');
+      await client.query('BEGIN');
+      let rows = [];
+      for await (const row of vectors()) {
+        if (rows.length === 0) await makeTable(row);
+        rows.push(row);
+        if (rows.length < BATCH) continue;
+        await insert(rows);
+        rows = [];
+      }
+      if (rows.length > 0) await insert(rows);
+      await client.query(`CREATE INDEX ON ${table} USING hnsw (vector vector_cosine_ops)`);
+      await client.query('COMMIT');
+    },
+    async nearest(vector) {
+      const select = `SELECT words, text, vector <=> $1 AS distance FROM ${table} ORDER BY distance LIMIT 5`;
+      return (await client.query(select, [JSON.stringify(vector)])).rows;
+    },
+    close: () => client.end(),
+  };
 }
 
-if (!existsSync(`${name}.db`)) {
+const store = values.database === undefined ? sqlite : pgvector(values.database);
+if (!(await store.isFilled())) {
   if (!existsSync(`${name}.jsonl`)) embedAll();
-  // Under another name until it is whole.
-  rmSync(`${name}.db.new`, { force: true });
-  const database = open(`${name}.db.new`);
-  await fill(database);
-  database.close();
-  renameSync(`${name}.db.new`, `${name}.db`);
+  await store.fill();
 }
 
 const client = new OpenAI({ baseURL, apiKey: process.env.OPENAI_API_KEY ?? 'any' });
 const { data } = await client.embeddings.create({ model, input: description });
-const found = open(`${name}.db`)
-  .prepare('SELECT words, text, distance FROM entries WHERE vector MATCH ? AND k = 5 ORDER BY distance')
-  .all(new Float32Array(data[0].embedding));
-for (const { words, text, distance } of found) console.log(`${(1 - distance).toFixed(3)}  ${words}: ${text}`);
+for (const { words, text, distance } of await store.nearest(data[0].embedding)) {
+  console.log(`${(1 - distance).toFixed(3)}  ${words}: ${text}`);
+}
+await store.close();

@@ -3,6 +3,7 @@
 import { FETCH_CONTAINER, LABEL_COMPONENT, LABEL_MANAGED_BY, LABEL_MODEL, SERVE_CONTAINER } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
 import { POD_TEMPLATE, overlayFaults } from './overlay.ts';
+import { beyondBaseline } from './pod-security.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -82,6 +83,13 @@ export function templateFaults(template: unknown, { isOpen }: { readonly isOpen:
       .map((label) => `metadata.labels[${label}]: is the operator's to set`),
     ...containerFaults(pod, 'initContainers', isOpen),
     ...containerFaults(pod, 'containers', isOpen),
-    ...(isOpen ? [] : closedFaults(pod, CLOSED_IN_POD, 'spec')),
+    ...(isOpen
+      ? []
+      : [
+          ...closedFaults(pod, CLOSED_IN_POD, 'spec'),
+          ...beyondBaseline({ annotations: fieldsOf(fieldsOf(metadata)['annotations']), pod }).map(
+            (field) => `${field}: ${CLOSED}`,
+          ),
+        ]),
   ];
 }

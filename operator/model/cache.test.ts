@@ -57,6 +57,7 @@ const snapshotOf = (parts: Partial<Snapshot>): Snapshot => ({
   isRolloutQueued: false,
   paused: new Map(),
   warnings: [],
+  progress: undefined,
   now: '2026-02-02T02:02:02Z',
   ...parts,
 });

@@ -27,6 +27,7 @@ import { remove } from './mutation-cache.ts';
 import { plan } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
 import { isStuck } from './pods.ts';
+import type { ProgressTracker } from './progress.ts';
 import { lookBeforeMaking, observe, withWarnings } from './snapshot.ts';
 import type { ObserveDeps, Refusal, Snapshot } from './snapshot.ts';
 
@@ -39,6 +40,7 @@ export interface ModelControllerDeps extends ObserveDeps {
   readonly repeats: Repeats;
   readonly rollouts: Rollouts;
   readonly autoscaler: Pick<Autoscaler, 'target' | 'onChange'>;
+  readonly progress: Pick<ProgressTracker, 'of' | 'onChange'>;
   readonly config: ManifestConfig;
   readonly workers: number;
   /** What was said of other releases. */
@@ -75,6 +77,7 @@ export function createModelController(deps: ModelControllerDeps, environment: En
   });
   deps.rollouts.onFree((key) => controller.enqueue(parseKey(key)));
   deps.autoscaler.onChange(({ key }) => controller.enqueue(parseKey(key)));
+  deps.progress.onChange((key) => controller.enqueue(parseKey(key)));
   return controller;
 }
 

@@ -35,6 +35,7 @@ const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   refusals: [],
   isRolloutQueued: false,
   paused: new Map(),
+  progress: undefined,
   warnings: [],
   now: '2026-02-02T02:02:02Z',
   ...parts,
@@ -289,6 +290,7 @@ describe('life of a model', () => {
     );
     expect(reasonOf(during, 'Fetched')).toBe('Unknown/Fetching');
     expect(reasonOf(during, 'Ready')).toBe('False/Fetching');
+    expect(during.status?.fetchProgress).toBeUndefined();
     expect(replicasIn(during)).toBeUndefined();
     const after = plan(
       snapshot({

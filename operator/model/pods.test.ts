@@ -40,6 +40,7 @@ const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   refusals: [],
   isRolloutQueued: false,
   paused: new Map(),
+  progress: undefined,
   warnings: [],
   now: NOW,
   ...parts,

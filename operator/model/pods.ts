@@ -2,7 +2,7 @@
 // first. Pure.
 import { isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { FETCH_CONTAINER } from '../../api/names.ts';
+import { FETCH_CONTAINER, LABEL_MODEL } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ContainerStatus, ContainerTermination, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -150,6 +150,9 @@ export const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
 
 const isFetching = (pod: Pod): boolean => fetchStatus(pod)?.state?.terminated?.exitCode !== 0;
 
+/** The process that fetches is at work. */
+export const isFetchRunning = (pod: Pod): boolean => fetchStatus(pod)?.state?.running !== undefined;
+
 const newestFirst = (a: Pod, b: Pod): number =>
   (a.metadata.creationTimestamp ?? '') < (b.metadata.creationTimestamp ?? '') ? 1 : -1;
 
@@ -159,6 +162,19 @@ const isOver = ({ status }: Pod): boolean => status?.phase === 'Failed';
 /** Those that run or will, the newest first. */
 export const livePods = (pods: readonly Pod[]): readonly Pod[] =>
   pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod)).toSorted(newestFirst);
+
+/** Where to ask the newest pod of each model that fetches, by the model's key. */
+export function fetchingHosts(pods: readonly Pod[]): ReadonlyMap<string, string> {
+  const hosts = new Map<string, string>();
+  for (const pod of livePods(pods.filter(isFetchRunning))) {
+    const model = pod.metadata.labels?.[LABEL_MODEL];
+    const host = pod.status?.podIP;
+    const key = `${pod.metadata.namespace ?? ''}/${model ?? ''}`;
+    if (model === undefined || host === undefined || hosts.has(key)) continue;
+    hosts.set(key, host.includes(':') ? `[${host}]` : host);
+  }
+  return hosts;
+}
 
 const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.['pod-template-hash'];
 

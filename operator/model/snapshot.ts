@@ -2,6 +2,7 @@
 import { COMPONENT_PREFETCH, LABEL_COMPONENT, modelKey } from '../../api/names.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
+import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import { rfc3339 } from '../../common/util/text.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
@@ -21,6 +22,7 @@ import { BY_MODEL } from './caches.ts';
 import type { Caches } from './caches.ts';
 import type { MutationCache } from './mutation-cache.ts';
 import { unexplained } from './pods.ts';
+import type { ProgressTracker } from './progress.ts';
 
 /** The objects that carry the names of this model's children, whoever they belong to. */
 export type ObservedChildren = { readonly [K in ChildKind]?: ChildObject<K> | undefined };
@@ -50,6 +52,8 @@ export interface Snapshot {
   readonly isRolloutQueued: boolean;
   /** Children that somebody changes back each time, and the manifest from which they are not applied for now. */
   readonly paused: ReadonlyMap<ChildKind, Pause>;
+  /** How far its newest pod is that fetches, as far as it said. */
+  readonly progress: FetchProgress | undefined;
   /** Warning events about what is stuck. */
   readonly warnings: readonly Event[];
   /** RFC 3339, whole seconds. */
@@ -62,6 +66,7 @@ export interface ObserveDeps {
   readonly written: MutationCache;
   readonly acceptance: Pick<AcceptanceTracker, 'of'>;
   readonly autoscaler: { readonly target: (key: string) => Decision | undefined };
+  readonly progress: Pick<ProgressTracker, 'of'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly repeats: Pick<Repeats, 'paused'>;
   readonly config: Pick<ManifestConfig, 'cache'>;
@@ -110,6 +115,7 @@ export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
     refusals: [],
     isRolloutQueued: false,
     paused: pausedChildren(model, deps),
+    progress: deps.progress.of(key),
     warnings: [],
     now: rfc3339(deps.clock.now()),
   };

@@ -4,6 +4,8 @@ import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
 import { selectorString, servingSelector } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelStatus, ResolvedSpec } from '../../api/types.ts';
+import { printProgress, printShortProgress } from '../../common/http/fetch-progress.ts';
+import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { Deployment } from '../../kube/resources.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
@@ -17,6 +19,8 @@ import type { Snapshot } from './snapshot.ts';
 interface ConditionFacts extends Facts {
   readonly model: EmbeddingModel;
   readonly isRolloutQueued: boolean;
+  /** Of a pod that fetches. */
+  readonly progress: FetchProgress | undefined;
   /** Those that run or will. */
   readonly livePods: number;
   readonly deployment: Deployment | undefined;
@@ -70,7 +74,8 @@ function fetchedFinding(facts: ConditionFacts): Finding {
       );
     return finding('True', 'Fetched', `Commit ${fetched.revision}`);
   }
-  if (pods.fetching || facts.awaitsCache) return finding('Unknown', 'Fetching');
+  if (pods.fetching || facts.awaitsCache)
+    return finding('Unknown', 'Fetching', facts.progress && printProgress(facts.progress));
   return failedBefore(facts, 'Fetched') ?? finding('Unknown', 'NotFetched');
 }
 
@@ -84,7 +89,12 @@ function availableFinding(facts: ConditionFacts): Finding {
   if (ready > 0) return finding('True', 'Available');
   if (isAsleep(facts)) return asleepFinding(facts);
   if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
-  return finding('False', facts.pods.fetching && facts.fetched === undefined ? 'Fetching' : 'Starting');
+  const { pods, fetched, progress } = facts;
+  return finding(
+    'False',
+    pods.fetching && fetched === undefined ? 'Fetching' : 'Starting',
+    progress && `Fetching: ${printProgress(progress)}`,
+  );
 }
 
 /** All replicas wanted run the template in force, are ready, and nothing else is left. */
@@ -180,9 +190,14 @@ const revisionOf = ({ fetched, spec, resolved }: Facts): string | undefined => {
 const scalingDecisionOf = ({ model, target }: Snapshot): string | undefined =>
   model.spec.replicas === undefined ? (target?.reason ?? model.status?.scalingDecision) : undefined;
 
+/** What was said before the pod ended is no news. */
+const progressOf = ({ progress }: Snapshot, { pods }: Facts): FetchProgress | undefined =>
+  pods.fetching ? progress : undefined;
+
 export function statusOf(snapshot: Snapshot, facts: Facts, release: string): EmbeddingModelStatus {
   const { model, children, pods, now } = snapshot;
   const { deployment } = children;
+  const progress = progressOf(snapshot, facts);
   return withoutUndefined({
     observedGeneration: model.metadata.generation ?? 0,
     conditions: conditionsOf({
@@ -190,6 +205,7 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
       model,
       deployment,
       isRolloutQueued: snapshot.isRolloutQueued,
+      progress,
       livePods: livePods(pods).length,
       now,
     }),
@@ -204,6 +220,7 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
     cached: facts.cached,
     embedding: embeddingOf(facts),
     scalingDecision: scalingDecisionOf(snapshot),
+    fetchProgress: progress && printShortProgress(progress),
   });
 }
 

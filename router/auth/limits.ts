@@ -30,6 +30,8 @@ export interface Caller {
 export interface Authenticator {
   /** Nobody is asked for a key. */
   readonly isOpen: boolean;
+  /** Whether anybody could be let in: false while the keys have not been read. */
+  readonly isReady: () => boolean;
   /** Throws 401, or 503 while no keys have been read. */
   readonly authenticate: (headers: IncomingHttpHeaders) => Caller;
 }
@@ -37,7 +39,7 @@ export interface Authenticator {
 const FREE: Charge = { headers: [], settle: () => undefined };
 const ANYBODY: Caller = { mayUse: () => true, seesAll: true, charge: () => FREE };
 
-export const NO_AUTHENTICATION: Authenticator = { isOpen: true, authenticate: () => ANYBODY };
+export const NO_AUTHENTICATION: Authenticator = { isOpen: true, isReady: () => true, authenticate: () => ANYBODY };
 
 // The rate limiter: budgets per minute that refill steadily.
 
@@ -120,6 +122,9 @@ export const createRateLimiter = (now: () => number, routers = 1): RateLimiter =
 
 // The authenticator
 
+export const keysUnread = (): OpenAIError =>
+  new OpenAIError('service_unavailable', 'The API keys have not been read yet.', { retryAfterMs: 1000 });
+
 const BEARER = /^Bearer\s+(\S+)$/i;
 
 const unauthorised = (message: string): OpenAIError =>
@@ -138,9 +143,10 @@ export const createAuthenticator = (
 
   return {
     isOpen: false,
+    isReady: () => keys() !== undefined,
     authenticate: ({ authorization = '' }) => {
       const known = keys();
-      if (known === undefined) throw new OpenAIError('service_unavailable', 'The API keys have not been read yet.');
+      if (known === undefined) throw keysUnread();
       const given = BEARER.exec(authorization)?.[1];
       if (given === undefined) {
         throw unauthorised("You didn't provide an API key. Send it in a header: Authorization: Bearer YOUR_KEY.");

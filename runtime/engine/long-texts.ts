@@ -1,4 +1,5 @@
 // How much of a long text is tokenised: a growing part from the end that is kept, large parts one after the other.
+import pLimit from 'p-limit';
 
 export interface Tokens {
   readonly ids: Int32Array;
@@ -61,11 +62,6 @@ export function lookingAtBeginning(
 
 /** Parts of more than `size` characters wait for each other; the others for nobody. */
 export function oneLargeAtATime(encode: Encode, size: number = LARGE_PART): Encode {
-  let last: Promise<unknown> = Promise.resolve();
-  return (text, cutAt) => {
-    if (text.length <= size) return encode(text, cutAt);
-    const turn = last.then(() => encode(text, cutAt));
-    last = turn.catch(() => undefined);
-    return turn;
-  };
+  const oneByOne = pLimit(1);
+  return (text, cutAt) => (text.length <= size ? encode(text, cutAt) : oneByOne(() => encode(text, cutAt)));
 }

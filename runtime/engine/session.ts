@@ -56,9 +56,15 @@ const threadSettings = (threads: number) => ({
   force_spinning_stop: '1',
 });
 
+/**
+ * ONNX Runtime puts one tensor behind the other, and its kernels read only what lies at a multiple of 64 bytes, else they end the
+ * process: what may have an odd size stays in the graph. Matrices as large as this are whole multiples.
+ */
+const MIN_SAVED_BYTES = 128 << 10;
+
 const saveSettings = ({ weightsName }: SaveTo) => ({
   optimized_model_external_initializers_file_name: weightsName,
-  optimized_model_external_initializers_min_size_in_bytes: '1024',
+  optimized_model_external_initializers_min_size_in_bytes: String(MIN_SAVED_BYTES),
   save_external_prepacked_constant_initializers: '1',
 });
 

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
+import pLimit from 'p-limit';
 import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { errorText } from '../../common/util/text.ts';
 import { isModelError } from '../../hub/files.ts';
@@ -222,10 +223,10 @@ export function withinStack(
 const CHARACTERS_A_TURN = 8192;
 
 function takingTurns(encode: (text: string, cutAt: CutAt) => Tokens): Encode {
-  let last: Promise<unknown> = Promise.resolve();
+  const oneByOne = pLimit(1);
   let characters = 0;
-  return (text, cutAt) => {
-    const turn = last.then(async () => {
+  return (text, cutAt) =>
+    oneByOne(async () => {
       characters += text.length;
       if (characters > CHARACTERS_A_TURN) {
         characters = 0;
@@ -233,9 +234,6 @@ function takingTurns(encode: (text: string, cutAt: CutAt) => Tokens): Encode {
       }
       return encode(text, cutAt);
     });
-    last = turn.catch(() => undefined);
-    return turn;
-  };
 }
 
 /** What is used of `@huggingface/tokenizers`, whose own types name files that TypeScript does not find. */

@@ -4,7 +4,7 @@ import { MICROSOFT } from './onnx.ts';
 import type { AttributeValue, Value } from './onnx.ts';
 import { lowWhere, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
-import { attendBiased, attendCapped, isLongForPairs, keyDistances, unlessLong } from './pairs.ts';
+import { attendBiased, attendCapped, isLongForPairs, keyDistances, placeholder, unlessLong } from './pairs.ts';
 import type { PairBias } from './pairs.ts';
 import { rotate } from './rotary.ts';
 import type { Heads, RotaryTables } from './rotary.ts';
@@ -14,9 +14,7 @@ import { attendNear, isLong } from './window.ts';
 
 /** A bias that hangs on distances alone: of all pairs it is one for all layers. */
 export function biasByDistance(context: Context, make: (distances: Value) => Value): PairBias {
-  const { graph } = context;
-  const nothing = (): Value => toCompute(context, graph.node('Identity', [graph.float32([0], [1, 1, 1, 1])]));
-  const whole = unlessLong(context, () => make(keyDistances(context)), nothing);
+  const whole = unlessLong(context, () => make(keyDistances(context)), context.compute);
   return { whole: () => whole, part: (_query, distances) => make(distances) };
 }
 
@@ -41,8 +39,7 @@ function windowBias(context: Context, reach: number): Value {
     return lowWhere(context, outside);
   };
   if (!layout.uniform) return whole();
-  const nothing = (): Value => toCompute(context, graph.node('Identity', [graph.float32([0], [1, 1, 1, 1])]));
-  return graph.branch(isLong(context, reach), nothing, whole);
+  return graph.branch(isLong(context, reach), () => placeholder(context, context.compute), whole);
 }
 
 /** What a layer needs to see a window on both sides. */

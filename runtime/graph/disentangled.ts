@@ -59,8 +59,7 @@ export function distanceIndex(context: Context, shape: DistanceShape, heads: num
     });
     return graph.node('Expand', [rows, full]);
   };
-  const nothing = (): Value => graph.node('Identity', [graph.int32([0], [1, 1, 1, 1])]);
-  return { shape, rowsOf, rows: unlessLong(context, () => rowsOf(keyDistances(context)), nothing) };
+  return { shape, rowsOf, rows: unlessLong(context, () => rowsOf(keyDistances(context)), 'int32') };
 }
 
 export interface Disentangled {

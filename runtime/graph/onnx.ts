@@ -80,7 +80,7 @@ export interface GraphBuilder {
   /** Adds a node with several results. */
   nodes(op: string, inputs: readonly Value[], extras: NodeExtras & { outputs: number }): readonly Value[];
   cast(value: Value, to: Element): Value;
-  /** Computes one branch or the other. Values made inside of a branch must not be used outside of it. */
+  /** Computes one branch or the other, neither of which is constant. Values made inside of a branch must not be used outside of it. */
   branch(condition: Value, whenTrue: () => Value, whenFalse: () => Value): Value;
   /**
    * Computes something `count` times and puts the results behind each other, along a new first dimension.
@@ -109,9 +109,11 @@ export function createGraphBuilder(): GraphBuilder {
   let scope = nodes;
   const initializers = new Map<string, OnnxTensor>();
   let values = 0;
+  const constants = new Set<Value>();
 
   const initializer = (tensor: OnnxTensor): Value => {
     initializers.set(tensor.name, tensor);
+    constants.add(tensor.name);
     return tensor.name;
   };
   // Equal constants share one initializer: the name says the value.
@@ -121,7 +123,11 @@ export function createGraphBuilder(): GraphBuilder {
     const name = (): Value => `${op}:${values++}`;
     const outputs: [Value, ...Value[]] = [name()];
     for (let index = 1; index < (extras.outputs ?? 1); index++) outputs.push(name());
-    scope.push({ op, domain: extras.domain ?? '', inputs, outputs, attributes: extras.attributes ?? {} });
+    // ONNX Runtime computes what is constant at load. Of a branch it would write that out twice, and not read the file again.
+    const isConstant = inputs.length > 0 && inputs.every((input) => input === '' || constants.has(input));
+    if (isConstant) for (const output of outputs) constants.add(output);
+    const place = isConstant ? nodes : scope;
+    place.push({ op, domain: extras.domain ?? '', inputs, outputs, attributes: extras.attributes ?? {} });
     return outputs;
   };
 

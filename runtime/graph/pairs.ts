@@ -1,7 +1,7 @@
 // Attention for which no operator goes by pieces: with biases that each pair of tokens has of its own, or with squeezed scores. Of
 // long texts it is computed for some queries at a time: no scores of all pairs are ever held.
 import { MICROSOFT } from './onnx.ts';
-import type { AttributeValue, GraphBuilder, Value } from './onnx.ts';
+import type { AttributeValue, Element, GraphBuilder, Value } from './onnx.ts';
 import { lowWhere, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 import { textPositions } from './rotary.ts';
@@ -25,10 +25,16 @@ const PART = 128;
 export const isLongForPairs = ({ graph, layout }: Context): Value =>
   graph.node('Greater', [layout.blockLength(), graph.int64([LONG], [])]);
 
+/** `[1, 1, 1, 1]`: stands for a value that nobody reads. It is none of the constants, which a branch must not give. */
+export function placeholder({ graph, layout }: Context, element: Element): Value {
+  return graph.cast(graph.node('Reshape', [layout.blockLength(), graph.int64([1, 1, 1, 1])]), element);
+}
+
 /** A value of all pairs, made once for all layers; where texts are computed by parts there is none. */
-export function unlessLong(context: Context, make: () => Value, nothing: () => Value): Value {
+export function unlessLong(context: Context, make: () => Value, element: Element): Value {
   const { graph, layout } = context;
-  return layout.uniform === undefined ? make() : graph.branch(isLongForPairs(context), nothing, make);
+  if (layout.uniform === undefined) return make();
+  return graph.branch(isLongForPairs(context), () => placeholder(context, element), make);
 }
 
 /** key position − query position, int64 `[longest, longest]`. */

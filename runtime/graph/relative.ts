@@ -39,7 +39,10 @@ export function relativeBias(context: Context, { table, longest, ...shape }: Rel
   if (shape.buckets < 4 || shape.maxDistance <= shape.buckets / 4) {
     throw unsupported(`config.json: ${shape.buckets} buckets up to distance ${shape.maxDistance} are not supported.`);
   }
-  const buckets = Array.from({ length: 2 * longest - 1 }, (_, index) => distanceBucket(index - (longest - 1), shape));
+  // One more than there are distances: of an odd size it could not lie beside the weights (`session.ts`).
+  const buckets = Array.from({ length: 16 * Math.ceil(longest / 8) }, (_, index) =>
+    distanceBucket(index - (longest - 1), shape),
+  );
   const byHead = graph.node('Transpose', [table], { attributes: { perm: { ints: [1, 0] } } });
   const byDistance = graph.node('Gather', [byHead, graph.int32(buckets)], { attributes: { axis: { int: 1 } } });
   return biasByDistance(context, (distances) => {

@@ -161,53 +161,6 @@ export function createQueue(): Queue {
   };
 }
 
-// Clients of a closed loop ask again as soon as they are answered, and those answered together come back together.
-
-export interface ReturnPredictor {
-  answered(nowMs: number): void;
-  asked(nowMs: number): void;
-  /** Until when it is worth waiting for more of them; undefined when nobody is expected. */
-  expectedUntil(nowMs: number): number | undefined;
-}
-
-/** Share of what was learned that each answered client leaves standing: about twenty of them make a habit. */
-const MEMORY = 0.95;
-/** Waiting pays when at least every other client comes back in time. */
-const WORTH_WAITING = 0.5;
-
-/** A client is back in time when it asks within `windowMs` of the last sign of life: an answer or a return. */
-export function createReturnPredictor(windowMs: number): ReturnPredictor {
-  let away = 0;
-  let lastMs = -Infinity;
-  /** Share of the answered clients that came back in time. */
-  let returning = 0;
-  const learn = (cameBack: boolean): void => {
-    returning = returning * MEMORY + (cameBack ? 1 - MEMORY : 0);
-  };
-  const expire = (nowMs: number): void => {
-    if (nowMs - lastMs < windowMs) return;
-    for (; away > 0; away--) learn(false);
-  };
-  return {
-    answered(nowMs) {
-      expire(nowMs);
-      away++;
-      lastMs = nowMs;
-    },
-    asked(nowMs) {
-      expire(nowMs);
-      if (away === 0) return;
-      away--;
-      lastMs = nowMs;
-      learn(true);
-    },
-    expectedUntil(nowMs) {
-      expire(nowMs);
-      return away > 0 && returning > WORTH_WAITING ? lastMs + windowMs : undefined;
-    },
-  };
-}
-
 // How a batch forms around the sequence that must go first: equal lengths, or a pack of similar ones, whichever wastes less
 
 // What a run costs, in tokens' worth of work.
@@ -361,6 +314,8 @@ export interface CapacityMeter {
   readonly ran: (tokens: number, durationMs: number) => void;
   /** 0 until something ran. */
   tokensPerSecond(): number;
+  /** Of one worker; 0 before the first run. */
+  msPerToken(): number;
 }
 
 /** A run counts by its tokens; what is this many tokens ago counts for a third. */
@@ -380,5 +335,6 @@ export function createCapacityMeter(workers: number): CapacityMeter {
       ms = ms * keep + durationMs;
     },
     tokensPerSecond: () => (ms === 0 ? 0 : (workers * tokens * 1000) / ms),
+    msPerToken: () => (tokens === 0 ? 0 : ms / tokens),
   };
 }

@@ -1,7 +1,9 @@
 // Decides what runs next: a state machine without clock or timers. Work-conserving, bounded in tokens, fair.
 import type { Priority } from '../../common/http/headers.ts';
-import { formBatch, createQueue, createReturnPredictor } from './batching.ts';
+import { formBatch, createQueue } from './batching.ts';
 import type { CostModel, Queue, Sequence } from './batching.ts';
+import { createReturnPredictor } from './gathering.ts';
+import type { GatherTimes } from './gathering.ts';
 
 export interface Batch {
   /** One text that nothing else is open beside. */
@@ -43,10 +45,8 @@ export interface SchedulerLimits {
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
   readonly gatherMs: number;
-  /** Clients that were answered are expected again within this time, when they have made it a habit. */
-  readonly returnMs: number;
-  /** No small request waits longer than this for others. */
-  readonly maxGatherMs: number;
+  /** As of now. */
+  readonly gatherTimes: () => GatherTimes;
   /** Whether texts of different lengths may share a run. */
   readonly packing: boolean;
   readonly cost: CostModel;
@@ -101,7 +101,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
   /** Everything else, by virtual time: requests advance evenly, whatever their size. */
   const bulk = createQueue();
   const open = new Map<number, QueuedRequest>();
-  const returns = createReturnPredictor(limits.returnMs);
+  const returns = createReturnPredictor(() => limits.gatherTimes().returnMs);
   let arrivals = 0;
   let virtualTime = 0;
   let bulkCredit = 0;
@@ -166,7 +166,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     const since = gatheringSince ?? nowMs;
     const tokenized = smallReservedTokens > 0 ? since + limits.gatherMs : -Infinity;
     const returned = returns.expectedUntil(nowMs) ?? -Infinity;
-    const until = Math.min(Math.max(tokenized, returned), since + limits.maxGatherMs);
+    const until = Math.min(Math.max(tokenized, returned), since + limits.gatherTimes().maxGatherMs);
     if (until <= nowMs) return undefined;
     gatheringSince = since;
     return until;

@@ -2,8 +2,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { brotliDecompressSync } from 'node:zlib';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readEnglish } from '../../cli/corpora.ts';
 import { startCli } from './cli.ts';
 import type { CliResult } from './cli.ts';
 import { startLocalProcess } from './local-process.ts';
@@ -74,8 +74,7 @@ export async function embedOnABadDay({
 
 /** Sentences of public-domain prose, no two alike. */
 export async function sentences(count: number): Promise<string[]> {
-  const packed = await readFile(new URL('../../bench/runtime/corpus/english.txt.br', import.meta.url));
-  const text = brotliDecompressSync(packed).toString().replace(/\s+/g, ' ');
+  const text = (await readEnglish()).replace(/\s+/g, ' ');
   const all = [...new Set(text.match(/[^.!?]{20,300}[.!?]/g) ?? [])].map((sentence) => sentence.trim());
   if (all.length === 0) throw new Error('the corpus has no sentences');
   return Array.from({ length: count }, (_, at) => (at < all.length ? all[at]! : `${at}: ${all[at % all.length]!}`));

@@ -1,4 +1,4 @@
-// What web applications put on the wire, learned from their sources: the request, and the fields of the answer that each reads.
+// What applications and frameworks put on the wire, learned from their sources: the request, and the fields of the answer that each reads.
 
 export interface ClientRequest {
   readonly client: string;
@@ -29,6 +29,12 @@ const openaiNode = {
   'x-stainless-retry-count': '0',
   'x-stainless-timeout': '600',
 };
+/** What the JDK's HTTP client asks of every server that it has not spoken with: HTTP/2, if it likes. */
+const jdk = {
+  connection: 'Upgrade, HTTP2-Settings',
+  upgrade: 'h2c',
+  'http2-settings': 'AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA',
+};
 const EACH = ['data.0.embedding', 'data.1.embedding'];
 
 const OPEN_WEBUI = 'open-webui/open-webui backend/open_webui/retrieval/utils.py at 0013f5c';
@@ -38,6 +44,11 @@ const DIFY_PLUGIN =
 const N8N =
   'n8n-io/n8n packages/@n8n/nodes-langchain/nodes/embeddings/EmbeddingsOpenAI/EmbeddingsOpenAi.node.ts at 0013714';
 const CONTINUE = 'continuedev/continue core/llm/llms/OpenAI.ts at 0069b94';
+const SPRING_AI =
+  'spring-projects/spring-ai models/spring-ai-openai/src/main/java/org/springframework/ai/openai/api/OpenAiApi.java at 01f1615';
+const LANGCHAIN4J =
+  'langchain4j/langchain4j langchain4j-open-ai/src/main/java/dev/langchain4j/model/openai/OpenAiEmbeddingModel.java at 057c5b9';
+const SEMANTIC_KERNEL = 'microsoft/semantic-kernel';
 const CONTINUE_ADAPTER = 'continuedev/continue packages/openai-adapters/src/apis/OpenAI.ts at 023111d';
 
 export const clientRequests = (model: string): readonly ClientRequest[] => [
@@ -144,6 +155,72 @@ export const clientRequests = (model: string): readonly ClientRequest[] => [
     path: '/models',
     headers: { ...bearer, ...openaiNode, 'x-api-key': KEY },
     reads: ['data.0.id'],
+  },
+  {
+    client: 'Spring AI embeds documents',
+    source: SPRING_AI,
+    method: 'POST',
+    path: '/embeddings',
+    headers: { ...json, ...bearer, ...jdk, 'user-agent': 'Java-http-client/21.0.4', 'transfer-encoding': 'chunked' },
+    body: { input: ['a first chunk', 'a second chunk'], model, encoding_format: 'float' },
+    reads: [...EACH, 'data.0.index', 'usage.prompt_tokens', 'usage.total_tokens', 'model'],
+  },
+  {
+    client: 'Spring AI with dimensions and a user',
+    source: SPRING_AI,
+    method: 'POST',
+    path: '/embeddings',
+    headers: { ...json, ...bearer, ...jdk, 'user-agent': 'Java-http-client/21.0.4' },
+    body: {
+      input: ['a first chunk', 'a second chunk'],
+      model,
+      encoding_format: 'float',
+      dimensions: 128,
+      user: 'user-1',
+    },
+    reads: EACH,
+  },
+  {
+    client: 'LangChain4j embeds segments',
+    source: LANGCHAIN4J,
+    method: 'POST',
+    path: '/embeddings',
+    headers: { ...json, ...bearer, ...jdk, 'user-agent': 'langchain4j-openai' },
+    body: { model, input: ['a first segment', 'a second segment'] },
+    reads: [...EACH, 'usage.prompt_tokens', 'usage.total_tokens'],
+  },
+  {
+    client: 'Semantic Kernel for .NET, over the openai client',
+    source: `${SEMANTIC_KERNEL} dotnet/src/Connectors/Connectors.OpenAI/Core/ClientCore.Embeddings.cs at 206173b`,
+    method: 'POST',
+    path: '/embeddings',
+    headers: {
+      ...json,
+      ...bearer,
+      accept: 'application/json',
+      'user-agent': 'Semantic-Kernel OpenAI/2.2.0 (.NET 8.0.11; Debian GNU/Linux 12)',
+      'semantic-kernel-version': '1.54.0',
+    },
+    body: { input: ['a first text', 'a second text'], model, encoding_format: 'base64' },
+    reads: [...EACH, 'data.1.index', 'usage.prompt_tokens'],
+  },
+  {
+    client: 'Semantic Kernel for Python, over the openai client',
+    source: `${SEMANTIC_KERNEL} python/semantic_kernel/connectors/ai/open_ai/services/open_ai_text_embedding_base.py at 01a9a5a`,
+    method: 'POST',
+    path: '/embeddings',
+    headers: {
+      ...json,
+      ...bearer,
+      accept: 'application/json',
+      'accept-encoding': 'gzip, deflate',
+      'user-agent': 'semantic-kernel-python/1.30.0',
+      'semantic-kernel-version': 'python/1.30.0',
+      'x-stainless-lang': 'python',
+      'x-stainless-async': 'async:asyncio',
+    },
+    body: { input: ['a first text', 'a second text'], model, encoding_format: 'base64' },
+    reads: [...EACH, 'usage.total_tokens'],
   },
   {
     client: 'LiteLLM passes on what it was given',

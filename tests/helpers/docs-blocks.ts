@@ -9,6 +9,8 @@ export interface Block {
   readonly at: string;
   readonly language: string;
   readonly run: Runner | undefined;
+  /** A step of a recipe: of a file that is written, its path; else empty. */
+  readonly recipe?: string;
   readonly code: string;
 }
 
@@ -40,5 +42,6 @@ function finished({ at, info, lines }: { at: string; info: string; lines: readon
   const [language = '', ...words] = info.split(/\s+/);
   const runner = words.find((word) => word.startsWith('run='))?.slice('run='.length);
   if (runner !== undefined && !isRunner(runner)) throw new Error(`${at}: nobody runs "run=${runner}"`);
-  return { at, language, run: runner, code: lines.join('\n') };
+  const step = words.map((word) => /^recipe(?:=(.*))?$/.exec(word)).find((match) => match !== null);
+  return { at, language, run: runner, ...(step && { recipe: step[1] ?? '' }), code: lines.join('\n') };
 }

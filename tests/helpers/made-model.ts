@@ -55,12 +55,12 @@ const encoderConfig = ({ layers, hidden, intermediate, heads, vocabulary }: Made
   hidden_act: 'gelu',
 });
 
-/** BERT's names but for those of attention. */
+/** BERT's names but for those of attention; no table of positions where there are none. */
 function bertLike(size: MadeSize, attention: Shapes, positions: number): Shapes {
   const { layers, hidden, intermediate, vocabulary } = size;
   return merged([
     { 'embeddings.word_embeddings.weight': [vocabulary, hidden] },
-    { 'embeddings.position_embeddings.weight': [positions, hidden] },
+    positions > 0 ? { 'embeddings.position_embeddings.weight': [positions, hidden] } : {},
     norm('embeddings.LayerNorm', hidden),
     layersOf(
       'encoder.layer.',
@@ -125,6 +125,35 @@ const mpnet: Family = {
     ]);
     const bias = { 'encoder.relative_attention_bias.weight': [32, heads] };
     return { ...bertLike(size, attention, size.maxTokens + 2), ...bias };
+  },
+};
+
+/** As DeBERTa v3: distances in buckets, for which the matrices of queries and keys serve as well. */
+const DEBERTA_BUCKETS = 256;
+const deberta: Family = {
+  config: (size) => ({
+    ...encoderConfig(size),
+    architectures: ['DebertaV2Model'],
+    model_type: 'deberta-v2',
+    max_position_embeddings: size.maxTokens,
+    type_vocab_size: 0,
+    relative_attention: true,
+    position_biased_input: false,
+    position_buckets: DEBERTA_BUCKETS,
+    max_relative_positions: -1,
+    pos_att_type: ['p2c', 'c2p'],
+    share_att_key: true,
+    norm_rel_ebd: 'layer_norm',
+  }),
+  shapes: (size) => {
+    const { hidden } = size;
+    const attention = merged([
+      ...['query', 'key', 'value'].map((name) => linear(`attention.self.${name}_proj`, hidden, hidden)),
+      linear('attention.output.dense', hidden, hidden),
+      norm('attention.output.LayerNorm', hidden),
+    ]);
+    const distances = { 'encoder.rel_embeddings.weight': [2 * DEBERTA_BUCKETS, hidden] };
+    return { ...bertLike(size, attention, 0), ...distances, ...norm('encoder.LayerNorm', hidden) };
   },
 };
 
@@ -235,7 +264,7 @@ const t5: Family = {
   },
 };
 
-const FAMILIES = { bert, xlmRoberta, mpnet, qwen3, llama, gemma3, t5 } as const;
+const FAMILIES = { bert, xlmRoberta, mpnet, deberta, qwen3, llama, gemma3, t5 } as const;
 export type MadeFamily = keyof typeof FAMILIES;
 
 export const madeModel = (family: MadeFamily, size: MadeSize, dtype: Dtype = 'F32'): MadeModel => ({
@@ -276,13 +305,34 @@ const framed = (first: readonly [string, number], last: readonly [string, number
 /** The fewest that a tokenizer can have. */
 export const MADE_TOKENS = 4 + 2 * LETTERS.length;
 
+type TokenizerKind = 'WordPiece' | 'Unigram';
+
+const SPECIAL_TOKENS: Readonly<Record<TokenizerKind, readonly string[]>> = {
+  Unigram: ['<s>', '<pad>', '</s>', '<unk>'],
+  WordPiece: ['[PAD]', '[UNK]', '[CLS]', '[SEP]'],
+};
+
 /** tokenizer.json of `count` tokens in which each single letter is one. */
-export function madeTokenizer(kind: 'WordPiece' | 'Unigram', count: number): string {
+export function madeTokenizer(kind: TokenizerKind, count: number): string {
   const isUnigram = kind === 'Unigram';
-  const tokens = isUnigram ? ['<s>', '<pad>', '</s>', '<unk>'] : ['[PAD]', '[UNK]', '[CLS]', '[SEP]'];
+  const tokens = [...SPECIAL_TOKENS[kind]];
   for (const letter of LETTERS) tokens.push(isUnigram ? `▁${letter}` : letter, isUnigram ? letter : `##${letter}`);
   const words = madeWords();
   while (tokens.length < count) tokens.push(`${isUnigram ? '▁' : ''}${words.next().value as string}`);
+  return tokenizerOf(kind, tokens, null);
+}
+
+/** tokenizer.json of the other kind, with the tokens of a WordPiece vocabulary in their order. */
+export function unigramOf(wordPieces: readonly string[]): string {
+  const special = SPECIAL_TOKENS.Unigram;
+  const tokens = wordPieces
+    .slice(special.length)
+    .map((piece) => (piece.startsWith('##') ? piece.slice(2) : `▁${piece}`));
+  return tokenizerOf('Unigram', [...special, ...tokens], { type: 'Lowercase' });
+}
+
+function tokenizerOf(kind: TokenizerKind, tokens: readonly string[], normalizer: Config | null): string {
+  const isUnigram = kind === 'Unigram';
   const model = isUnigram
     ? { type: 'Unigram', unk_id: 3, vocab: tokens.map((token, id) => [token, -(id % 7) - 8]) }
     : {
@@ -295,7 +345,7 @@ export function madeTokenizer(kind: 'WordPiece' | 'Unigram', count: number): str
   return JSON.stringify({
     version: '1.0',
     added_tokens: [],
-    normalizer: null,
+    normalizer,
     pre_tokenizer: isUnigram
       ? { type: 'Metaspace', replacement: '▁', prepend_scheme: 'always', split: true }
       : { type: 'BertPreTokenizer' },

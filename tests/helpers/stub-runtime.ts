@@ -31,6 +31,8 @@ export interface StubOptions {
   readonly model?: string;
   readonly dimensions?: number;
   readonly revision?: string;
+  /** Told as where the repository declares another; default: not told. */
+  readonly pooling?: string;
   /** One request at a time, at this pace. Infinity: no time at all. */
   readonly tokensPerSecond?: number;
   /** Added to every answer; many at a time. */
@@ -145,6 +147,7 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     const headers = {
       'x-kubembed-revision': revision,
       'x-kubembed-backlog-tokens': String(self.backlog),
+      ...(options.pooling !== undefined && { 'x-kubembed-pooling': options.pooling }),
       ...(options.capacity !== undefined && { 'x-kubembed-capacity-tokens-per-second': String(options.capacity) }),
     };
     if (self.misbehave !== 'cut' && self.misbehave !== 'dawdle') {

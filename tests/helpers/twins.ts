@@ -204,17 +204,18 @@ const OWN_CODE_IDS: Readonly<Record<string, string>> = {
 export const twinId = ({ name }: Pick<Twin, 'name'>): string => OWN_CODE_IDS[name] ?? `twins/${name}`;
 export const twinRevision = ({ name }: Pick<Twin, 'name'>): string => createHash('sha1').update(name).digest('hex');
 
-/** Writes the repository as a Hugging Face cache holds it, files as links to blobs, and returns the snapshot's folder. */
-export const cacheTwin = async (twin: Twin, store: string): Promise<string> =>
-  await cacheFiles(twin, await repositoryFiles(twin), store);
+/** Writes the repository as a Hugging Face cache holds it, files as links to blobs, and returns the snapshot's folder; `id`: in whose place. */
+export const cacheTwin = async (twin: Twin, store: string, id = twinId(twin)): Promise<string> =>
+  await cacheFiles(twin, await repositoryFiles(twin), store, id);
 
 /** As `cacheTwin`, with other files. */
 export async function cacheFiles(
   twin: Pick<Twin, 'name'>,
   files: ReadonlyMap<string, Buffer>,
   store: string,
+  id = twinId(twin),
 ): Promise<string> {
-  const folder = join(store, `models--${twinId(twin).replace('/', '--')}`);
+  const folder = join(store, `models--${id.replace('/', '--')}`);
   const snapshot = join(folder, 'snapshots', twinRevision(twin));
   await mkdir(join(folder, 'refs'), { recursive: true });
   await mkdir(join(folder, 'blobs'));

@@ -97,6 +97,16 @@ test('while one connection gives nothing, the others go on', async () => {
   expect(last).toMatchObject({ fileBytes: WEIGHTS.length - 8 * MIB });
 });
 
+test('what a connection keeps back is fetched over another one, from where it stopped', async () => {
+  hub.faults = [{ match: BLOB, stallAfterBytes: 3 * MIB, times: 1 }];
+  expect(await fetched({ timeouts: { ...options().timeouts, stallMs: 300 } })).toBe(BLOB);
+  const starts = asked().map((range) => Number(/\d+/.exec(range)?.[0] ?? 0));
+  const again = starts.filter((start) => start % (8 * MIB) !== 0);
+  expect([starts.length, again.length]).toEqual([RANGES + 1, 1]);
+  // Within what a socket held: nothing that had come is fetched again.
+  expect(again[0]! % (8 * MIB)).toBe(3 * MIB);
+});
+
 test('a wrong byte that stays is refused, and nothing of the file is kept', async () => {
   hub.faults = [{ match: BLOB, flip: true }];
   await expect(fetched()).rejects.toThrow('is not what the hub lists');

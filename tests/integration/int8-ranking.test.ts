@@ -1,9 +1,8 @@
 // int8 must order pairs of texts as float32 does: rank correlation on passages of English prose that overlap by known shares.
-import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { brotliDecompressSync } from 'node:zlib';
 import { beforeAll, expect, it } from 'vitest';
-import { seededRandom, wordsOf } from '../../bench/runtime/corpora.ts';
+import { seededRandom } from '../../bench/runtime/corpora.ts';
+import { readEnglish, wordsOf } from '../../cli/corpora.ts';
 import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import { buildGraph } from '../../runtime/graph/build.ts';
 import type { GraphPrecision } from '../../runtime/graph/weights.ts';
@@ -13,7 +12,6 @@ import { openGraph } from '../helpers/graph-session.ts';
 import { minilm } from '../helpers/minilm.ts';
 import { spearman } from '../helpers/rank-correlation.ts';
 
-const CORPUS = new URL('../../bench/runtime/corpus/english.txt.br', import.meta.url);
 const PAIRS = 150;
 const PASSAGE_WORDS = 20;
 /** 0.5 points of 100. */
@@ -61,7 +59,7 @@ const similarities: Partial<Record<GraphPrecision, number[]>> = {};
 beforeAll(async () => {
   const { snapshotDir } = await minilm();
   const tokenizer = await loadTokenizer({ folder: snapshotDir, maxTokens: 256 });
-  pairs = overlappingPassages(wordsOf(brotliDecompressSync(await readFile(CORPUS)).toString()));
+  pairs = overlappingPassages(wordsOf(await readEnglish()));
   const texts = pairs.flatMap((pair) => pair.texts);
   const ids = await Promise.all(texts.map(async (text) => [...(await tokenizer.encode(text)).ids]));
   for (const precision of ['float32', 'int8'] as const) {

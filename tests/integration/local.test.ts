@@ -2,6 +2,8 @@
 import { rm, writeFile, appendFile, readFile, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { StatusDocument } from '../../api/status-document.ts';
+import { runCli } from '../helpers/cli.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { eventually, processesWith, startLocalProcess } from '../helpers/local-process.ts';
@@ -20,6 +22,7 @@ beforeAll(async () => {
   hub = await startHubServer();
   const files = await tinyModel();
   for (const id of ['tiny/one', 'tiny/two', 'tiny/three']) hub.commit(id, files);
+  hub.commit('tiny/cls', { ...files, '1_Pooling/config.json': Buffer.from('{"pooling_mode_cls_token": true}') });
 });
 afterAll(async () => {
   await hub.close();
@@ -91,6 +94,54 @@ describe('local mode', () => {
     // Router and operator are one process here, and one page.
     expect(metrics).toMatch(/^kubembed_router_requests_total\{.*code="200".*\} 1$/m);
     expect(metrics).toMatch(/^kubembed_catalog_models 2$/m);
+  });
+
+  describe('of a repository that declares another pooling than the mean', () => {
+    const SAID = 'mean (repository declares cls)';
+
+    /** What is told in each place: terminal, condition, status document, `kubembed status`, list of models, and an answer. */
+    async function told(env: Readonly<Record<string, string>>) {
+      const { url, embed, output } = await start({ supportedModels: 'tiny/cls\n', env });
+      const response = await embed({ model: 'tiny/cls', input: 'abc' });
+      await vectorOf(response.clone());
+      const conditions = await eventually(
+        () => conditionsOf('tiny/cls'),
+        (all) => all.some((one) => one.startsWith('Fetched=True')),
+      );
+      const { models } = (await (await fetch(`${url}/status.json`)).json()) as StatusDocument;
+      const listed = (await (await fetch(`${url}/v1/models/tiny/cls`)).json()) as { readonly pooling?: string };
+      const status = await runCli(['status', '--endpoint', url]);
+      return {
+        terminal: output().includes('Pooling mean is in use, and the repository declares cls'),
+        conditions: conditions.filter((one) => one.startsWith('Fetched')),
+        document: [models[0]?.pooling, models[0]?.declaredPooling],
+        listed: listed.pooling,
+        status: status.out.includes(`pooling ${SAID}`),
+        header: response.headers.get('x-kubembed-pooling'),
+      };
+    }
+
+    it('says so everywhere', async () => {
+      expect(await told({})).toEqual({
+        terminal: true,
+        conditions: ['Fetched=True PoolingDiffers'],
+        document: ['mean', 'cls'],
+        listed: SAID,
+        status: true,
+        header: SAID,
+      });
+    });
+
+    it('follows it where the setting says that silence means that, and has nothing to say', async () => {
+      expect(await told({ KUBEMBED_UNSET_POOLING: 'declared' })).toEqual({
+        terminal: false,
+        conditions: ['Fetched=True Fetched'],
+        document: ['cls', undefined],
+        listed: 'cls',
+        status: false,
+        header: null,
+      });
+    });
   });
 
   it('follows supported_models.txt while it runs', async () => {

@@ -84,6 +84,9 @@ describe('keys', () => {
   it('come from a Secret too, and open some models only', async () => {
     const { cluster, url } = await boot({ KUBEMBED_API_KEYS_SECRET: 'ns/keys' });
     expect((await embed(url, ask, as(KEY))).status).toBe(503);
+    // It gets no requests before it can tell whose they are.
+    const isReady = async (): Promise<boolean> => (await fetch(`${url}/readyz`)).ok;
+    expect([await isReady(), cluster.router.ready()]).toEqual([false, false]);
     const data = (text: string) => ({ 'keys.yaml': Buffer.from(text).toString('base64') });
     const secret = (text: string) => ({
       apiVersion: 'v1',
@@ -93,7 +96,8 @@ describe('keys', () => {
     });
     const apply = { fieldManager: 'test', force: true };
     await cluster.client.apply(SECRETS, secret(list({ name: 'a', sha256: sha256(KEY), models: ['alias'] })), apply);
-    await eventually(async () => (await embed(url, ask, as(KEY))).status === 200);
+    await eventually(isReady);
+    expect((await embed(url, ask, as(KEY))).status).toBe(200);
     const refused = await embed(url, { ...ask, model: 'org/other' }, as(KEY));
     const absent = await embed(url, { ...ask, model: 'org/absnt' }, as(KEY));
     expect([refused.status, refused.body.error.code]).toEqual([404, 'model_not_found']);

@@ -91,6 +91,16 @@ describe('splitting', () => {
     expect(last.inputs).toHaveLength(2048);
   });
 
+  it('says which pooling is in use where the endpoints do', async () => {
+    const pooling = 'mean (repository declares cls)';
+    const { url, stubs } = await serving([{ pooling }, { pooling }]);
+    const told = async (input: unknown) =>
+      (await embed(url, { model: 'org/model', input })).headers.get('x-kubembed-pooling');
+    expect(await told(INPUTS)).toBe(pooling);
+    expect(stubs.every(({ seen }) => seen.length > 0)).toBe(true);
+    expect(await told('a')).toBe(pooling);
+  });
+
   it('never mixes revisions in one answer', async () => {
     const { url } = await serving([{ revision: 'old' }, { revision: 'new' }]);
     const reply = await embed(url, { model: 'org/model', input: INPUTS });

@@ -55,11 +55,13 @@ describe('by default', () => {
     ['hub', 'router', 8080, true],
     ['router', 'model', 8080, true],
     ['router', 'ownModel', 8080, true],
+    // The operator asks how far a fetch is.
+    ['operator', 'model', 8080, true],
+    ['operator', 'ownModel', 8080, true],
+    ['operator', 'model', 22, false],
     // Nobody else reaches a model, the client beside it included.
     ['client', 'model', 8080, false],
     ['neighbour', 'ownModel', 8080, false],
-    ['operator', 'model', 8080, false],
-    ['operator', 'ownModel', 8080, false],
     ['model', 'model', 8080, false],
     ['prometheus', 'model', 8080, false],
     ['hub', 'model', 8080, false],

@@ -79,6 +79,7 @@ describe('values', () => {
     ['no registry', { 'images.registry': '' }, /images\.registry is not set: name the registry .*docs\/install\.md/],
     ['a bad digest', { 'images.operator.digest': 'sha256:12' }, /images\/operator\/digest/],
     ['a bad level', { 'operator.logLevel': 'loud' }, /operator\/logLevel/],
+    ['a pooling that is no rule', { unsetPooling: 'cls' }, /unsetPooling/],
   ])('refuses %s', async (_what, values, message) => {
     await expect(renderChart(values)).rejects.toThrow(message);
   });
@@ -99,6 +100,12 @@ describe('values', () => {
       },
     });
     readRouterConfig(environmentOf(find(all, 'Deployment', 'kubembed-router')));
+  });
+
+  it.each(['mean', 'declared'])('says what a model without pooling gets: %s', async (unsetPooling) => {
+    const all = manifests(await renderChart({ unsetPooling }));
+    const operator = readOperatorConfig(environmentOf(find(all, 'Deployment', 'kubembed-operator')));
+    expect(operator.manifests.unsetPooling).toBe(unsetPooling);
   });
 
   it('hands every runtime setting on to the operator', async () => {

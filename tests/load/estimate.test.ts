@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { runCli } from '../helpers/cli.ts';
 import { madeModel, madeTokenizer, writeMadeModel } from '../helpers/made-model.ts';
 import type { MadeModel } from '../helpers/made-model.ts';
@@ -14,13 +15,11 @@ const OFF = 0.15;
 let compiled: string;
 /** As in images, and in local mode after the first start: sources are compiled already. */
 const environment = (model: MadeModel, precision: string, threads: number) => ({
+  ...imageTuning('Dockerfile.runtime'),
   KUBEMBED_MODEL: model.id,
   KUBEMBED_PRECISION: precision,
   KUBEMBED_THREADS: String(threads),
   NODE_COMPILE_CACHE: compiled,
-  // As in images: what is freed goes back.
-  MALLOC_ARENA_MAX: '1',
-  MALLOC_MMAP_THRESHOLD_: '2000000',
 });
 
 const SMALL = { layers: 2, hidden: 64, intermediate: 128, heads: 4, vocabulary: 200, maxTokens: 256 };

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { quantile } from '../../common/util/stats.ts';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import type { Target } from '../helpers/hostile-clients.ts';
 import { residentBytes } from '../helpers/memory.ts';
 import { createTinyStore, startRuntime, TINY_MODEL } from '../helpers/runtime-process.ts';
@@ -85,10 +86,15 @@ it('hostile clients of every kind are nobody else’s trouble', { timeout: (SECO
   const keys = ['sk-good', 'sk-bad'].map((key) => ({ name: key.slice(3), sha256: sha256(key) }));
   await writeFile(keyFile, JSON.stringify({ keys }));
   await using store = await createTinyStore();
-  // One core for the vectors, so that there is another for those who take requests.
-  await using runtime = startRuntime(store.store, { env: { KUBEMBED_THREADS: '1', KUBEMBED_LOG_LEVEL: 'info' } });
+  // One core for the vectors, so that there is another for those who take requests. Memory is given back as in the images.
+  await using runtime = startRuntime(store.store, {
+    env: { ...imageTuning('Dockerfile.runtime'), KUBEMBED_THREADS: '1', KUBEMBED_LOG_LEVEL: 'info' },
+  });
   const { port } = new URL(await runtime.ready());
-  await using router = await startRouterProcess(TINY_MODEL, [Number(port)], { KUBEMBED_API_KEYS_FILE: keyFile });
+  await using router = await startRouterProcess(TINY_MODEL, [Number(port)], {
+    ...imageTuning('Dockerfile.operator'),
+    KUBEMBED_API_KEYS_FILE: keyFile,
+  });
   const pids = [router.pid, runtime.child.pid!];
   const seen = async (): Promise<Seen[]> =>
     await Promise.all(

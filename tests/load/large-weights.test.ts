@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { madeModel, madeTokenizer, writeMadeModel } from '../helpers/made-model.ts';
 import type { MadeModel } from '../helpers/made-model.ts';
 import { residentBytes } from '../helpers/memory.ts';
@@ -28,12 +29,10 @@ async function serve(model: MadeModel, { shards = 1, threads }: { shards?: numbe
   try {
     await writeMadeModel(store, model, { tokenizer, shards });
     const env = {
+      ...imageTuning('Dockerfile.runtime'),
       KUBEMBED_MODEL: model.id,
       KUBEMBED_THREADS: String(threads),
       TMPDIR: store,
-      // As in images: what is freed goes back.
-      MALLOC_ARENA_MAX: '1',
-      MALLOC_MMAP_THRESHOLD_: '2000000',
     };
     await using runtime = startRuntime(store, { env });
     const url = await runtime.ready();

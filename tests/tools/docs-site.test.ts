@@ -11,13 +11,18 @@ const ROOT = join(import.meta.dirname, '..', '..');
 
 let site: string;
 let pages: ReadonlyMap<string, string>;
+let said: string;
 beforeAll(async () => {
   site = await mkdtemp(join(tmpdir(), 'kubembed-site-'));
   // Vitest's NODE_ENV would make it a site for development.
   const env = { ...process.env, NODE_ENV: 'production' };
   // Dead links between pages fail it by themselves.
   const vitepress = join(ROOT, 'node_modules', '.bin', 'vitepress');
-  await promisify(execFile)(vitepress, ['build', 'docs', '--outDir', site], { cwd: ROOT, env });
+  const { stdout, stderr } = await promisify(execFile)(vitepress, ['build', 'docs', '--outDir', site], {
+    cwd: ROOT,
+    env,
+  });
+  said = stdout + stderr;
   pages = new Map(
     readdirSync(site, { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.html'))
@@ -80,6 +85,15 @@ it('shows addresses whole, braces included', () => {
     html!.replaceAll(/<[^>]*>/g, ''),
   );
   expect(headings.find((text) => text.includes('{model}'))).toMatch(/^GET \/v1\/models\/\{model\}/);
+});
+
+it('builds without a complaint: a page that throws is left out in part', () => {
+  expect(said).not.toMatch(/\w*Error\b|not loaded|\(!\)/);
+});
+
+it('lets a table that is wider than the page scroll by itself', () => {
+  const html = pages.get('performance.html')!;
+  expect(html.match(/<table/g)!.length).toBe(html.match(/<div class="wide"><table/g)!.length);
 });
 
 it('brings every picture along', () => {

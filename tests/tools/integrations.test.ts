@@ -1,22 +1,22 @@
 // Libraries as their registries have them, each in an environment of its own with pinned versions, against local mode with the real all-MiniLM-L6-v2.
+// INTEGRATIONS=all (`npm run test:integrations`) adds those that take minutes to install or to build.
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startLocalProcess } from '../helpers/local-process.ts';
 import type { LocalProcess } from '../helpers/local-process.ts';
 import { minilm, MINILM, testStore } from '../helpers/minilm.ts';
+import { PINNED as FOLDER, pythonWith, SCRIPTS } from '../helpers/pinned-python.ts';
 
 const run = promisify(execFile);
-const SCRIPTS = join(import.meta.dirname, '../helpers/integrations');
-const FOLDER = join(import.meta.dirname, '../../.kubembed/integrations');
 const TEXTS = ['A cat naps in the sun.', 'The invoice is due on Friday.', 'Rain is expected tomorrow.'];
 
 let local: LocalProcess;
 beforeAll(async () => {
+  await mkdir(FOLDER, { recursive: true });
   await minilm();
   local = await startLocalProcess({
     supportedModels: `${MINILM}\n`,
@@ -27,32 +27,43 @@ afterAll(async () => {
   await local.stop();
 });
 
-/** The Python of an environment that holds what the list names and nothing else; made once. */
-async function pythonWith(name: string): Promise<string> {
-  const requirements = join(SCRIPTS, `${name}.txt`);
-  const digest = createHash('sha256').update(readFileSync(requirements)).digest('hex').slice(0, 12);
-  const folder = join(FOLDER, `${name}-${digest}`);
-  const python = join(folder, 'bin', 'python');
-  const stamp = join(folder, 'installed');
-  if (existsSync(stamp)) return python;
-  await rm(folder, { recursive: true, force: true });
-  await run('python3', ['-m', 'venv', folder]);
-  // Every package is pinned in the list: pip has nothing to work out.
-  const options = ['--quiet', '--disable-pip-version-check', '--no-deps', '--no-compile'];
-  await run(python, ['-m', 'pip', 'install', ...options, '-r', requirements]);
-  await writeFile(stamp, '');
-  return python;
+type Command = readonly [program: string, ...args: string[]];
+
+/** A script of the same name, in an environment that has what its list names. */
+const python = async (name: string): Promise<Command> => [await pythonWith(name), join(SCRIPTS, `${name}.py`)];
+
+async function go(): Promise<Command> {
+  const program = join(FOLDER, 'openai-go');
+  const env = { ...process.env, CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local' };
+  await run('go', ['build', '-o', program, '.'], { cwd: join(SCRIPTS, 'openai-go'), env });
+  return [program];
 }
+
+async function java(): Promise<Command> {
+  const cwd = join(SCRIPTS, 'openai-java');
+  const file = join(FOLDER, 'openai-java.classpath');
+  await run('mvn', ['--quiet', '--batch-mode', 'dependency:build-classpath', `-Dmdep.outputFile=${file}`], { cwd });
+  return ['java', '-cp', readFileSync(file, 'utf8'), join(cwd, 'Embed.java')];
+}
+
+/** Each prints the vectors of all texts twice, had in two ways. */
+const QUICK: Readonly<Record<string, (name: string) => Promise<Command>>> = {
+  'haystack-embedders': python,
+  'qdrant-openai': python,
+  'chroma-openai': python,
+};
+const SLOW: typeof QUICK = { 'litellm-proxy': python, 'openai-go': go, 'openai-java': java };
+const TRIED = Object.entries(process.env['INTEGRATIONS'] === 'all' ? { ...QUICK, ...SLOW } : QUICK);
 
 const cosine = (a: readonly number[], b: readonly number[]): number =>
   a.reduce((sum, value, at) => sum + value * b[at]!, 0) / (Math.hypot(...a) * Math.hypot(...b));
 
-describe('libraries, unmodified', { timeout: 600_000 }, () => {
-  it.each(['haystack-embedders', 'qdrant-openai'])('%s gets the vectors that the API gives', async (name) => {
+describe('libraries, unmodified', { timeout: 900_000 }, () => {
+  it.each(TRIED)('%s gets the vectors that the API gives', async (name, prepare) => {
     const response = await local.embed({ model: MINILM, input: TEXTS });
     const { data } = (await response.json()) as { data: { embedding: number[] }[] };
-    const python = await pythonWith(name);
-    const { stdout } = await run(python, [join(SCRIPTS, `${name}.py`), `${local.url}/v1`, MINILM, ...TEXTS]);
+    const [program, ...args] = await prepare(name);
+    const { stdout } = await run(program, [...args, `${local.url}/v1`, MINILM, ...TEXTS]);
     const ways = JSON.parse(stdout) as number[][][];
     expect(ways).toHaveLength(2);
     for (const vectors of ways) {

@@ -29,7 +29,8 @@ beforeAll(async () => {
   browser = await startBrowser();
   hub = await startHubServer();
   const files = await tinyModel();
-  for (const id of ['tiny/one', 'tiny/two']) hub.commit(id, files);
+  hub.commit('tiny/one', files);
+  hub.commit('tiny/two', { ...files, '1_Pooling/config.json': Buffer.from('{"pooling_mode_cls_token": true}') });
   hub.commit('tiny/gated', files);
   hub.gate('tiny/gated');
   store = await mkdtemp(join(tmpdir(), 'kubembed-store-'));
@@ -167,7 +168,7 @@ describe('the status page', () => {
     await page.locator('#result').waitFor();
     await expect
       .poll(async () => await page.locator('[data-model="tiny/two"]').innerText(), { timeout: 10_000 })
-      .toContain('ready');
+      .toMatch(/pooling mean \(repository declares cls\)[^]*ready/);
     await page.context().close();
   });
 

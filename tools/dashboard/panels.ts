@@ -150,6 +150,7 @@ const waking: Row = {
       'From the wake-up call to the first endpoint.',
       query('p50 {{model}}', quantile(0.5, router('cold_start_seconds_bucket'), 'model')),
       query('p95 {{model}}', quantile(0.95, router('cold_start_seconds_bucket'), 'model')),
+      query('p50 to the address {{model}}', quantile(0.5, router('cold_start_address_seconds_bucket'), 'model')),
     ),
     chart('Queue times', 's', 'How long queued requests waited.', ...percentiles(router('queue_seconds_bucket'))),
     chart(

@@ -20,7 +20,9 @@ const PAGES = [
     .map((name) => `docs/${name}`),
 ];
 
-const pages = PAGES.map((page) => ({ page, text: read(page) }));
+/** What a recipe adds is not there until somebody follows it. */
+const RECIPES = /^```\w+ recipe[^]*?^```$/gm;
+const pages = PAGES.map((page) => ({ page, text: read(page).replaceAll(RECIPES, '') }));
 
 /** Everything that pages name by a pattern and that `exists` does not know. */
 const unknown = (pattern: RegExp, exists: (name: string) => boolean): string[] =>

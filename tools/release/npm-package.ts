@@ -7,7 +7,10 @@ import { dirname, join } from 'node:path';
 const ROOT = join(import.meta.dirname, '..', '..');
 /** What the command and the local mode that it starts are made of. */
 const WINGS = ['api', 'cli', 'common', 'hub', 'kube', 'local', 'operator', 'router', 'runtime'];
-const ALONGSIDE = ['LICENSE', 'CHANGELOG.md', 'supported_models.txt', 'router/status/page', 'cli/measured.json'];
+const ALONGSIDE = [
+  ...['LICENSE', 'CHANGELOG.md', 'supported_models.txt'],
+  ...['router/status/page', 'cli/measured.json', 'cli/corpus'],
+];
 
 const LAUNCHER = `#!/usr/bin/env node
 if (Number(process.versions.node.split('.')[0]) < 24) {

@@ -1,0 +1,112 @@
+// The families bench: kubembed beside bare sessions of the same graph, family by family, in turns and on the same texts.
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
+import { minilm } from '../../tests/helpers/minilm.ts';
+import { unigramOf, writeMadeModel } from '../../tests/helpers/made-model.ts';
+import { circumstances, ROOT } from '../machine.ts';
+import type { FamiliesOptions } from '../options.ts';
+import { exitOnSignals } from '../process.ts';
+import { publish } from '../report.ts';
+import { buildCorpora, writeCorpora } from '../runtime/corpora.ts';
+import type { Corpora } from '../runtime/corpora.ts';
+import { build, checkoutPeer, PEERS } from '../runtime/peers.ts';
+import { runSession } from '../runtime/session.ts';
+import { FAMILY_MODELS } from './models.ts';
+import type { FamilyModel } from './models.ts';
+import { OWN_PEERS, renderFamilies } from './report.ts';
+import type { FamilyResult } from './report.ts';
+
+const REPORTS = join(ROOT, 'reports');
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+/** What all models with one kind of tokenizer have in common. */
+interface Shared {
+  readonly tokenizer: string;
+  readonly corpora: Corpora;
+  readonly corporaFile: string;
+}
+
+async function share(wordPieces: string, isWordPiece: boolean, folder: string): Promise<Shared> {
+  const { model } = JSON.parse(wordPieces) as { readonly model: { readonly vocab: Readonly<Record<string, number>> } };
+  const tokenizer = isWordPiece ? wordPieces : unigramOf(Object.keys(model.vocab));
+  const own = join(folder, isWordPiece ? 'word-pieces' : 'unigram');
+  await mkdir(own);
+  await writeFile(join(own, 'tokenizer.json'), tokenizer);
+  const [{ model: first } = { model: { maxTokens: 0 } }] = FAMILY_MODELS;
+  const corpora = await buildCorpora(await loadTokenizer({ folder: own, maxTokens: first.maxTokens }));
+  const corporaFile = join(own, 'corpora.json');
+  await writeCorpora(corpora, corporaFile);
+  return { tokenizer, corpora, corporaFile };
+}
+
+async function measure(
+  { name, shape, model }: FamilyModel,
+  { tokenizer, corpora, corporaFile }: Shared,
+  options: FamiliesOptions,
+  threads: number,
+): Promise<FamilyResult> {
+  const store = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
+  try {
+    const snapshotDir = await writeMadeModel(store, model, { tokenizer });
+    const context = { modelId: model.id, store, snapshotDir, corpora, corporaFile, threads, python: '' };
+    const peers = [...PEERS.filter((peer) => OWN_PEERS.includes(peer.name)), ...options.checkouts.map(checkoutPeer)];
+    const { samples, failed } = await runSession(peers, context, {
+      ...options,
+      starts: 1,
+      quick: false,
+      compares: false,
+      say,
+      logFile: (peer) => join(REPORTS, `bench-families-${name}-${peer}.log`),
+      keep: () => Promise.resolve(),
+    });
+    for (const { name: peer, reason } of failed) throw new Error(`${name}, ${peer}: ${reason}`);
+    return { shape, samples };
+  } finally {
+    await rm(store, { recursive: true, force: true });
+  }
+}
+
+export async function benchFamilies(options: FamiliesOptions): Promise<void> {
+  exitOnSignals();
+  const { families, checkouts, cells, timing, threads = availableParallelism() } = options;
+  const unknown = families?.filter((name) => !FAMILY_MODELS.some((one) => one.name === name)) ?? [];
+  if (unknown.length > 0) {
+    const known = FAMILY_MODELS.map(({ name }) => name).join(', ');
+    throw new RangeError(`no family ${unknown.join(', ')}; there are ${known}`);
+  }
+  const chosen = FAMILY_MODELS.filter(({ name }) => families?.includes(name) ?? true);
+  for (const path of [ROOT, ...checkouts.map((one) => one.path)]) build(path, 'runtime');
+  const { snapshotDir } = await minilm();
+  const wordPieces = await readFile(join(snapshotDir, 'tokenizer.json'), 'utf8');
+  const folder = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
+  await mkdir(REPORTS, { recursive: true });
+  try {
+    const shared = new Map<boolean, Shared>();
+    const results: FamilyResult[] = [];
+    for (const family of chosen) {
+      say(`${family.shape} …`);
+      const own = shared.get(family.wordPieces) ?? (await share(wordPieces, family.wordPieces, folder));
+      shared.set(family.wordPieces, own);
+      results.push(await measure(family, own, options, threads));
+    }
+    const { seconds, warmUpSeconds, repeats } = timing;
+    const report = {
+      results,
+      cells,
+      checkouts: checkouts.map(({ name }) => name),
+      circumstances: circumstances(
+        `of which ${threads} compute`,
+        `windows of ${seconds} s after ${warmUpSeconds} s, ${repeats} rounds`,
+      ),
+    };
+    const raw = `bench-families-${new Date().toISOString().replaceAll(/[:.]/g, '-')}.json`;
+    await writeFile(join(REPORTS, raw), `${JSON.stringify({ options, ...report }, undefined, 1)}\n`);
+    await publish(renderFamilies(report), 'bench:families', options.write);
+    say(`Raw numbers: reports/${raw}`);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,49 @@
+// Whom the families bench measures: a model of each family, in the shape of one that people use and with weights from a formula.
+import { madeModel } from '../../tests/helpers/made-model.ts';
+import type { MadeFamily, MadeModel, MadeSize } from '../../tests/helpers/made-model.ts';
+
+export interface FamilyModel {
+  readonly name: string;
+  /** What it is, in words of the tables. */
+  readonly shape: string;
+  readonly model: MadeModel;
+  /** Whether it has BERT's kind of tokenizer; the others have one of Unigram's kind. */
+  readonly wordPieces: boolean;
+}
+
+type Size = Omit<MadeSize, 'vocabulary' | 'maxTokens'>;
+
+/** Of all-MiniLM-L6-v2, whose words all of them know. */
+const VOCABULARY = 30_522;
+const MAX_TOKENS = 256;
+
+interface Row {
+  readonly family: MadeFamily;
+  readonly shape: string;
+  readonly size: Size;
+  readonly wordPieces?: boolean;
+}
+
+const SMALL = { layers: 6, hidden: 384, intermediate: 1536, heads: 12 };
+const BASE = { layers: 12, hidden: 768, intermediate: 3072, heads: 12 };
+const QWEN = { layers: 4, hidden: 1024, intermediate: 3072, heads: 16, keyValueHeads: 8, headSize: 128 };
+const GEMMA = { layers: 6, hidden: 768, intermediate: 1152, heads: 3, keyValueHeads: 1, headSize: 256 };
+const LARGE = { layers: 11, hidden: 1024, intermediate: 4096, heads: 16 };
+
+/** Decoders have fewer layers than those people use: what a token costs grows with them, and a share does not. */
+const ROWS: Readonly<Record<string, Row>> = {
+  bert: { family: 'bert', shape: 'BERT as all-MiniLM-L6-v2', size: SMALL, wordPieces: true },
+  large: { family: 'bert', shape: 'BERT as bge-large, 11 of 24 layers', size: LARGE, wordPieces: true },
+  mpnet: { family: 'mpnet', shape: 'MPNet as all-mpnet-base-v2', size: BASE, wordPieces: true },
+  deberta: { family: 'deberta', shape: 'DeBERTa v2 as deberta-v3-small', size: { ...BASE, layers: 6 } },
+  t5: { family: 't5', shape: 'T5 encoder as gtr-t5-base', size: BASE },
+  qwen3: { family: 'qwen3', shape: 'Qwen3 as Qwen3-Embedding-0.6B, 4 of 28 layers', size: QWEN },
+  gemma3: { family: 'gemma3', shape: 'Gemma 3 as EmbeddingGemma, 6 of 24 layers', size: GEMMA },
+};
+
+export const FAMILY_MODELS: readonly FamilyModel[] = Object.entries(ROWS).map(([name, row]) => ({
+  name,
+  shape: row.shape,
+  model: madeModel(row.family, { ...row.size, vocabulary: VOCABULARY, maxTokens: MAX_TOKENS }),
+  wordPieces: row.wordPieces === true,
+}));
