@@ -98,9 +98,12 @@ function terminationFailure(container: string, ended: ContainerTermination): Fai
   };
 }
 
+/** A kubelet that is slow has not read a ConfigMap or a Secret yet; it tries again by itself, and mostly has it then. */
+const NOT_READ_YET = /failed to sync \w+ cache: timed out/;
+
 const waitingFailure = ({ state }: ContainerStatus): Failure | undefined => {
   const { reason: why = '', message = why } = state?.waiting ?? {};
-  const reason = WAITING[why];
+  const reason = NOT_READ_YET.test(message) ? undefined : WAITING[why];
   return reason && { reason, message };
 };
 
