@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LABEL_MODEL, SERVE_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
+import { errorText } from '../../common/util/text.ts';
 import { systemClock, silentLog } from '../../kube/clock.ts';
 import { loadConnection } from '../../kube/config.ts';
 import { createInformer } from '../../kube/informer.ts';
@@ -141,13 +142,20 @@ async function wakeAgain(series: Series, signal: AbortSignal): Promise<ColdStart
   const model = await watchModel(target, key, signal);
   const starts: Start[] = [];
   // The first finds weights and caches of the node cold, and its revision unknown.
+  const failures: string[] = [];
   for (let count = 0; count <= wakes; count += 1) {
-    const start = await wake({ target, url, model, namespace: key.namespace });
-    say(`${what}: ${count === 0 ? 'first' : `${count} of ${wakes}`}, ${((start.answered ?? 0) / 1000).toFixed(2)} s`);
-    if (count > 0) starts.push(start);
+    const told = `${what}: ${count === 0 ? 'first' : `${count} of ${wakes}`}`;
+    try {
+      const start = await wake({ target, url, model, namespace: key.namespace });
+      say(`${told}, ${((start.answered ?? 0) / 1000).toFixed(2)} s`);
+      if (count > 0) starts.push(start);
+    } catch (error) {
+      say(`${told}: ${errorText(error)}`);
+      failures.push(errorText(error));
+    }
   }
   await model.close();
-  return { what, goalMs, starts };
+  return { what, goalMs, starts, failures };
 }
 
 async function measure(target: Target, sleepers: readonly Sleeper[], wakes: number): Promise<readonly ColdStarts[]> {
