@@ -35,6 +35,7 @@ const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],
+  prefetchPods: [],
   target: { replicas: 1, reason: undefined },
   refusals: [],
   isRolloutQueued: false,
@@ -211,7 +212,7 @@ test('takes a kubelet that has not read a Secret or ConfigMap in time for no pro
   const problemWith = (message: string) => {
     const state = { waiting: { reason: 'CreateContainerConfigError', message } };
     const initContainerStatuses = [{ name: 'fetch', ready: false, restartCount: 0, state }];
-    return readPods([pod('a', { status: { initContainerStatuses } })], 'main').problem?.reason;
+    return readPods([pod('a', { status: { initContainerStatuses } })], [], 'main').problem?.reason;
   };
   expect(problemWith('failed to sync configmap cache: timed out waiting for the condition')).toBeUndefined();
   expect(problemWith('failed to sync secret cache: timed out waiting for the condition')).toBeUndefined();
