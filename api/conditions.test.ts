@@ -85,6 +85,7 @@ describe('the table of reasons', () => {
       'RemovedFromList',
       'Unschedulable',
       'VolumeUnavailable',
+      'WeightsMissing',
     ]);
   });
 

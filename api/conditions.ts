@@ -71,7 +71,7 @@ export const REASONS = {
   // minutes apart before long: whoever asks is better told why.
   Fetched: normal('The weights are complete.'),
   PoolingDiffers: warning('The repository declares another pooling than the one in use; vectors follow spec.pooling.'),
-  NotFetched: normal('The weights are fetched when the first request comes.'),
+  NotFetched: normal('Nothing was fetched yet: the first request, or spec.prefetch, shows whether it can be served.'),
   Fetching: normal('The weights are being fetched.'),
   RepositoryNotFound: lasting('The hub has no such repository, or shows it only with a token.'),
   RevisionNotFound: lasting('The repository has no such branch, tag or commit.'),
@@ -81,6 +81,7 @@ export const REASONS = {
   UnsupportedFiles: final('The repository lacks files in a form that kubembed reads.'),
   PromptNotFound: lasting('spec.prompts names a prompt that the repository does not have.'),
   UnsafeWeights: final('A weight file holds more than weights; nothing of it was run.'),
+  WeightsMissing: warning('The cache lacks weights that it was known to have; they are fetched anew.'),
   CorruptWeights: lasting('The weights do not match their size, hash or header.'),
   FetchFailed: lasting('Fetching the weights failed.'),
 

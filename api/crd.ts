@@ -85,6 +85,15 @@ const STATUS_PROPERTIES: Readonly<Record<keyof EmbeddingModelStatus, Schema>> = 
       },
     },
   },
+  cached: {
+    description: 'Where the weights were found complete: replicas that start from there fetch nothing.',
+    type: 'object',
+    required: ['source', 'commit'],
+    properties: {
+      source: text('The claim with its uid, or the image.'),
+      commit: text('The commit that it holds.'),
+    },
+  },
   embedding: {
     description: 'Properties of the vectors.',
     type: 'object',

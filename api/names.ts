@@ -62,14 +62,30 @@ export function childName(modelName: string): string {
 export const revisionConfigMapName = (modelName: string): string => `${childName(modelName)}-revision`;
 export const cacheClaimName = (modelName: string): string => `${childName(modelName)}-cache`;
 
+/** A Job's name is a label of its pods. */
+export function prefetchName(modelName: string): string {
+  const name = `${childName(modelName)}-prefetch`;
+  return name.length <= LABEL_MAX ? name : withHash(name, modelName, LABEL_MAX);
+}
+
 /**
  * Key in the revision ConfigMap for what `spec.revision` resolved to. It differs per requested revision, so that a changed
  * spec never reads the commit of the old one.
  */
 export const revisionKey = (requestedRevision: string): string => `sha-${shortHash(requestedRevision, 16)}`;
 
-/** Labels that select the pods of an EmbeddingModel. Immutable in a Deployment: never add to them. */
+/** Labels of all pods of an EmbeddingModel. Immutable in a Deployment: never add to them. */
 export const podSelector = (modelName: string): Readonly<Record<string, string>> => ({ [LABEL_MODEL]: modelName });
+
+/** Values of the component label: pods that serve a model, and those that only fetch it. */
+export const COMPONENT_SERVING = 'runtime';
+export const COMPONENT_PREFETCH = 'prefetch';
+
+/** Labels of the pods that serve it. */
+export const servingSelector = (modelName: string): Readonly<Record<string, string>> => ({
+  ...podSelector(modelName),
+  [LABEL_COMPONENT]: COMPONENT_SERVING,
+});
 
 export const selectorString = (labels: Readonly<Record<string, string>>): string =>
   Object.entries(labels)

@@ -93,7 +93,8 @@ const SCALING: Schema = {
 };
 
 const CACHE: Schema = {
-  description: 'Where the weights are kept. Exactly one of emptyDir, existingClaim and claim; emptyDir when omitted.',
+  description:
+    "Where the weights are kept. Exactly one of emptyDir, existingClaim, claim and image; when omitted what the chart's runtime.cache says, emptyDir by default.",
   type: 'object',
   properties: {
     emptyDir: {
@@ -115,6 +116,26 @@ const CACHE: Schema = {
           maxItems: 4,
           'x-kubernetes-list-type': 'set',
           items: { type: 'string', enum: ['ReadWriteOnce', 'ReadOnlyMany', 'ReadWriteMany', 'ReadWriteOncePod'] },
+        },
+      },
+    },
+    image: {
+      description:
+        'An OCI image whose files are a model store, as the command `models pack` makes it; the node mounts and keeps it.',
+      type: 'object',
+      required: ['reference'],
+      properties: {
+        reference: {
+          description: 'Name of the image, best with its digest.',
+          type: 'string',
+          minLength: 1,
+          maxLength: 1000,
+          pattern: '^[A-Za-z0-9][A-Za-z0-9._:/@-]*$',
+        },
+        pullPolicy: {
+          description: 'When the node pulls it; IfNotPresent when omitted, Always with the tag latest.',
+          type: 'string',
+          enum: ['Always', 'IfNotPresent', 'Never'],
         },
       },
     },
@@ -184,6 +205,11 @@ export const SPEC_PROPERTIES: Readonly<Record<keyof EmbeddingModelSpec, Schema>>
   },
   scaling: SCALING,
   cache: CACHE,
+  prefetch: {
+    description:
+      "Fill the cache by a Job as soon as the model is accepted; replicas start when it is full. It needs a cache that outlives pods: with emptyDir it does nothing. When omitted what the chart's runtime.prefetch says.",
+    type: 'boolean',
+  },
   tokenSecretRef: {
     description: 'Secret with a Hugging Face token. Only the fetching init container sees it.',
     type: 'object',

@@ -24,7 +24,7 @@ export interface Scaling {
 }
 
 export interface CacheSpec {
-  /** Exactly one of the three; `emptyDir` when omitted. */
+  /** Exactly one of the four; the chart's default (`emptyDir`, unless its values say otherwise) when omitted. */
   readonly emptyDir?: { readonly sizeLimit?: string };
   readonly existingClaim?: string;
   readonly claim?: {
@@ -32,6 +32,8 @@ export interface CacheSpec {
     readonly storageClassName?: string;
     readonly accessModes?: readonly string[];
   };
+  /** A store packed as an OCI image, which the kubelet mounts. */
+  readonly image?: { readonly reference: string; readonly pullPolicy?: 'Always' | 'IfNotPresent' | 'Never' };
 }
 
 /** Resource quantities by name, as in a container's `resources`; YAML's `cpu: 2` arrives as a number. */
@@ -67,6 +69,8 @@ export interface EmbeddingModelSpec {
   readonly replicas?: number;
   readonly scaling?: Scaling;
   readonly cache?: CacheSpec;
+  /** Fill a cache that outlives pods when the model is accepted, instead of when the first request comes. */
+  readonly prefetch?: boolean;
   readonly tokenSecretRef?: { readonly name: string; readonly key?: string };
   readonly resources?: ResourceRequirements;
   /** Laid over the pods that kubembed makes, as Kubernetes lays a strategic merge patch. */
@@ -96,6 +100,12 @@ export interface EmbeddingModelStatus {
   readonly revision?: string;
   /** For every branch and tag that was ever asked for. */
   readonly resolvedRevisions?: readonly ResolvedRevision[];
+  /** Where weights were found complete: pods that start from there fetch nothing. */
+  readonly cached?: {
+    /** Which cache, so that another one of the same name is not taken for it. */
+    readonly source: string;
+    readonly commit: string;
+  };
   readonly embedding?: {
     readonly dimensions: number;
     readonly maxTokens: number;
@@ -143,6 +153,14 @@ export interface ResolvedSpec {
   readonly overlongInput: 'truncate' | 'error';
   readonly scaling: ResolvedScaling;
   readonly cache: CacheSpec;
+  readonly prefetch: boolean;
+}
+
+/** What a spec that says nothing of them means; the operator's configuration has them. */
+export interface SpecDefaults {
+  readonly unsetPooling?: UnsetPooling;
+  readonly cache?: CacheSpec | undefined;
+  readonly prefetch?: boolean;
 }
 
 const SCALING_DEFAULTS: ResolvedScaling = {
@@ -165,7 +183,8 @@ function scalingWithDefaults(scaling: Scaling = {}): ResolvedScaling {
   };
 }
 
-export function withDefaults(spec: EmbeddingModelSpec, unsetPooling: UnsetPooling = 'mean'): ResolvedSpec {
+export function withDefaults(spec: EmbeddingModelSpec, defaults: SpecDefaults = {}): ResolvedSpec {
+  const { unsetPooling = 'mean', cache = { emptyDir: {} }, prefetch = false } = defaults;
   const device = spec.device ?? 'cpu';
   return {
     model: spec.model,
@@ -175,6 +194,7 @@ export function withDefaults(spec: EmbeddingModelSpec, unsetPooling: UnsetPoolin
     pooling: spec.pooling ?? unsetPooling,
     overlongInput: spec.overlongInput ?? 'truncate',
     scaling: scalingWithDefaults(spec.scaling),
-    cache: spec.cache ?? { emptyDir: {} },
+    cache: spec.cache ?? cache,
+    prefetch: spec.prefetch ?? prefetch,
   };
 }

@@ -31,8 +31,6 @@ const noGpuIn = (list: 'limits' | 'requests'): string => {
   return `(!has(self.resources.${list}) || !self.resources.${list}.exists(name, ${isGpu}))`;
 };
 
-const count = (...present: readonly boolean[]): number => present.filter(Boolean).length;
-
 export const RULES: readonly Rule[] = [
   {
     at: 'scaling',
@@ -45,11 +43,17 @@ export const RULES: readonly Rule[] = [
   },
   {
     at: 'cache',
-    cel: '[has(self.emptyDir), has(self.existingClaim), has(self.claim)].filter(present, present).size() == 1',
-    message: 'exactly one of emptyDir, existingClaim and claim must be set',
+    cel: '[has(self.emptyDir), has(self.existingClaim), has(self.claim), has(self.image)].filter(present, present).size() == 1',
+    message: 'exactly one of emptyDir, existingClaim, claim and image must be set',
     holds: ({ cache }) =>
       cache === undefined ||
-      count(cache.emptyDir !== undefined, cache.existingClaim !== undefined, cache.claim !== undefined) === 1,
+      [cache.emptyDir, cache.existingClaim, cache.claim, cache.image].filter((one) => one !== undefined).length === 1,
+  },
+  {
+    at: '',
+    cel: '!has(self.prefetch) || !self.prefetch || !has(self.cache) || !has(self.cache.emptyDir)',
+    message: 'prefetch needs a cache that outlives pods, not emptyDir',
+    holds: ({ prefetch, cache }) => prefetch !== true || cache?.emptyDir === undefined,
   },
   {
     at: 'revision',

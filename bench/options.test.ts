@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { numberOf } from './options.ts';
+import { numberOf, readColdStartOptions, readRuntimeOptions } from './options.ts';
 
 const seconds = (given?: string) => numberOf({ seconds: given }, 'seconds', { otherwise: 8, atLeast: 0.1 });
 const rounds = (given?: string) => numberOf({ rounds: given }, 'rounds', { otherwise: 3, atLeast: 1, whole: true });
@@ -14,4 +14,16 @@ it.each(['x', '', '0', '-1', 'Infinity'])('refuses %j by the name of the option'
 
 it('refuses parts where only wholes make sense', () => {
   expect(() => rounds('1.5')).toThrow('--rounds: 1.5 is not a whole number from 1');
+});
+
+it('measures cold starts of the bench’s own models, or of one that is named whole', () => {
+  expect(readColdStartOptions([])).toEqual({ model: undefined, namespace: 'kubembed', wakes: 20, write: true });
+  const given = ['--model', 'team/bge', '--namespace', 'embeddings', '--wakes', '3'];
+  expect(readColdStartOptions(given)).toEqual({ model: 'team/bge', namespace: 'embeddings', wakes: 3, write: false });
+  expect(() => readColdStartOptions(['--model', 'bge'])).toThrow('--model: bge is not NAMESPACE/NAME');
+});
+
+it('takes another server’s executable as a peer', () => {
+  expect(readRuntimeOptions(['--tei', '/opt/tei']).tei).toBe('/opt/tei');
+  expect(readRuntimeOptions([]).tei).toBeUndefined();
 });

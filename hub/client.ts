@@ -6,7 +6,7 @@ import type { Dispatcher } from 'undici';
 import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
 import { explainRoute, openRoute, readToken, refusedByProxy } from './network.ts';
-import type { Named } from './network.ts';
+import type { Login, Named } from './network.ts';
 import type { HubSettings } from './paths.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
@@ -144,9 +144,17 @@ export interface HubRequest {
   readonly follow?: 'own';
 }
 
+/** In words, for who is refused. */
+export const CREDENTIALS = {
+  token: 'the token that HF_TOKEN holds has no access',
+  login: 'the user and password that were given have no access',
+  none: 'no token was given (HF_TOKEN)',
+} as const;
+
 export interface HubClient {
   readonly endpoint: string;
-  readonly hasToken: boolean;
+  /** What requests show. */
+  readonly credentials: keyof typeof CREDENTIALS;
   send(path: string, request: HubRequest): Promise<HubResponse>;
   close(): Promise<void>;
 }
@@ -161,9 +169,20 @@ const flatten = (headers: Record<string, string | string[] | undefined>): Record
 const parseEndpoint = (endpoint: string): URL => {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new ModelError('HubUnreachable', `HF_ENDPOINT is "${endpoint}", which is no http(s) address`);
+    throw new ModelError(
+      'HubUnreachable',
+      `HF_ENDPOINT is "${endpoint.replace(/\/\/[^@/]*@/, '//…@')}", which is no http(s) address`,
+    );
   }
   return url;
+};
+
+const loginOf = ({ username, password }: URL): Login | undefined =>
+  username === '' ? undefined : { username: decodeURIComponent(username), password: decodeURIComponent(password) };
+
+const authorizationOf = (token: string | undefined, login: Login | undefined): string | undefined => {
+  if (token !== undefined) return `Bearer ${token}`;
+  return login && `Basic ${Buffer.from(`${login.username}:${login.password}`).toString('base64')}`;
 };
 
 /** What a failed exchange was, in words with the system's code where there is one. */
@@ -199,6 +218,7 @@ export const createHubClient = (options: HubOptions): HubClient => {
   const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
   const given = typeof options.token === 'string' ? { variable: 'HF_TOKEN', value: options.token } : options.token;
   const token = readToken(given, options.tokenFile);
+  const authorization = authorizationOf(token, options.login ?? loginOf(base));
   const route = openRoute(options, timeouts);
 
   const headersFor = (url: URL, extra: Readonly<Record<string, string>> = {}): Record<string, string> => ({
@@ -206,11 +226,11 @@ export const createHubClient = (options: HubOptions): HubClient => {
     // A resumed or hashed body must be the file's own bytes.
     'accept-encoding': 'identity',
     ...extra,
-    ...(token !== undefined && url.origin === base.origin && { authorization: `Bearer ${token}` }),
+    ...(authorization !== undefined && url.origin === base.origin && { authorization }),
   });
 
   const send = async (path: string, wanted: HubRequest): Promise<HubResponse> => {
-    let url = new URL(base.pathname.replace(/\/$/, '') + path, base);
+    let url = new URL(base.pathname.replace(/\/$/, '') + path, base.origin);
     for (let hop = 0; hop <= MAX_REDIRECTS; hop++) {
       const answer = await sendOnce(url, {
         dispatcher: route.dispatcherFor(url),
@@ -234,8 +254,8 @@ export const createHubClient = (options: HubOptions): HubClient => {
   };
 
   return {
-    endpoint: base.href.replace(/\/$/, ''),
-    hasToken: token !== undefined,
+    endpoint: `${base.origin}${base.pathname}`.replace(/\/$/, ''),
+    credentials: token === undefined ? (authorization === undefined ? 'none' : 'login') : 'token',
     send,
     close: async () => {
       await route.close();

@@ -224,6 +224,7 @@ export type ModelErrorReason =
   | 'InvalidModelId'
   | 'RepositoryNotFound'
   | 'RevisionNotFound'
+  | 'WeightsMissing'
   | 'GatedRepository'
   | 'HubUnreachable'
   | 'CorruptWeights'

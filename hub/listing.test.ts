@@ -6,7 +6,7 @@ import type { HubClient } from './client.ts';
 const SHA = 'a'.repeat(40);
 const hub = (hasToken: boolean): HubClient => ({
   endpoint: 'https://hub.test',
-  hasToken,
+  credentials: hasToken ? 'token' : 'none',
   send: async () => await Promise.reject(new Error('not asked')),
   close: async () => await Promise.resolve(),
 });

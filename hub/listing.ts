@@ -1,7 +1,7 @@
 // A repository at a hub: the commit that a revision names, its files, small ones of them whole, and what each refusal means.
 import { z } from 'zod';
 import { isCommitSha } from '../common/util/text.ts';
-import { TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
+import { CREDENTIALS, TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
 import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
 import { ModelError, isEtag, parseObject } from './files.ts';
 import type { ModelErrorReason, RepositoryFile } from './files.ts';
@@ -69,7 +69,7 @@ const REASON_BY_STATUS: Readonly<Record<number, ModelErrorReason>> = {
 
 const advice = (reason: ModelErrorReason, { modelId, hub }: Pick<HubRepository, 'modelId' | 'hub'>): string => {
   const page = `${hub.endpoint}/${modelId}`;
-  const token = hub.hasToken ? 'the token that HF_TOKEN holds has no access' : 'no token was given (HF_TOKEN)';
+  const token = CREDENTIALS[hub.credentials];
   const words: Partial<Record<ModelErrorReason, string>> = {
     RepositoryNotFound: `there is no such model, or it is private and ${token}; check the spelling, or set a token that may read it`,
     GatedRepository: `access is restricted and ${token}; accept the licence at ${page} and set the token of an account that has access`,

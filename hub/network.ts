@@ -14,9 +14,17 @@ export interface Named {
   readonly value: string;
 }
 
+/** A user and a password. */
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
+
 export interface NetworkSettings {
   /** Proxy for `http:` and for `https:` addresses. */
   readonly proxies: { readonly http: Named | undefined; readonly https: Named | undefined };
+  /** For proxies whose address has none; from a Secret, where an address is no place for a password. */
+  readonly proxyLogin: Login | undefined;
   /** `NO_PROXY`: hosts, domains, addresses and networks that are asked without a proxy. */
   readonly noProxy: string;
   /** A file of certificates that are trusted beside the usual ones. */
@@ -37,6 +45,14 @@ function firstOf(env: Environment, names: readonly string[]): Named | undefined 
   return undefined;
 }
 
+const loginIn = (env: Environment, prefix: string): Login | undefined => {
+  const [username, password] = ['USERNAME', 'PASSWORD'].map((part) => firstOf(env, [`${prefix}_${part}`])?.value);
+  return username === undefined ? undefined : { username, password: password ?? '' };
+};
+
+/** For a mirror that asks for user and password; a token goes before it. */
+export const hubLoginIn = (env: Environment): Login | undefined => loginIn(env, 'KUBEMBED_HUB');
+
 export function networkFrom(env: Environment, hfHome: string): NetworkSettings {
   const any = ['all_proxy', 'ALL_PROXY'];
   return {
@@ -44,6 +60,7 @@ export function networkFrom(env: Environment, hfHome: string): NetworkSettings {
       http: firstOf(env, ['http_proxy', 'HTTP_PROXY', ...any]),
       https: firstOf(env, ['https_proxy', 'HTTPS_PROXY', ...any]),
     },
+    proxyLogin: loginIn(env, 'KUBEMBED_PROXY'),
     noProxy: firstOf(env, ['no_proxy', 'NO_PROXY'])?.value ?? '',
     // NODE_EXTRA_CA_CERTS needs no word here: Node itself adds it.
     certificates: firstOf(env, CERTIFICATES),
@@ -85,10 +102,19 @@ export function readToken(given: Named | undefined, tokenFile: string | undefine
 
 // Proxies.
 
+function withLogin(address: string, login: Login | undefined): string {
+  const url = new URL(address);
+  if (login === undefined || url.username !== '') return address;
+  // The setters encode less than what undici decodes.
+  url.username = encodeURIComponent(login.username);
+  url.password = encodeURIComponent(login.password);
+  return url.href;
+}
+
 /** `host:port` means http, as for curl, Go and Python. A password does not get into the message. */
-export function proxyAddress({ variable, value }: Named): string {
+export function proxyAddress({ variable, value }: Named, login?: Login): string {
   const address = value.includes('://') ? value : `http://${value}`;
-  if (URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)) return address;
+  if (URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)) return withLogin(address, login);
   const shown = address.replace(/\/\/[^@/]*@/, '//…@');
   throw new ModelError(
     'HubUnreachable',
@@ -144,14 +170,13 @@ export interface Route {
   readonly close: () => Promise<void>;
 }
 
-const address = (proxy: Named | undefined): string => (proxy === undefined ? '' : proxyAddress(proxy));
-
 /** @throws ModelError naming the variable at fault */
 export function openRoute(
   settings: Partial<NetworkSettings>,
   { connectMs, headersMs, stallMs }: ConnectionLimits,
 ): Route {
-  const { proxies, noProxy = '', certificates } = settings;
+  const { proxies, proxyLogin, noProxy = '', certificates } = settings;
+  const address = (proxy: Named | undefined): string => (proxy === undefined ? '' : proxyAddress(proxy, proxyLogin));
   const trusted = certificates === undefined ? {} : { ca: readCertificates(certificates) };
   const connect = { timeout: connectMs, ...trusted };
   const limits = { connect, headersTimeout: headersMs, bodyTimeout: stallMs };

@@ -2,8 +2,8 @@
 import path from 'node:path';
 import type { Environment } from '../common/util/env.ts';
 import { ModelError } from './files.ts';
-import { networkFrom, tokenIn } from './network.ts';
-import type { Named, NetworkSettings } from './network.ts';
+import { hubLoginIn, networkFrom, tokenIn } from './network.ts';
+import type { Login, Named, NetworkSettings } from './network.ts';
 
 // The environment, as every Hugging Face tool reads it.
 
@@ -12,6 +12,8 @@ export interface HubSettings extends NetworkSettings {
   readonly endpoint: string | undefined;
   /** `HF_TOKEN`; sent to the endpoint's own origin alone. */
   readonly token: Named | undefined;
+  /** Where there is no token; sent to that origin alone as well. */
+  readonly login: Login | undefined;
   /** `HF_HUB_OFFLINE`, else `TRANSFORMERS_OFFLINE`: the store is the only source. */
   readonly offline: boolean;
 }
@@ -37,6 +39,7 @@ export function readModelSettings(env: Environment, home: string): ModelSettings
     hub: {
       endpoint: set('HF_ENDPOINT'),
       token: tokenIn(env),
+      login: hubLoginIn(env),
       offline: TRUE.has((set('HF_HUB_OFFLINE') ?? set('TRANSFORMERS_OFFLINE') ?? '').toLowerCase()),
       ...networkFrom(env, hfHome),
     },

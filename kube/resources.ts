@@ -106,6 +106,11 @@ export interface Deployment extends KubeObject {
   };
 }
 
+export interface Job extends KubeObject {
+  readonly spec: { readonly template: { readonly spec: PodSpec }; readonly [field: string]: unknown };
+  readonly status?: { readonly active?: number; readonly succeeded?: number; readonly failed?: number };
+}
+
 export interface Service extends KubeObject {
   readonly spec: {
     readonly selector?: Readonly<Record<string, string>>;
@@ -200,6 +205,13 @@ export const DEPLOYMENTS: ResourceType<Deployment> = {
   version: 'v1',
   plural: 'deployments',
   kind: 'Deployment',
+  namespaced: true,
+};
+export const JOBS: ResourceType<Job> = {
+  group: 'batch',
+  version: 'v1',
+  plural: 'jobs',
+  kind: 'Job',
   namespaced: true,
 };
 export const ENDPOINT_SLICES: ResourceType<EndpointSlice> = {

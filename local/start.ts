@@ -126,6 +126,7 @@ function operatorConfig({ environment }: LocalConfig) {
     KUBEMBED_ROUTER_SERVICE: ROUTER_SERVICE,
     KUBEMBED_RUNTIME_IMAGE: RUNTIME_IMAGE,
     KUBEMBED_LEADER_ELECTION: 'false',
+    KUBEMBED_JOBS: 'false',
     // The file is at hand, and whoever takes a line out wants to see it gone.
     KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS: '0',
     ...pick(environment, (name) => name === 'KUBEMBED_SCALE_DOWN_SECONDS' || name === 'KUBEMBED_UNSET_POOLING'),

@@ -57,6 +57,9 @@ test.each([
   [{ podTemplate: { metadata: { name: 'x' } } }, 'name'],
   [{ podTemplate: { metadata: { labels: { 'kubembed.dev/model': 'x' } } } }, 'metadata.labels[kubembed.dev/model]'],
   [{ serveEnv: { KUBEMBED_MODEL: 'x' } }, 'KUBEMBED_MODEL'],
+  [{ cache: { existingClaim: 'x', emptyDir: {} } }, 'exactly one of'],
+  [{ cache: { claim: {} } }, 'claim.size'],
+  [{ hub: { certificates: { key: 'ca.crt' } } }, 'configMap and secret'],
 ])('a template or environment that would not do names its field: %j', (defaults, field) => {
   expect(() => readOperatorConfig({ KUBEMBED_RUNTIME_DEFAULTS: JSON.stringify(defaults) })).toThrow(field);
 });

@@ -1,6 +1,7 @@
 // The operator's configuration: one schema over the environment, reporting every fault at once.
 import * as z from 'zod';
-import type { Device, ResourceRequirements, UnsetPooling } from '../api/types.ts';
+import type { CacheSpec, Device, ResourceRequirements, UnsetPooling } from '../api/types.ts';
+import { specFaults } from '../api/validation.ts';
 import { LOG_LEVELS } from '../common/obs/log.ts';
 import type { LogLevel } from '../common/obs/log.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
@@ -40,6 +41,30 @@ const profile = z.strictObject({
   podTemplate: podTemplate.default({}),
 });
 
+/** As in a spec, and checked as there. */
+const cache = z.custom<CacheSpec>().check(({ value, issues }) => {
+  for (const fault of specFaults({ model: 'any', cache: value }))
+    issues.push({ code: 'custom', message: fault.replace(/^spec\.cache/, ''), input: value });
+});
+
+const named = z.strictObject({ name: text });
+
+/** The way to the hub. Secrets and ConfigMaps are those of each model's namespace. */
+const hub = z
+  .strictObject({
+    tokenSecret: named.extend({ key: text.default('HF_TOKEN') }).optional(),
+    /** With `username` and `password`, for a mirror that asks for them. */
+    loginSecret: text.optional(),
+    proxy: z.strictObject({ url: text, noProxy: text.optional(), secret: text.optional() }).optional(),
+    certificates: z
+      .strictObject({ configMap: text.optional(), secret: text.optional(), key: text.default('ca.crt') })
+      .refine(({ configMap, secret }) => (configMap === undefined) !== (secret === undefined), {
+        message: 'exactly one of configMap and secret must be set',
+      })
+      .optional(),
+  })
+  .default({});
+
 /** What `KUBEMBED_RUNTIME_DEFAULTS` holds, as JSON: the chart's `runtime` values. */
 const runtimeDefaults = z.strictObject({
   cpu: profile.prefault({}),
@@ -51,7 +76,11 @@ const runtimeDefaults = z.strictObject({
   /** A spec's podTemplate may change image, command and service account, and add containers. */
   openPodTemplates: z.boolean().default(false),
   serviceAccount: z.strictObject({ annotations: texts.default({}) }).default({ annotations: {} }),
-  imagePullSecrets: z.array(z.strictObject({ name: text })).default([]),
+  imagePullSecrets: z.array(named).default([]),
+  hub,
+  /** Of models whose spec says nothing of it. */
+  cache: cache.optional(),
+  prefetch: z.boolean().default(false),
   /** For the fetching container alone: proxies. */
   fetchEnv: variables.default({}),
   /** For the serving container: log level, queue limits. */
@@ -100,6 +129,8 @@ const environment = z.object({
   /** The chart's policy for models, JSON; none is made when absent. */
   KUBEMBED_NETWORK_POLICY: json.pipe(networkPolicy).optional(),
   HF_ENDPOINT: text.optional(),
+  /** Whether there is somebody who runs Jobs. */
+  KUBEMBED_JOBS: flag.default(true),
   KUBEMBED_HOST: text.default('::'),
   KUBEMBED_PORT: port.default(8081),
   KUBEMBED_LEADER_ELECTION: flag.default(true),
@@ -131,6 +162,7 @@ export interface ManifestConfig extends Omit<z.infer<typeof runtimeDefaults>, De
   readonly unsetPooling: UnsetPooling;
   readonly imagePullPolicy: 'IfNotPresent' | 'Always' | 'Never';
   readonly port: number;
+  readonly runsJobs: boolean;
   readonly fetchEnv: readonly EnvVar[];
   readonly serveEnv: readonly EnvVar[];
 }
@@ -185,6 +217,7 @@ function manifestConfig(given: z.infer<typeof environment>): ManifestConfig {
     networkPolicy: given.KUBEMBED_NETWORK_POLICY,
     unsetPooling: given.KUBEMBED_UNSET_POOLING,
     port: 8080,
+    runsJobs: given.KUBEMBED_JOBS,
     fetchEnv: toEnv({ ...endpoint, ...fetchEnv }),
     serveEnv: toEnv(serveEnv),
   };

@@ -74,7 +74,7 @@ describe('catalog to children', () => {
     const { operator, registry } = start({ client, catalog: catalog.source });
     await until(async () => {
       expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('ScaledToZero');
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('NotFetched');
     });
     expect(operator.ready()).toBe(true);
     expect(operator.leading()).toBe(true);
@@ -185,11 +185,11 @@ describe('catalog to children', () => {
     await clock.advance(1100);
     await client.create(EMBEDDING_MODELS, manifest('two', { model: 'org/b', servedNames: ['fast'] }, 'default'));
     await until(async () => {
-      expect(await reasonOf(client, 'one', 'default')).toBe('ScaledToZero');
+      expect(await reasonOf(client, 'one', 'default')).toBe('NotFetched');
       expect(await reasonOf(client, 'two', 'default')).toBe('NameTaken');
     });
     await client.delete(EMBEDDING_MODELS, { namespace: 'default', name: 'one' });
-    await until(async () => expect(await reasonOf(client, 'two', 'default')).toBe('ScaledToZero'));
+    await until(async () => expect(await reasonOf(client, 'two', 'default')).toBe('NotFetched'));
   });
 });
 
@@ -203,7 +203,7 @@ describe('a restart', () => {
     await until(async () => {
       const refused = await find(store, EMBEDDING_MODELS, 'a-refused', 'default');
       const serving = await find(store, EMBEDDING_MODELS, 'b-serving', 'default');
-      expect([readyReason(refused), readyReason(serving)]).toEqual(['NotInSupportedModels', 'ScaledToZero']);
+      expect([readyReason(refused), readyReason(serving)]).toEqual(['NotInSupportedModels', 'NotFetched']);
     });
     await first.operator.stop();
     const { client, writes } = countingClient(store);

@@ -91,7 +91,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
   const { namespace, router, scaler, leaderElection, workers } = config;
   const environment: Environment = { clock, random: () => Math.random(), log };
 
-  const caches = createCaches(client, scopeOf(client, config, environment), environment);
+  const caches = createCaches(client, scopeOf(client, config, environment), config.manifests, environment);
   const catalog = catalogOf(options, environment);
   const { removalGraceMs } = config.catalog;
   const { takesOver, manifests } = config;

@@ -72,6 +72,10 @@ const schema = z.object({
   KUBEMBED_TERMINATION_LOG: z.string().default('/dev/termination-log'),
   // Read by hub/paths.ts; here only so that they are known, and a value which means nothing is a fault.
   KUBEMBED_STORE: z.string().optional(),
+  KUBEMBED_HUB_USERNAME: z.string().optional(),
+  KUBEMBED_HUB_PASSWORD: z.string().optional(),
+  KUBEMBED_PROXY_USERNAME: z.string().optional(),
+  KUBEMBED_PROXY_PASSWORD: z.string().optional(),
   HF_HUB_OFFLINE: flag.optional(),
 });
 

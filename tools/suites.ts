@@ -55,7 +55,7 @@ export const SUITES = {
     projects: ['tools'],
     runs: 'the status page in a browser, alerts and dashboard in Prometheus, the API by schemathesis, the documentation as a site, OpenAI clients, the recipes of CONTRIBUTING',
     needs: 'as above; Chromium and Prometheus, which root gets by apt',
-    minutes: { first: 10, later: 5 },
+    minutes: { first: 12, later: 7 },
     programs: ['chromium', 'prometheus'],
   },
   e2e: {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LABEL_MODEL, SERVE_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
+import { errorText } from '../../common/util/text.ts';
 import { systemClock, silentLog } from '../../kube/clock.ts';
 import { loadConnection } from '../../kube/config.ts';
 import { createInformer } from '../../kube/informer.ts';
@@ -141,13 +142,20 @@ async function wakeAgain(series: Series, signal: AbortSignal): Promise<ColdStart
   const model = await watchModel(target, key, signal);
   const starts: Start[] = [];
   // The first finds weights and caches of the node cold, and its revision unknown.
+  const failures: string[] = [];
   for (let count = 0; count <= wakes; count += 1) {
-    const start = await wake({ target, url, model, namespace: key.namespace });
-    say(`${what}: ${count === 0 ? 'first' : `${count} of ${wakes}`}, ${((start.answered ?? 0) / 1000).toFixed(2)} s`);
-    if (count > 0) starts.push(start);
+    const told = `${what}: ${count === 0 ? 'first' : `${count} of ${wakes}`}`;
+    try {
+      const start = await wake({ target, url, model, namespace: key.namespace });
+      say(`${told}, ${((start.answered ?? 0) / 1000).toFixed(2)} s`);
+      if (count > 0) starts.push(start);
+    } catch (error) {
+      say(`${told}: ${errorText(error)}`);
+      failures.push(errorText(error));
+    }
   }
   await model.close();
-  return { what, goalMs, starts };
+  return { what, goalMs, starts, failures };
 }
 
 async function measure(target: Target, sleepers: readonly Sleeper[], wakes: number): Promise<readonly ColdStarts[]> {
@@ -205,6 +213,9 @@ async function prepare(cluster: Cluster, weights: string): Promise<{ readonly cl
 
 async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
   const cluster = await startCluster();
+  // A cluster that nobody asked for would be left behind.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void cluster.stop().finally(() => process.exit(130)));
   const weights = await mkdtemp(join(tmpdir(), 'kubembed-cold-weights-'));
   // Whoever the pods run as.
   await chmod(weights, 0o777);
@@ -234,16 +245,16 @@ async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
   }
 }
 
-export async function benchColdStart({ model, namespace, wakes, write }: ColdStartOptions): Promise<void> {
+async function onGivenCluster(target: Target, model: string, wakes: number): Promise<readonly ColdStarts[]> {
   exitOnSignals();
+  return await measure(target, [{ key: parseKey(model), what: model }], wakes);
+}
+
+export async function benchColdStart({ model, namespace, wakes, write }: ColdStartOptions): Promise<void> {
   const all =
     model === undefined
       ? await onTestCluster(wakes)
-      : await measure(
-          { kubectl: 'kubectl', kubeconfig: undefined, namespace },
-          [{ key: parseKey(model), what: model }],
-          wakes,
-        );
+      : await onGivenCluster({ kubectl: 'kubectl', kubeconfig: undefined, namespace }, model, wakes);
   const shared = model === undefined ? 'shared with the whole cluster and the hub' : 'that ask, not those that serve';
   await publish(renderColdStarts(all, circumstances(shared)), 'bench:cold-start', write);
 }

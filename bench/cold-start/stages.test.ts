@@ -43,10 +43,11 @@ it('tells of each stage that was seen, and whether the goal is met', () => {
     { created: 300, started: 1200, answered: 2200 },
   ];
   const goalMs = { median: 2200, p95: 2100 };
-  const text = renderColdStarts([{ what: 'weights on the node', goalMs, starts }], ['here']);
+  const text = renderColdStarts([{ what: 'weights on the node', goalMs, starts, failures: ['503'] }], ['here']);
   expect(text).toContain('2 starts: median 2.00 s, p95 2.20 s (goal: median ≤ 2.20 s met, p95 ≤ 2.10 s **missed**)');
   expect(text).toContain('| pod created | 0.20 | 0.30 | 0.20 |');
   expect(text).toContain('| first answer | 2.00 | 2.20 | 0.90 |');
   expect(text).toContain('| the cluster calls it ready | 2.50 | 2.50 |  |');
   expect(text).not.toContain('fetching container');
+  expect(text).toContain('Answered with an error: 503');
 });

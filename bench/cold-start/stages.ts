@@ -70,6 +70,8 @@ export interface ColdStarts {
   readonly what: string;
   readonly goalMs: { readonly median: number; readonly p95: number } | undefined;
   readonly starts: readonly Start[];
+  /** Of requests that were answered with an error. */
+  readonly failures: readonly string[];
 }
 
 const seconds = (ms: number): string => (Number.isNaN(ms) ? '–' : (ms / 1000).toFixed(2));
@@ -106,5 +108,10 @@ const HEAD = ['seconds after the request', 'median', 'p95', 'step', 'at work unt
 export const renderColdStarts = (all: readonly ColdStarts[], circumstances: readonly string[]): string =>
   [
     list(circumstances),
-    ...all.flatMap((one) => [`### ${one.what}`, verdict(one), table(HEAD, stageRows(one.starts))]),
+    ...all.flatMap((one) => [
+      `### ${one.what}`,
+      verdict(one),
+      table(HEAD, stageRows(one.starts)),
+      ...(one.failures.length === 0 ? [] : [`Answered with an error: ${one.failures.join('; ')}`]),
+    ]),
   ].join('\n\n');

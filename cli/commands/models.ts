@@ -18,6 +18,7 @@ import type { CliIo, Command, Group, Parsed } from '../command.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
 import { painter } from '../terminal.ts';
+import { packCommand } from './pack.ts';
 import type { Style } from '../terminal.ts';
 
 // The list: read, and edited so that comments, order and options of other lines stay.
@@ -318,7 +319,14 @@ Exit code 1 when something is damaged or missing.`,
 };
 
 export const modelsGroup: Group = {
-  summary: 'List, edit, check and verify models',
-  commands: { list: listCommand, add: addCommand, remove: removeCommand, check: checkCommand, verify: verifyCommand },
+  summary: 'List, edit, check, verify and pack models',
+  commands: {
+    list: listCommand,
+    add: addCommand,
+    remove: removeCommand,
+    check: checkCommand,
+    verify: verifyCommand,
+    pack: packCommand,
+  },
   preset: 'list',
 };

@@ -19,6 +19,8 @@ const children = (spec: Partial<EmbeddingModelSpec> = {}, input: Partial<Childre
     config: manifestConfig(),
     replicas: 1,
     existingModes: undefined,
+    fetches: true,
+    prefetches: false,
     fetched: FETCHED,
     resolved: [],
     recorded: {},
@@ -90,6 +92,42 @@ describe('pods', () => {
     });
     expect(env(initContainers?.[0], 'HF_ENDPOINT')?.value).toBe('http://hub');
     expect(JSON.stringify(containers)).not.toMatch(/HF_|secret/i);
+  });
+
+  test('the chart’s way to the hub reaches the fetching container alone, and no namespace has to have its Secrets', () => {
+    const config = manifestConfig({
+      hub: {
+        tokenSecret: { name: 'hf', key: 'token' },
+        loginSecret: 'mirror',
+        proxy: { url: 'http://proxy:3128', noProxy: '.svc', secret: 'proxy' },
+        certificates: { configMap: 'ca', key: 'root.pem' },
+      },
+    });
+    const pod = podOf({}, { config });
+    const [fetch] = pod.initContainers ?? [];
+    const secret = (name: string, key: string) => ({ valueFrom: { secretKeyRef: { name, key, optional: true } } });
+    for (const [name, source] of Object.entries({
+      HF_TOKEN: secret('hf', 'token'),
+      KUBEMBED_HUB_USERNAME: secret('mirror', 'username'),
+      KUBEMBED_HUB_PASSWORD: secret('mirror', 'password'),
+      KUBEMBED_PROXY_USERNAME: secret('proxy', 'username'),
+      KUBEMBED_PROXY_PASSWORD: secret('proxy', 'password'),
+      HTTPS_PROXY: { value: 'http://proxy:3128' },
+      HTTP_PROXY: { value: 'http://proxy:3128' },
+      NO_PROXY: { value: '.svc' },
+      SSL_CERT_FILE: { value: '/etc/kubembed/certificates/root.pem' },
+    }))
+      expect(env(fetch, name)).toEqual({ name, ...source });
+    expect(fetch?.['volumeMounts']).toContainEqual({
+      name: 'certificates',
+      mountPath: '/etc/kubembed/certificates',
+      readOnly: true,
+    });
+    expect(pod['volumes']).toContainEqual({ name: 'certificates', configMap: { name: 'ca', optional: true } });
+    expect(JSON.stringify(pod.containers)).not.toMatch(/HF_|PROXY|certificates|secret/i);
+    expect(JSON.stringify(podOf({}, { config, fetches: false }))).not.toMatch(/HF_|PROXY|certificates|secret/i);
+    const own = podOf({ tokenSecretRef: { name: 'mine' } }, { config }).initContainers?.[0];
+    expect(env(own, 'HF_TOKEN')?.valueFrom).toEqual({ secretKeyRef: { name: 'mine', key: 'HF_TOKEN' } });
   });
 
   test('the template does not change when the revision becomes known, nor with the replicas', () => {

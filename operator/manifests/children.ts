@@ -2,6 +2,8 @@
 import {
   ANNOTATION_RELEASE,
   ANNOTATION_TEMPLATE_HASH,
+  COMPONENT_PREFETCH,
+  COMPONENT_SERVING,
   HTTP_PORT_NAME,
   LABEL_COMPONENT,
   LABEL_MANAGED_BY,
@@ -11,14 +13,17 @@ import {
   childName,
   ownerReferenceTo,
   podSelector,
+  prefetchName,
   revisionConfigMapName,
   revisionKey,
+  servingSelector,
   shortHash,
 } from '../../api/names.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
+  JOBS,
   NETWORK_POLICIES,
   PERSISTENT_VOLUME_CLAIMS,
   POD_DISRUPTION_BUDGETS,
@@ -29,7 +34,7 @@ import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { canonicalJson, withHash, withoutUndefined } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
-import { podTemplate } from './pod.ts';
+import { podTemplate, prefetchTemplate } from './pod.ts';
 
 /** The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. */
 export const CHILD_KINDS = {
@@ -39,6 +44,8 @@ export const CHILD_KINDS = {
   claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
   /** Before there are pods that it guards. */
   networkPolicy: { type: NETWORK_POLICIES, nameOf: childName },
+  /** Fills the cache, and goes when that is done. */
+  prefetch: { type: JOBS, nameOf: prefetchName },
   deployment: { type: DEPLOYMENTS, nameOf: childName },
   service: { type: SERVICES, nameOf: childName },
   disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
@@ -73,6 +80,10 @@ export interface ChildrenInput {
   readonly spec: ResolvedSpec;
   readonly config: ManifestConfig;
   readonly replicas: number;
+  /** Pods make sure of the weights before they serve. */
+  readonly fetches: boolean;
+  /** A Job fills the cache before there are pods. */
+  readonly prefetches: boolean;
   /** Of the claim that `cache.existingClaim` names, where it is known. */
   readonly existingModes: readonly string[] | undefined;
   /** Undefined until the weights were fetched once. */
@@ -85,9 +96,9 @@ export interface ChildrenInput {
 /** Fields in the revision ConfigMap: `<key>` holds the commit for the pods, `<key>.json` all facts for the operator. */
 export const factsKey = (requestedRevision: string): string => `${revisionKey(requestedRevision)}.json`;
 
-const labels = (name: string): Readonly<Record<string, string>> => ({
+const labels = (name: string, component = COMPONENT_SERVING): Readonly<Record<string, string>> => ({
   'app.kubernetes.io/name': 'kubembed',
-  [LABEL_COMPONENT]: 'runtime',
+  [LABEL_COMPONENT]: component,
   [LABEL_MANAGED_BY]: MANAGED_BY,
   [LABEL_MODEL]: name,
 });
@@ -138,6 +149,25 @@ const claim = (input: ChildrenInput): Manifest | undefined => {
   });
 };
 
+const withLabels = (built: ReturnType<typeof podTemplate>, name: string, component?: string): object => ({
+  metadata: { ...built.metadata, labels: { ...built.metadata.labels, ...labels(name, component) } },
+  spec: built.spec,
+});
+
+/** The kubelet tries again with growing pauses, for as long as it takes, as it does with init containers. */
+const MAX_RESTARTS = 1_000_000;
+
+const prefetch = (input: ChildrenInput): Manifest | undefined =>
+  input.prefetches
+    ? child('prefetch', input, {
+        spec: {
+          backoffLimit: MAX_RESTARTS,
+          podReplacementPolicy: 'Failed',
+          template: withLabels(prefetchTemplate(input), input.model.metadata.name, COMPONENT_PREFETCH),
+        },
+      })
+    : undefined;
+
 const SURGE = { maxSurge: 1, maxUnavailable: 0 };
 const ONE_BY_ONE = { maxSurge: 0, maxUnavailable: 1 };
 const SHARED_MODES: readonly string[] = ['ReadWriteMany', 'ReadOnlyMany'];
@@ -154,9 +184,7 @@ function mayOverlap({ spec: { device, cache }, existingModes }: ChildrenInput): 
 function deployment(input: ChildrenInput): Manifest {
   const { model, replicas } = input;
   const { name } = model.metadata;
-  const built = podTemplate(input);
-  const metadata = { ...built.metadata, labels: { ...built.metadata.labels, ...labels(name) } };
-  const template = { metadata, spec: built.spec };
+  const template = withLabels(podTemplate(input), name);
   const body = {
     spec: {
       replicas,
@@ -177,7 +205,7 @@ const service = ({ model, config }: ChildrenInput): Manifest =>
     { model, config },
     {
       spec: {
-        selector: podSelector(model.metadata.name),
+        selector: servingSelector(model.metadata.name),
         ports: [{ name: HTTP_PORT_NAME, port: config.port, targetPort: HTTP_PORT_NAME, protocol: 'TCP' }],
       },
     },
@@ -194,7 +222,7 @@ const disruptionBudget = ({ model, spec, config }: ChildrenInput): Manifest | un
           spec: {
             maxUnavailable: 1,
             unhealthyPodEvictionPolicy: 'AlwaysAllow',
-            selector: { matchLabels: podSelector(model.metadata.name) },
+            selector: { matchLabels: servingSelector(model.metadata.name) },
           },
         },
       );
@@ -225,6 +253,7 @@ export const desiredChildren = (input: ChildrenInput): Children => ({
   revision: revision(input),
   claim: claim(input),
   networkPolicy: networkPolicy(input),
+  prefetch: prefetch(input),
   deployment: deployment(input),
   service: service(input),
   disruptionBudget: disruptionBudget(input),

@@ -1,5 +1,6 @@
-// The pod template of a model: an init container that fetches, with the token; a serving container without, locked down; the chart's and
-// the spec's podTemplate laid over them; and what then has to fit together. Pure.
+// The pod template of a model: an init container that fetches, with the token, unless the cache is known to be full; a serving container
+// without, locked down; the chart's and the spec's podTemplate laid over them; and what then has to fit together. The same makes the
+// pod that only fetches. Pure.
 import {
   FETCH_CONTAINER,
   HTTP_PORT_NAME,
@@ -13,19 +14,23 @@ import {
 import type { EmbeddingModel, PodTemplate, ResolvedSpec, ResourceRequirements } from '../../api/types.ts';
 import type { Container, EnvVar, PodSpec } from '../../kube/resources.ts';
 import type { ManifestConfig } from '../config.ts';
-import { canonicalJson, parseQuantity } from './manifest.ts';
+import { CERTIFICATES_VOLUME, certificatesMount, certificatesVolume, hubEnv, literal, tokenEnv } from './hub.ts';
+import { canonicalJson, covers, parseQuantity } from './manifest.ts';
 import { POD_TEMPLATE, overlay } from './overlay.ts';
 
 const STORE = '/models';
+const STORE_VOLUME = 'store';
 /** `nonroot` of the images: files of a claim become its group's. As which user a container runs the image says, or the cluster. */
 const GROUP = 65_532;
 /** Beyond pre-stop and drain: to close and to exit. */
 const EXIT_SECONDS = 5;
 
-interface PodParts {
+export interface PodParts {
   readonly model: EmbeddingModel;
   readonly spec: ResolvedSpec;
   readonly config: ManifestConfig;
+  /** False: the weights are where pods look for them. */
+  readonly fetches: boolean;
 }
 
 const CONTAINER_SECURITY = {
@@ -35,8 +40,6 @@ const CONTAINER_SECURITY = {
 };
 
 // Environment: the runtime contract of docs/architecture.md
-
-const literal = (name: string, value: string): EnvVar => ({ name, value });
 
 /** Each name once, or the API server refuses the pod: who comes later wins. */
 const distinct = (variables: readonly EnvVar[]): readonly EnvVar[] => [
@@ -68,12 +71,6 @@ const sharedEnv = ({ model, spec }: PodParts): readonly EnvVar[] => [
   ...(model.spec.prompts === undefined ? [] : [literal('KUBEMBED_PROMPTS', unexpanded(model.spec.prompts))]),
 ];
 
-const tokenEnv = ({ model }: PodParts): readonly EnvVar[] => {
-  const secret = model.spec.tokenSecretRef;
-  if (secret === undefined) return [];
-  return [{ name: 'HF_TOKEN', valueFrom: { secretKeyRef: { name: secret.name, key: secret.key ?? 'HF_TOKEN' } } }];
-};
-
 // Containers
 
 const common = ({ spec, config }: PodParts) => ({
@@ -89,8 +86,12 @@ const fetchContainer = (parts: PodParts): Container => ({
   ...common(parts),
   name: FETCH_CONTAINER,
   args: ['fetch'],
-  env: distinct([...sharedEnv(parts), ...parts.config.fetchEnv, ...tokenEnv(parts)]),
-  volumeMounts: [{ name: 'store', mountPath: STORE }, tmpMount],
+  env: distinct([...sharedEnv(parts), ...hubEnv(parts), ...parts.config.fetchEnv, ...tokenEnv(parts)]),
+  volumeMounts: [
+    { name: STORE_VOLUME, mountPath: STORE, ...(parts.spec.cache.image && { readOnly: true }) },
+    tmpMount,
+    ...certificatesMount(parts),
+  ],
 });
 
 const probe = (path: string, periodSeconds: number, failureThreshold: number) => ({
@@ -119,16 +120,17 @@ const serveContainer = (parts: PodParts): Container => {
     readinessProbe: probe('/readyz', 2, 2),
     livenessProbe: probe('/healthz', 10, 3),
     lifecycle: { preStop: { sleep: { seconds: config.preStopSeconds } } },
-    volumeMounts: [{ name: 'store', mountPath: STORE, readOnly: true }, tmpMount],
+    volumeMounts: [{ name: STORE_VOLUME, mountPath: STORE, readOnly: true }, tmpMount],
   };
 };
 
 // The pod around them
 
-function storeVolume({ model, spec }: PodParts): object {
-  const { existingClaim, claim, emptyDir } = spec.cache;
+function storeVolume({ model, spec }: Pick<PodParts, 'model' | 'spec'>): object {
+  const { existingClaim, claim, image, emptyDir } = spec.cache;
   if (existingClaim !== undefined) return { persistentVolumeClaim: { claimName: existingClaim } };
   if (claim !== undefined) return { persistentVolumeClaim: { claimName: cacheClaimName(model.metadata.name) } };
+  if (image !== undefined) return { image };
   return { emptyDir: emptyDir?.sizeLimit === undefined ? {} : { sizeLimit: emptyDir.sizeLimit } };
 }
 
@@ -164,8 +166,9 @@ function builtTemplate(parts: PodParts): FullTemplate {
       initContainers: [fetchContainer(parts)],
       containers: [serveContainer(parts)],
       volumes: [
-        { name: 'store', ...storeVolume(parts) },
+        { name: STORE_VOLUME, ...storeVolume(parts) },
         { name: 'tmp', emptyDir: {} },
+        ...certificatesVolume(parts),
       ],
       topologySpreadConstraints: [spread(model.metadata.name)],
       ...(config.imagePullSecrets.length > 0 && { imagePullSecrets: config.imagePullSecrets }),
@@ -264,8 +267,26 @@ function settled({ metadata, spec: pod }: FullTemplate, own: PodTemplate, parts:
   };
 }
 
+/** Without the container that fetches, and without what it alone has. */
+function withoutFetching({ metadata, spec: pod }: FullTemplate): FullTemplate {
+  const { initContainers = [], volumes = [], ...rest } = pod as PodSpec & { readonly volumes?: readonly Named[] };
+  const others = initContainers.filter(({ name }) => name !== FETCH_CONTAINER);
+  return {
+    metadata,
+    spec: {
+      ...rest,
+      ...(others.length > 0 && { initContainers: others }),
+      volumes: volumes.filter(({ name }) => name !== CERTIFICATES_VOLUME),
+    },
+  };
+}
+
+interface Named {
+  readonly name: string;
+}
+
 /** The last one wins: what is built, the chart's for all and for the device, the fields of the spec, and its podTemplate. */
-export function podTemplate(parts: PodParts): FullTemplate {
+function wholeTemplate(parts: PodParts): FullTemplate {
   const { model, spec, config } = parts;
   const { resources, podTemplate: given = {} } = model.spec;
   const short = resources === undefined ? {} : { spec: { containers: [{ name: SERVE_CONTAINER, resources }] } };
@@ -275,3 +296,43 @@ export function podTemplate(parts: PodParts): FullTemplate {
   const own = lay(short, given) as PodTemplate;
   return settled(layers.reduce(lay, builtTemplate(parts)) as FullTemplate, own, parts);
 }
+
+export const podTemplate = (parts: PodParts): FullTemplate =>
+  parts.fetches ? wholeTemplate(parts) : withoutFetching(wholeTemplate(parts));
+
+/** What serving needs and fetching does not: a pod that only fetches waits for no device and spreads over nothing. */
+const SERVING_ONLY: ReadonlySet<string> = new Set([
+  'terminationGracePeriodSeconds',
+  'topologySpreadConstraints',
+  'resourceClaims',
+]);
+
+/** The pod that fills a cache before there are others: the same container, as the only one that runs to its end. */
+export function prefetchTemplate(parts: PodParts): FullTemplate {
+  const { metadata, spec: pod } = wholeTemplate(parts);
+  const { initContainers = [], ...rest } = pod;
+  return {
+    metadata,
+    spec: {
+      ...(Object.fromEntries(Object.entries(rest).filter(([field]) => !SERVING_ONLY.has(field))) as unknown as PodSpec),
+      restartPolicy: 'OnFailure',
+      // A native sidecar, such as a mesh's, ends with the pod.
+      initContainers: initContainers.filter(({ name }) => name !== FETCH_CONTAINER),
+      containers: initContainers.filter(({ name }) => name === FETCH_CONTAINER),
+    },
+  };
+}
+
+const storeIn = (pod: PodSpec): Named | undefined =>
+  ((pod['volumes'] ?? []) as readonly Named[]).find(({ name }) => name === STORE_VOLUME);
+
+export const hasStore = (pod: PodSpec): boolean => storeIn(pod) !== undefined;
+
+/** Whether a pod's store is where this cache is: a template, the spec's own or the chart's, may have put another in its place. */
+export function usesCache(pod: PodSpec, { model, spec }: Pick<PodParts, 'model' | 'spec'>): boolean {
+  const found = storeIn(pod);
+  return found !== undefined && covers(found, storeVolume({ model, spec }));
+}
+
+export const hasFetchContainer = ({ initContainers = [], containers }: PodSpec): boolean =>
+  [...initContainers, ...containers].some(({ name }) => name === FETCH_CONTAINER);

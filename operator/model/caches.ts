@@ -1,7 +1,7 @@
 // The operator's caches: one informer per kind, and memory kept small.
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
-import { EMBEDDING_MODELS } from '../../api/types.ts';
-import type { EmbeddingModel } from '../../api/types.ts';
+import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
+import type { EmbeddingModel, SpecDefaults } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
 import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
@@ -36,8 +36,12 @@ const modelOfPod = ({ metadata }: Pod): readonly string[] => {
   return model === undefined ? [] : [`${metadata.namespace ?? ''}/${model}`];
 };
 
-const claimOf = ({ metadata, spec }: EmbeddingModel): readonly string[] =>
-  spec.cache?.existingClaim === undefined ? [] : [`${metadata.namespace ?? ''}/${spec.cache.existingClaim}`];
+const claimOf =
+  (defaults: SpecDefaults) =>
+  ({ metadata, spec }: EmbeddingModel): readonly string[] => {
+    const { existingClaim } = withDefaults(spec, defaults).cache;
+    return existingClaim === undefined ? [] : [`${metadata.namespace ?? ''}/${existingClaim}`];
+  };
 
 /** The namespaces that are looked at. */
 export interface Scope {
@@ -82,7 +86,12 @@ export function scopeOf(
   return { models: fixed, children: fixed, informer: undefined };
 }
 
-export function createCaches(client: KubeClient, scope: Scope, environment: Environment): Caches {
+export function createCaches(
+  client: KubeClient,
+  scope: Scope,
+  defaults: SpecDefaults,
+  environment: Environment,
+): Caches {
   const informer = <T extends KubeObject>(type: ResourceType<T>, options: InformerOptions<T> = {}): Informer<T> =>
     createInformer(client, type, environment, {
       namespaces: scope.children,
@@ -92,7 +101,7 @@ export function createCaches(client: KubeClient, scope: Scope, environment: Envi
 
   const models = informer(EMBEDDING_MODELS, {
     namespaces: scope.models,
-    indexers: { [BY_CLAIM]: claimOf },
+    indexers: { [BY_CLAIM]: claimOf(defaults) },
     resyncMs: RESYNC_MS,
   });
   const pods = informer(PODS, { labelSelector: LABEL_MODEL, indexers: { [BY_MODEL]: modelOfPod } });
@@ -102,6 +111,7 @@ export function createCaches(client: KubeClient, scope: Scope, environment: Envi
     // Claims of others are read too: cache.existingClaim may name any.
     claim: informer(CHILD_KINDS.claim.type),
     networkPolicy: informer(CHILD_KINDS.networkPolicy.type, OURS),
+    prefetch: informer(CHILD_KINDS.prefetch.type, OURS),
     deployment: informer(CHILD_KINDS.deployment.type, OURS),
     service: informer(CHILD_KINDS.service.type, OURS),
     disruptionBudget: informer(CHILD_KINDS.disruptionBudget.type, OURS),

@@ -179,8 +179,8 @@ async function executeChildren(
   return { refusals, error: failure };
 }
 
-/** Pods come up without these two. */
-const DISPENSABLE: ReadonlySet<ChildKind> = new Set(['revision', 'disruptionBudget']);
+/** Pods come up without these. */
+const DISPENSABLE: ReadonlySet<ChildKind> = new Set(['revision', 'disruptionBudget', 'prefetch']);
 
 /** Whether the model can be served though a change of this child was refused: with what is there, at the scale that is wanted. */
 async function worksWithout(

@@ -9,13 +9,16 @@ import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS, factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
+import { hasStore } from '../manifests/pod.ts';
 import { templateFaults } from '../manifests/template-faults.ts';
 import type { Acceptance } from './acceptance.ts';
+import { cacheFacts } from './cache.ts';
+import type { CacheFacts } from './cache.ts';
 import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
 import type { Failure, PodFacts, Problem } from './pods.ts';
 import type { Snapshot } from './snapshot.ts';
 
-export interface Facts {
+export interface Facts extends CacheFacts {
   readonly spec: ResolvedSpec;
   readonly acceptance: Acceptance;
   readonly pods: PodFacts;
@@ -134,13 +137,25 @@ const refusedPods = ({ children }: Snapshot): string | undefined => {
   return refused && (refused.message ?? 'Pods are refused');
 };
 
-function problemOf(snapshot: Snapshot, facts: PodFacts, invalid: string): Problem | undefined {
-  const { model, existingClaim, pods, refusals, children } = snapshot;
+const NO_IMAGE_VOLUMES =
+  'The API server leaves images out of the volumes of pods: spec.cache.image needs its feature ImageVolume, and that of the kubelets';
+
+/** A server that does not know such volumes, or has them switched off, takes the Deployment and drops them. */
+const leavesImagesOut = ({ children: { deployment } }: Snapshot, { cache }: ResolvedSpec): boolean =>
+  cache.image !== undefined && deployment !== undefined && !hasStore(deployment.spec.template.spec);
+
+function problemOf(
+  snapshot: Snapshot,
+  { spec, pods: facts }: Pick<Facts, 'spec' | 'pods'>,
+  invalid: string,
+): Problem | undefined {
+  const { existingClaim, pods, refusals, children } = snapshot;
   if (invalid !== '' && children.deployment === undefined)
     return { reason: 'InvalidPodTemplate', message: invalid, duringFetch: false };
   const fatal = refusals.filter(({ isUsable }) => !isUsable);
   if (fatal.length > 0) return { reason: 'ApplyFailed', message: inWords(refusals), duringFetch: false };
-  const claim = model.spec.cache?.existingClaim;
+  if (leavesImagesOut(snapshot, spec)) return { reason: 'ApplyFailed', message: NO_IMAGE_VOLUMES, duringFetch: false };
+  const claim = spec.cache.existingClaim;
   if (claim !== undefined && existingClaim === undefined)
     return { reason: 'ClaimNotFound', message: `PersistentVolumeClaim ${claim} does not exist`, duringFetch: false };
   const refused = refusedPods(snapshot);
@@ -186,17 +201,18 @@ export function desiredReplicas({ fixed, target, observed, ready, scaling, revis
 
 export function factsOf(
   snapshot: Snapshot,
-  { unsetPooling, openPodTemplates }: Pick<ManifestConfig, 'unsetPooling' | 'openPodTemplates'>,
+  config: Pick<ManifestConfig, 'unsetPooling' | 'openPodTemplates' | 'cache' | 'prefetch' | 'runsJobs'>,
 ): Facts {
   const { model, children } = snapshot;
-  const invalid = templateFaults(model.spec.podTemplate, { isOpen: openPodTemplates })
+  const invalid = templateFaults(model.spec.podTemplate, { isOpen: config.openPodTemplates })
     .map((fault) => `spec.podTemplate.${fault}`)
     .join('; ');
-  const spec = withDefaults(model.spec, unsetPooling);
-  const pods = readPods(snapshot.pods, spec.revision);
+  const spec = withDefaults(model.spec, config);
+  const pods = readPods(snapshot.pods, snapshot.prefetchPods, spec.revision);
   const fetched = fetchedFacts(snapshot, spec, pods);
   const resolved = resolvedRevisions(model, spec, fetched);
-  const replicas = desiredReplicas({
+  const cache = cacheFacts(snapshot, { spec, commit: fetched?.revision, runsJobs: config.runsJobs });
+  const wanted = desiredReplicas({
     fixed: model.spec.replicas,
     target: snapshot.target?.replicas,
     observed: children.deployment?.spec.replicas,
@@ -210,9 +226,10 @@ export function factsOf(
     pods,
     fetched,
     invalidTemplate: invalid === '' ? undefined : invalid,
-    problem: problemOf(snapshot, pods, invalid),
+    problem: problemOf(snapshot, { spec, pods }, invalid),
     disturbance: disturbanceOf(snapshot, invalid),
     resolved,
-    replicas,
+    ...cache,
+    replicas: cache.awaitsCache ? 0 : wanted,
   };
 }

@@ -29,6 +29,7 @@ const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
   acceptance: ACCEPTED,
   children: {},
   pods: [],
+  prefetchPods: [],
   existingClaim: undefined,
   target: undefined,
   refusals: [],
@@ -266,10 +267,10 @@ describe('life of a model', () => {
     const result = plan(snapshot(), CONFIG);
     expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
     expect(replicasIn(result)).toBe(0);
-    expect(reasonOf(result, 'Ready')).toBe('True/ScaledToZero');
+    expect(reasonOf(result, 'Ready')).toBe('Unknown/NotFetched');
     expect(reasonOf(result, 'Available')).toBe('False/ScaledToZero');
     expect(reasonOf(result, 'Fetched')).toBe('Unknown/NotFetched');
-    expect(result.status?.selector).toBe('kubembed.dev/model=minilm');
+    expect(result.status?.selector).toBe('kubembed.dev/model=minilm,app.kubernetes.io/component=runtime');
     expect(conditions(result).every(({ observedGeneration }) => observedGeneration === 1)).toBe(true);
   });
 

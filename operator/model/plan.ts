@@ -36,9 +36,20 @@ type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
-const SERVING: readonly ChildKind[] = ['deployment', 'service', 'serviceAccount', 'disruptionBudget', 'networkPolicy'];
+const SERVING: readonly ChildKind[] = [
+  'prefetch',
+  'deployment',
+  'service',
+  'serviceAccount',
+  'disruptionBudget',
+  'networkPolicy',
+];
 /** There for some models, or with some values, and not for others. */
-const OPTIONAL: readonly ChildKind[] = ['disruptionBudget', 'networkPolicy'];
+const OPTIONAL: readonly ChildKind[] = ['disruptionBudget', 'networkPolicy', 'prefetch'];
+
+/** A Job's template is immutable: a changed one is made when the old one is gone. */
+const isReplaced = ({ children: { prefetch } }: Snapshot, { prefetch: wanted }: Children): boolean =>
+  prefetch !== undefined && wanted !== undefined && needsApply(prefetch, wanted);
 
 const sizeOf = (claim: object): number => {
   const { spec } = claim as { spec?: { resources?: { requests?: { storage?: string | number } } } };
@@ -61,6 +72,7 @@ function toApply({ model, children: observed, paused }: Snapshot, wanted: Childr
   return ALL_CHILD_KINDS.flatMap((kind) => {
     const [found, manifest] = [observed[kind], wanted[kind]];
     if (manifest === undefined || paused.get(kind)?.hash === hashOf(manifest)) return [];
+    if (kind === 'prefetch' && found !== undefined) return [];
     if (found !== undefined && (isGoing(found) || ownershipOf(found, model) === 'predecessor')) return [];
     const isNeeded = kind === 'claim' ? claimNeedsApply(found, manifest) : needsApply(found, manifest);
     return isNeeded ? [{ kind, manifest, rolls: kind === 'deployment' && changesPods(found, manifest) }] : [];
@@ -104,12 +116,13 @@ function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Ch
   const wanted = wantedOf(snapshot, facts, config);
   const all = toApply(snapshot, wanted);
   const keepsPods = !isValid || (snapshot.isRolloutQueued && all.some(({ rolls }) => rolls));
-  const apply = keepsPods ? all.filter(({ kind }) => kind !== 'deployment') : all;
+  const withPods = (kind: ChildKind): boolean => kind === 'deployment' || (kind === 'prefetch' && !isValid);
+  const apply = keepsPods ? all.filter(({ kind }) => !withPods(kind)) : all;
   return {
     apply,
     remove: toRemove(
       snapshot,
-      OPTIONAL.filter((kind) => wanted[kind] === undefined),
+      OPTIONAL.filter((kind) => wanted[kind] === undefined || (kind === 'prefetch' && isReplaced(snapshot, wanted))),
     ),
     scale: keepsPods ? scaleOnly(snapshot, facts) : undefined,
   };

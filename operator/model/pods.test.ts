@@ -5,7 +5,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { Deployment, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import { plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
-import { isProgressing, isStuck, unexplained } from './pods.ts';
+import { isProgressing, isStuck, readPods, unexplained } from './pods.ts';
 
 const NOW = '2026-01-01T00:01:00Z';
 const scheduled = { type: 'PodScheduled', status: 'True' };
@@ -35,6 +35,7 @@ const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
   children: {},
   existingClaim: { ...claim, status: { phase: 'Bound' } },
   pods: [pod('a', { status: setUp })],
+  prefetchPods: [],
   target: { replicas: 1, reason: undefined },
   refusals: [],
   isRolloutQueued: false,
@@ -205,4 +206,15 @@ test.each<[boolean, string, Pod['status']]>([
   ],
 ])('that something moves is %s of a pod that %s', (moves, _what, status) => {
   expect(isProgressing([pod('a', { status })])).toBe(moves);
+});
+
+test('takes a kubelet that has not read a Secret or ConfigMap in time for no problem: it tries again by itself', () => {
+  const problemWith = (message: string) => {
+    const state = { waiting: { reason: 'CreateContainerConfigError', message } };
+    const initContainerStatuses = [{ name: 'fetch', ready: false, restartCount: 0, state }];
+    return readPods([pod('a', { status: { initContainerStatuses } })], [], 'main').problem?.reason;
+  };
+  expect(problemWith('failed to sync configmap cache: timed out waiting for the condition')).toBeUndefined();
+  expect(problemWith('failed to sync secret cache: timed out waiting for the condition')).toBeUndefined();
+  expect(problemWith('secret "hf" not found')).toBe('ContainerConfigError');
 });

@@ -39,7 +39,7 @@ export function parseFetched(message: string | undefined): FetchedFacts | undefi
   };
 }
 
-function parseFailure(text: string | undefined): Failure | undefined {
+export function parseFailure(text: string | undefined): Failure | undefined {
   const { reason, message } = terminationMessage(text);
   if (typeof reason !== 'string' || !isReason(reason)) return undefined;
   return { reason, message: textOf(message) ?? reason };
@@ -98,9 +98,12 @@ function terminationFailure(container: string, ended: ContainerTermination): Fai
   };
 }
 
+/** A kubelet that is slow has not read a ConfigMap or a Secret yet; it tries again by itself, and mostly has it then. */
+const NOT_READ_YET = /failed to sync \w+ cache: timed out/;
+
 const waitingFailure = ({ state }: ContainerStatus): Failure | undefined => {
   const { reason: why = '', message = why } = state?.waiting ?? {};
-  const reason = WAITING[why];
+  const reason = NOT_READ_YET.test(message) ? undefined : WAITING[why];
   return reason && { reason, message };
 };
 
@@ -127,17 +130,23 @@ function podProblem({ status }: Pod): Problem | undefined {
   return firstFailure(status?.initContainerStatuses) ?? firstFailure(status?.containerStatuses);
 }
 
-const fetchStatus = ({ status }: Pod): ContainerStatus | undefined =>
-  status?.initContainerStatuses?.find(({ name }) => name === FETCH_CONTAINER);
+export const statusesOf = ({ status }: Pod): readonly ContainerStatus[] => [
+  ...(status?.initContainerStatuses ?? []),
+  ...(status?.containerStatuses ?? []),
+];
 
-const asksFor = ({ spec }: Pod, revision: string): boolean =>
-  spec.initContainers?.some(
+/** Of an init container, or of the only one, where a pod does nothing else. */
+const fetchStatus = (pod: Pod): ContainerStatus | undefined =>
+  statusesOf(pod).find(({ name }) => name === FETCH_CONTAINER);
+
+export const asksFor = ({ spec }: Pod, revision: string): boolean =>
+  [...(spec.initContainers ?? []), ...spec.containers].some(
     ({ name, env }) =>
       name === FETCH_CONTAINER &&
       env?.some((one) => one.name === 'KUBEMBED_REVISION' && one.value === revision) === true,
-  ) === true;
+  );
 
-const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
+export const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
   const ended = fetchStatus(pod)?.state?.terminated;
   return ended?.exitCode === 0 ? parseFetched(ended.message) : undefined;
 };
@@ -186,10 +195,7 @@ function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem 
     : { reason: 'StorageLimitExceeded', message: message.trim(), duringFetch: false };
 }
 
-const isRunning = ({ status }: Pod): boolean =>
-  [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])].some(
-    ({ state }) => state?.running !== undefined,
-  );
+const isRunning = (pod: Pod): boolean => statusesOf(pod).some(({ state }) => state?.running !== undefined);
 
 /** Something is fetching or loading, and nothing has failed. */
 export function isProgressing(pods: readonly Pod[]): boolean {
@@ -197,13 +203,17 @@ export function isProgressing(pods: readonly Pod[]): boolean {
   return live.some(isRunning) && live.every((pod) => podProblem(pod) === undefined);
 }
 
-/** @param revision what the spec asks for; pods of an older template say nothing of it */
-export function readPods(pods: readonly Pod[], revision: string): PodFacts {
+/**
+ * @param prefetching those that only fetch
+ * @param revision what the spec asks for; pods of an older template say nothing of it
+ */
+export function readPods(pods: readonly Pod[], prefetching: readonly Pod[], revision: string): PodFacts {
   const live = livePods(pods);
-  const current = live.filter((pod) => asksFor(pod, revision));
+  const all = [...live, ...livePods(prefetching)];
+  const current = all.filter((pod) => asksFor(pod, revision));
   // The oldest answer: replicas that came later were given its revision.
   const fetched = current.map(fetchedBy).findLast((facts) => facts !== undefined);
-  const problem = live.map(podProblem).find((one) => one !== undefined) ?? limitExceeded(pods, live);
+  const problem = all.map(podProblem).find((one) => one !== undefined) ?? limitExceeded(pods, live);
   return { fetched, fetching: current.some(isFetching), problem };
 }
 
@@ -212,6 +222,7 @@ export function readPods(pods: readonly Pod[], revision: string): PodFacts {
 /** The part of a snapshot that this is about. */
 interface Observed {
   readonly pods: readonly Pod[];
+  readonly prefetchPods: readonly Pod[];
   readonly existingClaim: PersistentVolumeClaim | undefined;
   readonly children: { readonly claim?: PersistentVolumeClaim | undefined };
   readonly warnings: readonly Event[];
@@ -247,7 +258,7 @@ export const claimOf = ({ existingClaim, children }: Observed): PersistentVolume
   existingClaim ?? children.claim;
 
 function stuckOnes(snapshot: Observed): readonly KubeObject[] {
-  const pods = livePods(snapshot.pods);
+  const pods = livePods([...snapshot.pods, ...snapshot.prefetchPods]);
   const claim = claimOf(snapshot);
   const newest = pods.find(isSettingUp);
   return [

@@ -94,6 +94,7 @@ it('is in the status for as long as a pod fetches', () => {
         acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
         children: {},
         pods: [fetching('a', '10.0.0.1', state)],
+        prefetchPods: [],
         existingClaim: undefined,
         target: { replicas: 1, reason: 'load' },
         refusals: [],

@@ -1,5 +1,6 @@
 // Observe: everything the plan for one model needs to know, read from caches as of now, and from the server where caches cannot know.
-import { modelKey } from '../../api/names.ts';
+import { COMPONENT_PREFETCH, LABEL_COMPONENT, modelKey } from '../../api/names.ts';
+import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import { rfc3339 } from '../../common/util/text.ts';
@@ -10,6 +11,7 @@ import { EVENTS } from '../../kube/resources.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
 import type { Decision } from '../autoscaler/decide.ts';
+import type { ManifestConfig } from '../config.ts';
 import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
 import { repeatId } from '../repeats.ts';
@@ -39,6 +41,8 @@ export interface Snapshot {
   readonly acceptance: Acceptance;
   readonly children: ObservedChildren;
   readonly pods: readonly Pod[];
+  /** Pods that only fill the cache. */
+  readonly prefetchPods: readonly Pod[];
   /** The claim that `cache.existingClaim` names. */
   readonly existingClaim: PersistentVolumeClaim | undefined;
   /** What the autoscaler wants; undefined until it has made up its mind. */
@@ -65,6 +69,7 @@ export interface ObserveDeps {
   readonly progress: Pick<ProgressTracker, 'of'>;
   readonly clock: Pick<Clock, 'now'>;
   readonly repeats: Pick<Repeats, 'paused'>;
+  readonly config: Pick<ManifestConfig, 'cache'>;
 }
 
 const childKey = ({ metadata }: EmbeddingModel, kind: ChildKind): ObjectKey => ({
@@ -88,19 +93,23 @@ const pausedChildren = (model: EmbeddingModel, { repeats }: ObserveDeps): Snapsh
     }),
   );
 
-function existingClaim(model: EmbeddingModel, { caches }: ObserveDeps): PersistentVolumeClaim | undefined {
-  const name = model.spec.cache?.existingClaim;
+function existingClaim(model: EmbeddingModel, { caches, config }: ObserveDeps): PersistentVolumeClaim | undefined {
+  const name = withDefaults(model.spec, config).cache.existingClaim;
   if (name === undefined) return undefined;
   return caches.children.claim.store.get({ namespace: model.metadata.namespace ?? '', name });
 }
 
+const isPrefetching = ({ metadata }: Pod): boolean => metadata.labels?.[LABEL_COMPONENT] === COMPONENT_PREFETCH;
+
 export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
   const key = modelKey(model);
+  const pods = deps.caches.pods.store.byIndex(BY_MODEL, key);
   return {
     model,
     acceptance: deps.acceptance.of(key) ?? CATALOG_MISSING,
     children: observedChildren(model, deps),
-    pods: deps.caches.pods.store.byIndex(BY_MODEL, key),
+    pods: pods.filter((pod) => !isPrefetching(pod)),
+    prefetchPods: pods.filter(isPrefetching),
     existingClaim: existingClaim(model, deps),
     target: deps.autoscaler.target(key),
     refusals: [],

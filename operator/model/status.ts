@@ -2,7 +2,7 @@
 // worth. Pure.
 import { findCondition, isReason, reasonInfo } from '../../api/conditions.ts';
 import type { Condition, ConditionStatus, ConditionType, Reason } from '../../api/conditions.ts';
-import { podSelector, selectorString } from '../../api/names.ts';
+import { selectorString, servingSelector } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelStatus, ResolvedSpec } from '../../api/types.ts';
 import { printProgress, printShortProgress } from '../../common/http/fetch-progress.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
@@ -74,14 +74,20 @@ function fetchedFinding(facts: ConditionFacts): Finding {
       );
     return finding('True', 'Fetched', `Commit ${fetched.revision}`);
   }
-  if (pods.fetching) return finding('Unknown', 'Fetching', facts.progress && printProgress(facts.progress));
+  if (pods.fetching || facts.awaitsCache)
+    return finding('Unknown', 'Fetching', facts.progress && printProgress(facts.progress));
   return failedBefore(facts, 'Fetched') ?? finding('Unknown', 'NotFetched');
+}
+
+function asleepFinding(facts: ConditionFacts): Finding {
+  if (isStopped(facts)) return finding('False', 'Stopped');
+  return finding('False', facts.awaitsCache && facts.problem === undefined ? 'Fetching' : 'ScaledToZero');
 }
 
 function availableFinding(facts: ConditionFacts): Finding {
   const ready = facts.deployment?.status?.readyReplicas ?? 0;
   if (ready > 0) return finding('True', 'Available');
-  if (isAsleep(facts)) return finding('False', isStopped(facts) ? 'Stopped' : 'ScaledToZero');
+  if (isAsleep(facts)) return asleepFinding(facts);
   if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
   const { pods, fetched, progress } = facts;
   return finding(
@@ -111,10 +117,13 @@ function progressingFinding(facts: ConditionFacts): Finding {
 
 function readyFinding(facts: ConditionFacts, available: Finding): Finding {
   if (available.status === 'True') return finding('True', 'Ready');
-  if (!isAsleep(facts) || isStopped(facts)) return available;
+  if (!isAsleep(facts) || isStopped(facts) || available.reason === 'Fetching') return available;
   // Asleep after a failure is still broken: the next request would meet it again.
   if (facts.problem !== undefined) return finding('False', facts.problem.reason, facts.problem.message);
-  return failedBefore(facts, 'Ready') ?? finding('True', 'ScaledToZero');
+  const failed = failedBefore(facts, 'Ready');
+  if (failed !== undefined) return failed;
+  // Fetched once, it was served or can be; before, nobody knows whether there is such a repository.
+  return facts.fetched === undefined ? finding('Unknown', 'NotFetched') : finding('True', 'ScaledToZero');
 }
 
 function findings(facts: ConditionFacts): Readonly<Record<ConditionType, Finding>> {
@@ -205,9 +214,10 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
     desiredReplicas: facts.acceptance.status === 'True' ? facts.replicas : undefined,
     replicas: deployment?.status?.replicas ?? 0,
     readyReplicas: deployment?.status?.readyReplicas ?? 0,
-    selector: selectorString(podSelector(model.metadata.name)),
+    selector: selectorString(servingSelector(model.metadata.name)),
     revision: revisionOf(facts),
     resolvedRevisions: facts.resolved.length > 0 ? facts.resolved : undefined,
+    cached: facts.cached,
     embedding: embeddingOf(facts),
     scalingDecision: scalingDecisionOf(snapshot),
     fetchProgress: progress && printShortProgress(progress),

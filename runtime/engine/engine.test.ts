@@ -313,8 +313,7 @@ const LIMITS: SchedulerLimits = {
   takesSolo: () => false,
   aloneMs: 100,
   gatherMs: 0,
-  returnMs: 0,
-  maxGatherMs: 0,
+  gatherTimes: () => ({ returnMs: 0, maxGatherMs: 0 }),
   packing: true,
   cost: cpuCosts(384),
 };

@@ -2,7 +2,7 @@
 import { heavyTurn } from '../../common/util/turns.ts';
 import { choosePooling, declaredPooling, printPooling } from '../model/modules.ts';
 import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
-import type { Sequence } from '../scheduler/batching.ts';
+import type { CapacityMeter, Sequence } from '../scheduler/batching.ts';
 import { gatherTimes } from '../scheduler/gathering.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
 import type { Admission, Batch, Scheduler } from '../scheduler/scheduler.ts';
@@ -48,13 +48,13 @@ function schedulerFor(
   { description, device, maxQueueTokens }: EngineOptions,
   loaded: LoadedModel,
   solo: Solo,
+  capacity: CapacityMeter,
 ): Scheduler {
   const cost = (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize);
-  // A GPU's trial says how long a run takes, and nothing of a token.
-  const msPerToken = device === 'gpu' ? 0 : Math.min(...loaded.trials.map(({ tokens, ms }) => ms / tokens));
   return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
-    ...gatherTimes(cost, msPerToken),
+    // On a GPU a run of many tokens takes as long as one of few, and says nothing of a token.
+    gatherTimes: () => gatherTimes(cost, device === 'gpu' ? 0 : capacity.msPerToken()),
     workers: loaded.topology.workers,
     maxQueueTokens,
     smallShare: 0.125,
@@ -106,10 +106,10 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   const { maxTokens, vocabularySize } = info;
   const leavesOutPrompts = !choosePooling(options.description, options.pooling).includePrompt;
   const solo = soloFor(loaded, onEvent);
-  const scheduler = schedulerFor(options, loaded, solo);
-  const requests = new Map<number, OpenRequest>();
   const capacity = createCapacityMeter(info.workers);
   for (const { tokens, ms } of loaded.trials) capacity.ran(tokens, ms);
+  const scheduler = schedulerFor(options, loaded, solo, capacity);
+  const requests = new Map<number, OpenRequest>();
   const counters = { computedTokens: 0, paddedTokens: 0, batches: 0 };
   let onRun: (run: EngineRun) => void = () => undefined;
 

@@ -53,8 +53,8 @@ export async function openModel(place: ModelPlace): Promise<OpenedModel> {
   const files = await openSnapshot(store, model, revision, chooseWeights);
   if (files === undefined) {
     throw new ModelError(
-      'RevisionNotFound',
-      `The store ${store} holds no complete snapshot of ${model} at ${revision}; run \`fetch\` first.`,
+      'WeightsMissing',
+      `The store ${store} holds no complete snapshot of ${model} at ${revision}; \`fetch\` brings it.`,
     );
   }
   return { files, description: await describeSnapshot(files) };

@@ -314,6 +314,8 @@ export interface CapacityMeter {
   readonly ran: (tokens: number, durationMs: number) => void;
   /** 0 until something ran. */
   tokensPerSecond(): number;
+  /** Of one worker; 0 before the first run. */
+  msPerToken(): number;
 }
 
 /** A run counts by its tokens; what is this many tokens ago counts for a third. */
@@ -333,5 +335,6 @@ export function createCapacityMeter(workers: number): CapacityMeter {
       ms = ms * keep + durationMs;
     },
     tokensPerSecond: () => (ms === 0 ? 0 : (workers * tokens * 1000) / ms),
+    msPerToken: () => (tokens === 0 ? 0 : ms / tokens),
   };
 }

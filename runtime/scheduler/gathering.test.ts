@@ -16,7 +16,7 @@ const loop = (returns: ReturnType<typeof createReturnPredictor>, rounds: number,
 
 describe('returns', () => {
   it('expects clients back that have made it a habit, for as long as the window from the last sign of life', () => {
-    const returns = createReturnPredictor(2);
+    const returns = createReturnPredictor(() => 2);
     expect(returns.expectedUntil(0)).toBeUndefined();
     const nowMs = loop(returns, 40, 1);
     expect(returns.expectedUntil(nowMs)).toBeUndefined();
@@ -30,7 +30,7 @@ describe('returns', () => {
   });
 
   it('expects nobody where clients come at any time, and unlearns a habit', () => {
-    const returns = createReturnPredictor(2);
+    const returns = createReturnPredictor(() => 2);
     let nowMs = loop(returns, 40, 10);
     returns.answered(nowMs);
     expect(returns.expectedUntil(nowMs)).toBeUndefined();
@@ -47,7 +47,7 @@ describe('returns', () => {
     const events = fc.array(fc.record({ asked: fc.boolean(), afterMs: fc.nat(5) }), { maxLength: 200 });
     fc.assert(
       fc.property(events, (list) => {
-        const returns = createReturnPredictor(2);
+        const returns = createReturnPredictor(() => 2);
         let nowMs = 0;
         for (const { asked, afterMs } of list) {
           nowMs += afterMs;

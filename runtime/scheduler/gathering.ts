@@ -15,8 +15,8 @@ const MEMORY = 0.95;
 /** Waiting pays when at least every other client comes back in time. */
 const WORTH_WAITING = 0.5;
 
-/** A client is back in time when it asks within `windowMs` of the last sign of life: an answer or a return. */
-export function createReturnPredictor(windowMs: number): ReturnPredictor {
+/** A client is back in time when it asks within the window (milliseconds, as of now) of the last sign of life: an answer or a return. */
+export function createReturnPredictor(window: () => number): ReturnPredictor {
   let away = 0;
   let lastMs = -Infinity;
   /** Share of the answered clients that came back in time. */
@@ -25,7 +25,7 @@ export function createReturnPredictor(windowMs: number): ReturnPredictor {
     returning = returning * MEMORY + (cameBack ? 1 - MEMORY : 0);
   };
   const expire = (nowMs: number): void => {
-    if (nowMs - lastMs < windowMs) return;
+    if (nowMs - lastMs < window()) return;
     for (; away > 0; away--) learn(false);
   };
   return {
@@ -43,7 +43,7 @@ export function createReturnPredictor(windowMs: number): ReturnPredictor {
     },
     expectedUntil(nowMs) {
       expire(nowMs);
-      return away > 0 && returning > WORTH_WAITING ? lastMs + windowMs : undefined;
+      return away > 0 && returning > WORTH_WAITING ? lastMs + window() : undefined;
     },
   };
 }
@@ -64,7 +64,7 @@ const MAX_RETURN_MS = 20;
 /**
  * A text that comes after the run has begun costs another run, of which the weights of a large model are the most: waiting is worth
  * as long as that takes, and costs no more than that where nobody comes.
- * @param msPerToken of one worker
+ * @param msPerToken of one worker, as it has lately been
  */
 export function gatherTimes({ perRun }: CostModel, msPerToken: number): GatherTimes {
   const returnMs = Math.min(MAX_RETURN_MS, Math.max(LEAST_GATHERING.returnMs, perRun * msPerToken));

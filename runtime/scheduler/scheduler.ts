@@ -25,7 +25,7 @@ export interface RequestOffer {
 
 export type Admission = 'admitted' | 'queue_full' | 'too_large';
 
-export interface SchedulerLimits extends GatherTimes {
+export interface SchedulerLimits {
   readonly workers: number;
   /** Tokens waiting, at most; a request beyond it can never be taken. */
   readonly maxQueueTokens: number;
@@ -45,6 +45,8 @@ export interface SchedulerLimits extends GatherTimes {
   readonly aloneMs: number;
   /** A small request waits this long at most for others that are being tokenised at the same moment. */
   readonly gatherMs: number;
+  /** As of now. */
+  readonly gatherTimes: () => GatherTimes;
   /** Whether texts of different lengths may share a run. */
   readonly packing: boolean;
   readonly cost: CostModel;
@@ -99,7 +101,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
   /** Everything else, by virtual time: requests advance evenly, whatever their size. */
   const bulk = createQueue();
   const open = new Map<number, QueuedRequest>();
-  const returns = createReturnPredictor(limits.returnMs);
+  const returns = createReturnPredictor(() => limits.gatherTimes().returnMs);
   let arrivals = 0;
   let virtualTime = 0;
   let bulkCredit = 0;
@@ -164,7 +166,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
     const since = gatheringSince ?? nowMs;
     const tokenized = smallReservedTokens > 0 ? since + limits.gatherMs : -Infinity;
     const returned = returns.expectedUntil(nowMs) ?? -Infinity;
-    const until = Math.min(Math.max(tokenized, returned), since + limits.maxGatherMs);
+    const until = Math.min(Math.max(tokenized, returned), since + limits.gatherTimes().maxGatherMs);
     if (until <= nowMs) return undefined;
     gatheringSince = since;
     return until;

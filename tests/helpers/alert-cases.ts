@@ -67,6 +67,7 @@ export const ALERT_CASES: Readonly<Record<string, AlertCases>> = {
     quiet: [
       { series: { [condition('Stopped')]: '0x30' }, at: 20 },
       { series: { [condition('ScaledToZero')]: '1x30' }, at: 20 },
+      { series: { [condition('NotFetched')]: '0x30' }, at: 20 },
       { series: { [condition('Fetching')]: '0x10 _x20', [condition('Ready')]: '_x10 1x20' }, at: 20 },
     ],
   },

@@ -45,9 +45,11 @@ export async function chartNetwork(values: Readonly<Record<string, unknown>> = {
     const model = embeddingModel('minilm', { metadata: { namespace } });
     return desiredChildren({
       model,
-      spec: withDefaults(model.spec),
+      spec: withDefaults(model.spec, manifests),
       config: manifests,
       replicas: 1,
+      fetches: true,
+      prefetches: false,
       existingModes: undefined,
       fetched: undefined,
       resolved: [],

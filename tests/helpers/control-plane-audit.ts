@@ -12,7 +12,7 @@ rules:
   verbs: [create, update, patch, delete, deletecollection]
 - level: Metadata
   userGroups: [system:serviceaccounts]
-  resources: [{group: ""}, {group: apps}, {group: policy}, {group: networking.k8s.io}, {group: discovery.k8s.io}, {group: coordination.k8s.io}, {group: kubembed.dev}]
+  resources: [{group: ""}, {group: apps}, {group: batch}, {group: policy}, {group: networking.k8s.io}, {group: discovery.k8s.io}, {group: coordination.k8s.io}, {group: kubembed.dev}]
 - level: None
 `;
 

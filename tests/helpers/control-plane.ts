@@ -34,6 +34,8 @@ export interface ControlPlaneOptions {
   readonly audit?: boolean;
   /** Services have addresses of both families. */
   readonly dualStack?: boolean;
+  /** With the feature that not every server has on. */
+  readonly imageVolumes?: boolean;
   /** With controller-manager, scheduler and kwok: Deployments get pods that are Running but do not exist. */
   readonly controllers?: boolean;
   readonly fakeNodes?: number;
@@ -92,13 +94,14 @@ const flags = (values: Readonly<Record<string, string | number | boolean>>): str
 const DEFAULTS = {
   audit: false,
   dualStack: false,
+  imageVolumes: false,
   controllers: false,
   fakeNodes: 1,
   crds: [],
 } satisfies ControlPlaneOptions;
 
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const { audit, dualStack, controllers, fakeNodes, crds } = { ...DEFAULTS, ...options };
+  const { audit, dualStack, imageVolumes, controllers, fakeNodes, crds } = { ...DEFAULTS, ...options };
   const bin = await binaries(controllers);
   const dir = await mkdtemp(join(tmpdir(), 'kubembed-control-plane-'));
   const [etcdPort = 0, peerPort = 0, port = 0, kwokPort = 0] = await freePorts(4);
@@ -131,6 +134,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   start('kube-apiserver', [
     ...apiServerFlags(pki, port, etcdPort),
     ...(dualStack ? flags({ 'service-cluster-ip-range': `${SERVICE_CIDR},${SERVICE_CIDR_6}` }) : []),
+    ...(imageVolumes ? flags({ 'feature-gates': 'ImageVolume=true' }) : []),
     ...(audit ? flags(auditFlags) : []),
   ]);
 

@@ -7,6 +7,7 @@ import { CONFIG_MAPS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
 import { findCondition } from '../../api/conditions.ts';
+import type { Condition } from '../../api/conditions.ts';
 import { ANNOTATION_HASH, FETCH_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
@@ -101,7 +102,7 @@ const EVERYWHERE = { models: undefined, children: undefined, informer: undefined
 
 export async function createWorld(plane: ControlPlane): Promise<World> {
   const stopping = new AbortController();
-  const caches = createCaches(plane.admin, EVERYWHERE, { clock: systemClock, random: Math.random, log: silentLog });
+  const caches = createCaches(plane.admin, EVERYWHERE, {}, { clock: systemClock, random: Math.random, log: silentLog });
   speakForPods({ plane, caches });
   const running = caches.run(stopping.signal);
   await caches.whenSynced(stopping.signal);
@@ -212,6 +213,12 @@ const STAGES: readonly Stage[] = [
   },
 ];
 
+/** Serves, or sleeps. */
+function isUp(conditions: readonly Condition[] | undefined): boolean {
+  const ready = findCondition(conditions, 'Ready');
+  return conditions === undefined || ready?.status === 'True' || ready?.reason === 'NotFetched';
+}
+
 /** Nothing is on its way out, and no model unseen or on its way up. */
 const isSettled = (picture: Picture): boolean =>
   Object.values(picture).every((part) => {
@@ -219,8 +226,9 @@ const isSettled = (picture: Picture): boolean =>
     const { conditions } = status ?? {};
     // Of an operator that is not at work yet, stillness says nothing.
     if (kind === EMBEDDING_MODELS.kind && status?.observedGeneration !== metadata?.generation) return false;
-    const isUp = conditions === undefined || findCondition(conditions, 'Ready')?.status === 'True';
-    return metadata?.deleting !== true && isUp && findCondition(conditions, 'Progressing')?.status !== 'True';
+    return (
+      metadata?.deleting !== true && isUp(conditions) && findCondition(conditions, 'Progressing')?.status !== 'True'
+    );
   });
 
 async function stillness(read: () => Picture): Promise<Picture> {

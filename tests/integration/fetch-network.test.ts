@@ -183,3 +183,46 @@ it('TRANSFORMERS_OFFLINE keeps it off the network', async () => {
   );
   expect(hub.requests).toEqual([]);
 });
+
+describe('a user and a password of their own variables, as a Secret has them', () => {
+  it('go to the proxy, whatever characters are in them', async () => {
+    const login = { KUBEMBED_PROXY_USERNAME: 'user', KUBEMBED_PROXY_PASSWORD: 'pass@word' };
+    await fetchWith({
+      HF_ENDPOINT: https(),
+      SSL_CERT_FILE: AUTHORITY,
+      HTTPS_PROXY: `http://${proxy.address}`,
+      ...login,
+    });
+    expect(proxy.seen[0]).toBe(`CONNECT ${secure.address}`);
+  });
+
+  const basic = (login: string): string => `Basic ${Buffer.from(login).toString('base64')}`;
+  const sent = (): readonly (string | undefined)[] => hub.requests.map(({ authorization }) => authorization);
+
+  it('go to a mirror', async () => {
+    const login = { KUBEMBED_HUB_USERNAME: 'me', KUBEMBED_HUB_PASSWORD: 'a:b/ü%' };
+    hub.requests.length = 0;
+    await fetchWith({ HF_ENDPOINT: hub.endpoint, ...login });
+    expect(new Set(sent())).toEqual(new Set([basic('me:a:b/ü%')]));
+  });
+
+  it('go to a mirror in whose address they stand', async () => {
+    hub.requests.length = 0;
+    await fetchWith({ HF_ENDPOINT: hub.endpoint.replace('//', '//me:p%40ss@') });
+    expect(new Set(sent())).toEqual(new Set([basic('me:p@ss')]));
+  });
+
+  it('go after a token, and no message has them', async () => {
+    hub.requests.length = 0;
+    const login = { KUBEMBED_HUB_USERNAME: 'me', KUBEMBED_HUB_PASSWORD: 'hidden' };
+    await fetchWith({ HF_ENDPOINT: hub.endpoint, HF_TOKEN: TOKEN, ...login }, GATED);
+    expect(new Set(sent())).toEqual(new Set([`Bearer ${TOKEN}`]));
+    const store = join(home, 'another');
+    const refused: unknown = await fetchWith(
+      { HF_ENDPOINT: hub.endpoint.replace('//', '//me:hidden@'), HF_HOME: store },
+      GATED,
+    ).catch((one: unknown) => one);
+    expect(String(refused)).toMatch(/user and password that were given have no access/);
+    expect(String(refused)).not.toContain('hidden');
+  });
+});

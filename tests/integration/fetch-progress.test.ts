@@ -1,18 +1,31 @@
-// A fetching process tells how far it is, over HTTP and for as long as it fetches; who finds everything in place does not listen.
+// A fetching process tells how far it is, over HTTP and for as long as it fetches, and the operator writes it down; who finds everything
+// in place does not listen.
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { LABEL_MODEL } from '../../api/names.ts';
+import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { freePort } from '../../bench/process.ts';
 import { askOnce } from '../../common/http/ask.ts';
 import { parseProgress, PROGRESS_PATH } from '../../common/http/fetch-progress.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
+import { ifPresent } from '../../kube/client.ts';
+import { systemClock } from '../../kube/clock.ts';
+import { PODS } from '../../kube/resources.ts';
+import type { Pod } from '../../kube/resources.ts';
+import { ApiStore, createStoreClient } from '../../local/apiserver/store.ts';
+import { readOperatorConfig } from '../../operator/config.ts';
 import { commitStore, startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
-import { createTinyStore, startRuntime } from '../helpers/runtime-process.ts';
+import { NAMESPACE, runOperator, writtenCatalog } from '../helpers/operator-fixture.ts';
+import { createTinyStore, startRuntime, TINY_MODEL } from '../helpers/runtime-process.ts';
 import type { RuntimeProcess, TinyStore } from '../helpers/runtime-process.ts';
+
+const REVISION = { name: 'KUBEMBED_REVISION', value: 'main' };
 
 let hub: HubServer;
 let source: TinyStore;
@@ -71,3 +84,36 @@ it('is not told where nothing is to be fetched, and a port that is taken keeps n
     other.close();
   }
 });
+
+it('is in the EmbeddingModel while its pod fetches, and no longer', async () => {
+  hub.faults = [{ match: 'safetensors', method: 'GET', slowStartMs: 8000 }];
+  const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
+  const env = { KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' };
+  const manifests = { ...readOperatorConfig(env).manifests, port };
+  const catalog = writtenCatalog(`${TINY_MODEL}\n`).source;
+  const { operator } = runOperator({ client, catalog, config: { manifests } });
+  const key = { namespace: NAMESPACE, name: 'test--tiny-bert' };
+  const progress = async () => (await ifPresent(client.get(EMBEDDING_MODELS, key)))?.status?.fetchProgress;
+  const pod: Pod = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: NAMESPACE, name: 'pod', labels: { [LABEL_MODEL]: key.name } },
+    spec: { containers: [], initContainers: [{ name: 'fetch', image: 'i', env: [REVISION] }] },
+  };
+  const report = async (state: object): Promise<void> => {
+    const initContainerStatuses = [{ name: 'fetch', ready: false, restartCount: 0, state }];
+    const status = { podIP: '127.0.0.1', initContainerStatuses };
+    await client.patch(PODS, { namespace: NAMESPACE, name: 'pod' }, { status }, { subresource: 'status' });
+  };
+  try {
+    await using runtime = startFetch();
+    await client.create(PODS, pod);
+    await report({ running: {} });
+    await expect.poll(progress, { timeout: 12_000 }).toMatch(/^\d+ %/);
+    expect(await runtime.exited, runtime.output()).toBe(0);
+    await report({ terminated: { exitCode: 0 } });
+    await expect.poll(progress, { timeout: 12_000 }).toBeUndefined();
+  } finally {
+    await operator.stop();
+  }
+}, 40_000);

@@ -258,7 +258,7 @@ describe('the termination message', () => {
   it('of serve: nothing was fetched', async () => {
     await using store = await createTinyStore();
     expect(await failed(startRuntime(store.store, { env: { KUBEMBED_REVISION: 'v2' } }))).toMatchObject({
-      reason: 'RevisionNotFound',
+      reason: 'WeightsMissing',
       message: expect.stringContaining('v2'),
     });
   });

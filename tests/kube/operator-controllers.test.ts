@@ -71,7 +71,7 @@ describe('life of a model', () => {
   test('wakes on demand, is Ready when its pods are, scales by /scale, sleeps when idle', async () => {
     const { demand } = start('org/a');
     await create('life', { model: 'org/a', scaling: { maxReplicas: 3, idleSeconds: 4 } });
-    await vi.waitFor(async () => expect((await condition('life', 'Ready'))?.reason).toBe('ScaledToZero'), patient);
+    await vi.waitFor(async () => expect((await condition('life', 'Ready'))?.reason).toBe('NotFetched'), patient);
     demand.state('team/life', { offeredRequests: 1, queuedRequests: 1, activations: 1 });
     await plane.kubectl(['wait', '--for=condition=Available', 'em/life', '-n', 'team', '--timeout=60s']);
     await vi.waitFor(async () => {
@@ -225,7 +225,7 @@ test('fifty models, idle: no write but the Lease', { timeout: 240_000 + IDLE_SEC
   const operator = start(list, { ...ONE_BY_ONE, KUBEMBED_LEADER_ELECTION: 'true' });
   await vi.waitFor(async () => {
     const { items } = await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE });
-    const ready = items.filter(({ status }) => findCondition(status?.conditions, 'Ready')?.reason === 'ScaledToZero');
+    const ready = items.filter(({ status }) => findCondition(status?.conditions, 'Ready')?.reason === 'NotFetched');
     expect(ready).toHaveLength(50);
   }, patient);
   await quiet(operator);

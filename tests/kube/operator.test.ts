@@ -71,7 +71,7 @@ describe('the CRD', () => {
     [{ servedNames: [] }, /spec\.servedNames: Invalid value: 0/],
     [{ scaling: { minReplicas: 3, maxReplicas: 2 } }, /minReplicas must not exceed maxReplicas/],
     [{ scaling: { maxReplicas: 0 } }, /should be greater than or equal to 1/],
-    [{ cache: {} }, /exactly one of emptyDir, existingClaim and claim must be set/],
+    [{ cache: {} }, /exactly one of emptyDir, existingClaim, claim and image must be set/],
     [{ cache: { emptyDir: {}, existingClaim: 'c' } }, /exactly one of emptyDir/],
     [{ device: 'gpu', precision: 'int8' }, /precision int8 needs device cpu/],
     [{ precision: 'float16' }, /precision float16 needs device gpu/],
@@ -270,8 +270,8 @@ describe('the operator', () => {
     const first = start();
     await plane.admin.create(EMBEDDING_MODELS, manifest('full', FULL, 'team'));
     await vi.waitFor(async () => {
-      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('ScaledToZero');
-      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--b'))).toBe('ScaledToZero');
+      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--a'))).toBe('NotFetched');
+      expect(reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--b'))).toBe('NotFetched');
       expect(reason(await find(EMBEDDING_MODELS, 'team', 'full'))).toBe('Starting');
       expect((await find(EMBEDDING_MODELS, NAMESPACE, 'org--full'))?.status?.servedNames).toEqual(['org/full']);
     }, patient);
@@ -284,7 +284,7 @@ describe('the operator', () => {
     expect((await find(EMBEDDING_MODELS, 'team', 'full'))?.status).toMatchObject({
       observedGeneration: 1,
       revision: SHA,
-      selector: 'kubembed.dev/model=full',
+      selector: 'kubembed.dev/model=full,app.kubernetes.io/component=runtime',
     });
 
     let mark = await quiet(first);
@@ -405,7 +405,7 @@ describe('the operator', () => {
       { spec: { podTemplate: { spec: { nodeSelector: { 'not a label': null, pool: 'x' } } } } },
     );
     await vi.waitFor(
-      async () => expect(reason(await find(EMBEDDING_MODELS, 'team', 'bad'))).toBe('ScaledToZero'),
+      async () => expect(reason(await find(EMBEDDING_MODELS, 'team', 'bad'))).toBe('NotFetched'),
       patient,
     );
   });

@@ -7,7 +7,7 @@ import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { systemClock } from '../../kube/clock.ts';
 import { ifPresent } from '../../kube/client.ts';
-import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, LEASES, POD_DISRUPTION_BUDGETS } from '../../kube/resources.ts';
+import { CONFIG_MAPS, DEPLOYMENTS, EVENTS, JOBS, LEASES, POD_DISRUPTION_BUDGETS } from '../../kube/resources.ts';
 import { createRestClient } from '../../kube/rest.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
@@ -136,6 +136,13 @@ async function liveThrough(operator: RunningOperator): Promise<void> {
   }, patient);
   // Of a claim that nobody binds, events say why.
   await vi.waitFor(async () => expect(await used('operator')).toContain('list /events'), patient);
+  await plane.admin.create(EMBEDDING_MODELS, manifest('ahead', { model: 'org/a', cache, prefetch: true }, 'team'));
+  await isThere(JOBS, 'em-ahead-prefetch', true);
+  // A Job cannot be changed.
+  await change('ahead', { revision: 'v2' });
+  await vi.waitFor(async () => {
+    expect(JSON.stringify((await find(JOBS, 'team', 'em-ahead-prefetch'))?.spec)).toContain('"v2"');
+  }, patient);
   await write('org/b\n');
   await vi.waitFor(async () => expect(await accepted('full')).toBe('False'), patient);
   await isThere(DEPLOYMENTS, 'em-full', false);

@@ -166,6 +166,27 @@ OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 {{- default (ternary "443" "80" (eq $url.scheme "https")) (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host)) -}}
 {{- end -}}
 
+{{/* The `huggingFace` values as the operator takes them: what is empty left out. */}}
+{{- define "kubembed.hub" -}}
+{{- $given := .Values.huggingFace -}}
+{{- $hub := dict -}}
+{{- with $given.loginSecret }}{{ $_ := set $hub "loginSecret" . }}{{ end -}}
+{{- with $given.tokenSecret }}{{ if .name }}{{ $_ := set $hub "tokenSecret" . }}{{ end }}{{ end -}}
+{{- with $given.proxy }}{{ if .url }}
+{{- $proxy := dict "url" .url -}}
+{{- with .noProxy }}{{ $_ := set $proxy "noProxy" . }}{{ end -}}
+{{- with .secret }}{{ $_ := set $proxy "secret" . }}{{ end -}}
+{{- $_ := set $hub "proxy" $proxy -}}
+{{- end }}{{ end -}}
+{{- with $given.certificates }}{{ if or .configMap .secret }}
+{{- $certificates := dict "key" .key -}}
+{{- with .configMap }}{{ $_ := set $certificates "configMap" . }}{{ end -}}
+{{- with .secret }}{{ $_ := set $certificates "secret" . }}{{ end -}}
+{{- $_ := set $hub "certificates" $certificates -}}
+{{- end }}{{ end -}}
+{{- toJson $hub -}}
+{{- end -}}
+
 {{/* The `runtime` values as the operator's KUBEMBED_RUNTIME_DEFAULTS: scrape annotations, tracing and pull secrets added; no fixed group where each namespace has its own. */}}
 {{- define "kubembed.runtimeDefaults" -}}
 {{- $defaults := deepCopy .Values.runtime -}}
@@ -181,5 +202,7 @@ OTEL_TRACES_SAMPLER_ARG: {{ .sampleRatio | quote }}
 {{- end -}}
 {{- $_ := set $defaults "serveEnv" (merge (dict) .Values.runtime.serveEnv (include "kubembed.tracing" . | fromYaml)) -}}
 {{- $_ := set $defaults "imagePullSecrets" .Values.images.pullSecrets -}}
+{{- $_ := set $defaults "hub" (include "kubembed.hub" . | fromJson) -}}
+{{- if not $defaults.cache }}{{ $_ := unset $defaults "cache" }}{{ end -}}
 {{- toJson $defaults -}}
 {{- end -}}

@@ -5,6 +5,7 @@
 # For owner references that block deletion, where the server asks for this right.
 - { apiGroups: [kubembed.dev], resources: [embeddingmodels/finalizers], verbs: [update] }
 - { apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [services, serviceaccounts], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch] }
 - { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete] }
