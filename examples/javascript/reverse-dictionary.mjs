@@ -138,6 +138,8 @@ function pgvector(url) {
       // One transaction: the table is there when it is whole.
       await client.query('CREATE EXTENSION IF NOT EXISTS vector');
       await client.query('BEGIN');
+      // The graph of the index is made in memory; with PostgreSQL's 64 MB most of it would not fit.
+      await client.query("SET LOCAL maintenance_work_mem = '512MB'");
       let rows = [];
       for await (const row of vectors()) {
         if (rows.length === 0) await makeTable(row);
