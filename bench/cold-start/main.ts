@@ -213,6 +213,9 @@ async function prepare(cluster: Cluster, weights: string): Promise<{ readonly cl
 
 async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
   const cluster = await startCluster();
+  // A cluster that nobody asked for would be left behind.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void cluster.stop().finally(() => process.exit(130)));
   const weights = await mkdtemp(join(tmpdir(), 'kubembed-cold-weights-'));
   // Whoever the pods run as.
   await chmod(weights, 0o777);
@@ -242,16 +245,16 @@ async function onTestCluster(wakes: number): Promise<readonly ColdStarts[]> {
   }
 }
 
-export async function benchColdStart({ model, namespace, wakes, write }: ColdStartOptions): Promise<void> {
+async function onGivenCluster(target: Target, model: string, wakes: number): Promise<readonly ColdStarts[]> {
   exitOnSignals();
+  return await measure(target, [{ key: parseKey(model), what: model }], wakes);
+}
+
+export async function benchColdStart({ model, namespace, wakes, write }: ColdStartOptions): Promise<void> {
   const all =
     model === undefined
       ? await onTestCluster(wakes)
-      : await measure(
-          { kubectl: 'kubectl', kubeconfig: undefined, namespace },
-          [{ key: parseKey(model), what: model }],
-          wakes,
-        );
+      : await onGivenCluster({ kubectl: 'kubectl', kubeconfig: undefined, namespace }, model, wakes);
   const shared = model === undefined ? 'shared with the whole cluster and the hub' : 'that ask, not those that serve';
   await publish(renderColdStarts(all, circumstances(shared)), 'bench:cold-start', write);
 }
