@@ -114,7 +114,7 @@ export function routerConfig({ environment, host, port }: LocalConfig) {
     KUBEMBED_PORT: String(port),
     KUBEMBED_INTERNAL_HOST: '127.0.0.1',
     KUBEMBED_INTERNAL_PORT: '0',
-    KUBEMBED_NAMESPACES: NAMESPACE,
+    KUBEMBED_WATCH_NAMESPACES: NAMESPACE,
     KUBEMBED_STATUS_PAGE: 'true',
   });
 }

@@ -15,7 +15,7 @@ describe('readRouterConfig', () => {
   });
 
   it('takes an empty value for unset, and the address of a Service called kubembed for no port', () => {
-    const config = readRouterConfig({ KUBEMBED_PORT: 'tcp://10.0.0.1:80', KUBEMBED_NAMESPACES: '' });
+    const config = readRouterConfig({ KUBEMBED_PORT: 'tcp://10.0.0.1:80', KUBEMBED_WATCH_NAMESPACES: '' });
     expect(config.port).toBe(8080);
     expect(config.namespaces).toEqual([]);
   });

@@ -15,7 +15,7 @@ const environment = z.object({
   KUBEMBED_INTERNAL_HOST: z.string().optional(),
   KUBEMBED_INTERNAL_PORT: port.default(8081),
   /** Namespaces to serve, with spaces or commas between them; all of them when absent or empty. */
-  KUBEMBED_NAMESPACES: z.string().default(''),
+  KUBEMBED_WATCH_NAMESPACES: z.string().default(''),
   /** Releases whose models are served, by the Leases of their operators: `namespace/name`; those of all when absent. */
   KUBEMBED_RELEASES: z.string().optional(),
   KUBEMBED_REQUEST_SECONDS: seconds(1).default(600_000),
@@ -76,7 +76,7 @@ export const readRouterConfig = (env: Environment) => {
     port: given.KUBEMBED_PORT,
     internalHost: given.KUBEMBED_INTERNAL_HOST ?? given.KUBEMBED_HOST,
     internalPort: given.KUBEMBED_INTERNAL_PORT,
-    namespaces: words(given.KUBEMBED_NAMESPACES),
+    namespaces: words(given.KUBEMBED_WATCH_NAMESPACES),
     releases: given.KUBEMBED_RELEASES === undefined ? undefined : words(given.KUBEMBED_RELEASES),
     requestMs: given.KUBEMBED_REQUEST_SECONDS,
     connectMs: given.KUBEMBED_CONNECT_TIMEOUT_MS,

@@ -7,11 +7,13 @@ import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kub
 import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { NAMESPACES, PODS } from '../../kube/resources.ts';
-import type { Pod } from '../../kube/resources.ts';
+import type { Container, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import type { OperatorConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
+import { withoutUndefined } from '../manifests/manifest.ts';
+import { REVISION_VARIABLE } from './pods.ts';
 
 export interface Caches {
   readonly models: Informer<EmbeddingModel>;
@@ -27,6 +29,33 @@ export interface Caches {
 export const BY_MODEL = 'model';
 /** EmbeddingModels by the existing claim they name, `namespace/claim`. */
 export const BY_CLAIM = 'claim';
+
+/** A pod without what nobody here reads, which is most of it: there may be tens of thousands. */
+export function slimPod(pod: Pod): Pod {
+  const { initContainers, containers, nodeName, volumes } = pod.spec;
+  const slim = ({ name, image, env = [] }: Container): Container => ({
+    name,
+    image,
+    env: env.filter((variable) => variable.name === REVISION_VARIABLE),
+  });
+  const { phase, reason, message, podIP, conditions, initContainerStatuses, containerStatuses } = pod.status ?? {};
+  return {
+    ...withoutManagedFields(pod),
+    spec: {
+      containers: containers.map(slim),
+      ...withoutUndefined({ initContainers: initContainers?.map(slim), nodeName, volumes }),
+    },
+    status: withoutUndefined({
+      phase,
+      reason,
+      message,
+      podIP,
+      conditions,
+      initContainerStatuses,
+      containerStatuses,
+    }),
+  };
+}
 
 const RESYNC_MS = 600_000;
 const OURS = { labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}` };
@@ -104,7 +133,11 @@ export function createCaches(
     indexers: { [BY_CLAIM]: claimOf(defaults) },
     resyncMs: RESYNC_MS,
   });
-  const pods = informer(PODS, { labelSelector: LABEL_MODEL, indexers: { [BY_MODEL]: modelOfPod } });
+  const pods = informer(PODS, {
+    labelSelector: LABEL_MODEL,
+    indexers: { [BY_MODEL]: modelOfPod },
+    transform: slimPod,
+  });
   const children: Caches['children'] = {
     serviceAccount: informer(CHILD_KINDS.serviceAccount.type, OURS),
     revision: informer(CHILD_KINDS.revision.type, OURS),

@@ -139,11 +139,14 @@ export const statusesOf = ({ status }: Pod): readonly ContainerStatus[] => [
 const fetchStatus = (pod: Pod): ContainerStatus | undefined =>
   statusesOf(pod).find(({ name }) => name === FETCH_CONTAINER);
 
+/** Of a pod's containers: what it was made for. */
+export const REVISION_VARIABLE = 'KUBEMBED_REVISION';
+
 export const asksFor = ({ spec }: Pod, revision: string): boolean =>
   [...(spec.initContainers ?? []), ...spec.containers].some(
     ({ name, env }) =>
       name === FETCH_CONTAINER &&
-      env?.some((one) => one.name === 'KUBEMBED_REVISION' && one.value === revision) === true,
+      env?.some((one) => one.name === REVISION_VARIABLE && one.value === revision) === true,
   );
 
 export const fetchedBy = (pod: Pod): FetchedFacts | undefined => {

@@ -4,6 +4,7 @@ import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { ManifestConfig } from '../../operator/config.ts';
+import { slimPod } from '../../operator/model/caches.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { ObjectMeta } from '../../kube/types.ts';
@@ -67,23 +68,24 @@ interface PodParts {
   readonly status?: Pod['status'];
 }
 
-/** A pod of the model, as the kubelet would report it; `status` says how far it is. */
-export const pod = (name: string, { revision = 'main', created, deleting, status }: PodParts = {}): Pod => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: {
-    name,
-    namespace: 'default',
-    labels: { [LABEL_MODEL]: 'minilm' },
-    creationTimestamp: created ?? '2026-01-01T00:00:00Z',
-    ...(deleting && { deletionTimestamp: '2026-01-01T01:00:00Z' }),
-  },
-  spec: {
-    initContainers: [{ name: 'fetch', image: 'i', env: [{ name: 'KUBEMBED_REVISION', value: revision }] }],
-    containers: [{ name: 'runtime', image: 'i' }],
-  },
-  ...(status && { status }),
-});
+/** A pod of the model, as the kubelet would report it and the cache keeps it; `status` says how far it is. */
+export const pod = (name: string, { revision = 'main', created, deleting, status }: PodParts = {}): Pod =>
+  slimPod({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name,
+      namespace: 'default',
+      labels: { [LABEL_MODEL]: 'minilm' },
+      creationTimestamp: created ?? '2026-01-01T00:00:00Z',
+      ...(deleting && { deletionTimestamp: '2026-01-01T01:00:00Z' }),
+    },
+    spec: {
+      initContainers: [{ name: 'fetch', image: 'i', env: [{ name: 'KUBEMBED_REVISION', value: revision }] }],
+      containers: [{ name: 'runtime', image: 'i' }],
+    },
+    ...(status && { status }),
+  });
 
 type ContainerState = Partial<Pick<ContainerStatus, 'state' | 'lastState' | 'ready'>>;
 

@@ -16,6 +16,8 @@ import { NAMESPACE, runOperator, statedDemand, writtenCatalog } from '../helpers
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
 const patient = { timeout: 60_000, interval: 200 };
 const TEAM = 'team';
+/** How often a model with a full cache is woken. */
+const WAKES = Number(process.env['WAKES'] ?? 2);
 
 let plane: ControlPlane;
 const running: RunningOperator[] = [];
@@ -110,6 +112,13 @@ describe('prefetch into a shared claim', () => {
     }, patient);
     demand.state('team/filled', { offeredRequests: 1, queuedRequests: 1, activations: 1 });
     await vi.waitFor(async () => expect(await ready('filled')).toBe('True/Ready'), patient);
+    for (let wake = 1; wake < WAKES; wake += 1) {
+      await plane.kubectl(['scale', 'em/filled', '-n', TEAM, '--replicas=0']);
+      await vi.waitFor(async () => expect(await podsOf('filled', 'runtime')).toEqual([]), patient);
+      await plane.kubectl(['scale', 'em/filled', '-n', TEAM, '--replicas=1']);
+      await vi.waitFor(async () => expect(await ready('filled')).toBe('True/Ready'), patient);
+      expect((await podsOf('filled', 'runtime')).flatMap(({ spec }) => spec.initContainers ?? [])).toEqual([]);
+    }
     await plane.kubectl(['scale', 'em/filled', '-n', TEAM, '--replicas=10']);
     await vi.waitFor(async () => {
       const pods = await podsOf('filled', 'runtime');
