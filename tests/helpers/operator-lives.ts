@@ -94,8 +94,9 @@ function portrait(object: KubeObject & { status?: object; spec?: object }, uids:
     ...(!isModel && { status: undefined }),
   };
   const text = JSON.stringify(parts, (field, value: unknown) => (WITHOUT.has(field) ? undefined : value));
-  // Each life has a namespace of its own, which names of releases and messages hold.
-  return JSON.parse(text.replaceAll(object.metadata.namespace ?? '', 'its-namespace'));
+  // Each life has a namespace of its own, which names of releases and messages hold; which claim is meant a status says by its uid.
+  const spaceless = text.replaceAll(object.metadata.namespace ?? '', 'its-namespace');
+  return JSON.parse([...uids].reduce((rest, uid) => rest.replaceAll(uid, 'its-uid'), spaceless));
 }
 
 const EVERYWHERE = { models: undefined, children: undefined, informer: undefined };
