@@ -132,6 +132,7 @@ describe('the CRD', () => {
       'DESIRED',
       'REPLICAS',
       'REASON',
+      'PROGRESS',
       'AGE',
     ]);
     expect(line).toMatch(/^shown\s+sentence-transformers\/all-MiniLM-L6-v2\s+gpu/);
@@ -245,7 +246,7 @@ describe('the operator', () => {
         imagePullSecrets: [{ name: 'registry' }],
         runtimeClassName: 'nvidia',
         hostAliases: [{ ip: '10.0.0.1', hostnames: ['hub'] }],
-        securityContext: { fsGroup: null, sysctls: [{ name: 'net.core.somaxconn', value: '1024' }] },
+        securityContext: { fsGroup: null, sysctls: [{ name: 'net.ipv4.tcp_keepalive_time', value: '600' }] },
         volumes: [
           { name: 'ca', configMap: { name: 'ca', items: [{ key: 'a', path: 'b' }] } },
           { name: 'tmp', emptyDir: { medium: 'Memory', sizeLimit: '1024Mi' } },
