@@ -145,8 +145,7 @@ export const REVISION_VARIABLE = 'KUBEMBED_REVISION';
 export const asksFor = ({ spec }: Pod, revision: string): boolean =>
   [...(spec.initContainers ?? []), ...spec.containers].some(
     ({ name, env }) =>
-      name === FETCH_CONTAINER &&
-      env?.some((one) => one.name === REVISION_VARIABLE && one.value === revision) === true,
+      name === FETCH_CONTAINER && env?.some((one) => one.name === REVISION_VARIABLE && one.value === revision) === true,
   );
 
 export const fetchedBy = (pod: Pod): FetchedFacts | undefined => {
