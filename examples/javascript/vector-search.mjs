@@ -10,7 +10,7 @@ import OpenAI from 'openai';
 import * as sqliteVec from 'sqlite-vec';
 
 // Moby-Dick, chapters 1–45, and some speeches: one paragraph a line.
-const ENGLISH = new URL('../../bench/runtime/corpus/english.txt.br', import.meta.url);
+const ENGLISH = new URL('../../cli/corpus/english.txt.br', import.meta.url);
 const BATCH = 64;
 // MiniLM reads 256 tokens, about as many words as 900 letters hold.
 const PASSAGE_LETTERS = 900;
