@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { TransientError, parseRetryAfter, retryDelayMs, retrying } from './client.ts';
+import { TransientError, createHubClient, parseRetryAfter, retryDelayMs, retrying } from './client.ts';
 import type { Retry, RetryPolicy } from './client.ts';
 
 const policy = (retries: Retry[] = []): RetryPolicy => ({
@@ -63,3 +63,12 @@ test('as long as something is gained it goes on', async () => {
   await expect(retrying(policy(retries), 'x', attempt, () => true)).resolves.toBe('done');
   expect(retries.length).toBe(9);
 });
+
+test.each(['http://me:sec/ret@mirror', 'me:secret@mirror', 'ftp://me:sec@ret@mirror'])(
+  'an endpoint that is none is named without what may be its password: %s',
+  (endpoint) => {
+    const make = (): unknown => createHubClient({ endpoint, token: undefined });
+    expect(make).toThrow(/HF_ENDPOINT is ".*…@mirror", which is no http/);
+    expect(make).not.toThrow(/sec|ret/);
+  },
+);

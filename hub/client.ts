@@ -5,7 +5,7 @@ import { request } from 'undici';
 import type { Dispatcher } from 'undici';
 import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
-import { explainRoute, openRoute, readToken, refusedByProxy } from './network.ts';
+import { explainRoute, openRoute, readToken, refusedByProxy, withoutLogin } from './network.ts';
 import type { Login, Named } from './network.ts';
 import type { HubSettings } from './paths.ts';
 
@@ -169,10 +169,7 @@ const flatten = (headers: Record<string, string | string[] | undefined>): Record
 const parseEndpoint = (endpoint: string): URL => {
   const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url === undefined || !/^https?:$/.test(url.protocol)) {
-    throw new ModelError(
-      'HubUnreachable',
-      `HF_ENDPOINT is "${endpoint.replace(/\/\/[^@/]*@/, '//…@')}", which is no http(s) address`,
-    );
+    throw new ModelError('HubUnreachable', `HF_ENDPOINT is "${withoutLogin(endpoint)}", which is no http(s) address`);
   }
   return url;
 };

@@ -100,6 +100,14 @@ export function readToken(given: Named | undefined, tokenFile: string | undefine
   return cleanToken({ variable: tokenFile, value });
 }
 
+const SCHEME = /^[a-z][a-z0-9+.-]*:\/\//i;
+
+/** For messages about what is no address, often for the characters of its password: all before the last @ may be that. */
+export function withoutLogin(address: string): string {
+  const at = address.lastIndexOf('@');
+  return at === -1 ? address : `${SCHEME.exec(address)?.[0] ?? ''}…${address.slice(at)}`;
+}
+
 // Proxies.
 
 function withLogin(address: string, login: Login | undefined): string {
@@ -115,10 +123,9 @@ function withLogin(address: string, login: Login | undefined): string {
 export function proxyAddress({ variable, value }: Named, login?: Login): string {
   const address = value.includes('://') ? value : `http://${value}`;
   if (URL.canParse(address) && /^https?:$/.test(new URL(address).protocol)) return withLogin(address, login);
-  const shown = address.replace(/\/\/[^@/]*@/, '//…@');
   throw new ModelError(
     'HubUnreachable',
-    `${variable} is "${shown}", which is no http(s) proxy; expected http://host:port, with user:password@ before the host where the proxy asks for them`,
+    `${variable} is "${withoutLogin(address)}", which is no http(s) proxy; expected http://host:port, with user:password@ before the host where the proxy asks for them`,
   );
 }
 

@@ -27,6 +27,14 @@ const requestLines = (output: string): Line[] =>
     .filter((line) => line.includes('"message":"Request answered"') && line.endsWith('}'))
     .map((line) => JSON.parse(line) as Line);
 
+/** The router's log, and what it has written. */
+function routerLog() {
+  let output = '';
+  const destination = { write: (line: string): void => void (output += line) };
+  const { log } = createLog({ name: 'router', level: 'info', readable: false, destination });
+  return { log, output: () => output };
+}
+
 describe('a request', () => {
   let store: TinyStore;
   let runtime: RuntimeProcess;
@@ -40,13 +48,7 @@ describe('a request', () => {
   });
 
   it('is one line in the router and one in the runtime, which name it alike', async () => {
-    let output = '';
-    const { log } = createLog({
-      name: 'router',
-      level: 'info',
-      readable: false,
-      destination: { write: (line) => void (output += line) },
-    });
+    const { log, output } = routerLog();
     const cluster = await startStubCluster({}, { log });
     closing.push(() => cluster.close());
     await cluster.model('tiny', {
@@ -58,7 +60,7 @@ describe('a request', () => {
     const headers = { 'x-request-id': 'one-line', traceparent: `00-${TRACE}-${'e'.repeat(16)}-01` };
     const reply = await embed(cluster.router.url, { model: 'alias', input: [SECRET, 'b'] }, { headers });
     expect(reply.status).toBe(200);
-    await eventually(() => requestLines(runtime.output()).length > 0 && requestLines(output).length > 0);
+    await eventually(() => requestLines(runtime.output()).length > 0 && requestLines(output()).length > 0);
 
     const time = expect.any(Number) as number;
     const both = {
@@ -77,20 +79,14 @@ describe('a request', () => {
     };
     const stages = { queueMs: time, tokenizeMs: time, inferMs: time, serializeMs: time };
     expect(requestLines(runtime.output())).toEqual([{ ...both, name: 'runtime', model: TINY_MODEL, ...stages }]);
-    expect(requestLines(output)).toEqual([
+    expect(requestLines(output())).toEqual([
       expect.objectContaining({ ...both, name: 'router', model: 'ns/tiny', attempts: 1, upstreamMs: time }),
     ]);
-    expect(runtime.output() + output).not.toContain(SECRET);
+    expect(runtime.output() + output()).not.toContain(SECRET);
   });
 
   it('with a key tells what that is called, and nothing of it', async () => {
-    let output = '';
-    const { log } = createLog({
-      name: 'router',
-      level: 'info',
-      readable: false,
-      destination: { write: (line) => void (output += line) },
-    });
+    const { log, output } = routerLog();
     const folder = await mkdtemp(join(tmpdir(), 'kubembed-logs-'));
     closing.push(() => rm(folder, { recursive: true, force: true }));
     const file = join(folder, 'keys.yaml');
@@ -104,9 +100,9 @@ describe('a request', () => {
       (await fetch(cluster.router.url + path, { headers: { authorization: `Bearer ${SECRET}` } })).status;
     await eventually(async () => (await asked('/v1/models')) === 200);
     expect(await asked('/healthz')).toBe(200);
-    await eventually(() => requestLines(output).some(({ keyName }) => keyName === 'search-team'));
-    expect(output).not.toContain(SECRET);
-    expect(output).not.toContain(sha256);
+    await eventually(() => requestLines(output()).some(({ keyName }) => keyName === 'search-team'));
+    expect(output()).not.toContain(SECRET);
+    expect(output()).not.toContain(sha256);
   });
 
   it('that is refused says why, in one word', async () => {
