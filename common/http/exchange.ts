@@ -114,6 +114,8 @@ export interface Deadline {
 export function withDeadline(parent: AbortSignal, ms: number, reason: Error): Deadline {
   const controller = new AbortController();
   const follow = (): void => controller.abort(parent.reason);
+  // A timer of no time waits for a millisecond, in which a short text is embedded.
+  if (ms <= 0) controller.abort(reason);
   const timer = setTimeout(() => controller.abort(reason), ms).unref();
   if (parent.aborted) follow();
   else parent.addEventListener('abort', follow, { once: true });
