@@ -1,6 +1,13 @@
 // `npm run bench -- <what>`: finds the bench that was asked for.
 import { errorText } from '../common/util/text.ts';
-import { readColdStartOptions, readFamiliesOptions, readRouterOptions, readScaleOptions, USAGE } from './options.ts';
+import {
+  readColdStartOptions,
+  readFamiliesOptions,
+  readFrontOptions,
+  readRouterOptions,
+  readScaleOptions,
+  USAGE,
+} from './options.ts';
 
 type Bench = (args: readonly string[]) => Promise<void>;
 
@@ -13,6 +20,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
   families: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args)),
   router: async (args) => await (await import('./router/main.ts')).benchRouter(readRouterOptions(args)),
+  front: async (args) => await (await import('./front/main.ts')).benchFront(readFrontOptions(args)),
   scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),
   'cold-start': async (args) => await (await import('./cold-start/main.ts')).benchColdStart(readColdStartOptions(args)),
   setup: async () => await (await import('./runtime/main.ts')).setUp(),

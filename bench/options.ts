@@ -156,6 +156,30 @@ export function readRouterOptions(args: readonly string[]) {
   };
 }
 
+// The front bench.
+
+export type FrontOptions = ReturnType<typeof readFrontOptions>;
+
+export function readFrontOptions(args: readonly string[]) {
+  const values = read(args, { fronts: TEXT, seconds: TEXT, rounds: TEXT, connections: TEXT, depth: TEXT });
+  const { fronts, seconds, rounds, connections, depth } = values;
+  const counted = (option: 'rounds' | 'connections' | 'depth', otherwise: number): number =>
+    numberOf(values, option, { otherwise, atLeast: 1, whole: true });
+  return {
+    /** How many front threads; what is measured is compared with the first. */
+    fronts: names(fronts ?? '1,2').map((one) =>
+      numberOf({ fronts: one }, 'fronts', { otherwise: 1, atLeast: 1, whole: true }),
+    ),
+    /** Of one window. */
+    seconds: numberOf(values, 'seconds', { otherwise: 4, atLeast: 0.1 }),
+    rounds: counted('rounds', 5),
+    connections: counted('connections', 16),
+    /** Requests under way on each connection. */
+    depth: counted('depth', 8),
+    write: values.write ?? [fronts, seconds, rounds, connections, depth].every((part) => part === undefined),
+  };
+}
+
 // The scale bench.
 
 export type ScaleOptions = ReturnType<typeof readScaleOptions>;
@@ -194,7 +218,7 @@ export function readColdStartOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|families|router|scale|cold-start|gpu|setup [options]
+export const USAGE = `usage: npm run bench -- runtime|limit|families|router|front|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
@@ -209,6 +233,7 @@ families  --families t5,qwen3,…      which; default: all
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
+front     --fronts 1,2 --seconds S --rounds N --connections N --depth N   how many threads; each window; the load
 scale     --models N --replicas N --applies N --idle-seconds N
 cold-start --wakes N                 on the test cluster, which it brings up; or with --model NAMESPACE/NAME that sleeps
           --namespace NAMESPACE      on the cluster of KUBECONFIG, whose release is in this namespace; default kubembed

@@ -8,7 +8,7 @@ import type { ModelDescription } from '../runtime/model/description.ts';
 import { choosePooling, declaredPooling, printPooling } from '../runtime/model/modules.ts';
 import type { ModuleStep, PoolingChoice } from '../runtime/model/modules.ts';
 import { describeFiles, dimensionsOf } from '../runtime/model/snapshot.ts';
-import { estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
+import { defaultFronts, estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
 import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
 import type { Paint } from './terminal.ts';
@@ -115,8 +115,10 @@ export function assess(repository: Repository, choices: Choices) {
   const prompts = promptsOf(description);
   const { dimensions, weightBytes } = needsOf(repository, description, choices);
   const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
-  const memoryWith = (cpus: number): number =>
-    estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
+  const memoryWith = (cpus: number): number => {
+    const fronts = defaultFronts(choices.device, { cpus, memoryBytes: Infinity });
+    return estimateMemory({ ...needs, fronts }, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
+  };
   return {
     model: modelId,
     source: repository.source,

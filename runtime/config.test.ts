@@ -34,6 +34,13 @@ describe('readRuntimeConfig', () => {
     );
   });
 
+  it('takes a number of front threads, and leaves it open otherwise', () => {
+    expect(readRuntimeConfig(MODEL).frontThreads).toBeUndefined();
+    expect(readRuntimeConfig({ ...MODEL, KUBEMBED_FRONT_THREADS: '2' }).frontThreads).toBe(2);
+    for (const wrong of ['0', '65', '1.5', 'two'])
+      expect(() => readRuntimeConfig({ ...MODEL, KUBEMBED_FRONT_THREADS: wrong })).toThrow(/KUBEMBED_FRONT_THREADS/);
+  });
+
   it('reads the variables of Hugging Face tools', () => {
     const config = readRuntimeConfig({
       ...MODEL,

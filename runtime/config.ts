@@ -31,6 +31,8 @@ export interface RuntimeConfig {
   readonly overlongInput: 'truncate' | 'error';
   /** Undefined: what the cgroup quota allows. */
   readonly threads: number | undefined;
+  /** Threads that take requests. Undefined: on a GPU by the CPU quota, else one. */
+  readonly frontThreads: number | undefined;
   readonly maxQueueTokens: number;
   readonly maxBodyBytes: number;
   readonly maxConnections: number;
@@ -64,6 +66,7 @@ const schema = z.object({
     }),
   KUBEMBED_OVERLONG_INPUT: z.enum(['truncate', 'error']).default('truncate'),
   KUBEMBED_THREADS: whole(1, 1024).optional(),
+  KUBEMBED_FRONT_THREADS: whole(1, 64).optional(),
   KUBEMBED_MAX_QUEUE_TOKENS: whole(1, 2 ** 31).default(MAX_QUEUE_TOKENS),
   KUBEMBED_MAX_BODY_BYTES: whole(1024, 2 ** 30).default(32 * 1024 * 1024),
   KUBEMBED_MAX_CONNECTIONS: whole(1, 2 ** 20).default(4096),
@@ -95,6 +98,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     prompts: read.KUBEMBED_PROMPTS,
     overlongInput: read.KUBEMBED_OVERLONG_INPUT,
     threads: read.KUBEMBED_THREADS,
+    frontThreads: read.KUBEMBED_FRONT_THREADS,
     maxQueueTokens: read.KUBEMBED_MAX_QUEUE_TOKENS,
     maxBodyBytes: read.KUBEMBED_MAX_BODY_BYTES,
     maxConnections: read.KUBEMBED_MAX_CONNECTIONS,

@@ -17,22 +17,25 @@ import { EngineError } from './engine/contract.ts';
 import type {
   EmbedRequest,
   EmbedResult,
+  Embedder,
   EngineErrorCode,
   EngineStats,
   OverlongInput,
   Stage,
 } from './engine/contract.ts';
-import type { Lifecycle, Serving } from './lifecycle.ts';
+import type { Lifecycle, Serving as ServingBy } from './lifecycle.ts';
 import { promptFor } from './model/prompts.ts';
-import type { RuntimeMetrics } from './metrics.ts';
+import type { RequestMetrics } from './metrics.ts';
+
+type Serving = ServingBy<Embedder>;
 
 export interface EmbeddingsDeps {
   readonly model: string;
   readonly overlongInput: 'truncate' | 'error';
-  readonly lifecycle: Lifecycle;
+  readonly lifecycle: Pick<Lifecycle<Embedder>, 'requireServing'>;
   readonly bodies: BodyReader;
   readonly parser: EmbeddingsParser;
-  readonly metrics: RuntimeMetrics;
+  readonly metrics: RequestMetrics;
 }
 
 export function embeddingsRoute(deps: EmbeddingsDeps): Handler {

@@ -4,13 +4,14 @@ import { writeFile } from 'node:fs/promises';
 import { IDENTITY, POOLING, REVISION } from '../common/http/headers.ts';
 import { OpenAIError } from '../common/openai/errors.ts';
 import { euclideanNorm, printPoolingInUse, vectorFromBytes } from '../common/openai/response.ts';
-import type { Engine, EngineInfo } from './engine/contract.ts';
+import type { Embedder, Engine, EngineInfo } from './engine/contract.ts';
 import type { Prompts, PromptsOfNames } from './model/prompts.ts';
 
 // ── State ──
 
-export interface Serving {
-  readonly engine: Engine;
+/** By what: an engine, or a part of one. */
+export interface Serving<E = Engine> {
+  readonly engine: E;
   /** Commit of the weights. */
   readonly revision: string;
   /** Of every answer: what its vectors are. Name and value. */
@@ -61,22 +62,22 @@ function identityOf(
 
 export type Phase = 'starting' | 'ready' | 'draining';
 
-export interface Lifecycle {
+export interface Lifecycle<E = Engine> {
   readonly phase: () => Phase;
   /** What is served now, draining included; undefined before. */
-  readonly serving: () => Serving | undefined;
+  readonly serving: () => Serving<E> | undefined;
   /** What is served, or the 503 that says why nothing is. */
-  readonly requireServing: () => Serving;
-  readonly becomeReady: (serving: Serving) => void;
+  readonly requireServing: () => Serving<E>;
+  readonly becomeReady: (serving: Serving<E>) => void;
   /** Called when it becomes ready. */
-  readonly onReady: (listener: (serving: Serving) => void) => void;
+  readonly onReady: (listener: (serving: Serving<E>) => void) => void;
   readonly startDraining: () => void;
 }
 
-export function createLifecycle(): Lifecycle {
+export function createLifecycle<E = Engine>(): Lifecycle<E> {
   let phase: Phase = 'starting';
-  let serving: Serving | undefined;
-  const listeners: ((serving: Serving) => void)[] = [];
+  let serving: Serving<E> | undefined;
+  const listeners: ((serving: Serving<E>) => void)[] = [];
   return {
     phase: () => phase,
     serving: () => serving,
@@ -96,7 +97,7 @@ export function createLifecycle(): Lifecycle {
   };
 }
 
-function unavailable(phase: Phase): OpenAIError {
+export function unavailable(phase: Phase): OpenAIError {
   const why = phase === 'draining' ? 'This replica is shutting down.' : 'The model is still loading.';
   return new OpenAIError('service_unavailable', why, { retryAfterMs: 1000 });
 }
@@ -114,7 +115,10 @@ export class VectorCheckFailed extends Error {
 }
 
 /** Rejects with `VectorCheckFailed`. */
-export async function checkVector({ embed, info }: Pick<Engine, 'embed' | 'info'>, signal: AbortSignal): Promise<void> {
+export async function checkVector(
+  { embed, info }: Pick<Embedder, 'embed' | 'info'>,
+  signal: AbortSignal,
+): Promise<void> {
   const request = {
     inputs: [PROBE_TEXT],
     encoding: 'base64',

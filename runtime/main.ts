@@ -1,20 +1,27 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
-import type { Log, LogHandle } from '../common/obs/log.ts';
+import type { Log, LogHandle, LogLevel } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/source.ts';
 import type { RuntimeConfig } from './config.ts';
+import type { EngineOptions } from './engine/compute.ts';
+import type { EngineCore } from './engine/contract.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
 import { failureOf, writeTerminationMessage } from './lifecycle.ts';
 import type { ModelDescription } from './model/description.ts';
+import { defaultFronts } from './model/memory.ts';
+import type { OpenedModel } from './model/snapshot.ts';
+import type { ServeDeps } from './serve.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
 interface Context {
   readonly config: RuntimeConfig;
   readonly openLog: () => Promise<Log>;
+  /** Log lines of other threads. */
+  readonly writeLines: LogHandle['write'];
   readonly stop: AbortSignal;
   readonly startedThreads: StartedThreads;
   readonly fallback: Fallback | undefined;
@@ -79,64 +86,134 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
   await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
-async function runServe({ config, openLog, stop, startedThreads }: Context): Promise<void> {
-  const { pooling, precision, device, threads, maxQueueTokens } = config;
+/** What answers requests, its threads under way already. */
+interface Starting {
+  /** Until the compute threads load, this one has nothing to do but that. */
+  readonly underWay: Promise<void>;
+  readonly serve: (deps: Omit<ServeDeps, 'config' | 'opening'>) => Promise<void>;
+  /** To leave with a session half made would abort the process, as when the port turns out to be taken. */
+  readonly abandon: () => Promise<void>;
+}
+
+async function runServe(context: Context): Promise<void> {
+  const { config, openLog } = context;
+  const fronts =
+    config.frontThreads ?? defaultFronts(config.device, { cpus: usableCpus(), memoryBytes: usableMemory() });
+  const starting = await (fronts > 1 ? startWithFronts(context, fronts) : startAlone(context));
+  await starting.underWay;
+  // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
+  const [log, { switchLevelOnSignal }, { createRegistry }] = await Promise.all([
+    openLog(),
+    import('../common/obs/log.ts'),
+    import('../common/obs/metrics.ts'),
+  ]);
+  switchLevelOnSignal(process, log, config.logLevel);
+  const version = packageVersion();
+  try {
+    await starting.serve({ log, registry: createRegistry(), version, startedAt: now() });
+  } catch (error) {
+    await starting.abandon();
+    throw error;
+  }
+}
+
+async function startAlone(context: Context): Promise<Starting> {
+  const { config, stop } = context;
   const [{ openModel }, { createEngine }] = await Promise.all([
     import('./model/snapshot.ts'),
     import('./engine/engine.ts'),
   ]);
   const opening = openModel(config);
+  const { options, underWay } = engineOptions(context, 1);
+  const creating = opening.then(async (opened) => await createEngine(await options(opened)));
+  return {
+    underWay: Promise.race([underWay, creating.then(ignore, ignore)]),
+    serve: async (given) => {
+      const { ownDoor, serve } = await import('./serve.ts');
+      const deps = { ...given, config, opening };
+      await serve(deps, { creating, door: ownDoor(deps) }, stop);
+    },
+    abandon: () => closed(creating),
+  };
+}
+
+async function startWithFronts(context: Context, count: number): Promise<Starting> {
+  const { config, stop, openLog, writeLines } = context;
+  const [{ openModel }, { openCompute }, { startFronts }, { tokenizerOptions }, { LEVEL_SIGNAL }] = await Promise.all([
+    import('./model/snapshot.ts'),
+    import('./engine/compute.ts'),
+    import('./front/fronts.ts'),
+    import('./engine/load.ts'),
+    import('../common/obs/log.ts'),
+  ]);
+  const { host, port, drainMs, logLevel } = config;
+  const { model, overlongInput, maxBodyBytes, maxConnections, tracing } = config;
+  const log = await openLog();
+  const fronts = startFronts({
+    count,
+    setup: {
+      config: { model, overlongInput, maxBodyBytes, maxConnections, tracing },
+      logLevel,
+      readable: process.stdout.isTTY,
+      version: packageVersion(),
+      startedAt: now(),
+    },
+    listener: { host, port },
+    drainMs,
+    writeLines,
+    onDeath: (error, restartInMs) => log.error({ event: 'front-died', error, restartInMs }, 'A front thread died'),
+  });
+  const opening = openModel(config);
+  const { options, underWay } = engineOptions(context, count);
+  const creating = opening.then(async (opened) => {
+    const loading = () => fronts.loadTokenizers(tokenizerOptions(opened));
+    return (await openCompute(await options(opened), loading)).compute;
+  });
+  return {
+    underWay: Promise.race([underWay, creating.then(ignore, ignore)]),
+    serve: async (given) => {
+      // After the listener that changes it.
+      process.on(LEVEL_SIGNAL, () => fronts.setLevel(given.log.level as LogLevel));
+      const { frontDoor, serve } = await import('./serve.ts');
+      const deps = { ...given, config, opening };
+      await serve(deps, { creating, door: frontDoor(deps, fronts) }, stop);
+    },
+    abandon: async () => {
+      await Promise.all([closed(creating), fronts.close()]);
+    },
+  };
+}
+
+const ignore = (): void => undefined;
+/** Seconds since 1970. */
+const now = (): number => Math.floor(Date.now() / 1000);
+
+const closed = (creating: Promise<EngineCore>): Promise<void> =>
+  creating.then((engine) => engine.close(AbortSignal.abort()), ignore);
+
+function engineOptions({ config, openLog, startedThreads }: Context, fronts: number) {
+  const { pooling, precision, device, threads, maxQueueTokens } = config;
   let onLoading = (): void => undefined;
   const underWay = new Promise<void>((resolve) => (onLoading = resolve));
-  const creating = opening.then(
-    async ({ files, description }) =>
-      await createEngine({
-        files,
-        description,
-        pooling,
-        precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
-        device,
-        threads: threads ?? usableCpus(),
-        memoryBytes: usableMemory(),
-        maxQueueTokens,
-        startedThreads,
-        onLoading,
-        onEvent: ({ kind, ...facts }) =>
-          void openLog().then((log) => {
-            const [level, message] = EVENTS[kind];
-            log[level]({ event: kind, ...facts }, message);
-          }),
+  const options = async ({ files, description }: OpenedModel): Promise<EngineOptions> => ({
+    files,
+    description,
+    pooling,
+    precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
+    device,
+    threads: threads ?? usableCpus(),
+    fronts,
+    memoryBytes: usableMemory(),
+    maxQueueTokens,
+    startedThreads,
+    onLoading,
+    onEvent: ({ kind, ...facts }) =>
+      void openLog().then((log) => {
+        const [level, message] = EVENTS[kind];
+        log[level]({ event: kind, ...facts }, message);
       }),
-  );
-  // A failure is told by `serve`, once it can be logged.
-  await Promise.race([underWay, creating.catch(() => undefined)]);
-  // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
-    openLog(),
-    import('../common/obs/log.ts'),
-    import('./serve.ts'),
-    import('../common/obs/metrics.ts'),
-  ]);
-  switchLevelOnSignal(process, log, config.logLevel);
-  const deps = {
-    config,
-    log,
-    registry: createRegistry(),
-    version: packageVersion(),
-    startedAt: Math.floor(Date.now() / 1000),
-    opening,
-    creating,
-  };
-  try {
-    await serve(deps, stop);
-  } catch (error) {
-    // To leave with a session half made would abort the process, as when the port turns out to be taken.
-    await creating.then(
-      (engine) => engine.close(AbortSignal.abort()),
-      () => undefined,
-    );
-    throw error;
-  }
+  });
+  return { options, underWay };
 }
 
 /** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
@@ -199,7 +276,8 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
       logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
       return logs.log;
     };
-    await command.run({ config, openLog, stop: stop.signal, startedThreads, fallback });
+    const writeLines: LogHandle['write'] = (lines, isUrgent) => logs?.write(lines, isUrgent);
+    await command.run({ config, openLog, writeLines, stop: stop.signal, startedThreads, fallback });
     logs?.flush();
     return 0;
   } catch (error) {

@@ -4,10 +4,11 @@ import type { Registry } from 'prom-client';
 import type { FinishedExchange } from '../common/http/exchange.ts';
 import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
 import { EMBEDDING_PATHS } from '../common/openai/request.ts';
-import type { EmbedResult, EngineInput, EngineStats } from './engine/contract.ts';
+import type { EmbedResult, EngineCore, EngineInput, EngineStats } from './engine/contract.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
-export interface RuntimeMetrics {
+/** Of the requests that one thread takes. */
+export interface RequestMetrics {
   readonly finished: (exchange: FinishedExchange) => void;
   embedded(inputs: readonly EngineInput[], result: EmbedResult): void;
 }
@@ -16,6 +17,9 @@ export interface MetricsFacts {
   readonly model: string;
   readonly device: string;
 }
+
+/** What is served by whatever runs in this process. */
+type Watched = Pick<Lifecycle<EngineCore>, 'phase' | 'serving' | 'onReady'>;
 
 const PREFIX = 'kubembed_runtime_';
 
@@ -42,7 +46,14 @@ const LEVELS: readonly [string, string, (stats: EngineStats) => number][] = [
   ],
 ];
 
-export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, facts: MetricsFacts): RuntimeMetrics {
+/** Where one thread does everything. */
+export function createRuntimeMetrics(register: Registry, lifecycle: Watched, facts: MetricsFacts): RequestMetrics {
+  observeProcess(register, lifecycle, facts);
+  return createRequestMetrics(register);
+}
+
+/** All that is not of single requests. */
+export function observeProcess(register: Registry, lifecycle: Watched, facts: MetricsFacts): void {
   const registers = [register];
   const stats = (): EngineStats | undefined => lifecycle.serving()?.engine.stats();
   observeEngine(registers, stats);
@@ -55,6 +66,11 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
       this.set(lifecycle.phase() === 'ready' ? 1 : 0);
     },
   });
+  observeRuns(registers, lifecycle);
+}
+
+export function createRequestMetrics(register: Registry): RequestMetrics {
+  const registers = [register];
   const counter = <L extends string>(name: string, help: string, labelNames: L[]) =>
     new Counter({ name: `${PREFIX}${name}`, help, labelNames, registers });
   const histogram = <L extends string>(name: string, help: string, labelNames: L[], buckets: readonly number[]) =>
@@ -78,7 +94,6 @@ export function createRuntimeMetrics(register: Registry, lifecycle: Lifecycle, f
     [],
     [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048],
   );
-  observeRuns(registers, lifecycle);
 
   return {
     finished: ({ exchange: { route, error }, status, seconds }) => {
@@ -103,7 +118,7 @@ const BATCH_INPUTS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 /** The first is a short text, the last what a GPU gets at once. */
 const BATCH_TOKENS = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16_384];
 
-function observeRuns(registers: Registry[], lifecycle: Lifecycle): void {
+function observeRuns(registers: Registry[], lifecycle: Watched): void {
   const histogram = (name: string, help: string, buckets: number[]) =>
     new Histogram({ name: `${PREFIX}${name}`, help, buckets, registers });
   const inputs = histogram('batch_inputs', 'Inputs per inference run.', BATCH_INPUTS);
@@ -142,7 +157,7 @@ function observeEngine(registers: Registry[], stats: () => EngineStats | undefin
   }
 }
 
-function describeModel(registers: Registry[], lifecycle: Lifecycle, { model, device }: MetricsFacts): void {
+function describeModel(registers: Registry[], lifecycle: Watched, { model, device }: MetricsFacts): void {
   new Gauge({
     name: `${PREFIX}model_info`,
     help: 'The model served; always 1.',

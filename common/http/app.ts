@@ -109,21 +109,23 @@ function requireServable({ headers, httpVersion }: IncomingMessage): void {
   }
 }
 
-/** `/healthz` answers while the process is alive, `/readyz` (and `/health`, as other servers call it) unless `requireReady` throws why not. */
-export function probeRoutes(requireReady: () => void): Routes {
-  const ok = (response: Response): void => {
-    response.setHeader('content-type', 'text/plain; charset=utf-8');
-    response.end('ok\n');
-  };
-  const ready: Handler = (_request, response) => {
-    requireReady();
-    ok(response);
-  };
-  return {
-    '/healthz': { get: (_request, response) => ok(response) },
-    '/readyz': { get: ready },
-    '/health': { get: ready },
-  };
+/**
+ * `/healthz` answers while the process is alive, `/readyz` (and `/health`, as other servers call it) unless `requireReady` throws
+ * why not. Who has to ask other threads gives functions that do.
+ */
+export function probeRoutes(
+  requireReady: () => void | Promise<void>,
+  requireAlive: () => void | Promise<void> = () => undefined,
+): Routes {
+  const okAfter =
+    (require: () => void | Promise<void>): Handler =>
+    async (_request, response) => {
+      await require();
+      response.setHeader('content-type', 'text/plain; charset=utf-8');
+      response.end('ok\n');
+    };
+  const ready = okAfter(requireReady);
+  return { '/healthz': { get: okAfter(requireAlive) }, '/readyz': { get: ready }, '/health': { get: ready } };
 }
 
 /** What a pattern's `*name` matched: an id with a raw slash has several parts, with an escaped one it has one. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createMemoryBudget } from './memory.ts';
+import { createMemoryBudget, HELD_SIZES } from './memory.ts';
 
 const KB = 1024;
 const kindOf = (act: () => void): unknown => {
@@ -77,5 +77,21 @@ describe('the memory budget', () => {
     for (let at = 0; at < 6; at++) expect(kindOf(() => budget.reserve().grow(8 * KB))).toBe('taken');
     huge.release();
     expect(kindOf(() => budget.reserve().grow(70 * KB))).toBe('taken');
+  });
+
+  it('is one for threads that share its rows, and what a dead one held is free', () => {
+    const rows = Array.from({ length: 2 }, () => new Float64Array(new SharedArrayBuffer(HELD_SIZES * 8)));
+    const [one, two] = rows.map((own) => createMemoryBudget(1000 * KB, { own, all: rows }));
+    one!.reserve().grow(600 * KB);
+    expect(two!.heldBytes()).toBe(600 * KB);
+    expect(kindOf(() => two!.reserve().grow(300 * KB))).toBe('rate_limit_exceeded');
+    const small = two!.reserve();
+    small.grow(4 * KB);
+    expect(one!.heldBytes()).toBe(604 * KB);
+    rows[0]!.fill(0);
+    expect(two!.heldBytes()).toBe(4 * KB);
+    two!.reserve().grow(300 * KB);
+    small.release();
+    expect(one!.heldBytes()).toBe(300 * KB);
   });
 });

@@ -34,11 +34,31 @@ const sizeOf = (bytes: number): number => SHARES.findIndex(({ upTo }) => bytes <
 const LARGE = SHARES.length - 1;
 const shareOf = (size: number): number => SHARES[size]?.share ?? 0;
 
+/**
+ * Bytes by size of the exchanges that hold them. Where several threads share the bound each writes its own row, and a row of
+ * shared memory is zeroed when its thread has died. Threads that look at the same moment may both take what is left.
+ */
+export interface HeldRows {
+  readonly own: Float64Array;
+  readonly all: readonly Float64Array[];
+}
+
+export const HELD_SIZES = SHARES.length;
+
+const ownRow = (): HeldRows => {
+  const own = new Float64Array(HELD_SIZES);
+  return { own, all: [own] };
+};
+
 /** A lone large exchange has room whatever its size: other limits bound it, and it could never succeed otherwise. */
-export function createMemoryBudget(maxBytes: number): MemoryBudget {
-  /** By size. */
-  const taken = SHARES.map(() => 0);
-  const sum = (sizes: readonly number[]): number => sizes.reduce((all, bytes) => all + bytes, 0);
+export function createMemoryBudget(maxBytes: number, { own: row, all }: HeldRows = ownRow()): MemoryBudget {
+  const takenIn = (size: number): number => all.reduce((sum, { [size]: bytes = 0 }) => sum + bytes, 0);
+  /** In the first so many sizes. */
+  const taken = (sizes: number = HELD_SIZES): number => {
+    let sum = 0;
+    for (let size = 0; size < sizes; size++) sum += takenIn(size);
+    return sum;
+  };
 
   class Held implements Reservation {
     bytes = 0;
@@ -67,23 +87,23 @@ export function createMemoryBudget(maxBytes: number): MemoryBudget {
     #hasRoom(own: number): boolean {
       const size = sizeOf(own);
       const share = shareOf(size);
-      if (sum(taken) - this.bytes + own <= maxBytes * share) return true;
+      if (taken() - this.bytes + own <= maxBytes * share) return true;
       const ownSize = sizeOf(this.bytes);
-      const others = (of: number): number => (taken[of] ?? 0) - (ownSize === of ? this.bytes : 0);
+      const others = (of: number): number => takenIn(of) - (ownSize === of ? this.bytes : 0);
       if (size === LARGE) return others(LARGE) === 0;
       // What is kept for its size and the smaller ones, where a lone large one has taken more than its share.
       const kept = maxBytes * (share - shareOf(size + 1));
-      return sum(taken.slice(0, size + 1)) - (ownSize <= size ? this.bytes : 0) + own <= kept;
+      return taken(size + 1) - (ownSize <= size ? this.bytes : 0) + own <= kept;
     }
 
     #set(bytes: number): void {
       const before = sizeOf(this.bytes);
-      taken[before] = (taken[before] ?? 0) - this.bytes;
+      row[before] = (row[before] ?? 0) - this.bytes;
       this.bytes = bytes;
       const after = sizeOf(bytes);
-      taken[after] = (taken[after] ?? 0) + bytes;
+      row[after] = (row[after] ?? 0) + bytes;
     }
   }
 
-  return { reserve: () => new Held(), heldBytes: () => sum(taken) };
+  return { reserve: () => new Held(), heldBytes: () => taken() };
 }

@@ -294,6 +294,23 @@ describe('bounds', () => {
     await expect.poll(fifth.text).toMatch(/^HTTP\/1.1 200 /);
   });
 
+  it('on connections count those of other listeners that share the bound', async () => {
+    let elsewhere = 2;
+    let own = 0;
+    const count = { total: () => elsewhere + own, add: (change: number) => void (own += change) };
+    await boot({}, { maxConnections: 3, count });
+    open('127.0.0.1');
+    await expect.poll(() => own).toBe(1);
+    const second = open('127.0.0.1', GET);
+    await expect.poll(second.isClosed).toBe(true);
+    expect([second.text(), own]).toEqual(['', 1]);
+    elsewhere = 1;
+    const third = open('127.0.0.1', GET);
+    await expect.poll(third.text).toMatch(/^HTTP\/1.1 200 /);
+    for (const socket of opened) socket.destroy();
+    await expect.poll(() => own).toBe(0);
+  });
+
   it('on connections of one address leave others their own', async () => {
     await boot({}, { maxConnectionsPerSource: 2 });
     for (let count = 0; count < 2; count++) open('127.0.0.1');

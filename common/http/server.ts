@@ -15,6 +15,8 @@ export interface ServerOptions {
   readonly handler: RequestListener;
   readonly timeouts?: Partial<ServerTimeouts> | undefined;
   readonly limits?: ConnectionLimits | undefined;
+  /** Whether others may listen on the same port, which then share its connections: Linux alone has that. Default false. */
+  readonly reusePort?: boolean | undefined;
 }
 
 /** Undefined: no bound. */
@@ -23,6 +25,14 @@ export interface ConnectionLimits {
   readonly maxConnections?: number | undefined;
   /** From one IPv4 address, or one network of IPv6 (/64). Only where clients come themselves: behind a proxy all have its address. */
   readonly maxConnectionsPerSource?: number | undefined;
+  /** Where several listeners share the bound; absent: this one's own. */
+  readonly count?: ConnectionCount | undefined;
+}
+
+/** Open connections of all listeners of a port. */
+export interface ConnectionCount {
+  total(): number;
+  add(change: 1 | -1): void;
 }
 
 export interface ServerTimeouts {
@@ -70,6 +80,7 @@ export async function startServer({
   handler,
   timeouts,
   limits = {},
+  reusePort = false,
 }: ServerOptions): Promise<RunningServer> {
   const times = { ...TIMEOUTS, ...timeouts };
   const { headersMs, requestMs, keepAliveMs, stallMs, graceMs } = times;
@@ -139,10 +150,18 @@ export async function startServer({
   });
 
   const sockets = new Map<Socket, Progress>();
-  const { maxConnections, maxConnectionsPerSource = Infinity } = limits;
-  if (maxConnections !== undefined) server.maxConnections = maxConnections;
+  const { maxConnections = Infinity, maxConnectionsPerSource = Infinity, count } = limits;
+  if (maxConnections !== Infinity && count === undefined) server.maxConnections = maxConnections;
   const sources = createSources(maxConnectionsPerSource);
   server.on('connection', (socket) => {
+    if (count !== undefined) {
+      if (count.total() >= maxConnections) {
+        socket.destroy();
+        return;
+      }
+      count.add(1);
+      socket.once('close', () => count.add(-1));
+    }
     const leave = sources.enter(socket.remoteAddress ?? '');
     if (leave === undefined) {
       socket.on('error', () => undefined);
@@ -169,7 +188,7 @@ export async function startServer({
   }
   const sweep = setInterval(endStalled, Math.min(1000, stallMs / 2)).unref();
   server.once('close', () => clearInterval(sweep));
-  await listen(server, host, port);
+  await listen(server, { host, port, reusePort });
   const address = server.address() as AddressInfo;
 
   async function drain(deadline: AbortSignal): Promise<number> {
@@ -202,12 +221,15 @@ export async function startServer({
   };
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
+function listen(
+  server: Server,
+  { host, port, reusePort }: { readonly host: string; readonly port: number; readonly reusePort: boolean },
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     // Both families. Only where no host is named does Node take IPv4 alone on a machine that has no IPv6.
     const where = host === '::' ? {} : { host };
-    server.listen({ ...where, port, backlog: 1024 }, () => {
+    server.listen({ ...where, port, backlog: 1024, reusePort }, () => {
       server.off('error', reject);
       resolve();
     });

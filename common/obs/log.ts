@@ -23,6 +23,8 @@ export interface LogOptions {
 /** A log and how to write out what it still holds, for the last moment of a process. */
 export interface LogHandle {
   readonly log: Logger;
+  /** Takes whole lines that another thread has made. */
+  write(lines: string, isUrgent: boolean): void;
   flush(): void;
 }
 
@@ -51,7 +53,11 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
     },
     stream,
   );
-  return { log, flush };
+  const write: LogHandle['write'] = (lines, isUrgent) => {
+    target.write(lines);
+    if (isUrgent) hurry();
+  };
+  return { log, write, flush };
 }
 
 const STDOUT = 1;

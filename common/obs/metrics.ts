@@ -1,5 +1,6 @@
 // A registry of Prometheus metrics for one process (never the library's global one), and its page.
-import { Registry, collectDefaultMetrics } from 'prom-client';
+import { AggregatorRegistry, Registry, collectDefaultMetrics } from 'prom-client';
+import type { MetricObject, PrometheusContentType } from 'prom-client';
 import type { Request, Response } from 'express';
 
 /** Gauges that the library names like counters, which promtool refuses; without `_total` it has each of them by type. */
@@ -25,3 +26,25 @@ export function metricsHandler(register: Registry): (request: Request, response:
 export const DURATION_BUCKETS = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ] as const;
+
+// Counts of several threads as those of one process.
+
+/** A registry's, as they cross from one thread to another. */
+export type MetricValues = readonly MetricObject[];
+
+export interface MetricSum {
+  /** What a thread has counted that is no more: a counter never falls. */
+  keep(values: MetricValues): void;
+  /** What was kept, and this. */
+  with(all: readonly MetricValues[]): Registry;
+}
+
+export function createSum(): MetricSum {
+  const sumOf = (all: readonly MetricValues[]): Registry =>
+    AggregatorRegistry.aggregate<PrometheusContentType>([...all]);
+  let kept: MetricValues = [];
+  return {
+    keep: (values) => void (kept = sumOf([kept, values]).getMetricsAsArray()),
+    with: (all) => sumOf([kept, ...all]),
+  };
+}

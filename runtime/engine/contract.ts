@@ -94,11 +94,17 @@ export interface EngineStats {
  * `context_length` (400), `token_out_of_range` (400), `empty_input` (400), `aborted`, `worker_failed` (500), `not_finite` (500),
  * `draining` (503).
  */
-export interface Engine {
+export interface Embedder {
+  readonly info: EngineInfo;
+  embed(request: EmbedRequest): Promise<EmbedResult>;
+  stats(): EngineStats;
+}
+
+/** What the process that has the workers asks of them. */
+export interface EngineCore {
   readonly info: EngineInfo;
   /** Has every inference run told, from now on; one listener. */
   watchRuns(listener: (run: EngineRun) => void): void;
-  embed(request: EmbedRequest): Promise<EmbedResult>;
   stats(): EngineStats;
   /**
    * Stops taking work, waits for what is open (until the signal), ends the workers. What runs at that moment ends first: a
@@ -106,6 +112,8 @@ export interface Engine {
    */
   close(signal: AbortSignal): Promise<void>;
 }
+
+export interface Engine extends Embedder, EngineCore {}
 
 // The errors: of one request (EngineError), and of a start that cannot succeed (EngineStartError).
 

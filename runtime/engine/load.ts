@@ -21,8 +21,7 @@ import { createPool } from './pool.ts';
 import type { Pool, StartedThreads } from './pool.ts';
 import type { RunnableModel } from './runner.ts';
 import type { Device } from './session.ts';
-import { loadTokenizer } from './tokenizer.ts';
-import type { Tokenizer, TokenizerOptions } from './tokenizer.ts';
+import type { TokenizerOptions } from './tokenizer.ts';
 import type { WorkerSetup } from './worker.ts';
 
 // What the workers run.
@@ -118,15 +117,17 @@ export interface ModelOptions {
   readonly threads: number;
   /** Memory that the process may take. */
   readonly memoryBytes: number;
+  /** Threads that take requests and tokenise them. Default 1, the main one. */
+  readonly fronts?: number;
   /** Threads to use before new ones are started; those left over are ended. */
   readonly startedThreads?: StartedThreads;
   /** Called when the workers begin to load: until they have, this thread has nothing to do. */
   readonly onLoading?: () => void;
 }
 
-export interface LoadedModel {
+export interface LoadedModel<T> {
   readonly pool: Pool;
-  readonly tokenizer: Tokenizer;
+  readonly beside: T;
   readonly topology: Topology;
   readonly packing: boolean;
   /** What a run took on each worker, all of them busy. */
@@ -148,9 +149,9 @@ export const tokenizerOptions = ({
   isBare: description.input.kind === 'StaticEmbedding',
 });
 
-/** Rejects with EngineStartError or GraphError. */
-export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
-  const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
+/** Loads something beside the workers, which is mostly the tokenizer. Rejects with EngineStartError or GraphError. */
+export async function loadModel<T>(options: ModelOptions, loadBeside: () => Promise<T>): Promise<LoadedModel<T>> {
+  const { description, device, threads: cpus, memoryBytes, startedThreads: started, fronts = 1 } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
   const [{ model, packing, weightBytes }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
@@ -160,15 +161,15 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
   const topology = chooseTopology(
     { cpus, memoryBytes, scratchBytes },
-    { device, weightBytes, maxTokens, hiddenSize, vocabularySize },
+    { device, weightBytes, maxTokens, hiddenSize, vocabularySize, fronts },
   );
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
   options.onLoading?.();
-  const { pool, tokenizer } = await both(creating, loadTokenizer(tokenizerOptions(options)));
+  const { pool, beside } = await both(creating, loadBeside());
   await started?.close();
   try {
-    return { pool, tokenizer, topology, packing, trials: await tryWorkers(pool, description) };
+    return { pool, beside, topology, packing, trials: await tryWorkers(pool, description) };
   } catch (error) {
     await pool.close();
     throw error;
@@ -176,10 +177,10 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
 }
 
 /** A large vocabulary takes a second to read, in which the workers load. Where both fail, files that cannot be used are told of first. */
-async function both(creating: Promise<Pool>, loading: Promise<Tokenizer>) {
+async function both<T>(creating: Promise<Pool>, loading: Promise<T>) {
   const [pool] = await Promise.allSettled([creating, loading]);
   try {
-    return { tokenizer: await loading, pool: await creating };
+    return { beside: await loading, pool: await creating };
   } catch (error) {
     if (pool.status === 'fulfilled') await pool.value.close();
     throw error;

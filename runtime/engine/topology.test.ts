@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { defaultFronts } from '../model/memory.ts';
 import { chooseTopology } from './load.ts';
 
 const GB = 1e9;
@@ -72,6 +73,32 @@ describe('chooseTopology', () => {
         expect(workers * threadsPerWorker).toBeLessThanOrEqual(cpus);
         expect(estimatedBytes).toBeLessThanOrEqual(memoryBytes);
       }),
+    );
+  });
+});
+
+describe('defaultFronts', () => {
+  const GIB = 2 ** 30;
+  it.each([
+    ['one on a CPU, however many', 'cpu', { cpus: 64, memoryBytes: 256 * GIB }, 1],
+    ['one for each two CPUs of a GPU', 'gpu', { cpus: 4, memoryBytes: 8 * GIB }, 2],
+    ['one at least', 'gpu', { cpus: 1, memoryBytes: 1 * GIB }, 1],
+    ['no more than memory has room for', 'gpu', { cpus: 16, memoryBytes: 8 * GIB }, 4],
+    ['eight at most', 'gpu', { cpus: 64, memoryBytes: 256 * GIB }, 8],
+  ] as const)('%s', (_, device, machine, fronts) => {
+    expect(defaultFronts(device, machine)).toBe(fronts);
+  });
+
+  it('counts in what a start needs', () => {
+    const needs = { ...minilm, device: 'gpu' as const, vocabularySize: 250_000 };
+    const estimate = (fronts?: number) =>
+      chooseTopology({ cpus: 16, memoryBytes: 64 * GB, ...noScratch }, { ...needs, fronts: fronts ?? 1 })
+        .estimatedBytes;
+    expect(estimate(1)).toBe(estimate());
+    // A tokenizer of so many words takes 213 MB.
+    expect(estimate(4) - estimate(1)).toBeGreaterThan(3 * 213e6);
+    expect(() => chooseTopology({ cpus: 16, memoryBytes: 0.8 * GB, ...noScratch }, { ...needs, fronts: 8 })).toThrow(
+      /needs about/,
     );
   });
 });

@@ -8,6 +8,8 @@ export interface ModelNeeds {
   readonly hiddenSize: number;
   /** Tokens that the tokenizer knows. */
   readonly vocabularySize: number;
+  /** Threads that take requests, each with a tokenizer of its own. Default 1, which is the main one. */
+  readonly fronts?: number;
 }
 
 const MB = 1e6;
@@ -16,6 +18,8 @@ const PROCESS_BYTES = 140 * MB;
 /** What a tokenizer keeps of each token, its text and the way to it, and what it takes to read that while the weights are loaded. */
 const TOKEN_BYTES = 850;
 const WORKER_BYTES = 12 * MB;
+/** A further thread that takes requests: its heap and the packages it has read. */
+const FRONT_BYTES = 40 * MB;
 /** Allocations of a session that do not grow with the model. */
 const SESSION_BYTES = 10 * MB;
 /** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
@@ -32,6 +36,27 @@ const GPU_WORKERS = 2;
 /** Workers that all of `cpus` are used by. */
 export const maxWorkers = (device: ModelNeeds['device'], cpus: number): number =>
   device === 'gpu' ? GPU_WORKERS : cpus;
+
+const CPUS_A_FRONT = 2;
+/** So that fronts take an eighth of it at most, with the largest vocabularies. */
+const MEMORY_A_FRONT = 2 * 2 ** 30;
+const MAX_FRONTS = 8;
+
+/**
+ * Threads that take requests where nobody says how many. On a CPU one, since computing needs the rest. A GPU computes by itself:
+ * half of the CPUs take requests, and half tokenise and write vectors.
+ */
+export const defaultFronts = (
+  device: ModelNeeds['device'],
+  { cpus, memoryBytes }: { readonly cpus: number; readonly memoryBytes: number },
+): number => {
+  if (device !== 'gpu') return 1;
+  return Math.max(1, Math.min(MAX_FRONTS, Math.floor(cpus / CPUS_A_FRONT), Math.floor(memoryBytes / MEMORY_A_FRONT)));
+};
+
+/** Of tokenizers, and of the threads that have them beside the main one. */
+const frontBytes = ({ vocabularySize, fronts = 1 }: ModelNeeds): number =>
+  fronts * vocabularySize * TOKEN_BYTES + (fronts > 1 ? fronts * FRONT_BYTES : 0);
 
 /**
  * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels, unless all
@@ -50,7 +75,7 @@ export interface MemoryEstimate {
 /** @param scratchBytes free space for temporary files, where one copy of the weights may be prepared for all workers */
 export function estimateMemory(needs: ModelNeeds, workers: number, scratchBytes: number): MemoryEstimate {
   const { weightBytes } = needs;
-  const fixed = PROCESS_BYTES + needs.vocabularySize * TOKEN_BYTES + workers * WORKER_BYTES;
+  const fixed = PROCESS_BYTES + frontBytes(needs) + workers * WORKER_BYTES;
   if (needs.device === 'gpu') {
     return { estimatedBytes: fixed + workers * SESSION_BYTES + weightBytes, shared: false };
   }

@@ -5,7 +5,7 @@ import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
 import { createLog } from '../../common/obs/log.ts';
 import { createRegistry } from '../../common/obs/metrics.ts';
-import { createRuntimeApp } from '../../runtime/serve.ts';
+import { createRuntimeApp } from '../../runtime/app.ts';
 import { createLifecycle } from '../../runtime/lifecycle.ts';
 import type { Lifecycle } from '../../runtime/lifecycle.ts';
 import { createFakeEngine } from './openai-fake-engine.ts';
