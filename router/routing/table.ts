@@ -1,8 +1,9 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import { SERVICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
+import { controllerOf } from '../../kube/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
-import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
+import { childName, foldName, HTTP_PORT_NAME, LABEL_MODEL_UID, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 
@@ -104,14 +105,28 @@ const endpointsOf = (slice: EndpointSlice): Endpoints => {
 
 type ById = Map<string, RouteEndpoint>;
 
-/** By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any. */
-const endpointsByService = (slices: readonly EndpointSlice[]): Map<string, Endpoints> => {
+/** Of a Service that was made for an EmbeddingModel of that name which is gone: its pods may compute something else. */
+const isOfPredecessor = ({ metadata }: EndpointSlice, uid: string | undefined): boolean => {
+  const made = metadata.labels?.[LABEL_MODEL_UID];
+  return made !== undefined && made !== uid;
+};
+
+/**
+ * By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any.
+ *
+ * @param uids of the models, by their Services
+ */
+const endpointsByService = (
+  slices: readonly EndpointSlice[],
+  uids: ReadonlyMap<string, string | undefined>,
+): Map<string, Endpoints> => {
   const found = new Map<string, { readonly ready: ById; readonly starting: ById }>();
   for (const slice of slices) {
-    const { namespace = '', ownerReferences = [] } = slice.metadata;
-    const owner = ownerReferences.find(({ controller }) => controller === true);
+    const { namespace = '' } = slice.metadata;
+    const owner = controllerOf(slice);
     if (owner?.kind !== SERVICES.kind) continue;
     const key = `${namespace}/${owner.name}`;
+    if (isOfPredecessor(slice, uids.get(key))) continue;
     const { ready, starting } = found.get(key) ?? { ready: new Map(), starting: new Map() };
     const { endpoints, starting: others } = endpointsOf(slice);
     // An endpoint may be in two slices for a moment while a controller rebalances them.
@@ -177,7 +192,8 @@ const inOrder = (
 ];
 
 export const buildTable = (models: readonly EmbeddingModel[], slices: readonly EndpointSlice[]): RouteTable => {
-  const endpoints = endpointsByService(slices);
+  const uids = new Map(models.map((model) => [serviceOf(model), model.metadata.uid]));
+  const endpoints = endpointsByService(slices, uids);
   const byKey = new Map<string, ServedModel>();
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
