@@ -6,18 +6,21 @@ import type { KubeClient } from '../../kube/client.ts';
 import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
 import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
-import { NAMESPACES, PODS } from '../../kube/resources.ts';
+import { NAMESPACES, PODS, REPLICA_SETS } from '../../kube/resources.ts';
 import type { Container, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import type { OperatorConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
 import { withoutUndefined } from '../manifests/manifest.ts';
+import { BY_OWNER, ownerUid } from './ownership.ts';
 import { REVISION_VARIABLE } from './pods.ts';
 
 export interface Caches {
   readonly models: Informer<EmbeddingModel>;
   readonly pods: Informer<Pod>;
+  /** Between Deployments and their pods: who owns whom, and nothing else. */
+  readonly replicaSets: Informer;
   readonly children: { readonly [K in ChildKind]: Informer<ChildObject<K>> };
   readonly hasSynced: () => boolean;
   readonly whenSynced: (signal: AbortSignal) => Promise<void>;
@@ -56,6 +59,12 @@ export function slimPod(pod: Pod): Pod {
     }),
   };
 }
+
+const slimReplicaSet = ({ apiVersion, kind, metadata }: KubeObject): KubeObject => {
+  const { name, namespace, uid, resourceVersion, labels, ownerReferences } = metadata;
+  const slim = withoutUndefined({ namespace, uid, resourceVersion, labels, ownerReferences });
+  return { apiVersion, kind, metadata: { name, ...slim } };
+};
 
 const RESYNC_MS = 600_000;
 const OURS = { labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}` };
@@ -138,6 +147,11 @@ export function createCaches(
     indexers: { [BY_MODEL]: modelOfPod },
     transform: slimPod,
   });
+  const replicaSets = informer(REPLICA_SETS, {
+    ...OURS,
+    indexers: { [BY_OWNER]: ownerUid },
+    transform: slimReplicaSet,
+  });
   const children: Caches['children'] = {
     serviceAccount: informer(CHILD_KINDS.serviceAccount.type, OURS),
     revision: informer(CHILD_KINDS.revision.type, OURS),
@@ -152,12 +166,14 @@ export function createCaches(
   const all: readonly Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'>[] = [
     models,
     pods,
+    replicaSets,
     ...Object.values(children),
     ...(scope.informer === undefined ? [] : [scope.informer]),
   ];
   return {
     models,
     pods,
+    replicaSets,
     children,
     hasSynced: () => all.every((one) => one.hasSynced()),
     whenSynced: async (signal) => {
