@@ -136,10 +136,7 @@ describe('two releases', () => {
     );
     const annotations = { [ANNOTATION_RELEASE]: 'team-b/b-operator' };
     await store.patch(EMBEDDING_MODELS, { namespace: 'team-b', name: 'm' }, { metadata: { annotations } });
-    await store.create(
-      EMBEDDING_MODELS,
-      manifest('heir', { model: 'org/a', servedNames: ['team-b/m'] }, 'team-b'),
-    );
+    await store.create(EMBEDDING_MODELS, manifest('heir', { model: 'org/a', servedNames: ['team-b/m'] }, 'team-b'));
     let renewed = 1;
     await until(async () => {
       await renew(String((renewed += 1)));

@@ -25,11 +25,11 @@ function setUp(max: number) {
   );
   const told: string[] = [];
   rollouts.onFree((key) => told.push(key));
-  const put = (name: string, status: object, replicas = 1, namespace = 'ns', changes: object = {}): void => {
+  const put = (name: string, status: object, replicas = 1, changes: object = {}): void => {
     const before = all.get(name);
     const generation = (before?.metadata.generation ?? 0) + 1;
     const metadata = {
-      ...{ name: `em-${name}`, namespace, generation, labels: { [LABEL_MODEL]: name } },
+      ...{ name: `em-${name}`, namespace: 'ns', generation, labels: { [LABEL_MODEL]: name } },
       ownerReferences: [{ apiVersion: API_VERSION, kind: 'EmbeddingModel', name, uid: name, controller: true }],
     };
     const template = { metadata: { labels: {} }, spec: { containers: [] } };
@@ -88,8 +88,8 @@ describe('models that serve', () => {
 
   test('of one team that never come up hold up the others for a while, and their own for as long as it takes', () => {
     const { rollouts, told, put, pass } = setUp(2);
-    for (const name of ['stuck', 'hung']) put(name, MIXED, 1, 'team');
-    put('theirs', SETTLED, 1, 'team');
+    for (const name of ['stuck', 'hung']) put(name, MIXED, 1, { namespace: 'team' });
+    put('theirs', SETTLED, 1, { namespace: 'team' });
     for (const name of ['a', 'b', 'c', 'd']) put(name, SETTLED);
     expect(rollouts.mayStart('ns/a')).toBe(false);
     pass(899_000);
@@ -104,8 +104,8 @@ describe('models that serve', () => {
 
   test('are those that the operator made: not what anybody calls so', () => {
     const { rollouts, put } = setUp(1);
-    put('forged', MIXED, 1, 'team', { ownerReferences: [] });
-    put('other', MIXED, 1, 'team', { name: 'mine' });
+    put('forged', MIXED, 1, { ownerReferences: [] });
+    put('other', MIXED, 1, { name: 'mine' });
     put('a', SETTLED);
     expect(rollouts.mayStart('ns/a')).toBe(true);
   });

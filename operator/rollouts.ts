@@ -86,8 +86,7 @@ export function createRollouts(
   /** Nobody who counts for this model is in its way. */
   function isFree(key: string): boolean {
     const counted = [...rolling].filter(
-      ([other, { sinceMs }]) =>
-        namespaceOf(other) === namespaceOf(key) || clock.now() - sinceMs < HOLDS_OTHERS_MS,
+      ([other, { sinceMs }]) => namespaceOf(other) === namespaceOf(key) || clock.now() - sinceMs < HOLDS_OTHERS_MS,
     );
     return counted.length < max;
   }

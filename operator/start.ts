@@ -107,8 +107,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     clock,
     removalGraceMs,
     // What is still on this release's record is not handed over yet, and keeps its names.
-    isElsewhere: (model) =>
-      model.status?.release !== manifests.release && releases.managerOf(model) !== undefined,
+    isElsewhere: (model) => model.status?.release !== manifests.release && releases.managerOf(model) !== undefined,
   });
   const demand =
     options.demand ??

@@ -28,7 +28,9 @@ export function ownChildren<T extends Readonly<Record<string, KubeObject | undef
   children: T,
   model: EmbeddingModel,
 ): Partial<T> {
-  const own = Object.entries(children).filter(([, child]) => child !== undefined && ownershipOf(child, model) === 'ours');
+  const own = Object.entries(children).filter(
+    ([, child]) => child !== undefined && ownershipOf(child, model) === 'ours',
+  );
   // A part of the same entries.
   return Object.fromEntries(own) as Partial<T>;
 }

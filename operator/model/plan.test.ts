@@ -15,7 +15,6 @@ import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo, revisionKe
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { factsKey } from '../manifests/children.ts';
 import { plan } from './plan.ts';
 import type { Plan } from './plan.ts';
 import type { ObservedChildren, Snapshot } from './snapshot.ts';
@@ -477,35 +476,6 @@ describe('other hands', () => {
     const result = plan(snapshot({ children: service({ labels, ownerReferences }) }), CONFIG);
     expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'deployment']);
     expect(reasonOf(result, 'Accepted')).toBe('True/Accepted');
-  });
-
-  test('what the children of a deleted namesake say is not taken for this model’s', () => {
-    const ownerReferences = [{ ...ownerReferenceTo(embeddingModel()), uid: 'older' }];
-    const metadata = { namespace: 'default', labels, ownerReferences };
-    const facts = JSON.stringify({ revision: SHA, dimensions: 8, maxTokens: 9 });
-    const counts = { observedGeneration: 1, replicas: 3, readyReplicas: 3, updatedReplicas: 3 };
-    const template = { metadata: { labels }, spec: { containers: [] } };
-    const children = {
-      revision: {
-        ...{ apiVersion: 'v1', kind: 'ConfigMap' },
-        metadata: { ...metadata, name: 'em-minilm-revision' },
-        data: { [factsKey('main')]: facts },
-      },
-      deployment: {
-        ...{ apiVersion: 'apps/v1', kind: 'Deployment' },
-        metadata: { ...metadata, name: 'em-minilm', generation: 1 },
-        spec: { replicas: 3, selector: { matchLabels: {} }, template },
-        status: counts,
-      },
-    };
-    const { status, apply, events } = plan(snapshot({ children }), CONFIG);
-    expect(status).toMatchObject({ replicas: 0, readyReplicas: 0, desiredReplicas: 0 });
-    expect(status).not.toHaveProperty('revision');
-    expect(status).not.toHaveProperty('resolvedRevisions');
-    expect(status).not.toHaveProperty('embedding');
-    expect(apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'service']);
-    expect(events.map(({ reason }) => reason)).not.toContain('Scaled');
-    expect(findCondition(status?.conditions, 'Available')?.status).toBe('False');
   });
 
   test('a list that cannot be read changes nothing that was decided', () => {

@@ -106,7 +106,9 @@ function createAddresses(): () => string {
 
 const valueOf = ({ value, valueFrom }: EnvVar, { metadata }: Pod): string | undefined => {
   const path = valueFrom?.fieldRef?.fieldPath;
-  return path === undefined ? value : { 'metadata.name': metadata.name, 'metadata.namespace': metadata.namespace }[path];
+  return path === undefined
+    ? value
+    : { 'metadata.name': metadata.name, 'metadata.namespace': metadata.namespace }[path];
 };
 
 const environmentOf = (pod: Pod, { env = [], image }: Container): Environment => {
@@ -122,7 +124,7 @@ function statusOf(pod: Pod, podIP: string, isReady: boolean): Pod['status'] & ob
   const container = { restartCount: 0, imageID: '' };
   const fetched = { exitCode: 0, reason: 'Completed', message: JSON.stringify(FETCHED_WORDS) };
   const conditions = (['Initialized', 'Ready', 'ContainersReady', 'PodScheduled'] as const).map((type) => {
-    const isTrue = isReady || !/Ready/.test(type);
+    const isTrue = isReady || !type.includes('Ready');
     return { type, status: isTrue ? 'True' : 'False', lastTransitionTime: now };
   });
   const inits = (pod.spec.initContainers ?? []).map(({ name, image }) => ({
@@ -194,7 +196,8 @@ export async function startStubNode(plane: ControlPlane, { startMs }: StubNodeOp
     running.set(id, await program);
     await say(pod, podIP, false);
     if (component === 'runtime') await sleep(startMs);
-    const isGone = (): boolean => signal.aborted || pods.store.get(keyOf(pod))?.metadata.deletionTimestamp !== undefined;
+    const isGone = (): boolean =>
+      signal.aborted || pods.store.get(keyOf(pod))?.metadata.deletionTimestamp !== undefined;
     while (running.get(id)?.isReady() !== true && !isGone()) await sleep(PROBE_MS);
     if (!isGone()) await say(pod, podIP, true);
   }

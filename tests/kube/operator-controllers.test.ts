@@ -6,7 +6,6 @@ import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { ifPresent } from '../../kube/client.ts';
 import { DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../../kube/resources.ts';
-import type { Pod } from '../../kube/resources.ts';
 import type { KubeObject, OwnerReference, ResourceType } from '../../kube/types.ts';
 import { manifest, ownedBy, SHA } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
@@ -192,9 +191,9 @@ describe('life of a model', () => {
       expect((await condition('told', 'Progressing'))?.reason).toBe('Stable');
     }, patient);
     const [own] = await podsOf('told');
-    const without = (fields: object, name: string): object =>
-      Object.fromEntries(Object.entries(fields).filter(([field]) => field !== name));
-    const labels = without(own!.metadata.labels ?? {}, 'pod-template-hash') as Record<string, string>;
+    const without = <T extends object>(fields: T, name: string): T =>
+      Object.fromEntries(Object.entries(fields).filter(([field]) => field !== name)) as T;
+    const labels = without(own!.metadata.labels ?? {}, 'pod-template-hash');
     const deployment = (await find(DEPLOYMENTS, 'em-told'))!;
     const replicaSet = own!.metadata.ownerReferences![0]!;
     const before = (await find(EMBEDDING_MODELS, 'told'))?.status;
@@ -205,7 +204,7 @@ describe('life of a model', () => {
     };
     for (const [name, ownerReferences] of Object.entries(forgeries)) {
       // Nobody schedules it: it is stuck for all to see.
-      const spec = { ...without(own!.spec, 'nodeName'), schedulerName: 'nobody' } as Pod['spec'];
+      const spec = { ...without(own!.spec, 'nodeName'), schedulerName: 'nobody' };
       const metadata = { namespace: 'team', name, labels, ownerReferences };
       await plane.admin.create(PODS, { apiVersion: 'v1', kind: 'Pod', metadata, spec });
       const scheduled = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: 'forged' };

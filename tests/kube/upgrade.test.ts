@@ -164,7 +164,9 @@ it('upgrades and rolls back without a failed request, a few models at a time', {
   await helm(...rollback);
   await settledOn('one', rollouts.images);
 
-  console.log(`${MODELS} models: ${up} requests by the end of the upgrade, ${total()} in all, ${failures.length} failed`);
+  console.log(
+    `${MODELS} models: ${up} requests by the end of the upgrade, ${total()} in all, ${failures.length} failed`,
+  );
   console.log(`At most ${mostUp} models replaced their pods at a time, ${rollouts.most()} on the way back`);
   expect(failures).toEqual([]);
   expect(rollouts.most()).toBeGreaterThan(0);
