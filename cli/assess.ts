@@ -57,7 +57,7 @@ function needsOf(repository: Repository, description: ModelDescription, choices:
   const bytes = weightBytesOf(repository);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = plan.format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
-  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
+  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes, held: undefined };
 }
 
 /** What is done to the pooled vector, but for the norm in the end. */
@@ -120,8 +120,8 @@ export function assess(repository: Repository, choices: Choices) {
     declared: declaredPooling(description),
   };
   const prompts = promptsOf(description);
-  const { dimensions, weightBytes } = needsOf(repository, description, choices);
-  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
+  const { dimensions, weightBytes, held } = needsOf(repository, description, choices);
+  const needs = { device: choices.device, weightBytes, held, maxTokens, hiddenSize, vocabularySize };
   const memoryWith = (cpus: number): number =>
     estimateMemory(needs, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
   return {

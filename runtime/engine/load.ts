@@ -48,6 +48,7 @@ export interface ChosenModel {
   readonly precision: GraphPrecision;
   /** Bytes that one session holds for weights. */
   readonly weightBytes: number;
+  readonly held?: ModelNeeds['held'];
 }
 
 /** kubembed's own graph, or the repository's where that was chosen. Rejects with a ModelError where neither can be. */
@@ -60,7 +61,7 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
   const { weightFolder, tensors } = await tensorsOf(files);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
-  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
+  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths, held } = graph;
   const table = graph.tokenEmbeddings;
   const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
@@ -68,6 +69,7 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
     packing: mixesLengths,
     precision,
     weightBytes,
+    held,
   };
 }
 
@@ -152,7 +154,7 @@ export const tokenizerOptions = ({
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
-  const [{ model, packing, precision, weightBytes }, freeBytes] = await Promise.all([
+  const [{ model, packing, precision, weightBytes, held }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     freeScratchBytes(),
   ]);
@@ -160,7 +162,7 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
   const topology = chooseTopology(
     { cpus, memoryBytes, scratchBytes },
-    { device, weightBytes, maxTokens, hiddenSize, vocabularySize },
+    { device, weightBytes, held, maxTokens, hiddenSize, vocabularySize },
   );
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
