@@ -83,7 +83,8 @@ const variables = z.object({
 const schema = variables.check(({ value, issues }) => {
   const { KUBEMBED_DEVICE: device, KUBEMBED_PRECISION: precision } = value;
   const fault = precision && precisionFault(device, precision);
-  if (fault !== undefined) issues.push({ code: 'custom', path: ['KUBEMBED_PRECISION'], message: fault, input: precision });
+  if (fault !== undefined)
+    issues.push({ code: 'custom', path: ['KUBEMBED_PRECISION'], message: fault, input: precision });
 });
 
 /** Throws `ConfigError`, whose message has a line for each fault. */

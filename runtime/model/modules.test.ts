@@ -142,7 +142,12 @@ describe('modules', () => {
 
   it('refuse two of one name', () => {
     const named = (kinds: readonly string[], name: string) =>
-      kinds.map((kind, at) => ({ idx: at, name, path: at === 0 ? '' : `${at}_${kind}`, type: `sentence_transformers.models.${kind}` }));
+      kinds.map((kind, at) => ({
+        idx: at,
+        name,
+        path: at === 0 ? '' : `${at}_${kind}`,
+        type: `sentence_transformers.models.${kind}`,
+      }));
     const files = new Map([['modules.json', named(['Transformer', 'Pooling'], '0')]]);
     expect(() => readModules(files)).toThrow('two modules of the name "0"');
   });

@@ -243,6 +243,8 @@ describe('code of a repository’s own', () => {
   });
 
   it('is not run where the model’s is not', () => {
-    expect(told(['tokenization_own.OwnTokenizer'], undefined, { tokenizer_class: 'PreTrainedTokenizerFast' }).added).toEqual([]);
+    expect(
+      told(['tokenization_own.OwnTokenizer'], undefined, { tokenizer_class: 'PreTrainedTokenizerFast' }).added,
+    ).toEqual([]);
   });
 });
