@@ -27,7 +27,9 @@ const TARGET = 0.9;
 function rowOf({ samples }: BulkReport, { name, rows }: BulkReport['kinds'][number]): string[] {
   const of = (side: Side, read: (sample: BulkSample) => number): number =>
     median(samplesOf(samples, name, side).map(read));
-  const ratio = pairedRatio(samples, { cell: name, of: 'bulk', to: 'bench' }, (sample) => sample.tokensPerSecond);
+  const pair = { cell: name, of: 'bulk', to: 'bench' };
+  const ratio = pairedRatio(samples, pair, (sample) => sample.tokensPerSecond);
+  const cpuShare = 1 / pairedRatio(samples, pair, ({ serverCpu, clientCpu }) => serverCpu + clientCpu);
   return [
     name,
     whole(rows),
@@ -35,6 +37,7 @@ function rowOf({ samples }: BulkReport, { name, rows }: BulkReport['kinds'][numb
     whole(of('bulk', (sample) => sample.tokensPerSecond)),
     ratio.toFixed(2),
     met(ratio >= TARGET),
+    cpuShare.toFixed(2),
     whole(of('bench', (sample) => sample.serverCpu)),
     whole(of('bulk', (sample) => sample.serverCpu)),
     of('bulk', (sample) => sample.clientCpu).toFixed(1),
@@ -50,6 +53,7 @@ export function renderBulk(report: BulkReport): string {
     'job, tokens/s',
     'job ÷ bench',
     `≥ ${TARGET.toFixed(2)}`,
+    'the same by CPU time of both sides',
     'runtime, CPU s per million tokens: bench',
     'runtime: job',
     'command: job',
