@@ -125,6 +125,24 @@ export function readFamiliesOptions(args: readonly string[]) {
   };
 }
 
+// The bulk bench.
+
+export type BulkOptions = ReturnType<typeof readBulkOptions>;
+
+export function readBulkOptions(args: readonly string[]) {
+  const values = read(args, { seconds: TEXT, rounds: TEXT, tokens: TEXT, threads: TEXT });
+  const { seconds, rounds, tokens } = values;
+  return {
+    /** Of a window of the bench. */
+    seconds: numberOf(values, 'seconds', { otherwise: 12, atLeast: 0.1 }),
+    rounds: numberOf(values, 'rounds', { otherwise: 3, atLeast: 1, whole: true }),
+    /** Of a job. */
+    tokens: numberOf(values, 'tokens', { otherwise: 200_000, atLeast: 10_000, whole: true }),
+    threads: threadsOf(values),
+    write: values.write ?? [seconds, rounds, tokens].every((part) => part === undefined),
+  };
+}
+
 // The router bench.
 
 export const PARTS = ['compare', 'split', 'refusals', 'memory'] as const;
@@ -199,7 +217,7 @@ export function readColdStartOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|families|router|scale|cold-start|gpu|setup [options]
+export const USAGE = `usage: npm run bench -- runtime|limit|families|bulk|router|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
@@ -211,6 +229,7 @@ runtime   --peers kubembed,limit,…   whom to measure; default: whoever is inst
 limit     the limit line alone
 families  --families t5,qwen3,…      which; default: all
           --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
+bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory

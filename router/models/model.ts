@@ -220,7 +220,8 @@ export class Model {
     let textBytes = 0;
     const tokens = inputs.map((input) => {
       const bytes = textBytesOf(input);
-      const size = Array.isArray(input) ? { tokens: input.length } : { bytes };
+      const isText = typeof input === 'string' || input instanceof RawText;
+      const size = isText ? { bytes } : { tokens: input.length };
       const estimated = estimateTokens(this.bytesPerToken, size, maxTokens);
       totalTokens += estimated;
       textBytes += bytes;
