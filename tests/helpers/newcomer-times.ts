@@ -10,7 +10,7 @@ const FILE = join(import.meta.dirname, '../../tools/docs/newcomer.json');
 const machine = (): string =>
   `${cpus().length} cores of ${cpus()[0]?.model.trim() ?? 'an unknown processor'} with ${Math.round(totalmem() / 2 ** 30)} GiB`;
 
-/** Two tests measure some of the steps each: what the other wrote stays. */
+/** What was written before of other steps stays. */
 export function publishTimes(taken: Partial<Record<Step, number>>): void {
   for (const [step, seconds] of Object.entries(taken)) console.log(`${STEPS[step as Step]}: ${seconds.toFixed(1)} s`);
   if (process.env['UPDATE_NEWCOMER'] !== '1') return;
