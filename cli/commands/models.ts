@@ -9,6 +9,7 @@ import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
 import { EngineStartError } from '../../runtime/engine/contract.ts';
+import { defaultPrecision, precisionFault } from '../../runtime/model/precision.ts';
 import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
@@ -198,9 +199,12 @@ function choicesOf({ choice, count }: Parsed, env: Environment, line?: Embedding
   const { device: usual = 'cpu', precision } = line ?? {};
   const device = choice('device', DEVICES) ?? usual;
   const listed = device === usual ? precision : undefined;
+  const wanted = choice('precision', PRECISIONS) ?? listed ?? defaultPrecision(device);
+  const fault = precisionFault(device, wanted);
+  if (fault !== undefined) throw new UsageError(fault);
   return {
     device,
-    precision: choice('precision', PRECISIONS) ?? listed ?? (device === 'gpu' ? 'float16' : 'float32'),
+    precision: wanted,
     pooling: choice('pooling', POOLING_CHOICES) ?? line?.pooling ?? unsetPooling(env),
     cpus: count('cpus', availableParallelism()),
   };
