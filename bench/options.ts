@@ -178,19 +178,24 @@ export function readRouterOptions(args: readonly string[]) {
 
 export type ScaleOptions = ReturnType<typeof readScaleOptions>;
 
-const FULL_SCALE = { models: 1000, replicas: 5, applies: 100, 'idle-seconds': 60 } as const;
+const FULL_SCALE = { models: 10_000, awake: 10, replicas: 50, applies: 100, 'idle-seconds': 60 } as const;
 
 export function readScaleOptions(args: readonly string[]) {
-  const values = read(args, { models: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
+  const values = read(args, { models: TEXT, awake: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
   const whole = (option: keyof typeof FULL_SCALE): number =>
     numberOf(values, option, { otherwise: FULL_SCALE[option], atLeast: 1, whole: true });
   return {
     models: whole('models'),
+    /** Of a hundred models so many have replicas; the others sleep, and were never woken. */
+    awakePercent: Math.min(100, whole('awake')),
+    /** Of each that is awake. */
     replicas: whole('replicas'),
     /** How many single applies of each kind are timed. */
     applies: whole('applies'),
     idleSeconds: whole('idle-seconds'),
-    write: values.write ?? !Object.keys(FULL_SCALE).some((name) => name in values),
+    write:
+      values.write ??
+      Object.entries(FULL_SCALE).every(([name, full]) => whole(name as keyof typeof FULL_SCALE) === full),
   };
 }
 
@@ -228,7 +233,7 @@ bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench;
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
-scale     --models N --replicas N --applies N --idle-seconds N
+scale     --models N --awake PERCENT --replicas N --applies N --idle-seconds N
 cold-start --wakes N                 on the test cluster, which it brings up; or with --model NAMESPACE/NAME that sleeps
           --namespace NAMESPACE      on the cluster of KUBECONFIG, whose release is in this namespace; default kubembed
 all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;

@@ -106,6 +106,7 @@ export class Model {
   served: ServedModel;
   /** As the routing table last had it. */
   #table: ServedModel;
+  #isKnown = false;
   /** Endpoints that said so while the cluster did not, and when those of them that then failed may be asked again. */
   readonly #admitted = new Set<string>();
   readonly #restsUntil = new Map<string, number>();
@@ -140,6 +141,9 @@ export class Model {
   }
 
   update(served: ServedModel): void {
+    // The table keeps what has not changed.
+    if (served === this.#table && this.#isKnown) return;
+    this.#isKnown = true;
     this.#table = served;
     const isStarting = (id: string): boolean => served.starting.some((endpoint) => endpoint.id === id);
     for (const id of this.#admitted) if (!isStarting(id)) this.#admitted.delete(id);
