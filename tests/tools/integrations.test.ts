@@ -63,7 +63,7 @@ async function n8n(name: string): Promise<Command> {
     const { stdout } = await run('npm', ['pack', '--silent', N8N_NODES], { cwd });
     await run('tar', ['xzf', stdout.trim()], { cwd });
   });
-  return [process.execPath, join(folder, 'embed.cjs')];
+  return [process.execPath, join(folder, 'embed.mjs')];
 }
 
 const OPEN_WEBUI = 'open-webui==0.12.4';

@@ -1,11 +1,10 @@
 // The node "Embeddings OpenAI" of n8n as it is published, with the LangChain that it pins, as it comes and in batches of two. n8n around it, a thousand
 // packages, is replaced: settings, credentials and log are given by hand. Its option base64 hands the text on undecoded, whoever answers.
-const { createRequire } = require('node:module');
-const Module = require('node:module');
-const { join } = require('node:path');
+import Module, { createRequire } from 'node:module';
+import { join } from 'node:path';
 
 const [base, model, ...texts] = process.argv.slice(2);
-const NODE = join(__dirname, 'package/dist/nodes/embeddings/EmbeddingsOpenAI/EmbeddingsOpenAi.node.js');
+const NODE = join(import.meta.dirname, 'package/dist/nodes/embeddings/EmbeddingsOpenAI/EmbeddingsOpenAi.node.js');
 const AROUND = {
   '@n8n/config': { AiConfig: class {} },
   '@n8n/di': { Container: { get: () => ({ openAiDefaultHeaders: {} }) } },
@@ -18,13 +17,13 @@ const AROUND = {
   '../../../utils/helpers': { mergeCustomHeaders: (_credentials, headers) => headers },
   '../../vendors/OpenAi/helpers/credentials': { assertOpenAiCredentialAllowsUrl: () => undefined },
 };
-const own = createRequire(__filename);
+const own = createRequire(import.meta.url);
 const load = Module._load;
 Module._load = (request, parent, isMain) =>
   AROUND[request] ?? (parent?.filename === NODE ? own(request) : load(request, parent, isMain));
 
 async function embed(options) {
-  const { EmbeddingsOpenAi } = require(NODE);
+  const { EmbeddingsOpenAi } = own(NODE);
   const { response } = await new EmbeddingsOpenAi().supplyData.call(
     {
       logger: { debug: () => undefined },
@@ -38,5 +37,5 @@ async function embed(options) {
   return await response.embedDocuments(texts);
 }
 
-const main = async () => [await embed({ timeout: -1 }), await embed({ batchSize: 2, encodingFormat: 'float' })];
-main().then((ways) => process.stdout.write(JSON.stringify(ways)));
+const ways = [await embed({ timeout: -1 }), await embed({ batchSize: 2, encodingFormat: 'float' })];
+process.stdout.write(JSON.stringify(ways));
