@@ -1,6 +1,13 @@
 // `npm run bench -- <what>`: finds the bench that was asked for.
 import { errorText } from '../common/util/text.ts';
-import { readColdStartOptions, readFamiliesOptions, readRouterOptions, readScaleOptions, USAGE } from './options.ts';
+import {
+  readBulkOptions,
+  readColdStartOptions,
+  readFamiliesOptions,
+  readRouterOptions,
+  readScaleOptions,
+  USAGE,
+} from './options.ts';
 
 type Bench = (args: readonly string[]) => Promise<void>;
 
@@ -12,6 +19,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   limit: async (args) => await BENCHES['runtime']!(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
   gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
   families: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args)),
+  bulk: async (args) => await (await import('./bulk/main.ts')).benchBulk(readBulkOptions(args)),
   router: async (args) => await (await import('./router/main.ts')).benchRouter(readRouterOptions(args)),
   scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),
   'cold-start': async (args) => await (await import('./cold-start/main.ts')).benchColdStart(readColdStartOptions(args)),

@@ -7,7 +7,13 @@ import { formatMarkdown } from '../tools/generated.ts';
 const DOCUMENT = fileURLToPath(new URL('../docs/performance.md', import.meta.url));
 
 export type Section =
-  'bench:runtime' | 'bench:families' | 'bench:router' | 'bench:router-memory' | 'bench:scale' | 'bench:cold-start';
+  | 'bench:runtime'
+  | 'bench:families'
+  | 'bench:bulk'
+  | 'bench:router'
+  | 'bench:router-memory'
+  | 'bench:scale'
+  | 'bench:cold-start';
 export type Row = readonly string[];
 
 export const list = (lines: readonly string[]): string => lines.map((line) => `- ${line}`).join('\n');

@@ -40,7 +40,7 @@ describe('two releases', () => {
     await until(async () => expect(await find(store, SERVICES, 'em-m', 'team-b')).toBeDefined());
     await clock.advance(60_000);
     const before = a.writes.length;
-    start({ client: b.client, catalog: writtenCatalog('org/a', 'team-b').source, env: B });
+    start({ client: b.client, catalog: writtenCatalog('org/a minReplicas=1', 'team-b').source, env: B });
     for (let second = 0; second < 600; second += 10) await clock.advance(10_000);
     // What its own list makes, itself, three children and a status, and two events.
     const byB = withoutLeases(b.writes).map(({ what }) => what);
@@ -78,7 +78,7 @@ describe('two releases', () => {
         return text && { ...text, name: 'renamed' };
       },
     });
-    const text = 'org/a minReplicas=1\norg/b';
+    const text = 'org/a minReplicas=1\norg/b minReplicas=1';
     const old = start({ client, catalog: writtenCatalog(text).source, env: { ...A } });
     await until(async () => expect(await names(client, SERVICES)).toEqual(['em-org--a', 'em-org--b']));
     await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'team-b'));
@@ -104,9 +104,12 @@ describe('two releases', () => {
   test('what somebody changes back each time is left alone after a few tries, and the status says so', async () => {
     const store = newStore();
     const { client, writes } = countingClient(store);
-    start({ client, catalog: writtenCatalog('org/a').source });
+    const catalog = writtenCatalog('org/a minReplicas=1');
+    start({ client, catalog: catalog.source });
     const key = { namespace: NAMESPACE, name: 'em-org--a' };
     await until(async () => expect(await find(store, SERVICES, key.name)).toBeDefined());
+    catalog.write('org/a');
+    await until(async () => expect((await find(store, DEPLOYMENTS, key.name))?.spec.replicas).toBe(0));
     await quiet(writes);
     const before = writes.length;
     for (let second = 0; second < 240; second += 1) {
@@ -127,10 +130,10 @@ describe('two releases', () => {
 });
 
 describe('a slip in the list', () => {
-  const LIST = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+  const LIST = 'org/a minReplicas=2 maxReplicas=8\norg/b minReplicas=1';
 
   test.each([
-    ['in an option', 'org/a minReplicas=2 maxReplica=4\norg/b'],
+    ['in an option', 'org/a minReplicas=2 maxReplica=4\norg/b minReplicas=1'],
     ['that empties it', ''],
   ])('%s tears nothing down: not the list’s, and not of those who serve the id themselves', async (_what, slip) => {
     const { client, writes } = countingClient(newStore());

@@ -68,22 +68,21 @@ describe('catalog to children', () => {
     expect((await find(store, EMBEDDING_MODELS, 'org--a'))?.metadata.labels).toBeUndefined();
   });
 
-  test('lines become resources with children; nothing more is written once all is as wanted', async () => {
+  test('lines become resources, whose children wait for a request; nothing more is written once all is as wanted', async () => {
     const { client, writes } = countingClient(newStore());
     const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');
     const { operator, registry } = start({ client, catalog: catalog.source });
     await until(async () => {
-      expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('NotFetched');
+      for (const name of ['org--a', 'org--b'])
+        expect(readyReason(await find(client, EMBEDDING_MODELS, name))).toBe('NotFetched');
     });
     expect(operator.ready()).toBe(true);
     expect(operator.leading()).toBe(true);
-    expect(await names(client, SERVICES)).toEqual(['em-org--a', 'em-org--b']);
-    expect(await names(client, SERVICE_ACCOUNTS)).toEqual(['em-org--a', 'em-org--b']);
+    for (const type of [DEPLOYMENTS, SERVICES, SERVICE_ACCOUNTS]) expect(await names(client, type)).toEqual([]);
     await quiet(writes);
     const before = writes.length;
-    // Two models, each: itself, three children, one status.
-    expect(before).toBe(10);
+    // Two models, each: itself, one status.
+    expect(before).toBe(4);
     await clock.advance(A_WHILE_MS);
     expect(writes.slice(before)).toEqual([]);
     const page = await registry.metrics();
@@ -94,7 +93,7 @@ describe('catalog to children', () => {
 
   test('a line taken out prunes its resource and gives its series up, and nobody else’s', async () => {
     const client = newStore();
-    const catalog = writtenCatalog('org/a\norg/b');
+    const catalog = writtenCatalog('org/a minReplicas=1\norg/b minReplicas=1');
     const { registry } = start({ client, catalog: catalog.source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
     await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/mine' }, 'default'));
@@ -111,7 +110,7 @@ describe('catalog to children', () => {
       message: 'org/mine is not in supported_models.txt; add it there to allow it',
     });
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
-    catalog.write('org/b\norg/mine');
+    catalog.write('org/b\norg/mine minReplicas=1');
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
@@ -120,7 +119,7 @@ describe('catalog to children', () => {
 
   test("somebody's own resource in the list's namespace takes the catalog's place, and gives it back", async () => {
     const client = newStore();
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await client.create(
       EMBEDDING_MODELS,
@@ -144,7 +143,7 @@ describe('catalog to children', () => {
     ['that is not listed', { model: 'org/none', servedNames: ['org/a'] }],
   ])('a resource of another namespace %s changes nothing of what the list serves', async (_what, spec) => {
     const { client, writes } = countingClient(newStore());
-    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b minReplicas=1';
     start({ client, catalog: writtenCatalog(text).source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']));
     await quiet(writes);
@@ -160,7 +159,7 @@ describe('catalog to children', () => {
 
   test('a refused resource in the list’s own namespace changes nothing either', async () => {
     const { client, writes } = countingClient(newStore());
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await quiet(writes);
     const before = writes.length;
@@ -222,13 +221,13 @@ describe('scaling', () => {
     const { client, writes } = countingClient(newStore());
     const demand = statedDemand();
     start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NotFetched'));
     await clock.advance(1200);
     for (let held = 1; held <= 50; held++)
       demand.state('kubembed/org--a', { offeredRequests: held, queuedRequests: held, activations: held });
     await until(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
     await quiet(writes);
-    expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(2);
+    expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(1);
     const model = await find(client, EMBEDDING_MODELS, 'org--a');
     expect(model?.status?.scalingDecision).toBe('a request found no replica');
     const { items } = await client.list(EVENTS);
@@ -344,7 +343,7 @@ describe('scaling', () => {
 describe('pods and other hands', () => {
   test('what the fetch found out goes to status and pin', async () => {
     const client = newStore();
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     const words = { revision: 'c'.repeat(40), dimensions: 384, maxTokens: 256, pooling: 'mean' };
     const made = pod('p', { status: serving({}, words) });
@@ -369,7 +368,7 @@ describe('pods and other hands', () => {
       spec: { ports: [{ port: 1 }] },
     };
     await client.create(SERVICES, foreign);
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'));
     expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
     expect(await names(client, DEPLOYMENTS)).toEqual([]);
@@ -423,7 +422,7 @@ test('an operator killed between any two of its writes is followed by one that e
       (key, value: unknown) => (key === 'lastTransitionTime' ? '' : value),
     );
   };
-  const catalog = 'org/a\norg/b';
+  const catalog = 'org/a minReplicas=1\norg/b minReplicas=1';
   const clean = countingClient(newStore());
   const first = start({ client: clean.client, catalog: writtenCatalog(catalog).source });
   await until(() => expect(clean.writes).toHaveLength(10));

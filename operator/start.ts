@@ -23,7 +23,7 @@ import type { OperatorConfig } from './config.ts';
 import { createReleases } from './releases.ts';
 import { createManager, noElection } from './manager.ts';
 import { createOperatorMetrics } from './metrics.ts';
-import { trackAcceptance } from './model/acceptance.ts';
+import { trackAcceptance } from './model/acceptance-tracker.ts';
 import { BY_MODEL, createCaches, scopeOf } from './model/caches.ts';
 import type { Caches } from './model/caches.ts';
 import { isProgressing } from './model/pods.ts';
@@ -63,8 +63,8 @@ function catalogOf({ client, config, catalog }: OperatorOptions, environment: En
   const { namespace, watch } = config;
   const [first = namespace] = watch.namespaces;
   const modelsNamespace = watch.namespaces.includes(namespace) ? namespace : first;
-  const { configMap: name, key } = config.catalog;
-  return createConfigMapCatalog(client, { namespace, name, key, modelsNamespace }, environment);
+  const { configMaps: names, key } = config.catalog;
+  return createConfigMapCatalog(client, { namespace, names, key, modelsNamespace }, environment);
 }
 
 /** Scale of a model's Deployment, by the model's key, as cached. */

@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import type { Log, LogHandle } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/source.ts';
+import type { ModelFiles } from '../hub/store.ts';
 import type { RuntimeConfig } from './config.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
@@ -94,7 +95,7 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
         files,
         description,
         pooling,
-        precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
+        precision: isInt8(precision, files) ? await int8OrFaster(description, openLog) : precision,
         device,
         threads: threads ?? usableCpus(),
         memoryBytes: usableMemory(),
@@ -138,6 +139,10 @@ async function runServe({ config, openLog, stop, startedThreads }: Context): Pro
     throw error;
   }
 }
+
+/** Not of a repository's own ONNX file, which says itself that there is no int8 of it. */
+const isInt8 = (precision: RuntimeConfig['precision'], { onnxModel }: ModelFiles): boolean =>
+  precision === 'int8' && onnxModel === undefined;
 
 /** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
 async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {

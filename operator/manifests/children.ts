@@ -20,6 +20,7 @@ import {
   shortHash,
 } from '../../api/names.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
+import { withoutUndefined } from '../../common/util/objects.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
@@ -32,7 +33,7 @@ import {
 } from '../../kube/resources.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
-import { canonicalJson, withHash, withoutUndefined } from './manifest.ts';
+import { canonicalJson, withHash } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { podTemplate, prefetchTemplate } from './pod.ts';
 

@@ -17,7 +17,7 @@ import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind } from '../manifests/children.ts';
 import { hashOf } from '../manifests/manifest.ts';
-import type { AcceptanceTracker } from './acceptance.ts';
+import type { AcceptanceTracker } from './acceptance-tracker.ts';
 import { BY_CLAIM } from './caches.ts';
 import type { Releases } from '../releases.ts';
 import { repeatId } from '../repeats.ts';

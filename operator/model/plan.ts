@@ -1,6 +1,7 @@
 // The plan for one EmbeddingModel: snapshot → what to apply, what to remove, the status, the events. Pure.
-import { ANNOTATION_TEMPLATE_HASH } from '../../api/names.ts';
-import type { EmbeddingModelStatus } from '../../api/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import { ANNOTATION_TEMPLATE_HASH, LABEL_CATALOG } from '../../api/names.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { ALL_CHILD_KINDS, desiredChildren } from '../manifests/children.ts';
@@ -106,9 +107,26 @@ function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Chi
   });
 }
 
+const isOwn = (child: KubeObject | undefined, model: EmbeddingModel): boolean =>
+  child !== undefined && ownershipOf(child, model) !== 'predecessor';
+
+/**
+ * A line of the list that nobody has asked for yet: all there is of it is its EmbeddingModel. Of ten thousand lines most are never asked for.
+ * What somebody wrote is made whole at once, for its author to hear what the cluster says of it; and so is a line that something was in the
+ * way of, to see whether it still is.
+ */
+function isDormant({ model, children, pods }: Snapshot, { replicas, awaitsCache, acceptance }: Facts): boolean {
+  const { metadata, spec, status } = model;
+  const isWritten = metadata.labels?.[LABEL_CATALOG] === undefined || spec.podTemplate !== undefined;
+  const wasBlocked = findCondition(status?.conditions, 'Accepted')?.reason === 'NameConflict';
+  if (isWritten || wasBlocked || acceptance.status !== 'True') return false;
+  const isAsked = replicas > 0 || pods.length > 0 || awaitsCache;
+  return !isAsked && !SERVING.some((kind) => isOwn(children[kind], model));
+}
+
 function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
   const { status, reason } = facts.acceptance;
-  if (status === 'Unknown') return NO_CHANGES;
+  if (status === 'Unknown' || isDormant(snapshot, facts)) return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
   if (status === 'False')
     return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };

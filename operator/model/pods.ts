@@ -181,7 +181,10 @@ export function fetchingHosts(pods: readonly Pod[]): ReadonlyMap<string, string>
   return hosts;
 }
 
-const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.['pod-template-hash'];
+/** Of the Deployment controller. */
+export const LABEL_TEMPLATE = 'pod-template-hash';
+
+const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.[LABEL_TEMPLATE];
 
 /** Evicted for what it wrote itself, not for want of room on the node: a successor of the same template will be, too. */
 function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem | undefined {

@@ -11,7 +11,7 @@ import type { EmbedRequest, EmbedResult, Engine, EngineInfo, EngineInput, Engine
 import { loadModel } from './load.ts';
 import type { LoadedModel, ModelOptions } from './load.ts';
 import { checkTokenLists, distinctInputs, estimateTokens, openRequest } from './requests.ts';
-import type { OpenRequest } from './requests.ts';
+import type { DistinctInputs, OpenRequest, Steps } from './requests.ts';
 import type { Pool } from './pool.ts';
 import { createSolo } from './solo.ts';
 import type { Solo, SoloEvent } from './solo.ts';
@@ -68,13 +68,13 @@ function schedulerFor(
   });
 }
 
-const infoOf = (options: EngineOptions, { pool, topology }: LoadedModel): EngineInfo => ({
+const infoOf = (options: EngineOptions, { pool, topology, precision }: LoadedModel): EngineInfo => ({
   dimensions: pool.dimensions,
   maxTokens: options.description.maxTokens,
   vocabularySize: options.description.vocabularySize,
   pooling: printPooling(choosePooling(options.description, options.pooling)),
   declaredPooling: declaredPooling(options.description),
-  precision: options.precision,
+  precision,
   architecture: options.description.architecture,
   workers: topology.workers,
   threadsPerWorker: topology.threadsPerWorker,
@@ -94,6 +94,11 @@ function refuse(admission: Exclude<Admission, 'admitted'>, tokens: number, maxQu
 /** Texts with their prompt before them; token ids are taken as they are. */
 const withPrompt = ({ inputs, prompt = '' }: EmbedRequest): readonly EngineInput[] =>
   prompt === '' ? inputs : inputs.map((input) => (typeof input === 'string' ? prompt + input : input));
+
+function* prepare(request: EmbedRequest, vocabularySize: number): Steps<DistinctInputs> {
+  yield* checkTokenLists(request.inputs, vocabularySize);
+  return yield* distinctInputs(withPrompt(request));
+}
 
 const shuttingDown = (): EngineError => new EngineError('draining', 'The runtime is shutting down.');
 
@@ -134,17 +139,15 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   let draining = false;
   let onEmpty = (): void => undefined;
 
-  function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
+  function admit(request: EmbedRequest, { inputs, places }: DistinctInputs): OpenRequest {
     if (draining) throw shuttingDown();
-    checkTokenLists(request.inputs, vocabularySize);
-    const { inputs, places } = distinctInputs(withPrompt(request));
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
     const id = nextId++;
     const admission = scheduler.admit({ id, priority: request.priority, inputs: inputs.length, tokens }, now());
     if (admission !== 'admitted') throw refuse(admission, tokens, maxQueueTokens);
     const open = openRequest({ id, request, places, distinct: inputs.length, maxTokens });
     requests.set(id, open);
-    return { open, inputs };
+    return open;
   }
 
   async function tokenize(open: OpenRequest, inputs: readonly EngineInput[], prompt: string): Promise<void> {
@@ -167,7 +170,11 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
 
   async function embed(request: EmbedRequest): Promise<EmbedResult> {
     const { signal } = request;
-    const { open, inputs } = admit(request);
+    const steps = prepare(request, vocabularySize);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) await heavyTurn();
+    const { inputs } = step.value;
+    const open = admit(request, step.value);
     const onAbort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort);

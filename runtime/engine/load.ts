@@ -7,6 +7,7 @@ import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { buildGraph } from '../graph/build.ts';
 import { planFile } from '../graph/repository-file.ts';
+import { layoutFor } from '../graph/layout.ts';
 import type { LayoutName } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
@@ -15,6 +16,7 @@ import { choosePooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
+import { precisionOfFile } from '../model/precision.ts';
 import { commonFolder, readTensorIndex } from '../model/tensors.ts';
 import { EngineStartError } from './contract.ts';
 import { createPool } from './pool.ts';
@@ -42,8 +44,11 @@ export interface ChosenModel {
   readonly model: RunnableModel;
   /** Whether texts of different lengths can share a run without changing each other's vectors. */
   readonly packing: boolean;
+  /** That it computes in. */
+  readonly precision: GraphPrecision;
   /** Bytes that one session holds for weights. */
   readonly weightBytes: number;
+  readonly held?: ModelNeeds['held'];
 }
 
 /** kubembed's own graph, or the repository's where that was chosen. Rejects with a ModelError where neither can be. */
@@ -56,13 +61,15 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
   const { weightFolder, tensors } = await tensorsOf(files);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
-  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
+  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths, held } = graph;
   const table = graph.tokenEmbeddings;
   const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
     model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
     packing: mixesLengths,
+    precision,
     weightBytes,
+    held,
   };
 }
 
@@ -74,6 +81,7 @@ async function tensorsOf({ weights, mainFolder }: ModelFiles) {
 
 async function repositoryFile(choices: ModelChoices, path: string): Promise<ChosenModel> {
   const { files, description, pooling } = choices;
+  const precision = precisionOfFile(choices.precision);
   const { weightFolder, tensors } = await tensorsOf(files);
   const facts = await readOnnxFacts(path, 'the ONNX file');
   const { outputName, isVector, tail } = planFile(description, facts, tensors, pooling);
@@ -89,6 +97,7 @@ async function repositoryFile(choices: ModelChoices, path: string): Promise<Chos
       tail: tail && { bytes: tail.bytes, weightFolder, outputName: tail.outputName, plan: tail.feedPlan },
     },
     packing: false,
+    precision,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
 }
@@ -99,12 +108,6 @@ async function withDataFiles(path: string, files: ReadonlyMap<string, string>) {
   const names = new Map([...files].map(([name, file]) => [name, relative(weightFolder, file)]));
   return { bytes: await renameOnnxData(path, names), weightFolder };
 }
-
-/**
- * The two ways of attention in one graph are branches of an `If`, which ONNX Runtime puts on the CPU whatever the device: each layer
- * would copy its queries, keys and values off the GPU and the result back.
- */
-export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
 
 // All that the engine runs on.
 
@@ -124,11 +127,10 @@ export interface ModelOptions {
   readonly onLoading?: () => void;
 }
 
-export interface LoadedModel {
+export interface LoadedModel extends Pick<ChosenModel, 'packing' | 'precision'> {
   readonly pool: Pool;
   readonly tokenizer: Tokenizer;
   readonly topology: Topology;
-  readonly packing: boolean;
   /** What a run took on each worker, all of them busy. */
   readonly trials: readonly Trial[];
 }
@@ -152,7 +154,7 @@ export const tokenizerOptions = ({
 export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
-  const [{ model, packing, weightBytes }, freeBytes] = await Promise.all([
+  const [{ model, packing, precision, weightBytes, held }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     freeScratchBytes(),
   ]);
@@ -160,7 +162,7 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
   const topology = chooseTopology(
     { cpus, memoryBytes, scratchBytes },
-    { device, weightBytes, maxTokens, hiddenSize, vocabularySize },
+    { device, weightBytes, held, maxTokens, hiddenSize, vocabularySize },
   );
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
@@ -168,7 +170,7 @@ export async function loadModel(options: ModelOptions): Promise<LoadedModel> {
   const { pool, tokenizer } = await both(creating, loadTokenizer(tokenizerOptions(options)));
   await started?.close();
   try {
-    return { pool, tokenizer, topology, packing, trials: await tryWorkers(pool, description) };
+    return { pool, tokenizer, topology, packing, precision, trials: await tryWorkers(pool, description) };
   } catch (error) {
     await pool.close();
     throw error;

@@ -46,6 +46,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   readonly server: string;
   readonly port: number;
+  /** Of etcd, which listens on this machine alone and asks nobody who they are. */
+  readonly store: string;
   readonly dir: string;
   readonly pki: Pki;
   /** Certificate that the API server shows, for a proxy in front of it. */
@@ -208,6 +210,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   return {
     server,
     port,
+    store: `http://127.0.0.1:${etcdPort}`,
     dir,
     pki,
     serverPair,

@@ -183,7 +183,7 @@ const STAGES: readonly Stage[] = [
             ),
         ),
       ]);
-      await list(plane, namespace, `${LISTED}\norg/a alias=see\norg/b\n`);
+      await list(plane, namespace, `${LISTED}\norg/a alias=see minReplicas=1\norg/b\n`);
     },
   },
   {

@@ -143,3 +143,17 @@ test('killed again and again, it fetches at most a few megabytes twice and serve
   expect(first).toMatchObject({ fileBytes: WEIGHTS.length - wanted });
   expect(wanted).toBeLessThan(WEIGHTS.length);
 });
+
+test('of a Xet-backed repository, whose signed addresses run out and take no token of the hub', async () => {
+  await hub.close();
+  hub = await startHubServer({ token: 'hf_secret', xet: { usesOfAddress: 1 } });
+  hub.commit(MODEL, leastModel(WEIGHTS));
+  hub.gate(MODEL);
+  hub.faults = [{ origin: 'cdn', times: 2, cutAfterBytes: MIB }];
+  expect(await fetched({ token: 'hf_secret' })).toBe(BLOB);
+  const cdn = hub.requests.filter(({ origin }) => origin === 'cdn');
+  // What was cut goes on where it was cut, with an address of its own.
+  expect(cdn).toHaveLength(RANGES + 2);
+  expect(cdn.every(({ authorization, method }) => authorization === undefined && method === 'GET')).toBe(true);
+  expect(hub.requests.some(({ path: where }) => /xet-read-token|reconstruction/.test(where))).toBe(false);
+});
