@@ -7,18 +7,22 @@ import type { KubeClient } from '../../kube/client.ts';
 import { createInformer, fixedNamespaces, withoutHistory } from '../../kube/informer.ts';
 import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
-import { NAMESPACES, PODS } from '../../kube/resources.ts';
+import { NAMESPACES, PODS, REPLICA_SETS } from '../../kube/resources.ts';
 import type { Container, ContainerStatus, ContainerTermination, ObservedCondition, Pod } from '../../kube/resources.ts';
 import { createSharing } from '../../kube/sharing.ts';
+import { controllerOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
 import type { OperatorConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
+import { BY_OWNER, ownerUid } from './ownership.ts';
 import { LABEL_TEMPLATE, REVISION_VARIABLE } from './pods.ts';
 
 export interface Caches {
   readonly models: Informer<EmbeddingModel>;
   readonly pods: Informer<Pod>;
+  /** Between Deployments and their pods: who owns whom, and nothing else. */
+  readonly replicaSets: Informer;
   readonly children: { readonly [K in ChildKind]: Informer<ChildObject<K>> };
   readonly hasSynced: () => boolean;
   readonly whenSynced: (signal: AbortSignal) => Promise<void>;
@@ -62,10 +66,12 @@ const slimStatus = ({ name, ready, restartCount, state, lastState }: ContainerSt
 function slimPodMetadata(metadata: ObjectMeta): ObjectMeta {
   const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, labels = {} } = metadata;
   const read = Object.entries(labels).filter(([label]) => POD_LABELS.has(label));
+  const owner = controllerOf({ metadata });
   return {
     name,
     ...withoutUndefined({ namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp }),
     labels: Object.fromEntries(read),
+    ...(owner && { ownerReferences: [owner] }),
   };
 }
 
@@ -99,6 +105,12 @@ export function slimPod({ apiVersion, kind, metadata, spec, status = {} }: Pod):
 const slimCondition = ({ type, status, reason, message }: ObservedCondition): ObservedCondition => ({
   ...{ type, status },
   ...withoutUndefined({ reason, message }),
+});
+
+const slimReplicaSet = ({ apiVersion, kind, metadata }: KubeObject): KubeObject => ({
+  apiVersion,
+  kind,
+  metadata: slimPodMetadata(metadata),
 });
 
 const RESYNC_MS = 600_000;
@@ -186,6 +198,11 @@ export function createCaches(
     indexers: { [BY_MODEL]: modelOfPod },
     transform: slimPod,
   });
+  const replicaSets = informer(REPLICA_SETS, {
+    ...OURS,
+    indexers: { [BY_OWNER]: ownerUid },
+    transform: slimReplicaSet,
+  });
   const children: Caches['children'] = {
     serviceAccount: informer(CHILD_KINDS.serviceAccount.type, OURS),
     revision: informer(CHILD_KINDS.revision.type, OURS),
@@ -200,12 +217,14 @@ export function createCaches(
   const all: readonly Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'>[] = [
     models,
     pods,
+    replicaSets,
     ...Object.values(children),
     ...(scope.informer === undefined ? [] : [scope.informer]),
   ];
   return {
     models,
     pods,
+    replicaSets,
     children,
     hasSynced: () => all.every((one) => one.hasSynced()),
     whenSynced: async (signal) => {

@@ -8,8 +8,9 @@ import { ALL_CHILD_KINDS, desiredChildren } from '../manifests/children.ts';
 import type { ChildKind, Children } from '../manifests/children.ts';
 import { canonicalJson, hashOf, needsApply, parseQuantity } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
-import { factsOf, ownershipOf } from './facts.ts';
+import { factsOf, ownPart } from './facts.ts';
 import type { Facts } from './facts.ts';
+import { ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 import { reasonEvents, scaleEvents, statusOf } from './status.ts';
 import type { PlannedEvent } from './status.ts';
@@ -94,15 +95,13 @@ function scaleOnly({ model, children: { deployment } }: Snapshot, { replicas }: 
 
 /** A pod template that says what it may not is left out. */
 function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Children {
-  const { children, existingClaim, model } = snapshot;
-  const { revision } = children;
+  const { children, existingClaim, model } = ownPart(snapshot);
   const spec = facts.invalidTemplate === undefined ? model.spec : { ...model.spec, podTemplate: {} };
-  const isOurs = revision !== undefined && ownershipOf(revision, model) === 'ours';
   return desiredChildren({
     ...facts,
     model: { ...model, spec },
     config,
-    recorded: (isOurs ? revision.data : undefined) ?? {},
+    recorded: children.revision?.data ?? {},
     existingModes: existingClaim?.spec?.accessModes,
   });
 }
@@ -151,13 +150,14 @@ export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
   // What is being deleted belongs to the garbage collector: making its children anew would fight it.
   if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
   const facts = factsOf(snapshot, config);
-  const status = statusOf(snapshot, facts, config.release);
+  const own = ownPart(snapshot);
+  const status = statusOf(own, facts, config.release);
   return {
     ...changesOf(snapshot, facts, config),
     status: canonicalJson(status) === canonicalJson(model.status) ? undefined : status,
     events: [
-      ...reasonEvents(snapshot, status),
-      ...(facts.acceptance.status === 'True' ? scaleEvents(snapshot, facts.replicas) : []),
+      ...reasonEvents(own, status),
+      ...(facts.acceptance.status === 'True' ? scaleEvents(own, facts.replicas) : []),
     ],
   };
 }

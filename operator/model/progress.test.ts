@@ -31,6 +31,7 @@ const setUp = () => {
         return () => handlers.delete(handler);
       },
     },
+    keyOf: ({ metadata }) => (metadata.name.startsWith('foreign') ? undefined : 'default/minilm'),
     ask: async (host) => {
       asked.push(host);
       return told.get(host);

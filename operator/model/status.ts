@@ -224,6 +224,15 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
   });
 }
 
+/** The record of what another release manages from now on: it serves under no name until that one has looked at it. */
+export function handedOver(status: EmbeddingModelStatus, release: string, now: string): EmbeddingModelStatus {
+  const told = finding('Unknown', 'ManagedElsewhere', `Release ${release} manages it`);
+  const conditions = status.conditions?.map((condition) =>
+    condition.type === 'Accepted' ? { ...condition, ...told, lastTransitionTime: now } : condition,
+  );
+  return withoutUndefined({ ...status, servedNames: undefined, release, conditions });
+}
+
 // Events
 
 export interface PlannedEvent {

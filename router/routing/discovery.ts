@@ -8,7 +8,7 @@ import { createSharing } from '../../kube/sharing.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { Log } from '../../common/obs/log.ts';
 import { withoutUndefined } from '../../common/util/objects.ts';
-import { LABEL_MODEL } from '../../api/names.ts';
+import { LABEL_MODEL, LABEL_MODEL_UID } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable } from './table.ts';
@@ -43,12 +43,14 @@ const PAUSE_PER_BUILD = 10;
 /** A slice without what nobody here reads: an endpoint's address, and whether it is to be used. */
 export const slimSlice = ({ metadata, addressType, ports, endpoints, ...object }: EndpointSlice): EndpointSlice => {
   const { name, namespace, uid, resourceVersion, deletionTimestamp, ownerReferences } = metadata;
+  const made = metadata.labels?.[LABEL_MODEL_UID];
   return {
     apiVersion: object.apiVersion,
     kind: object.kind,
     metadata: {
       name,
       ...withoutUndefined({ namespace, uid, resourceVersion, deletionTimestamp, ownerReferences }),
+      ...(made !== undefined && { labels: { [LABEL_MODEL_UID]: made } }),
     },
     addressType,
     ports: (ports ?? []).map((one) => withoutUndefined({ name: one.name, port: one.port })),

@@ -31,6 +31,7 @@ const resource = (given: Given): EmbeddingModel => ({
   metadata: {
     name: given.name,
     namespace: 'ns',
+    uid: `uid-${given.name}`,
     creationTimestamp: given.created ?? '2026-01-01T00:00:00Z',
     ...(given.deleted !== undefined && { deletionTimestamp: given.deleted }),
   },
@@ -130,6 +131,18 @@ describe('endpoints', () => {
       expect(origins('m', [slice('m', [{ addresses: ['10.6.6.6'] }], { metadata })])).toEqual([]);
     }
   });
+});
+
+it('takes no endpoint of a model that had the name before: its Service says which one it was made for', () => {
+  const labelled = (uid: string): EndpointSlice =>
+    slice('m', [{ addresses: ['10.0.0.1'] }], {
+      metadata: {
+        ...{ name: 'x', namespace: 'ns', ownerReferences: [ownedBy('em-m')] },
+        labels: { 'kubembed.dev/model': 'm', 'kubembed.dev/model-uid': uid },
+      },
+    });
+  expect(origins('m', [labelled('the one before')])).toEqual([]);
+  expect(origins('m', [labelled(resource({ name: 'm' }).metadata.uid ?? '')])).toEqual(['http://10.0.0.1:8080']);
 });
 
 describe('names', () => {

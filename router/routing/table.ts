@@ -1,8 +1,9 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import { SERVICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
+import { controllerOf } from '../../kube/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
-import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
+import { childName, foldName, HTTP_PORT_NAME, LABEL_MODEL_UID, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 
@@ -122,12 +123,18 @@ function endpointsAmong(slices: readonly EndpointSlice[]): Endpoints {
   };
 }
 
+/** Of a Service that was made for an EmbeddingModel of that name which is gone: its pods may compute something else. */
+const isOfPredecessor = (slice: EndpointSlice, model: EmbeddingModel): boolean => {
+  const made = slice.metadata.labels?.[LABEL_MODEL_UID];
+  return made !== undefined && made !== model.metadata.uid;
+};
+
 /** By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any. */
 function byService(slices: readonly EndpointSlice[]): ReadonlyMap<string, readonly EndpointSlice[]> {
   const found = new Map<string, EndpointSlice[]>();
   for (const slice of slices) {
-    const { namespace = '', ownerReferences = [] } = slice.metadata;
-    const owner = ownerReferences.find(({ controller }) => controller === true);
+    const { namespace = '' } = slice.metadata;
+    const owner = controllerOf(slice);
     if (owner?.kind !== SERVICES.kind) continue;
     const key = `${namespace}/${owner.name}`;
     const others = found.get(key);
@@ -211,8 +218,9 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
     const own = names.filter((name) => !byFoldedName.has(foldName(name)));
     const accepted = isServed(resource);
     if (!accepted && own.length === 0) continue;
-    const its = accepted && mayHaveEndpoints(resource) ? found.get(serviceOf(resource)) : undefined;
-    const served = serve(resource, its === undefined ? NONE : endpointsAmong(its), own);
+    const named = accepted && mayHaveEndpoints(resource) ? (found.get(serviceOf(resource)) ?? []) : [];
+    const its = named.filter((slice) => !isOfPredecessor(slice, resource));
+    const served = serve(resource, endpointsAmong(its), own);
     byKey.set(served.key, served);
     for (const name of own) {
       byName.set(name, served);

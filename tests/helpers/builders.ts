@@ -7,7 +7,7 @@ import type { ManifestConfig } from '../../operator/config.ts';
 import { slimPod } from '../../operator/model/caches.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
-import type { ObjectMeta } from '../../kube/types.ts';
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
@@ -59,6 +59,12 @@ export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): Manifes
     KUBEMBED_RUNTIME_GPU_IMAGE: 'kubembed-runtime-gpu:test',
   }).manifests,
   ...overrides,
+});
+
+/** As the controller of what belongs to it. */
+export const ownedBy = ({ apiVersion, kind, metadata }: KubeObject): OwnerReference => ({
+  ...{ apiVersion, kind, name: metadata.name, uid: metadata.uid ?? '' },
+  controller: true,
 });
 
 interface PodParts {

@@ -38,6 +38,7 @@ export interface ControlPlaneOptions {
   readonly imageVolumes?: boolean;
   /** With controller-manager, scheduler and kwok: Deployments get pods that are Running but do not exist. */
   readonly controllers?: boolean;
+  /** Without any there is no kwok either: whoever wants pods to run makes a node. */
   readonly fakeNodes?: number;
   /** Definitions applied before the controllers start: the garbage collector looks for new kinds only every 30 s. */
   readonly crds?: readonly string[];
@@ -200,11 +201,12 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
         'kube-api-burst': 1000,
       }),
     );
+    await kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
+    if (fakeNodes === 0) return;
     const kwok = { kubeconfig: adminConfig, 'manage-all-nodes': true, 'node-ip': '127.0.0.1', 'node-port': 0 };
     start('kwok', flags({ ...kwok, cidr: '10.245.255.1/24', 'server-address': `127.0.0.1:${kwokPort}` }));
     await kubectl(['apply', '-f', '-'], Array.from({ length: fakeNodes }, (_, i) => fakeNode(i + 1)).join('\n'));
     await kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s']);
-    await kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
   }
 
   return {

@@ -11,7 +11,7 @@ import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICE_ACCOUNTS, SERVICES } from '
 import type { Deployment, Pod } from '../../kube/resources.ts';
 import { keyOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
-import { FETCHED_WORDS } from './builders.ts';
+import { FETCHED_WORDS, ownedBy } from './builders.ts';
 
 export interface Kubelets {
   /** Pods that run. */
@@ -69,12 +69,13 @@ export async function startKubelets(client: KubeClient, { port, put }: KubeletOp
   const running = new Map<string, readonly string[]>();
   const idOf = ({ namespace, name }: ObjectKey): string => `${namespace}/${name}`;
 
-  async function runPod({ metadata: { namespace = '' }, spec }: Deployment, name: string, address: string) {
-    const { metadata, spec: pod } = spec.template;
+  async function runPod(deployment: Deployment, name: string, address: string) {
+    const { namespace = '' } = deployment.metadata;
+    const { metadata, spec: pod } = deployment.spec.template;
     await client.create(PODS, {
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { ...metadata, name, namespace },
+      metadata: { ...metadata, name, namespace, ownerReferences: [ownedBy(deployment)] },
       spec: { ...pod, nodeName: 'nowhere' },
     });
     const status = podStatus(address, new Date().toISOString());
