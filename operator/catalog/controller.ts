@@ -213,7 +213,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
    * before it is used; of very many all that exists is read instead.
    */
   async function takenNames(manifests: readonly Manifest[], namespace: string, signal: AbortSignal) {
-    const unknown = manifests.map(keyOf).filter((key) => !isKnown(key));
+    const unknown = manifests.map(keyOf);
     if (unknown.length < MANY) {
       const found = await Promise.all(
         unknown.map(async (key) => await ifPresent(client.get(EMBEDDING_MODELS, key, { signal }))),
@@ -226,11 +226,16 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   /** Some at a time, so that what was read of them is not old when they are made. */
   async function applyAll(manifests: readonly Manifest[], namespace: string, signal: AbortSignal): Promise<void> {
+    // As of the plan: what the cache learns of later is somebody's own, and in nobody's plan.
+    const planned = new Set(manifests.filter((manifest) => isKnown(keyOf(manifest))));
     for (let at = 0; at < manifests.length; at += AT_A_TIME) {
       const some = manifests.slice(at, at + AT_A_TIME);
-      const taken = await takenNames(some, namespace, signal);
+      const fresh = some.filter((manifest) => !planned.has(manifest));
+      const taken = await takenNames(fresh, namespace, signal);
       // Whoever has a name, the cache will tell of it soon.
-      const free = some.filter((manifest) => isKnown(keyOf(manifest)) || !taken.has(manifest.metadata.name));
+      const free = some.filter(
+        (manifest) => planned.has(manifest) || (!taken.has(manifest.metadata.name) && !isKnown(keyOf(manifest))),
+      );
       await inParallel(free, async (manifest) => await apply(manifest, signal));
     }
   }
