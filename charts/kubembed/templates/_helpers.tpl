@@ -113,6 +113,7 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "kubembed.selector" . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
 {{- end -}}
 
 {{/* The standard variables of OpenTelemetry, name: value; none when nothing is traced. */}}
