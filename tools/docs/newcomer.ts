@@ -1,4 +1,4 @@
-// How long a newcomer takes for each step, as tests/e2e/newcomer.test.ts measured it, in a table for people. Pure.
+// How long a newcomer takes for each step, as the tests that type them measured it, in a table for people. Pure.
 import { table } from './markdown.ts';
 
 /** In the order in which they are taken. */
@@ -7,6 +7,10 @@ export const STEPS = {
   start: '`npm start`, until it serves',
   vector: 'the first vector, by the `curl` of the README',
   own: 'a model of your own: a file in `models/`, until `curl` gets a vector by its name',
+  install: 'a cluster: `helm install`, until operator and router are ready',
+  ready: 'a model of your own there: `kubectl apply`, until it is ready',
+  'cluster-vector': 'the first vector from the cluster',
+  plot: 'the first plot, on the status page',
 } as const;
 export type Step = keyof typeof STEPS;
 
