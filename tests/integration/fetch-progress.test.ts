@@ -91,7 +91,8 @@ it('is in the EmbeddingModel while its pod fetches, and no longer', async () => 
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const env = { KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' };
   const manifests = { ...readOperatorConfig(env).manifests, port };
-  const catalog = writtenCatalog(`${TINY_MODEL}\n`).source;
+  // Awake: a line that nobody has asked for has no Deployment.
+  const catalog = writtenCatalog(`${TINY_MODEL} minReplicas=1\n`).source;
   const { operator } = runOperator({ client, catalog, config: { manifests } });
   const key = { namespace: NAMESPACE, name: 'test--tiny-bert' };
   const progress = async () => (await ifPresent(client.get(EMBEDDING_MODELS, key)))?.status?.fetchProgress;
