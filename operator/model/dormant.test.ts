@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { LABEL_CATALOG } from '../../api/names.ts';
 import type { EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
-import { embeddingModel, manifestConfig } from '../../tests/helpers/builders.ts';
+import { embeddingModel, manifestConfig, snapshot } from '../../tests/helpers/builders.ts';
 import { plan } from './plan.ts';
 import type { Plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -14,24 +14,9 @@ const CHILDREN = ['serviceAccount', 'deployment', 'service'];
 const listed = (spec: Partial<EmbeddingModelSpec> = {}, status?: EmbeddingModelStatus) =>
   embeddingModel('minilm', { metadata: { labels: { [LABEL_CATALOG]: 'list' } }, spec, ...(status && { status }) });
 
-const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
-  model: listed(),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
-  children: {},
-  pods: [],
-  prefetchPods: [],
-  existingClaim: undefined,
-  target: undefined,
-  refusals: [],
-  isRolloutQueued: false,
-  paused: new Map(),
-  progress: undefined,
-  warnings: [],
-  now: '2026-02-02T02:02:02Z',
-  ...parts,
-});
+const listedSnapshot = (parts: Partial<Snapshot>): Snapshot => snapshot({ model: listed(), ...parts });
 
-const planned = (parts: Partial<Snapshot>): Plan => plan(snapshot(parts), CONFIG);
+const planned = (parts: Partial<Snapshot>): Plan => plan(listedSnapshot(parts), CONFIG);
 const kindsOf = ({ apply }: Plan) => apply.map(({ kind }) => kind);
 const target = (replicas: number, reason: string) => ({ target: { replicas, reason } });
 
@@ -40,7 +25,7 @@ function after(parts: Partial<Snapshot>): Partial<Snapshot> {
   const { apply, status } = planned(parts);
   const children: Record<string, KubeObject | undefined> = { ...parts.children };
   for (const { kind, manifest } of apply) children[kind] = structuredClone(manifest);
-  const { model } = snapshot(parts);
+  const { model } = listedSnapshot(parts);
   return { children, model: status === undefined ? model : { ...model, status } };
 }
 

@@ -1,11 +1,10 @@
 import { expect, test } from 'vitest';
-import { embeddingModel, manifestConfig, ownedBy, pod, SHA } from '../../tests/helpers/builders.ts';
+import { embeddingModel, manifestConfig, ownedBy, pod, SHA, snapshot } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, ownerReferenceTo } from '../../api/names.ts';
 import { factsKey } from '../manifests/children.ts';
 import { isPodOfDeployment } from './ownership.ts';
 import { plan } from './plan.ts';
-import type { Snapshot } from './snapshot.ts';
 
 const CONFIG = manifestConfig();
 const labels = { [LABEL_MODEL]: 'minilm', [LABEL_MANAGED_BY]: MANAGED_BY };
@@ -16,21 +15,6 @@ const deployment = (metadata: object, replicas = 3) => ({
   spec: { replicas, selector: { matchLabels: {} }, template },
   status: { observedGeneration: 1, replicas, readyReplicas: replicas, updatedReplicas: replicas },
 });
-const snapshot = (children: Snapshot['children']): Snapshot => ({
-  model: embeddingModel(),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
-  children,
-  pods: [],
-  prefetchPods: [],
-  existingClaim: undefined,
-  target: undefined,
-  refusals: [],
-  isRolloutQueued: false,
-  paused: new Map(),
-  progress: undefined,
-  warnings: [],
-  now: '2026-02-02T02:02:02Z',
-});
 
 test('what the children of a deleted namesake say is not taken for this model’s', () => {
   const ownerReferences = [{ ...ownerReferenceTo(embeddingModel()), uid: 'older' }];
@@ -40,7 +24,7 @@ test('what the children of a deleted namesake say is not taken for this model’
     revision: { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: { [factsKey('main')]: facts } },
     deployment: deployment({ ownerReferences }),
   };
-  const { status, apply, events } = plan(snapshot(children), CONFIG);
+  const { status, apply, events } = plan(snapshot({ children }), CONFIG);
   expect(status).toMatchObject({ replicas: 0, readyReplicas: 0, desiredReplicas: 0 });
   expect(status).not.toHaveProperty('revision');
   expect(status).not.toHaveProperty('resolvedRevisions');

@@ -69,11 +69,12 @@ export function modelOfPod(pod: Pod, { models, children, replicaSets }: OwnersOf
   const { namespace = '', labels } = pod.metadata;
   const model = models.store.get({ namespace, name: labels?.[LABEL_MODEL] ?? '' });
   if (model === undefined) return undefined;
-  const own = <T extends KubeObject>(object: T | undefined): T | undefined =>
-    object !== undefined && ownershipOf(object, model) === 'ours' ? object : undefined;
   const { name } = model.metadata;
-  const deployment = own(children.deployment.store.get({ namespace, name: childName(name) }));
-  const job = own(children.prefetch.store.get({ namespace, name: prefetchName(name) }));
+  const named = {
+    deployment: children.deployment.store.get({ namespace, name: childName(name) }),
+    job: children.prefetch.store.get({ namespace, name: prefetchName(name) }),
+  };
+  const { deployment, job } = ownChildren(named, model);
   const isOwn =
     (deployment !== undefined && isPodOfDeployment(pod, deployment, replicaSets.store)) ||
     (job !== undefined && isPodOfJob(pod, job));

@@ -5,6 +5,7 @@ import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '.
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { ManifestConfig } from '../../operator/config.ts';
 import { slimPod } from '../../operator/model/caches.ts';
+import type { Snapshot } from '../../operator/model/snapshot.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/types.ts';
@@ -51,6 +52,24 @@ export const manifest = (
   kind: EMBEDDING_MODELS.kind,
   metadata: { name, namespace },
   spec: { model: MINILM, servedNames: [`${namespace}/${name}`], ...spec },
+});
+
+/** Of an accepted model that has nothing yet. */
+export const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
+  model: embeddingModel(),
+  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
+  children: {},
+  pods: [],
+  prefetchPods: [],
+  existingClaim: undefined,
+  target: undefined,
+  refusals: [],
+  isRolloutQueued: false,
+  paused: new Map(),
+  progress: undefined,
+  warnings: [],
+  now: '2026-02-02T02:02:02Z',
+  ...parts,
 });
 
 export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): ManifestConfig => ({
