@@ -17,7 +17,7 @@ const ARROWS = {
 
 /** What decides in the operator, beside the shells that read and write for it. */
 const OPERATOR_CORE =
-  '^operator/(manifests/|(model/(acceptance|cache|facts|plan|pods|status)|catalog/plan|autoscaler/decide)\\.ts$)';
+  '^operator/(manifests/|(model/(acceptance|cache|facts|ownership|plan|pods|status)|catalog/plan|autoscaler/decide)\\.ts$)';
 
 const arrow = ([wing, targets]) => ({
   name: `${wing}-arrows`,

@@ -65,6 +65,7 @@ export const REASONS = {
   RemovedFromList: warning('Its id was taken off the list, and it is withdrawn soon; add it there again to keep it.'),
   NameConflict: blocking('An object with the name of one of the children exists and belongs to something else.'),
   CatalogMissing: normal('The catalog (supported_models.txt) has not been read yet.'),
+  ManagedElsewhere: normal('Another release of kubembed manages it.'),
   NotAccepted: normal('The model is not accepted; see the Accepted condition.'),
 
   // Of Fetched. A second try finds the same repository and the same weights; what cannot be reached is tried again by the kubelet,

@@ -6,6 +6,11 @@ import type { OwnerReference } from '../kube/types.ts';
 
 /** On every child, pod and EndpointSlice: the name of the EmbeddingModel (in the same namespace). */
 export const LABEL_MODEL = 'kubembed.dev/model';
+/**
+ * On a model's Service and, copied from there, on its EndpointSlices: the uid of the EmbeddingModel. One that was deleted and made anew
+ * under its name is another.
+ */
+export const LABEL_MODEL_UID = 'kubembed.dev/model-uid';
 /** On EmbeddingModels made from a catalog: its name. */
 export const LABEL_CATALOG = 'kubembed.dev/catalog';
 export const LABEL_MANAGED_BY = 'app.kubernetes.io/managed-by';

@@ -98,6 +98,12 @@ export const cpuSeconds = (root: number): number =>
     }),
   ) / TICKS_PER_SECOND;
 
+/** User and system time of this process's children that have ended, with all of theirs. */
+export const reapedCpuSeconds = (): number => {
+  const fields = statFields(process.pid);
+  return sum([13, 14].map((field) => Number(fields[field] ?? 0))) / TICKS_PER_SECOND;
+};
+
 const memoryMb = (root: number, field: 'VmRSS' | 'VmHWM'): number => {
   const line = new RegExp(`^${field}:\\s+(\\d+)`, 'm');
   return sum(processTree(root).map((pid) => Number(line.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) / 1024));

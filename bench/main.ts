@@ -1,6 +1,7 @@
 // `npm run bench -- <what>`: finds the bench that was asked for.
 import { errorText } from '../common/util/text.ts';
 import {
+  readBulkOptions,
   readColdStartOptions,
   readFamiliesOptions,
   readFrontOptions,
@@ -19,6 +20,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   limit: async (args) => await BENCHES['runtime']!(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
   gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
   families: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args)),
+  bulk: async (args) => await (await import('./bulk/main.ts')).benchBulk(readBulkOptions(args)),
   router: async (args) => await (await import('./router/main.ts')).benchRouter(readRouterOptions(args)),
   front: async (args) => await (await import('./front/main.ts')).benchFront(readFrontOptions(args)),
   scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),

@@ -125,6 +125,24 @@ export function readFamiliesOptions(args: readonly string[]) {
   };
 }
 
+// The bulk bench.
+
+export type BulkOptions = ReturnType<typeof readBulkOptions>;
+
+export function readBulkOptions(args: readonly string[]) {
+  const values = read(args, { seconds: TEXT, rounds: TEXT, tokens: TEXT, threads: TEXT });
+  const { seconds, rounds, tokens } = values;
+  return {
+    /** Of a window of the bench. */
+    seconds: numberOf(values, 'seconds', { otherwise: 12, atLeast: 0.1 }),
+    rounds: numberOf(values, 'rounds', { otherwise: 3, atLeast: 1, whole: true }),
+    /** Of a job. */
+    tokens: numberOf(values, 'tokens', { otherwise: 200_000, atLeast: 10_000, whole: true }),
+    threads: threadsOf(values),
+    write: values.write ?? [seconds, rounds, tokens].every((part) => part === undefined),
+  };
+}
+
 // The router bench.
 
 export const PARTS = ['compare', 'split', 'refusals', 'memory'] as const;
@@ -184,19 +202,24 @@ export function readFrontOptions(args: readonly string[]) {
 
 export type ScaleOptions = ReturnType<typeof readScaleOptions>;
 
-const FULL_SCALE = { models: 1000, replicas: 5, applies: 100, 'idle-seconds': 60 } as const;
+const FULL_SCALE = { models: 10_000, awake: 10, replicas: 50, applies: 100, 'idle-seconds': 60 } as const;
 
 export function readScaleOptions(args: readonly string[]) {
-  const values = read(args, { models: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
+  const values = read(args, { models: TEXT, awake: TEXT, replicas: TEXT, applies: TEXT, 'idle-seconds': TEXT });
   const whole = (option: keyof typeof FULL_SCALE): number =>
     numberOf(values, option, { otherwise: FULL_SCALE[option], atLeast: 1, whole: true });
   return {
     models: whole('models'),
+    /** Of a hundred models so many have replicas; the others sleep, and were never woken. */
+    awakePercent: Math.min(100, whole('awake')),
+    /** Of each that is awake. */
     replicas: whole('replicas'),
     /** How many single applies of each kind are timed. */
     applies: whole('applies'),
     idleSeconds: whole('idle-seconds'),
-    write: values.write ?? !Object.keys(FULL_SCALE).some((name) => name in values),
+    write:
+      values.write ??
+      Object.entries(FULL_SCALE).every(([name, full]) => whole(name as keyof typeof FULL_SCALE) === full),
   };
 }
 
@@ -218,7 +241,7 @@ export function readColdStartOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|families|router|front|scale|cold-start|gpu|setup [options]
+export const USAGE = `usage: npm run bench -- runtime|limit|families|bulk|router|front|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
@@ -230,11 +253,12 @@ runtime   --peers kubembed,limit,…   whom to measure; default: whoever is inst
 limit     the limit line alone
 families  --families t5,qwen3,…      which; default: all
           --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
+bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
 front     --fronts 1,2 --seconds S --rounds N --connections N --depth N   how many threads; each window; the load
-scale     --models N --replicas N --applies N --idle-seconds N
+scale     --models N --awake PERCENT --replicas N --applies N --idle-seconds N
 cold-start --wakes N                 on the test cluster, which it brings up; or with --model NAMESPACE/NAME that sleeps
           --namespace NAMESPACE      on the cluster of KUBECONFIG, whose release is in this namespace; default kubembed
 all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;

@@ -46,24 +46,28 @@ export interface Measured {
 export const samplesOf = <T extends Measured>(samples: readonly T[], cell: string, peer: string): T[] =>
   samples.filter((sample) => sample.cell === cell && sample.peer === peer);
 
-/**
- * The median over rounds of one peer's number as a share of another's in the same round: drift of the machine meets both.
- * NaN when they share no round.
- */
-export function pairedRatio<T extends Measured>(
+type Pair = Readonly<Record<'cell' | 'of' | 'to', string>>;
+
+/** One peer's number as a share of another's in the same round, for each round: drift of the machine meets both. */
+export function pairedRatios<T extends Measured>(
   samples: readonly T[],
-  pair: Readonly<Record<'cell' | 'of' | 'to', string>>,
+  pair: Pair,
   read: (sample: T) => number | undefined,
-): number {
+): readonly number[] {
   const others = new Map(samplesOf(samples, pair.cell, pair.to).map((sample) => [sample.round, sample]));
-  return median(
-    samplesOf(samples, pair.cell, pair.of).flatMap((sample) => {
-      const other = others.get(sample.round);
-      const [one, two] = [read(sample), other && read(other)];
-      return one === undefined || two === undefined ? [] : [one / two];
-    }),
-  );
+  return samplesOf(samples, pair.cell, pair.of).flatMap((sample) => {
+    const other = others.get(sample.round);
+    const [one, two] = [read(sample), other && read(other)];
+    return one === undefined || two === undefined ? [] : [one / two];
+  });
 }
+
+/** Their median over rounds. NaN when they share no round. */
+export const pairedRatio = <T extends Measured>(
+  samples: readonly T[],
+  pair: Pair,
+  read: (sample: T) => number | undefined,
+): number => median(pairedRatios(samples, pair, read));
 
 /** The order of one round: everyone goes first once in as many rounds as there are peers. */
 export const rotated = <T>(items: readonly T[], by: number): T[] => {

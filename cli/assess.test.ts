@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { specFaults } from '../api/validation.ts';
+import { precisionFault } from '../runtime/model/precision.ts';
 import { readHeader } from '../runtime/model/safetensors.ts';
 import { assess } from './assess.ts';
 import type { Choices } from './assess.ts';
@@ -54,6 +56,24 @@ describe('assess', () => {
       assess(repository({ tensors: undefined }), { ...choices, precision }).memory.minBytes;
     expect(at('float16')).toBeLessThan(at('float32'));
     expect(assess(repository({ tensors: undefined }), choices).warnings.join()).toContain('estimates');
+  });
+
+  it('computes a repository’s own ONNX file as it is, and never in int8', () => {
+    const onnx = { inputs: ['input_ids', 'attention_mask'], outputs: ['last_hidden_state'] } as const;
+    const plan = { format: 'onnx', weights: [], onnxModel: 'onnx/model.onnx', onnxData: new Map() } as const;
+    const at = (more: Partial<Choices>) => assess(repository({ plan, onnx } as never), { ...choices, ...more });
+    expect(at({ device: 'gpu', precision: 'float16' }).memory.precision).toBe('float32');
+    expect(() => at({ precision: 'int8' })).toThrow(/no int8 of it. Set precision to float32/);
+  });
+
+  it('takes the precisions that an EmbeddingModel of the device may name', () => {
+    for (const device of ['cpu', 'gpu'] as const) {
+      for (const precision of ['float32', 'float16', 'int8'] as const) {
+        const fault = precisionFault(device, precision);
+        const expected = fault === undefined ? [] : [expect.stringContaining(fault) as string];
+        expect(specFaults({ model: 'org/name', device, precision })).toEqual(expected);
+      }
+    }
   });
 
   it('warns of another pooling, of prompts, and of a model that is no sentence-transformer', () => {

@@ -2,6 +2,7 @@
 import { SELF } from './command.ts';
 import { printBytes } from '../common/util/text.ts';
 import { buildGraph } from '../runtime/graph/build.ts';
+import { layoutFor } from '../runtime/graph/layout.ts';
 import { planFile } from '../runtime/graph/repository-file.ts';
 import type { GraphPrecision, TensorIndex } from '../runtime/graph/weights.ts';
 import type { ModelDescription } from '../runtime/model/description.ts';
@@ -9,6 +10,7 @@ import { choosePooling, declaredPooling, printPooling } from '../runtime/model/m
 import type { ModuleStep, PoolingChoice } from '../runtime/model/modules.ts';
 import { describeFiles, dimensionsOf } from '../runtime/model/snapshot.ts';
 import { defaultFronts, estimateMemory, maxWorkers } from '../runtime/model/memory.ts';
+import { precisionOfFile } from '../runtime/model/precision.ts';
 import { weightBytesOf } from './repository.ts';
 import type { Repository } from './repository.ts';
 import type { Paint } from './terminal.ts';
@@ -34,6 +36,10 @@ const tensorFacts = (tensors: TensorIndex | undefined) => {
 
 const BYTES: Readonly<Record<GraphPrecision, number>> = { float32: 4, float16: 2, int8: 1 };
 
+/** What it would be computed in. */
+const precisionIn = ({ plan }: Repository, { precision }: Choices): GraphPrecision =>
+  plan.format === 'onnx' ? precisionOfFile(precision) : precision;
+
 /** The graph is built as it would be for serving: a tensor that is missing is found here, not after the download. */
 function needsOf(repository: Repository, description: ModelDescription, choices: Choices) {
   const { tensors, plan, onnx } = repository;
@@ -41,16 +47,17 @@ function needsOf(repository: Repository, description: ModelDescription, choices:
     const { pooling, precision, device } = choices;
     return buildGraph(description, tensors, {
       pooling,
-      layout: 'flexible',
+      layout: layoutFor(device),
       precision,
       feedTokenEmbeddings: device === 'cpu',
     });
   }
+  precisionIn(repository, choices);
   if (onnx !== undefined) planFile(description, onnx, tensors ?? new Map(), choices.pooling);
   const bytes = weightBytesOf(repository);
   // Without headers the stored type is unknown: float32, as most are.
   const weightBytes = plan.format === 'onnx' ? bytes : (bytes / 4) * BYTES[choices.precision];
-  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes };
+  return { dimensions: dimensionsOf(description, choices.pooling), weightBytes, held: undefined };
 }
 
 /** What is done to the pooled vector, but for the norm in the end. */
@@ -113,8 +120,8 @@ export function assess(repository: Repository, choices: Choices) {
     declared: declaredPooling(description),
   };
   const prompts = promptsOf(description);
-  const { dimensions, weightBytes } = needsOf(repository, description, choices);
-  const needs = { device: choices.device, weightBytes, maxTokens, hiddenSize, vocabularySize };
+  const { dimensions, weightBytes, held } = needsOf(repository, description, choices);
+  const needs = { device: choices.device, weightBytes, held, maxTokens, hiddenSize, vocabularySize };
   const memoryWith = (cpus: number): number => {
     const fronts = defaultFronts(choices.device, { cpus, memoryBytes: Infinity });
     return estimateMemory({ ...needs, fronts }, maxWorkers(choices.device, cpus), Infinity).estimatedBytes;
@@ -137,7 +144,7 @@ export function assess(repository: Repository, choices: Choices) {
     },
     memory: {
       device: choices.device,
-      precision: choices.precision,
+      precision: precisionIn(repository, choices),
       /** With one CPU: what the limit must be at least. */
       minBytes: memoryWith(1),
       cpus: choices.cpus,

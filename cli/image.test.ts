@@ -18,12 +18,14 @@ const signal = new AbortController().signal;
 
 let folder: string;
 let store: string;
+let commit: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'kubembed-image-'));
   store = path.join(folder, 'store');
   await mkdir(store);
   await cacheTwin(readTwin('bert-mean'), store);
+  commit = (await resolveStoredRevision(storePaths(store, ASKED.modelId), 'main'))!;
 });
 afterAll(async () => await rm(folder, { recursive: true, force: true }));
 
@@ -56,14 +58,14 @@ async function weightsIn(root: string): Promise<object> {
 
 it('is a layout in which every blob is what its name says, and whose layers are a store with the model', async () => {
   const output = path.join(folder, 'model.tar');
-  const packed = await packImage(store, ASKED, output, signal);
+  const packed = await packImage(store, { ...ASKED, commit }, output, signal);
   const layout = await filesIn(createReadStream(output));
   for (const [name, bytes] of layout)
     if (name.startsWith('blobs/'))
       expect(name).toBe(`blobs/sha256/${createHash('sha256').update(bytes).digest('hex')}`);
   expect(json(layout.get('oci-layout'))).toEqual({ imageLayoutVersion: '1.0.0' });
   const [{ digest }] = json(layout.get('index.json'))['manifests'] as unknown as [{ digest: string }];
-  expect(digest).toBe(packed?.digest);
+  expect(digest).toBe(packed.digest);
   const blob = (named: string): Buffer | undefined => layout.get(`blobs/${named.replace(':', '/')}`);
   const manifest = json(blob(digest)) as unknown as {
     config: { digest: string };
@@ -81,17 +83,24 @@ it('is a layout in which every blob is what its name says, and whose layers are 
 });
 
 it('has the same digest each time, and another one for another revision', async () => {
-  const commit = (await resolveStoredRevision(storePaths(store, ASKED.modelId), 'main'))!;
-  const digestOf = async (revision: string): Promise<string | undefined> =>
-    (await packImage(store, { ...ASKED, revision }, path.join(folder, 'again.tar'), signal))?.digest;
+  const digestOf = async (revision: string): Promise<string> =>
+    (await packImage(store, { ...ASKED, revision, commit }, path.join(folder, 'again.tar'), signal)).digest;
   expect(await digestOf('main')).toBe(await digestOf('main'));
   expect(await digestOf(commit)).not.toBe(await digestOf('main'));
 });
 
-it('leaves nothing behind where it is stopped, or has nothing to pack', async () => {
+it('has the commit that was looked at, though the branch has moved on since', async () => {
+  const asked = { ...ASKED, commit };
+  const before = await packImage(store, asked, path.join(folder, 'before.tar'), signal);
+  const ref = path.join(storePaths(store, ASKED.modelId).folder, 'refs', 'main');
+  await writeFile(ref, '0'.repeat(40));
+  expect(await packImage(store, asked, path.join(folder, 'after.tar'), signal)).toEqual(before);
+  await writeFile(ref, commit);
+});
+
+it('leaves nothing behind where it is stopped', async () => {
   const output = path.join(folder, 'none', 'model.tar');
   await mkdir(path.dirname(output));
-  await expect(packImage(store, ASKED, output, AbortSignal.abort())).rejects.toThrow();
-  expect(await packImage(store, { ...ASKED, revision: 'v9' }, output, signal)).toBeUndefined();
+  await expect(packImage(store, { ...ASKED, commit }, output, AbortSignal.abort())).rejects.toThrow();
   expect(await readdir(path.dirname(output))).toEqual([]);
 });

@@ -9,7 +9,7 @@ import { pipeline } from 'node:stream/promises';
 import { pack } from 'tar-stream';
 import type { Pack } from 'tar-stream';
 import { storePaths } from '../hub/paths.ts';
-import { listSnapshot, resolveStoredRevision } from '../hub/store.ts';
+import { listSnapshot } from '../hub/store.ts';
 
 const LAYER = 'application/vnd.oci.image.layer.v1.tar';
 const CONFIG = 'application/vnd.oci.image.config.v1+json';
@@ -99,7 +99,8 @@ function jsonBlob(mediaType: string, value: object): Blob {
 }
 
 /** The files of a store that has this snapshot alone, whole and without links. */
-async function storeFiles(store: string, asked: PackedModel, commit: string): Promise<readonly TarFile[]> {
+async function storeFiles(store: string, asked: PackedModel): Promise<readonly TarFile[]> {
+  const { commit } = asked;
   const { folder, snapshots, complete } = storePaths(store, asked.modelId);
   const root = path.basename(folder);
   const names = await listSnapshot(path.join(snapshots, commit));
@@ -124,25 +125,24 @@ export interface PackedModel {
   readonly modelId: string;
   /** Branch, tag or commit, as an EmbeddingModel will ask for it. */
   readonly revision: string;
+  /** What that is in the store, all of which was found there: the branch may have moved on since. */
+  readonly commit: string;
 }
 
 export interface PackedImage {
   /** Of the manifest: what a reference ends with, `@sha256:…`. */
   readonly digest: string;
-  readonly commit: string;
   readonly bytes: number;
 }
 
-/** Writes the image layout that `skopeo`, `crane`, `ctr` and `podman` read; undefined where the store has no such snapshot. */
+/** Writes the image layout that `skopeo`, `crane`, `ctr` and `podman` read. */
 export async function packImage(
   store: string,
   asked: PackedModel,
   output: string,
   signal: AbortSignal,
-): Promise<PackedImage | undefined> {
-  const commit = await resolveStoredRevision(storePaths(store, asked.modelId), asked.revision);
-  if (commit === undefined) return undefined;
-  const files = await storeFiles(store, asked, commit);
+): Promise<PackedImage> {
+  const files = await storeFiles(store, asked);
   const layers: Blob[] = [];
   for (const layer of inLayers(files)) layers.push(await layerOf(layer, signal));
   const config = jsonBlob(CONFIG, {
@@ -157,7 +157,7 @@ export async function packImage(
     mediaType: MANIFEST,
     config: config.descriptor,
     layers: layers.map(({ descriptor }) => descriptor),
-    annotations: { 'org.opencontainers.image.title': asked.modelId, 'org.opencontainers.image.revision': commit },
+    annotations: { 'org.opencontainers.image.title': asked.modelId, 'org.opencontainers.image.revision': asked.commit },
   });
   const tag = { 'org.opencontainers.image.ref.name': 'latest' };
   const blobs = [...layers, config, manifest].map(({ descriptor: { digest, size }, open }): TarFile => ({
@@ -180,5 +180,5 @@ export async function packImage(
     await rm(partial, { force: true });
   }
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0);
-  return { digest: manifest.descriptor.digest, commit, bytes };
+  return { digest: manifest.descriptor.digest, bytes };
 }

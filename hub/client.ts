@@ -5,8 +5,9 @@ import { request } from 'undici';
 import type { Dispatcher } from 'undici';
 import { backoffMs, jittered } from '../common/util/pacing.ts';
 import { ModelError } from './files.ts';
-import { explainRoute, openRoute, readToken, refusedByProxy, withoutLogin } from './network.ts';
 import type { Login, Named } from './network.ts';
+import { explainRoute, openRoute, refusedByProxy, withoutLogin } from './route.ts';
+import { readToken } from './token.ts';
 import type { HubSettings } from './paths.ts';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';

@@ -47,11 +47,18 @@ export interface InformerOptions<T extends KubeObject> extends Selection {
   readonly transform?: (object: T) => T;
 }
 
-/** For `transform`: `managedFields` is often half of an object, and nobody here reads who owns which field. */
-export const withoutManagedFields = <T extends KubeObject>(object: T): T => ({
-  ...object,
-  metadata: { ...object.metadata, managedFields: undefined },
-});
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** For `transform`: `managedFields` and kubectl's copy of what it applied are often most of an object, and nobody here reads them. */
+export function withoutHistory<T extends KubeObject>(object: T): T {
+  const { annotations } = object.metadata;
+  const kept =
+    annotations?.[LAST_APPLIED] === undefined
+      ? annotations
+      : Object.fromEntries(Object.entries(annotations).filter(([name]) => name !== LAST_APPLIED));
+  const metadata = { ...object.metadata, managedFields: undefined, ...(kept && { annotations: kept }) };
+  return { ...object, metadata };
+}
 
 export function createInformer<T extends KubeObject>(
   client: KubeClient,
@@ -59,7 +66,7 @@ export function createInformer<T extends KubeObject>(
   environment: Environment,
   options: InformerOptions<T> = {},
 ): Informer<T> {
-  const { indexers, resyncMs, maxPauseMs, namespaces, transform = (object: T) => object, ...selection } = options;
+  const { indexers, resyncMs, maxPauseMs, namespaces, transform, ...selection } = options;
   const store = new ObjectStore<T>(indexers);
   const handlers = new Set<ChangeHandler<T>>();
   const synced = Promise.withResolvers<undefined>();
@@ -77,8 +84,7 @@ export function createInformer<T extends KubeObject>(
     for (const handler of [...handlers]) call(handler, old, next);
   }
 
-  function set(object: T): void {
-    const next = transform(object);
+  function set(next: T): void {
     const old = store.set(next);
     if (old && old.metadata.uid !== next.metadata.uid) {
       // Deleted and made anew while nobody watched.
@@ -88,7 +94,7 @@ export function createInformer<T extends KubeObject>(
   }
 
   function remove(object: T): void {
-    if (store.delete(keyOf(object))) notify(transform(object), undefined);
+    if (store.delete(keyOf(object))) notify(object, undefined);
   }
 
   function markSynced(): void {
@@ -116,7 +122,7 @@ export function createInformer<T extends KubeObject>(
 
   const reflect = async (namespace: string | undefined, listed: () => void, signal: AbortSignal): Promise<void> => {
     const within = namespace === undefined ? selection : { ...selection, namespace };
-    const source = { client, type, selection: within, maxPauseMs };
+    const source = { client, type, selection: within, maxPauseMs, ...(transform && { transform }) };
     await runReflector(source, sinkOf(namespace, listed, signal), environment, signal);
   };
 

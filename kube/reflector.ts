@@ -24,6 +24,8 @@ export interface ReflectedList<T extends KubeObject> {
   readonly type: ResourceType<T>;
   readonly selection: Selection;
   readonly maxPauseMs?: number | undefined;
+  /** What is kept of an object. It is called as each page comes, so that no whole list is ever in memory. */
+  readonly transform?: (object: T) => T;
 }
 
 export interface Sink<T extends KubeObject> {
@@ -114,19 +116,22 @@ export async function listAll<T extends KubeObject>(
   client: Pick<KubeClient, 'list'>,
   type: ResourceType<T>,
   options: ListOptions = {},
+  transform = (object: T): T => object,
 ): Promise<KubeList<T>> {
   const limit = options.limit ?? PAGE_SIZE;
+  const kept = ({ items }: KubeList<T>): readonly T[] => items.map((object) => transform(object));
   const first = await client.list(type, { ...options, limit });
-  const items = [...first.items];
+  const items = [...kept(first)];
   const { resourceVersion } = first.metadata;
   for (let token = first.metadata.continue; token;) {
     try {
       const page = await client.list(type, { ...options, limit, continue: token });
-      items.push(...page.items);
+      items.push(...kept(page));
       token = page.metadata.continue;
     } catch (error) {
       if (!isExpired(error)) throw error;
-      return await client.list(type, { ...options, limit: 0 });
+      const whole = await client.list(type, { ...options, limit: 0 });
+      return { ...whole, items: kept(whole) };
     }
   }
   return { metadata: { resourceVersion }, items };
@@ -141,10 +146,12 @@ export async function runReflector<T extends KubeObject>(
 ): Promise<void> {
   const { clock, random, log } = environment;
   const resource = typeName(source.type);
+  const { transform = (object: T): T => object } = source;
 
   async function list(): Promise<Ending> {
     try {
-      const { metadata, items } = await listAll(source.client, source.type, { ...source.selection, signal });
+      const options = { ...source.selection, signal };
+      const { metadata, items } = await listAll(source.client, source.type, options, transform);
       sink.replace(items);
       return { kind: 'listed', resourceVersion: metadata.resourceVersion };
     } catch (error) {
@@ -172,7 +179,7 @@ export async function runReflector<T extends KubeObject>(
     try {
       for await (const event of source.client.watch(source.type, options)) {
         events += 1;
-        if (event.type !== 'BOOKMARK') sink.apply(event);
+        if (event.type !== 'BOOKMARK') sink.apply({ type: event.type, object: transform(event.object) });
         resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
       }
       return { kind: 'watchClosed', resourceVersion, events, ms: clock.now() - started };

@@ -207,6 +207,13 @@ export const DEPLOYMENTS: ResourceType<Deployment> = {
   kind: 'Deployment',
   namespaced: true,
 };
+export const REPLICA_SETS: ResourceType = {
+  group: 'apps',
+  version: 'v1',
+  plural: 'replicasets',
+  kind: 'ReplicaSet',
+  namespaced: true,
+};
 export const JOBS: ResourceType<Job> = {
   group: 'batch',
   version: 'v1',

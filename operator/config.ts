@@ -113,6 +113,7 @@ const environment = z.object({
   KUBEMBED_WATCH_NAMESPACE_SELECTOR: text.optional(),
   /** Releases whose resources are this one's from now on, by their Leases: `namespace/name`, with spaces or commas between them. */
   KUBEMBED_TAKES_OVER: z.string().default(''),
+  /** With spaces or commas between them, where one does not hold the whole list. */
   KUBEMBED_CATALOG_CONFIGMAP: text.default('kubembed-catalog'),
   KUBEMBED_CATALOG_KEY: text.default('supported_models.txt'),
   /** How long what serves goes on when its line is taken off the catalog. */
@@ -181,7 +182,7 @@ export interface OperatorConfig {
   readonly takesOver: readonly string[];
   /** All namespaces where there are neither names nor a selector. */
   readonly watch: { readonly namespaces: readonly string[]; readonly selector: string | undefined };
-  readonly catalog: { readonly configMap: string; readonly key: string; readonly removalGraceMs: number };
+  readonly catalog: { readonly configMaps: readonly string[]; readonly key: string; readonly removalGraceMs: number };
   readonly router: { readonly service: string; readonly portName: string };
   readonly manifests: ManifestConfig;
   readonly scaler: ScalerConfig;
@@ -236,7 +237,7 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
       selector: given.KUBEMBED_WATCH_NAMESPACE_SELECTOR,
     },
     catalog: {
-      configMap: given.KUBEMBED_CATALOG_CONFIGMAP,
+      configMaps: words(given.KUBEMBED_CATALOG_CONFIGMAP),
       key: given.KUBEMBED_CATALOG_KEY,
       removalGraceMs: given.KUBEMBED_CATALOG_REMOVAL_GRACE_SECONDS,
     },

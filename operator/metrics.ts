@@ -69,7 +69,11 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
       },
     });
   };
-  perModel('kubembed_model_replicas_desired', 'Replicas asked for.', (model) => state.replicas(modelKey(model)));
+  perModel(
+    'kubembed_model_replicas_desired',
+    'Replicas asked for.',
+    (model) => state.replicas(modelKey(model)) ?? model.status?.desiredReplicas,
+  );
   perModel('kubembed_model_replicas_ready', 'Replicas that serve.', ({ status }) => status?.readyReplicas ?? 0);
   new Gauge({
     name: 'kubembed_model_condition',

@@ -4,10 +4,12 @@ import { manifest } from '../tests/helpers/builders.ts';
 import { countingClient, NAMESPACE, writtenCatalog } from '../tests/helpers/operator-fixture.ts';
 import type { Write } from '../tests/helpers/operator-fixture.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { DEPLOYMENTS, EVENTS, SERVICES } from '../kube/resources.ts';
-import { findCondition } from '../api/conditions.ts';
+import { DEPLOYMENTS, EVENTS, LEASES, SERVICES } from '../kube/resources.ts';
+import { findCondition, isTrue } from '../api/conditions.ts';
+import { ANNOTATION_RELEASE } from '../api/names.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { CatalogSource } from './catalog/plan.ts';
+import { namesOnRecord } from './model/acceptance.ts';
 
 import { find, names, useStoreOperators } from '../tests/helpers/store-operator.ts';
 const { clock, newStore, start, until, quiet } = useStoreOperators();
@@ -40,7 +42,7 @@ describe('two releases', () => {
     await until(async () => expect(await find(store, SERVICES, 'em-m', 'team-b')).toBeDefined());
     await clock.advance(60_000);
     const before = a.writes.length;
-    start({ client: b.client, catalog: writtenCatalog('org/a', 'team-b').source, env: B });
+    start({ client: b.client, catalog: writtenCatalog('org/a minReplicas=1', 'team-b').source, env: B });
     for (let second = 0; second < 600; second += 10) await clock.advance(10_000);
     // What its own list makes, itself, three children and a status, and two events.
     const byB = withoutLeases(b.writes).map(({ what }) => what);
@@ -78,7 +80,7 @@ describe('two releases', () => {
         return text && { ...text, name: 'renamed' };
       },
     });
-    const text = 'org/a minReplicas=1\norg/b';
+    const text = 'org/a minReplicas=1\norg/b minReplicas=1';
     const old = start({ client, catalog: writtenCatalog(text).source, env: { ...A } });
     await until(async () => expect(await names(client, SERVICES)).toEqual(['em-org--a', 'em-org--b']));
     await client.create(EMBEDDING_MODELS, manifest('own', { model: 'org/a' }, 'team-b'));
@@ -101,12 +103,71 @@ describe('two releases', () => {
     expect(await templates()).toEqual([before[0], before[2]]);
   });
 
+  test('of which the author of a model chooses the other: no name has two owners on record, at no time', async () => {
+    const store = newStore();
+    const lease = { namespace: 'team-b', name: 'b-operator' };
+    const renew = async (renewTime: string) => {
+      const body = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease', metadata: lease, ...{ spec: { renewTime } } };
+      await store.apply(LEASES, body, { fieldManager: 'b', force: true });
+    };
+    await renew('1');
+    // As routers of this release read it.
+    const seen: string[][] = [];
+    const client: KubeClient = {
+      ...store,
+      apply: async (type, object, options) => {
+        const written = await store.apply(type, object, options);
+        const { items } = await store.list(EMBEDDING_MODELS);
+        const ours = items.filter(({ status }) => status?.release === 'kubembed/a-operator');
+        seen.push(ours.filter(({ status }) => isTrue(status?.conditions ?? [], 'Accepted')).flatMap(namesOnRecord));
+        return written;
+      },
+    };
+    start({ client, catalog: writtenCatalog('org/a').source, env: A });
+    await store.create(EMBEDDING_MODELS, inTeamB);
+    const recordOf = async (name: string) => (await find(store, EMBEDDING_MODELS, name, 'team-b'))?.status;
+    const pinned = { revision: 'main', commit: 'c'.repeat(40) };
+    await until(async () => expect((await recordOf('m'))?.servedNames).toEqual(['team-b/m']));
+    await store.patch(
+      EMBEDDING_MODELS,
+      { namespace: 'team-b', name: 'm' },
+      { status: { resolvedRevisions: [pinned] } },
+      { subresource: 'status' },
+    );
+    const annotations = { [ANNOTATION_RELEASE]: 'team-b/b-operator' };
+    await store.patch(EMBEDDING_MODELS, { namespace: 'team-b', name: 'm' }, { metadata: { annotations } });
+    await store.create(EMBEDDING_MODELS, manifest('heir', { model: 'org/a', servedNames: ['team-b/m'] }, 'team-b'));
+    let renewed = 1;
+    await until(async () => {
+      await renew(String((renewed += 1)));
+      expect(await recordOf('m')).toMatchObject({ release: 'team-b/b-operator', resolvedRevisions: [pinned] });
+      expect((await recordOf('heir'))?.servedNames).toEqual(['team-b/m']);
+    });
+    const handed = await recordOf('m');
+    expect(handed).not.toHaveProperty('servedNames');
+    expect(findCondition(handed?.conditions, 'Accepted')).toMatchObject({
+      ...{ status: 'Unknown', reason: 'ManagedElsewhere' },
+      message: 'Release team-b/b-operator manages it',
+    });
+    expect(seen.filter((names) => new Set(names).size < names.length)).toEqual([]);
+    // Nobody renews that Lease any more: it comes back, and finds its name taken.
+    for (let second = 0; second < 100; second += 10) await clock.advance(10_000);
+    await until(async () => {
+      const back = await recordOf('m');
+      expect(back).toMatchObject({ release: 'kubembed/a-operator', resolvedRevisions: [pinned] });
+      expect(findCondition(back?.conditions, 'Accepted')?.reason).toBe('NameTaken');
+    });
+  });
+
   test('what somebody changes back each time is left alone after a few tries, and the status says so', async () => {
     const store = newStore();
     const { client, writes } = countingClient(store);
-    start({ client, catalog: writtenCatalog('org/a').source });
+    const catalog = writtenCatalog('org/a minReplicas=1');
+    start({ client, catalog: catalog.source });
     const key = { namespace: NAMESPACE, name: 'em-org--a' };
     await until(async () => expect(await find(store, SERVICES, key.name)).toBeDefined());
+    catalog.write('org/a');
+    await until(async () => expect((await find(store, DEPLOYMENTS, key.name))?.spec.replicas).toBe(0));
     await quiet(writes);
     const before = writes.length;
     for (let second = 0; second < 240; second += 1) {
@@ -127,10 +188,10 @@ describe('two releases', () => {
 });
 
 describe('a slip in the list', () => {
-  const LIST = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+  const LIST = 'org/a minReplicas=2 maxReplicas=8\norg/b minReplicas=1';
 
   test.each([
-    ['in an option', 'org/a minReplicas=2 maxReplica=4\norg/b'],
+    ['in an option', 'org/a minReplicas=2 maxReplica=4\norg/b minReplicas=1'],
     ['that empties it', ''],
   ])('%s tears nothing down: not the list’s, and not of those who serve the id themselves', async (_what, slip) => {
     const { client, writes } = countingClient(newStore());

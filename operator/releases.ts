@@ -11,6 +11,8 @@ import { LEASES } from '../kube/resources.ts';
 export interface Releases {
   /** The other release that it is left to; undefined when it is ours. */
   readonly managerOf: (model: EmbeddingModel) => string | undefined;
+  /** Whether it was looked for at least once: before that it is only taken to live. */
+  readonly hasLooked: (release: string) => boolean;
   /** Calls back when a release has come to be known as living or gone. */
   readonly onChange: (changed: () => void) => void;
   /** Looks at the Leases of those that were asked about, until the signal aborts. */
@@ -30,6 +32,7 @@ interface Sighting {
   /** When that was first seen, by our own clock: theirs may differ. */
   readonly at: number;
   readonly isGone: boolean;
+  readonly isLookedAt: boolean;
 }
 
 const LOOK_MS = 10_000;
@@ -50,21 +53,22 @@ export function createReleases({ client, own, takesOver }: ReleasesOptions, envi
     if (takesOver.includes(release)) return true;
     const sighting = sightings.get(release);
     if (sighting === undefined) {
-      sightings.set(release, { renewTime: undefined, at: clock.now(), isGone: false });
+      sightings.set(release, { renewTime: undefined, at: clock.now(), isGone: false, isLookedAt: false });
       wake();
     }
     return sighting?.isGone === true;
   }
 
   /** Who cannot be looked at, for want of rights or of an answer, is taken to live. */
-  async function look(release: string, before: Sighting, signal: AbortSignal): Promise<Sighting> {
+  async function look(release: string, sighting: Sighting, signal: AbortSignal): Promise<Sighting> {
+    const before = { ...sighting, isLookedAt: true };
     const [namespace = '', name = ''] = release.split('/');
     if (namespace === '' || name === '') return before;
     try {
       const lease = await ifPresent(client.get(LEASES, { namespace, name }, { signal }));
       if (lease === undefined) return { ...before, isGone: true };
       const renewTime = lease.spec?.renewTime ?? '';
-      if (renewTime !== before.renewTime) return { renewTime, at: clock.now(), isGone: false };
+      if (renewTime !== before.renewTime) return { ...before, renewTime, at: clock.now(), isGone: false };
       return { ...before, isGone: clock.now() - before.at >= GONE_MS };
     } catch (error) {
       log.debug({ release, error }, 'The Lease of another release cannot be read');
@@ -95,6 +99,7 @@ export function createReleases({ client, own, takesOver }: ReleasesOptions, envi
       }
       return undefined;
     },
+    hasLooked: (release) => sightings.get(release)?.isLookedAt === true,
     onChange: (changed) => void listeners.add(changed),
     async run(signal) {
       const isOver = (): boolean => signal.aborted;

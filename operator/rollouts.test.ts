@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LABEL_MODEL } from '../api/names.ts';
+import { API_VERSION } from '../api/types.ts';
 import type { ChangeHandler } from '../kube/informer.ts';
 import type { Deployment } from '../kube/resources.ts';
 import { createRollouts } from './rollouts.ts';
@@ -24,14 +25,23 @@ function setUp(max: number) {
   );
   const told: string[] = [];
   rollouts.onFree((key) => told.push(key));
-  const put = (name: string, status: object, replicas = 1): void => {
+  const put = (name: string, status: object, replicas = 1, changes: object = {}): void => {
     const before = all.get(name);
     const generation = (before?.metadata.generation ?? 0) + 1;
-    const metadata = { name: `em-${name}`, namespace: 'ns', generation, labels: { [LABEL_MODEL]: name } };
+    const metadata = {
+      ...{ name: `em-${name}`, namespace: 'ns', generation, labels: { [LABEL_MODEL]: name } },
+      ownerReferences: [{ apiVersion: API_VERSION, kind: 'EmbeddingModel', name, uid: name, controller: true }],
+    };
     const template = { metadata: { labels: {} }, spec: { containers: [] } };
     const spec = { replicas, selector: { matchLabels: {} }, template };
     const seen = { ...status, observedGeneration: generation };
-    const after: Deployment = { apiVersion: 'apps/v1', kind: 'Deployment', metadata, spec, status: seen };
+    const after: Deployment = {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: { ...metadata, ...changes },
+      spec,
+      status: seen,
+    };
     all.set(name, after);
     changed(before, after);
   };
@@ -74,6 +84,30 @@ describe('models that serve', () => {
     put('a', SETTLED);
     expect(rollouts.mayStart('ns/a')).toBe(false);
     expect(rollouts.mayStart('ns/before')).toBe(true);
+  });
+
+  test('of one team that never come up hold up the others for a while, and their own for as long as it takes', () => {
+    const { rollouts, told, put, pass } = setUp(2);
+    for (const name of ['stuck', 'hung']) put(name, MIXED, 1, { namespace: 'team' });
+    put('theirs', SETTLED, 1, { namespace: 'team' });
+    for (const name of ['a', 'b', 'c', 'd']) put(name, SETTLED);
+    expect(rollouts.mayStart('ns/a')).toBe(false);
+    pass(899_000);
+    expect(rollouts.mayStart('ns/a')).toBe(false);
+    pass(60_000);
+    expect(rollouts.mayStart('ns/a')).toBe(true);
+    expect(['ns/b', 'ns/c', 'team/theirs'].map((key) => rollouts.mayStart(key))).toEqual([true, false, false]);
+    // Who waits for a place that one of its own left is told so, whoever else is stuck.
+    put('a', SETTLED);
+    expect(told).toEqual(['ns/c']);
+  });
+
+  test('are those that the operator made: not what anybody calls so', () => {
+    const { rollouts, put } = setUp(1);
+    put('forged', MIXED, 1, { ownerReferences: [] });
+    put('other', MIXED, 1, { name: 'mine' });
+    put('a', SETTLED);
+    expect(rollouts.mayStart('ns/a')).toBe(true);
   });
 
   test('give their place up when they go to sleep or are gone', () => {

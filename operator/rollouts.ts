@@ -1,8 +1,10 @@
 // Rollouts: how many models that serve may replace their pods at the same time, so that an upgrade of the operator is no outage of all.
-import { LABEL_MODEL } from '../api/names.ts';
+import { childName, LABEL_MODEL } from '../api/names.ts';
+import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { Clock } from '../kube/clock.ts';
 import type { Informer } from '../kube/informer.ts';
 import type { Deployment } from '../kube/resources.ts';
+import { controllerOf, parseKey } from '../kube/types.ts';
 
 export interface Rollouts {
   /** Whether this model may replace its pods now; if so, it counts until that is done. If not, `onFree` tells when to ask again. */
@@ -13,6 +15,13 @@ export interface Rollouts {
 
 const modelOf = ({ metadata }: Deployment): string =>
   `${metadata.namespace ?? ''}/${metadata.labels?.[LABEL_MODEL] ?? ''}`;
+
+/** Made for a model: anybody may give a Deployment the label. */
+const isMade = (deployment: Deployment): boolean =>
+  deployment.metadata.name === childName(deployment.metadata.labels?.[LABEL_MODEL] ?? '') &&
+  controllerOf(deployment)?.kind === EMBEDDING_MODELS.kind;
+
+const namespaceOf = (key: string): string => parseKey(key).namespace;
 
 /** Something would be lost with its pods. */
 const isServing = ({ spec, status }: Deployment): boolean => spec.replicas !== 0 && (status?.readyReplicas ?? 0) > 0;
@@ -33,6 +42,11 @@ interface Turn {
 }
 
 const LAPSE_MS = 60_000;
+/**
+ * A change that does not come up holds up what is beside it, for the next one may be as bad; but a team whose pods never start must not
+ * hold up the others for ever. Who waits for longer than that is asked again when all models are looked at.
+ */
+const HOLDS_OTHERS_MS = 900_000;
 
 export function createRollouts(
   deployments: Pick<Informer<Deployment>, 'onChange'> & {
@@ -52,7 +66,12 @@ export function createRollouts(
     spec.replicas === 0 || (metadata.generation ?? 0) > generation || clock.now() - sinceMs >= LAPSE_MS;
 
   const current = (): ReadonlyMap<string, Deployment> =>
-    new Map(deployments.store.list().map((deployment) => [modelOf(deployment), deployment]));
+    new Map(
+      deployments.store
+        .list()
+        .filter(isMade)
+        .map((deployment) => [modelOf(deployment), deployment]),
+    );
 
   /** Those that were let go ahead, and those that an operator before this one did. */
   function follow(all: ReadonlyMap<string, Deployment>): void {
@@ -64,12 +83,19 @@ export function createRollouts(
       if (!rolling.has(key) && isServing(deployment) && isMixed(deployment)) rolling.set(key, turnOf(deployment));
   }
 
+  /** Nobody who counts for this model is in its way. */
+  function isFree(key: string): boolean {
+    const counted = [...rolling].filter(
+      ([other, { sinceMs }]) => namespaceOf(other) === namespaceOf(key) || clock.now() - sinceMs < HOLDS_OTHERS_MS,
+    );
+    return counted.length < max;
+  }
+
   deployments.onChange((_old, next) => {
     if (waiting.size === 0 || (next !== undefined && !isDone(next))) return;
     follow(current());
-    if (rolling.size >= max) return;
-    const told = [...waiting];
-    waiting.clear();
+    const told = rolling.size < max ? [...waiting] : [...waiting].filter(isFree);
+    for (const key of told) waiting.delete(key);
     for (const key of told) for (const listener of listeners) listener(key);
   });
 
@@ -80,10 +106,11 @@ export function createRollouts(
       // What does not serve loses nothing, and a cure for what is broken is not to wait for it.
       if (deployment === undefined || !isServing(deployment)) return true;
       follow(all);
-      if (!rolling.has(key) && rolling.size >= max) {
+      if (!rolling.has(key) && !isFree(key)) {
         waiting.add(key);
         return false;
       }
+      waiting.delete(key);
       if (!rolling.has(key)) rolling.set(key, turnOf(deployment));
       return true;
     },

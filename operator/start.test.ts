@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { fetching, manifest, pod, serving, SHA } from '../tests/helpers/builders.ts';
+import { fetching, manifest, ownedBy, pod, serving, SHA } from '../tests/helpers/builders.ts';
 import {
   countingClient,
   NAMESPACE,
@@ -15,11 +15,14 @@ import {
   EVENTS,
   POD_DISRUPTION_BUDGETS,
   PODS,
+  REPLICA_SETS,
   SERVICE_ACCOUNTS,
   SERVICES,
 } from '../kube/resources.ts';
-import type { ObjectKey, ResourceType } from '../kube/types.ts';
+import type { Pod } from '../kube/resources.ts';
+import type { KubeObject, ObjectKey, ResourceType } from '../kube/types.ts';
 import { findCondition } from '../api/conditions.ts';
+import { LABEL_MODEL_UID } from '../api/names.ts';
 import { EMBEDDING_MODELS } from '../api/types.ts';
 
 import { A_WHILE_MS, find, names, readyReason, useStoreOperators } from '../tests/helpers/store-operator.ts';
@@ -68,22 +71,21 @@ describe('catalog to children', () => {
     expect((await find(store, EMBEDDING_MODELS, 'org--a'))?.metadata.labels).toBeUndefined();
   });
 
-  test('lines become resources with children; nothing more is written once all is as wanted', async () => {
+  test('lines become resources, whose children wait for a request; nothing more is written once all is as wanted', async () => {
     const { client, writes } = countingClient(newStore());
     const catalog = writtenCatalog('org/a\norg/b # two\nbad line here\n');
     const { operator, registry } = start({ client, catalog: catalog.source });
     await until(async () => {
-      expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']);
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--b'))).toBe('NotFetched');
+      for (const name of ['org--a', 'org--b'])
+        expect(readyReason(await find(client, EMBEDDING_MODELS, name))).toBe('NotFetched');
     });
     expect(operator.ready()).toBe(true);
     expect(operator.leading()).toBe(true);
-    expect(await names(client, SERVICES)).toEqual(['em-org--a', 'em-org--b']);
-    expect(await names(client, SERVICE_ACCOUNTS)).toEqual(['em-org--a', 'em-org--b']);
+    for (const type of [DEPLOYMENTS, SERVICES, SERVICE_ACCOUNTS]) expect(await names(client, type)).toEqual([]);
     await quiet(writes);
     const before = writes.length;
-    // Two models, each: itself, three children, one status.
-    expect(before).toBe(10);
+    // Two models, each: itself, one status.
+    expect(before).toBe(4);
     await clock.advance(A_WHILE_MS);
     expect(writes.slice(before)).toEqual([]);
     const page = await registry.metrics();
@@ -94,7 +96,7 @@ describe('catalog to children', () => {
 
   test('a line taken out prunes its resource and gives its series up, and nobody else’s', async () => {
     const client = newStore();
-    const catalog = writtenCatalog('org/a\norg/b');
+    const catalog = writtenCatalog('org/a minReplicas=1\norg/b minReplicas=1');
     const { registry } = start({ client, catalog: catalog.source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(2));
     await client.create(EMBEDDING_MODELS, manifest('mine', { model: 'org/mine' }, 'default'));
@@ -111,7 +113,7 @@ describe('catalog to children', () => {
       message: 'org/mine is not in supported_models.txt; add it there to allow it',
     });
     expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--b']);
-    catalog.write('org/b\norg/mine');
+    catalog.write('org/b\norg/mine minReplicas=1');
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-mine', 'em-org--b', 'em-org--mine']));
   });
 
@@ -120,7 +122,7 @@ describe('catalog to children', () => {
 
   test("somebody's own resource in the list's namespace takes the catalog's place, and gives it back", async () => {
     const client = newStore();
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await client.create(
       EMBEDDING_MODELS,
@@ -144,7 +146,7 @@ describe('catalog to children', () => {
     ['that is not listed', { model: 'org/none', servedNames: ['org/a'] }],
   ])('a resource of another namespace %s changes nothing of what the list serves', async (_what, spec) => {
     const { client, writes } = countingClient(newStore());
-    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b';
+    const text = 'org/a minReplicas=2 maxReplicas=8\norg/b minReplicas=1';
     start({ client, catalog: writtenCatalog(text).source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a', 'em-org--b']));
     await quiet(writes);
@@ -160,7 +162,7 @@ describe('catalog to children', () => {
 
   test('a refused resource in the list’s own namespace changes nothing either', async () => {
     const { client, writes } = countingClient(newStore());
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     await quiet(writes);
     const before = writes.length;
@@ -222,13 +224,13 @@ describe('scaling', () => {
     const { client, writes } = countingClient(newStore());
     const demand = statedDemand();
     start({ client, catalog: writtenCatalog('org/a').source, demand: demand.source });
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
+    await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NotFetched'));
     await clock.advance(1200);
     for (let held = 1; held <= 50; held++)
       demand.state('kubembed/org--a', { offeredRequests: held, queuedRequests: held, activations: held });
     await until(async () => expect((await find(client, DEPLOYMENTS, 'em-org--a'))?.spec.replicas).toBe(1));
     await quiet(writes);
-    expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(2);
+    expect(writes.filter(({ what }) => what === 'Deployment/em-org--a')).toHaveLength(1);
     const model = await find(client, EMBEDDING_MODELS, 'org--a');
     expect(model?.status?.scalingDecision).toBe('a request found no replica');
     const { items } = await client.list(EVENTS);
@@ -252,8 +254,9 @@ describe('scaling', () => {
     const waiting = { state: { waiting: { reason: 'PodInitializing' } } };
     const status = { ...fetching(waiting), conditions: [{ type: 'PodScheduled', status: 'True' }] };
     const made = pod('own-1');
-    const labels = { 'kubembed.dev/model': 'own' };
-    const { metadata } = await store.create(PODS, { ...made, metadata: { ...made.metadata, labels } });
+    const deployment = await until(async () => await store.get(DEPLOYMENTS, { namespace: 'default', name: 'em-own' }));
+    const more = { labels: { 'kubembed.dev/model': 'own' }, ownerReferences: [ownedBy(deployment)] };
+    const { metadata } = await store.create(PODS, { ...made, metadata: { ...made.metadata, ...more } });
     const { namespace = '', name, uid = '' } = metadata;
     await store.create(EVENTS, {
       apiVersion: 'v1',
@@ -344,13 +347,14 @@ describe('scaling', () => {
 describe('pods and other hands', () => {
   test('what the fetch found out goes to status and pin', async () => {
     const client = newStore();
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(await names(client, DEPLOYMENTS)).toEqual(['em-org--a']));
     const words = { revision: 'c'.repeat(40), dimensions: 384, maxTokens: 256, pooling: 'mean' };
     const made = pod('p', { status: serving({}, words) });
-    const labels = { 'kubembed.dev/model': 'org--a' };
     const key = { namespace: NAMESPACE, name: 'p' };
-    await client.create(PODS, { ...made, metadata: { ...key, labels } });
+    const ownerReferences = [ownedBy(await client.get(DEPLOYMENTS, { ...key, name: 'em-org--a' }))];
+    const labels = { 'kubembed.dev/model': 'org--a' };
+    await client.create(PODS, { ...made, metadata: { ...key, labels, ownerReferences } });
     await client.patch(PODS, key, { status: made.status }, { subresource: 'status' });
     await until(async () => {
       const model = await find(client, EMBEDDING_MODELS, 'org--a');
@@ -358,6 +362,61 @@ describe('pods and other hands', () => {
       const pin = await find(client, CONFIG_MAPS, 'em-org--a-revision');
       expect(Object.values(pin?.data ?? {})).toContain(words.revision);
     });
+  });
+
+  test('pods that only say that they are the model’s change nothing; those of its own ReplicaSet do', async () => {
+    const client = newStore();
+    start({ client, catalog: writtenCatalog('org/a').source });
+    const spec = { model: 'org/a', replicas: 1 };
+    const mine = await client.create(EMBEDDING_MODELS, manifest('mine', spec));
+    await client.create(EMBEDDING_MODELS, manifest('other', spec));
+    const deploymentOf = async (name: string) =>
+      await until(async () => await client.get(DEPLOYMENTS, { namespace: 'default', name: `em-${name}` }));
+    const [own, other] = [await deploymentOf('mine'), await deploymentOf('other')];
+    const replicaSet = async (name: string, owner: KubeObject | undefined) => {
+      const ownerReferences = owner === undefined ? [] : [ownedBy(owner)];
+      const labels = own.metadata.labels ?? {};
+      const metadata = { namespace: 'default', name, labels, ownerReferences };
+      return await client.create(REPLICA_SETS, { apiVersion: 'apps/v1', kind: 'ReplicaSet', metadata });
+    };
+    const template = { metadata: { labels: {} }, spec: { containers: [] } };
+    const forged = await client.create(DEPLOYMENTS, {
+      ...{ apiVersion: 'apps/v1', kind: 'Deployment' },
+      metadata: { namespace: 'default', name: 'forged', ownerReferences: [ownedBy(mine)] },
+      spec: { replicas: 1, selector: { matchLabels: {} }, template },
+    });
+    const true1 = await replicaSet('em-mine-1', own);
+    const owners: Readonly<Record<string, KubeObject | undefined>> = {
+      nobody: undefined,
+      'a ReplicaSet of nobody': await replicaSet('em-mine-2', undefined),
+      'a ReplicaSet of another model': await replicaSet('em-other-1', other),
+      'the Deployment, past its ReplicaSets': own,
+      'another model’s Deployment': other,
+      'the model itself': mine,
+      'a Deployment by hand that names the model': forged,
+    };
+    const say = async (name: string, owner: KubeObject | undefined, status: Pod['status'], component: string) => {
+      const key = { namespace: 'default', name };
+      const labels = { ...own.spec.template.metadata.labels, 'app.kubernetes.io/component': component };
+      const ownerReferences = owner === undefined ? [] : [ownedBy(owner)];
+      await client.create(PODS, { ...pod(name), metadata: { ...key, labels, ownerReferences } });
+      await client.patch(PODS, key, { status }, { subresource: 'status' });
+    };
+    const told = async () => {
+      const now = await client.get(EMBEDDING_MODELS, { namespace: 'default', name: 'mine' });
+      return { revision: now.status?.revision, ready: readyReason(now) };
+    };
+    await until(async () => expect(await told()).toEqual({ revision: undefined, ready: 'Starting' }));
+    const broken = fetching({ state: { waiting: { reason: 'ImagePullBackOff' } } });
+    for (const [index, owner] of Object.values(owners).entries()) {
+      await say(`liar-${index}`, owner, serving({}), 'runtime');
+      await say(`filler-${index}`, owner, serving({}), 'prefetch');
+      await say(`broken-${index}`, owner, broken, 'runtime');
+    }
+    await clock.advance(A_WHILE_MS);
+    expect(await told()).toEqual({ revision: undefined, ready: 'Starting' });
+    await say('true', true1, serving({}), 'runtime');
+    await until(async () => expect(await told()).toMatchObject({ revision: SHA }));
   });
 
   test('an object of somebody else is left alone', async () => {
@@ -369,7 +428,7 @@ describe('pods and other hands', () => {
       spec: { ports: [{ port: 1 }] },
     };
     await client.create(SERVICES, foreign);
-    start({ client, catalog: writtenCatalog('org/a').source });
+    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
     await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'));
     expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
     expect(await names(client, DEPLOYMENTS)).toEqual([]);
@@ -420,10 +479,11 @@ test('an operator killed between any two of its writes is followed by one that e
           annotations: {},
         },
       })),
-      (key, value: unknown) => (key === 'lastTransitionTime' ? '' : value),
+      // A Service says for which EmbeddingModel it was made.
+      (key, value: unknown) => (key === 'lastTransitionTime' || key === LABEL_MODEL_UID ? '' : value),
     );
   };
-  const catalog = 'org/a\norg/b';
+  const catalog = 'org/a minReplicas=1\norg/b minReplicas=1';
   const clean = countingClient(newStore());
   const first = start({ client: clean.client, catalog: writtenCatalog(catalog).source });
   await until(() => expect(clean.writes).toHaveLength(10));

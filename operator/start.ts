@@ -1,7 +1,7 @@
 // startOperator: wires caches, acceptance, autoscaler and manager into one running operator.
 import type { Logger } from 'pino';
 import { Registry } from 'prom-client';
-import { MANAGED_BY, childName } from '../api/names.ts';
+import { MANAGED_BY, childName, modelKey } from '../api/names.ts';
 import { askOnce } from '../common/http/ask.ts';
 import { MAX_PROGRESS_BYTES, PROGRESS_PATH, parseProgress } from '../common/http/fetch-progress.ts';
 import type { FetchProgress } from '../common/http/fetch-progress.ts';
@@ -11,6 +11,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { createControllerMetrics } from '../kube/controller.ts';
 import { createEventRecorder } from '../kube/events.ts';
 import { createElector, guardWrites } from '../kube/leaderelection.ts';
+import type { Pod } from '../kube/resources.ts';
 import { parseKey } from '../kube/types.ts';
 import { createAutoscaler } from './autoscaler/autoscaler.ts';
 import type { ObservedScale } from './autoscaler/autoscaler.ts';
@@ -23,9 +24,10 @@ import type { OperatorConfig } from './config.ts';
 import { createReleases } from './releases.ts';
 import { createManager, noElection } from './manager.ts';
 import { createOperatorMetrics } from './metrics.ts';
-import { trackAcceptance } from './model/acceptance.ts';
+import { trackAcceptance } from './model/acceptance-tracker.ts';
 import { BY_MODEL, createCaches, scopeOf } from './model/caches.ts';
 import type { Caches } from './model/caches.ts';
+import { isPodOfDeployment, modelOfPod, ownershipOf } from './model/ownership.ts';
 import { isProgressing } from './model/pods.ts';
 import { createProgressTracker } from './model/progress.ts';
 import type { ProgressDeps } from './model/progress.ts';
@@ -63,19 +65,24 @@ function catalogOf({ client, config, catalog }: OperatorOptions, environment: En
   const { namespace, watch } = config;
   const [first = namespace] = watch.namespaces;
   const modelsNamespace = watch.namespaces.includes(namespace) ? namespace : first;
-  const { configMap: name, key } = config.catalog;
-  return createConfigMapCatalog(client, { namespace, name, key, modelsNamespace }, environment);
+  const { configMaps: names, key } = config.catalog;
+  return createConfigMapCatalog(client, { namespace, names, key, modelsNamespace }, environment);
 }
 
 /** Scale of a model's Deployment, by the model's key, as cached. */
 const observedScale =
-  ({ children, pods }: Caches) =>
+  ({ models, children, pods, replicaSets }: Caches) =>
   (key: string): ObservedScale => {
     const { namespace, name } = parseKey(key);
-    const deployment = children.deployment.store.get({ namespace, name: childName(name) });
+    const model = models.store.get({ namespace, name });
+    const found = children.deployment.store.get({ namespace, name: childName(name) });
+    const deployment = model && found && ownershipOf(found, model) === 'ours' ? found : undefined;
     const replicas = deployment?.spec.replicas;
     const starting = (replicas ?? 0) > 0 && (deployment?.status?.readyReplicas ?? 0) === 0;
-    return { replicas, starting, progressing: starting && isProgressing(pods.store.byIndex(BY_MODEL, key)) };
+    const isOwn = (pod: Pod): boolean =>
+      deployment !== undefined && isPodOfDeployment(pod, deployment, replicaSets.store);
+    const progressing = starting && isProgressing(pods.store.byIndex(BY_MODEL, key).filter(isOwn));
+    return { replicas, starting, progressing };
   };
 
 /** A replica that is asked has nothing else to do; a NetworkPolicy that keeps the operator out must not cost much. */
@@ -99,7 +106,8 @@ export function startOperator(options: OperatorOptions): RunningOperator {
   const acceptance = trackAcceptance(caches.models, catalog, {
     clock,
     removalGraceMs,
-    isElsewhere: (model) => releases.managerOf(model) !== undefined,
+    // What is still on this release's record is not handed over yet, and keeps its names.
+    isElsewhere: (model) => model.status?.release !== manifests.release && releases.managerOf(model) !== undefined,
   });
   const demand =
     options.demand ??
@@ -137,6 +145,10 @@ export function startOperator(options: OperatorOptions): RunningOperator {
   const port = String(config.manifests.port);
   const progress = createProgressTracker({
     pods: caches.pods,
+    keyOf: (pod) => {
+      const model = modelOfPod(pod, caches);
+      return model && modelKey(model);
+    },
     ask: options.askProgress ?? (async (host) => await askProgress(`http://${host}:${port}${PROGRESS_PATH}`)),
     clock,
   });

@@ -19,7 +19,7 @@ describe('a change', () => {
     for (const name of awake)
       await client.create(EMBEDDING_MODELS, manifest(name, { model: 'org/a', revision: SHA, replicas: 1 }));
     await client.create(EMBEDDING_MODELS, manifest('asleep', { model: 'org/a', revision: SHA }));
-    await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(6));
+    await until(async () => expect(await names(client, DEPLOYMENTS)).toHaveLength(5));
     const settle = async (name: string) => {
       const key = { namespace: 'default', name: `em-${name}` };
       const { metadata } = await client.get(DEPLOYMENTS, key);
@@ -56,7 +56,7 @@ describe('a change', () => {
   test('a policy comes with the chart’s rules, and goes with them', async () => {
     const client = newStore();
     const env = { KUBEMBED_NETWORK_POLICY: JSON.stringify({ ingress: [], egress: [] }) };
-    const catalog = writtenCatalog('org/a').source;
+    const catalog = writtenCatalog('org/a minReplicas=1').source;
     const { operator } = start({ client, catalog, env });
     await until(async () => expect(await names(client, NETWORK_POLICIES)).toEqual(['em-org--a']));
     await operator.stop();

@@ -41,6 +41,15 @@ describe('readRuntimeConfig', () => {
       expect(() => readRuntimeConfig({ ...MODEL, KUBEMBED_FRONT_THREADS: wrong })).toThrow(/KUBEMBED_FRONT_THREADS/);
   });
 
+  it.each([
+    ['cpu', 'float16', /^KUBEMBED_PRECISION: precision float16 needs device gpu$/],
+    ['gpu', 'int8', /^KUBEMBED_PRECISION: precision int8 needs device cpu$/],
+    ['gpu', 'bfloat16', /^KUBEMBED_PRECISION: .*float32.*float16.*int8/],
+  ])('refuses on %s the precision %s in words', (device, precision, message) => {
+    const env = { ...MODEL, KUBEMBED_DEVICE: device, KUBEMBED_PRECISION: precision };
+    expect(() => readRuntimeConfig(env)).toThrow(message);
+  });
+
   it('reads the variables of Hugging Face tools', () => {
     const config = readRuntimeConfig({
       ...MODEL,

@@ -9,6 +9,7 @@ import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.
 import type { Environment } from '../common/util/env.ts';
 import { parseJson } from '../hub/files.ts';
 import { readModelSettings } from '../hub/paths.ts';
+import { defaultPrecision, precisionFault } from './model/precision.ts';
 import { POOLING_CHOICES } from './model/modules.ts';
 import type { PoolingChoice } from './model/modules.ts';
 import type { HubSettings } from '../hub/paths.ts';
@@ -46,7 +47,7 @@ export interface RuntimeConfig {
 // 2048 inputs of 512 tokens: the largest request that a model of the usual length can get.
 const MAX_QUEUE_TOKENS = 2048 * 512;
 
-const schema = z.object({
+const variables = z.object({
   KUBEMBED_MODEL: z.string(),
   KUBEMBED_REVISION: z.string().default('main'),
   KUBEMBED_RESOLVED_REVISION: z.string().optional(),
@@ -82,6 +83,13 @@ const schema = z.object({
   HF_HUB_OFFLINE: flag.optional(),
 });
 
+const schema = variables.check(({ value, issues }) => {
+  const { KUBEMBED_DEVICE: device, KUBEMBED_PRECISION: precision } = value;
+  const fault = precision && precisionFault(device, precision);
+  if (fault !== undefined)
+    issues.push({ code: 'custom', path: ['KUBEMBED_PRECISION'], message: fault, input: precision });
+});
+
 /** Throws `ConfigError`, whose message has a line for each fault. */
 export function readRuntimeConfig(env: Environment, home: string = homedir()): RuntimeConfig {
   const read = readEnvironment(schema, env);
@@ -93,7 +101,7 @@ export function readRuntimeConfig(env: Environment, home: string = homedir()): R
     host: read.KUBEMBED_HOST,
     port: read.KUBEMBED_PORT,
     device: read.KUBEMBED_DEVICE,
-    precision: read.KUBEMBED_PRECISION ?? (read.KUBEMBED_DEVICE === 'gpu' ? 'float16' : 'float32'),
+    precision: read.KUBEMBED_PRECISION ?? defaultPrecision(read.KUBEMBED_DEVICE),
     pooling: read.KUBEMBED_POOLING,
     prompts: read.KUBEMBED_PROMPTS,
     overlongInput: read.KUBEMBED_OVERLONG_INPUT,

@@ -1,28 +1,28 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
-import type { Log, LogHandle, LogLevel } from '../common/obs/log.ts';
+import type { LogHandle, LogLevel } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/source.ts';
+import type { ModelFiles } from '../hub/store.ts';
 import type { RuntimeConfig } from './config.ts';
-import type { EngineOptions } from './engine/compute.ts';
-import type { EngineCore } from './engine/contract.ts';
+import type { EngineOptions, OwnCompute } from './engine/compute.ts';
+import type { Engine, EngineCore } from './engine/contract.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
 import { failureOf, writeTerminationMessage } from './lifecycle.ts';
 import type { ModelDescription } from './model/description.ts';
-import { defaultFronts } from './model/memory.ts';
 import type { OpenedModel } from './model/snapshot.ts';
-import type { ServeDeps } from './serve.ts';
+import type { Door, ProcessParts } from './serve.ts';
 
 // Only what costs nothing is imported here: how soon a replica is ready is decided by what is loaded, and in which order.
 
 interface Context {
   readonly config: RuntimeConfig;
-  readonly openLog: () => Promise<Log>;
-  /** Log lines of other threads. */
-  readonly writeLines: LogHandle['write'];
+  readonly openLog: () => Promise<LogHandle>;
   readonly stop: AbortSignal;
+  /** Ends the process, with the error as what it died of. */
+  readonly fail: (error: unknown) => void;
   readonly startedThreads: StartedThreads;
   readonly fallback: Fallback | undefined;
 }
@@ -86,83 +86,86 @@ async function runFetch({ config, stop: signal, fallback }: Context): Promise<vo
   await writeTerminationMessage(config.terminationLog, fetchedFacts({ files, description }));
 }
 
-/** What answers requests, its threads under way already. */
-interface Starting {
+/** What is under way before all that answers requests is loaded. */
+interface Starting<E extends EngineCore> {
+  readonly opening: Promise<OpenedModel>;
+  readonly creating: Promise<E>;
   /** Until the compute threads load, this one has nothing to do but that. */
   readonly underWay: Promise<void>;
-  readonly serve: (deps: Omit<ServeDeps, 'config' | 'opening'>) => Promise<void>;
-  /** To leave with a session half made would abort the process, as when the port turns out to be taken. */
-  readonly abandon: () => Promise<void>;
+  readonly doorFor: (parts: ProcessParts) => Promise<Door<E>>;
 }
 
 async function runServe(context: Context): Promise<void> {
-  const { config, openLog } = context;
-  const fronts =
-    config.frontThreads ?? defaultFronts(config.device, { cpus: usableCpus(), memoryBytes: usableMemory() });
-  const starting = await (fronts > 1 ? startWithFronts(context, fronts) : startAlone(context));
-  await starting.underWay;
+  const { frontThreads, device } = context.config;
+  const { defaultFronts } = await import('./model/memory.ts');
+  const fronts = frontThreads ?? defaultFronts(device, { cpus: usableCpus(), memoryBytes: usableMemory() });
+  if (fronts > 1) await serveFrom(await startWithFronts(context, fronts), context);
+  else await serveFrom(await startAlone(context), context);
+}
+
+async function serveFrom<E extends EngineCore>(starting: Starting<E>, context: Context): Promise<void> {
+  const { config, openLog, stop } = context;
+  const { opening, creating, underWay, doorFor } = starting;
+  // A failure is told by `serve`, once it can be logged.
+  await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [log, { switchLevelOnSignal }, { createRegistry }] = await Promise.all([
+  const [{ log }, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
     openLog(),
     import('../common/obs/log.ts'),
+    import('./serve.ts'),
     import('../common/obs/metrics.ts'),
+    import('./door.ts'),
   ]);
   switchLevelOnSignal(process, log, config.logLevel);
-  const version = packageVersion();
+  const parts = { config, log, registry: createRegistry(), version: packageVersion(), startedAt: now(), opening };
+  const door = await doorFor(parts);
   try {
-    await starting.serve({ log, registry: createRegistry(), version, startedAt: now() });
+    await serve({ ...parts, creating, door }, stop);
   } catch (error) {
-    await starting.abandon();
+    // To leave with a session half made would abort the process, as when the port turns out to be taken.
+    const closing = creating.then(
+      (engine) => engine.close(AbortSignal.abort()),
+      () => undefined,
+    );
+    await Promise.all([closing, door.close()]);
     throw error;
   }
 }
 
-async function startAlone(context: Context): Promise<Starting> {
-  const { config, stop } = context;
+/** Seconds since 1970. */
+const now = (): number => Math.floor(Date.now() / 1000);
+
+async function startAlone(context: Context): Promise<Starting<Engine>> {
   const [{ openModel }, { createEngine }] = await Promise.all([
     import('./model/snapshot.ts'),
     import('./engine/engine.ts'),
   ]);
-  const opening = openModel(config);
+  const opening = openModel(context.config);
   const { options, underWay } = engineOptions(context, 1);
   const creating = opening.then(async (opened) => await createEngine(await options(opened)));
-  return {
-    underWay: Promise.race([underWay, creating.then(ignore, ignore)]),
-    serve: async (given) => {
-      const { ownDoor, serve } = await import('./serve.ts');
-      const deps = { ...given, config, opening };
-      await serve(deps, { creating, door: ownDoor(deps) }, stop);
-    },
-    abandon: () => closed(creating),
-  };
+  return { opening, creating, underWay, doorFor: async (parts) => (await import('./door.ts')).ownDoor(parts) };
 }
 
-async function startWithFronts(context: Context, count: number): Promise<Starting> {
-  const { config, stop, openLog, writeLines } = context;
-  const [{ openModel }, { openCompute }, { startFronts }, { tokenizerOptions }, { LEVEL_SIGNAL }] = await Promise.all([
-    import('./model/snapshot.ts'),
-    import('./engine/compute.ts'),
-    import('./front/fronts.ts'),
-    import('./engine/load.ts'),
-    import('../common/obs/log.ts'),
-  ]);
-  const { host, port, drainMs, logLevel } = config;
-  const { model, overlongInput, maxBodyBytes, maxConnections, tracing } = config;
-  const log = await openLog();
-  const fronts = startFronts({
-    count,
-    setup: {
-      config: { model, overlongInput, maxBodyBytes, maxConnections, tracing },
-      logLevel,
-      readable: process.stdout.isTTY,
-      version: packageVersion(),
-      startedAt: now(),
-    },
-    listener: { host, port },
-    drainMs,
-    writeLines,
-    onDeath: (error, restartInMs) => log.error({ event: 'front-died', error, restartInMs }, 'A front thread died'),
-  });
+async function startWithFronts(context: Context, count: number): Promise<Starting<OwnCompute>> {
+  const { config, openLog, fail: onDeath } = context;
+  const [{ openModel }, { openCompute }, { startFronts }, { tokenizerOptions }, { LEVEL_SIGNAL }, { write }] =
+    await Promise.all([
+      import('./model/snapshot.ts'),
+      import('./engine/compute.ts'),
+      import('./front/fronts.ts'),
+      import('./engine/load.ts'),
+      import('../common/obs/log.ts'),
+      openLog(),
+    ]);
+  const { model, overlongInput, maxBodyBytes, maxConnections, tracing, host, port, logLevel, drainMs } = config;
+  const setup = {
+    config: { model, overlongInput, maxBodyBytes, maxConnections, tracing },
+    logLevel,
+    readable: process.stdout.isTTY,
+    version: packageVersion(),
+    startedAt: now(),
+  };
+  const fronts = startFronts({ count, setup, listener: { host, port }, drainMs, writeLines: write, onDeath });
   const opening = openModel(config);
   const { options, underWay } = engineOptions(context, count);
   const creating = opening.then(async (opened) => {
@@ -170,26 +173,16 @@ async function startWithFronts(context: Context, count: number): Promise<Startin
     return (await openCompute(await options(opened), loading)).compute;
   });
   return {
-    underWay: Promise.race([underWay, creating.then(ignore, ignore)]),
-    serve: async (given) => {
+    opening,
+    creating,
+    underWay,
+    async doorFor(parts) {
       // After the listener that changes it.
-      process.on(LEVEL_SIGNAL, () => fronts.setLevel(given.log.level as LogLevel));
-      const { frontDoor, serve } = await import('./serve.ts');
-      const deps = { ...given, config, opening };
-      await serve(deps, { creating, door: frontDoor(deps, fronts) }, stop);
-    },
-    abandon: async () => {
-      await Promise.all([closed(creating), fronts.close()]);
+      process.on(LEVEL_SIGNAL, () => fronts.setLevel(parts.log.level as LogLevel));
+      return (await import('./door.ts')).frontDoor(parts, fronts);
     },
   };
 }
-
-const ignore = (): void => undefined;
-/** Seconds since 1970. */
-const now = (): number => Math.floor(Date.now() / 1000);
-
-const closed = (creating: Promise<EngineCore>): Promise<void> =>
-  creating.then((engine) => engine.close(AbortSignal.abort()), ignore);
 
 function engineOptions({ config, openLog, startedThreads }: Context, fronts: number) {
   const { pooling, precision, device, threads, maxQueueTokens } = config;
@@ -199,7 +192,7 @@ function engineOptions({ config, openLog, startedThreads }: Context, fronts: num
     files,
     description,
     pooling,
-    precision: precision === 'int8' ? await int8OrFaster(description, openLog) : precision,
+    precision: isInt8(precision, files) ? await int8OrFaster(description, openLog) : precision,
     device,
     threads: threads ?? usableCpus(),
     fronts,
@@ -208,7 +201,7 @@ function engineOptions({ config, openLog, startedThreads }: Context, fronts: num
     startedThreads,
     onLoading,
     onEvent: ({ kind, ...facts }) =>
-      void openLog().then((log) => {
+      void openLog().then(({ log }) => {
         const [level, message] = EVENTS[kind];
         log[level]({ event: kind, ...facts }, message);
       }),
@@ -216,13 +209,17 @@ function engineOptions({ config, openLog, startedThreads }: Context, fronts: num
   return { options, underWay };
 }
 
+/** Not of a repository's own ONNX file, which says itself that there is no int8 of it. */
+const isInt8 = (precision: RuntimeConfig['precision'], { onnxModel }: ModelFiles): boolean =>
+  precision === 'int8' && onnxModel === undefined;
+
 /** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
 async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {
   const { fasterPrecision, measurePrecisions } = await import('./engine/load.ts');
   const times = await measurePrecisions({ hiddenSize });
   const precision = fasterPrecision(times);
   if (precision !== 'int8') {
-    const log = await openLog();
+    const { log } = await openLog();
     log.warn({ asked: 'int8', precision, ...times }, 'This CPU is not faster in int8: serving float32');
   }
   return precision;
@@ -259,11 +256,12 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
     logs?.flush();
     return 1;
   };
+  const fail = (error: unknown): void => void die(error).then((code) => process.exit(code));
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stop.abort());
   // Told as any other failure instead of as a stack trace that nobody reads.
   for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-    process.on(event, (error: unknown) => void die(error).then((code) => process.exit(code)));
+    process.on(event, fail);
   }
   const cpus = usableCpus();
   if (process.env['KUBEMBED_DEVICE'] === 'gpu') setGpuEnvironment(cpus);
@@ -271,13 +269,11 @@ async function main(name: string, fallback?: Fallback): Promise<number> {
   try {
     const { readRuntimeConfig } = await import('./config.ts');
     const config = readRuntimeConfig(process.env);
-    const openLog = async (): Promise<Log> => {
+    const openLog = async (): Promise<LogHandle> => {
       const { createLog } = await import('../common/obs/log.ts');
-      logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY });
-      return logs.log;
+      return (logs ??= createLog({ name: 'runtime', level: config.logLevel, readable: process.stdout.isTTY }));
     };
-    const writeLines: LogHandle['write'] = (lines, isUrgent) => logs?.write(lines, isUrgent);
-    await command.run({ config, openLog, writeLines, stop: stop.signal, startedThreads, fallback });
+    await command.run({ config, openLog, stop: stop.signal, fail, startedThreads, fallback });
     logs?.flush();
     return 0;
   } catch (error) {

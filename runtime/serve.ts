@@ -2,35 +2,15 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
-import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
-import { startServer } from '../common/http/server.ts';
-import type { RunningServer } from '../common/http/server.ts';
 import type { Log } from '../common/obs/log.ts';
-import { collectAtRest } from '../common/util/rest.ts';
-import { createRuntimeApp } from './app.ts';
 import type { RuntimeConfig } from './config.ts';
-import type { OwnCompute } from './engine/compute.ts';
-import type { Engine, EngineCore } from './engine/contract.ts';
-import { leavesOutPrompts } from './engine/engine.ts';
-import type { Fronts } from './front/fronts.ts';
-import { checkVector, createLifecycle, resultHeaders } from './lifecycle.ts';
+import type { EngineCore } from './engine/contract.ts';
+import { createLifecycle, resultHeaders } from './lifecycle.ts';
 import type { Lifecycle, Serving } from './lifecycle.ts';
-import { observeProcess } from './metrics.ts';
 import { promptsOfNames } from './model/prompts.ts';
 import type { OpenedModel } from './model/snapshot.ts';
 
-export interface ServeDeps {
-  readonly config: RuntimeConfig;
-  readonly log: Log;
-  readonly registry: Registry;
-  readonly version: string;
-  /** Seconds since 1970. */
-  readonly startedAt: number;
-  /** Under way already. */
-  readonly opening: Promise<OpenedModel>;
-}
-
-/** How requests come in: at this thread, or at several that share its workers. */
+/** How requests come in. */
 export interface Door<E extends EngineCore> {
   /** Before the model is loaded: a taken port shows at once, and probes are answered while weights are read. */
   open(lifecycle: Lifecycle<E>): Promise<string>;
@@ -43,21 +23,32 @@ export interface Door<E extends EngineCore> {
   close(): Promise<void>;
 }
 
-/**
- * Resolves once stopped, also when that came before the model was loaded. Rejects when the model cannot be served.
- * @param creating under way already
- */
-export async function serve<E extends EngineCore>(
-  deps: ServeDeps,
-  { creating, door }: { readonly creating: Promise<E>; readonly door: Door<E> },
-  stop: AbortSignal,
-): Promise<void> {
-  const { config, log } = deps;
+/** What a door needs as well. */
+export interface ProcessParts {
+  readonly config: RuntimeConfig;
+  readonly log: Log;
+  readonly registry: Registry;
+  readonly version: string;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  /** Under way already. */
+  readonly opening: Promise<OpenedModel>;
+}
+
+export interface ServeDeps<E extends EngineCore> extends ProcessParts {
+  /** Under way already. */
+  readonly creating: Promise<E>;
+  readonly door: Door<E>;
+}
+
+/** Resolves once stopped, also when that came before the model was loaded. Rejects when the model cannot be served. */
+export async function serve<E extends EngineCore>(deps: ServeDeps<E>, stop: AbortSignal): Promise<void> {
+  const { config, log, creating, door } = deps;
   const lifecycle = createLifecycle<E>();
   const url = await door.open(lifecycle);
   log.info({ url, model: config.model }, 'Listening');
   const stopped = aborted(stop);
-  const loading = load(deps, { creating, door }, stop);
+  const loading = load(deps, stop);
   // When the stop comes first, nobody asks any more how the loading went.
   loading.catch(() => undefined);
   const loaded = await Promise.race([loading, stopped]);
@@ -89,8 +80,7 @@ const aborted = async (signal: AbortSignal): Promise<undefined> => {
 };
 
 async function load<E extends EngineCore>(
-  { config, log, opening }: ServeDeps,
-  { creating, door }: { readonly creating: Promise<E>; readonly door: Door<E> },
+  { config, log, opening, creating, door }: ServeDeps<E>,
   stop: AbortSignal,
 ): Promise<Serving<E>> {
   const { files, description } = await opening;
@@ -107,54 +97,4 @@ async function load<E extends EngineCore>(
   const serving = { engine, ...served, headers, prompts };
   await door.admit(serving, stop);
   return serving;
-}
-
-/** This thread takes all requests. */
-export function ownDoor(deps: Omit<ServeDeps, 'opening'>): Door<Engine> {
-  const { config, version } = deps;
-  const parser = createEmbeddingsParser();
-  let server: RunningServer | undefined;
-  let tracer: Awaited<ReturnType<typeof openTracer>>;
-  return {
-    async open(lifecycle) {
-      tracer = await openTracer(config, version);
-      const { host, port } = config;
-      const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
-      server = await startServer({ host, port, handler, limits: { maxConnections: config.maxConnections } });
-      return server.url;
-    },
-    admit: ({ engine }, stop) => checkVector(engine, stop),
-    inFlight: () => server?.inFlight() ?? 0,
-    drain: async (deadline) => (await server?.drain(deadline)) ?? 0,
-    close: async () => {
-      await Promise.all([parser.close(), tracer?.close()]);
-    },
-  };
-}
-
-/** Who does not trace does not load the SDK. */
-const openTracer = async ({ tracing }: Pick<RuntimeConfig, 'tracing'>, version: string) =>
-  tracing && (await import('../common/obs/tracer.ts')).createTracer(tracing, { service: 'kubembed-runtime', version });
-
-/** Front threads take them. */
-export function frontDoor({ config, registry, opening }: ServeDeps, fronts: Fronts): Door<OwnCompute> {
-  return {
-    async open(lifecycle) {
-      observeProcess(registry, lifecycle, config);
-      collectAtRest(fronts);
-      return await fronts.listen({ phase: lifecycle.phase, registry });
-    },
-    async admit({ engine, ...served }) {
-      const { description } = await opening;
-      const { info } = engine;
-      await fronts.serve(engine, {
-        ...served,
-        info,
-        leavesOutPrompts: leavesOutPrompts({ description, pooling: config.pooling }),
-      });
-    },
-    inFlight: () => fronts.inFlight(),
-    drain: (deadline) => fronts.drain(deadline),
-    close: () => fronts.close(),
-  };
 }

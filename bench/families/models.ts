@@ -27,10 +27,10 @@ interface Row {
 const SMALL = { layers: 6, hidden: 384, intermediate: 1536, heads: 12 };
 const BASE = { layers: 12, hidden: 768, intermediate: 3072, heads: 12 };
 const QWEN = { layers: 4, hidden: 1024, intermediate: 3072, heads: 16, keyValueHeads: 8, headSize: 128 };
-const GEMMA = { layers: 6, hidden: 768, intermediate: 1152, heads: 3, keyValueHeads: 1, headSize: 256 };
+const GEMMA = { layers: 24, hidden: 768, intermediate: 1152, heads: 3, keyValueHeads: 1, headSize: 256 };
 const LARGE = { layers: 11, hidden: 1024, intermediate: 4096, heads: 16 };
 
-/** Decoders have fewer layers than those people use: what a token costs grows with them, and a share does not. */
+/** Some have fewer layers than those people use, to fit: shares are smaller for it, since what a request costs beside the model does not grow with them. */
 const ROWS: Readonly<Record<string, Row>> = {
   bert: { family: 'bert', shape: 'BERT as all-MiniLM-L6-v2', size: SMALL, wordPieces: true },
   large: { family: 'bert', shape: 'BERT as bge-large, 11 of 24 layers', size: LARGE, wordPieces: true },
@@ -38,7 +38,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   deberta: { family: 'deberta', shape: 'DeBERTa v2 as deberta-v3-small', size: { ...BASE, layers: 6 } },
   t5: { family: 't5', shape: 'T5 encoder as gtr-t5-base', size: BASE },
   qwen3: { family: 'qwen3', shape: 'Qwen3 as Qwen3-Embedding-0.6B, 4 of 28 layers', size: QWEN },
-  gemma3: { family: 'gemma3', shape: 'Gemma 3 as EmbeddingGemma, 6 of 24 layers', size: GEMMA },
+  gemma3: { family: 'gemma3', shape: 'Gemma 3 as EmbeddingGemma', size: GEMMA },
 };
 
 export const FAMILY_MODELS: readonly FamilyModel[] = Object.entries(ROWS).map(([name, row]) => ({

@@ -4,6 +4,7 @@ import { createLog } from '../../common/obs/log.ts';
 import { createRegistry } from '../../common/obs/metrics.ts';
 import { vectorToBytes } from '../../common/openai/response.ts';
 import { readRuntimeConfig } from '../../runtime/config.ts';
+import { frontDoor, ownDoor } from '../../runtime/door.ts';
 import { computeOn } from '../../runtime/engine/compute.ts';
 import type { EngineInfo, OutputEncoding } from '../../runtime/engine/contract.ts';
 import { createEmbed } from '../../runtime/engine/embed.ts';
@@ -13,7 +14,7 @@ import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
 import type { RunMessage, RunReply } from '../../runtime/engine/worker.ts';
 import { startFronts } from '../../runtime/front/fronts.ts';
 import { openModel } from '../../runtime/model/snapshot.ts';
-import { frontDoor, ownDoor, serve } from '../../runtime/serve.ts';
+import { serve } from '../../runtime/serve.ts';
 import { createTinyStore, TINY_MODEL, TINY_REVISION } from '../../tests/helpers/runtime-process.ts';
 
 const DIMENSIONS = 384;
@@ -83,7 +84,7 @@ const info: EngineInfo = {
 const topology = { workers: WORKERS, threadsPerWorker: 1, soloThreads: undefined, estimatedBytes: 0, shared: false };
 const { description } = opened;
 const { maxQueueTokens } = config;
-const compute = computeOn({ pool: standIn(), topology, packing: true, trials: [] }, info, {
+const compute = computeOn({ pool: standIn(), topology, packing: true, precision: 'float16', trials: [] }, info, {
   description,
   maxQueueTokens,
   device: 'gpu',
@@ -96,9 +97,9 @@ process.once('SIGTERM', () => stop.abort());
 process.stdin.resume().once('end', () => stop.abort());
 if (fronts === 1) {
   const tokenizer = await loadTokenizer(tokenizerOptions(opened));
-  const embed = createEmbed({ info, tokenizer, compute, leavesOutPrompts: false });
+  const embed = createEmbed({ info, tokenizer, compute, includePrompt: true });
   const engine = { ...compute, embed };
-  await serve(deps, { creating: Promise.resolve(engine), door: ownDoor(deps) }, stop.signal);
+  await serve({ ...deps, creating: Promise.resolve(engine), door: ownDoor(deps) }, stop.signal);
 } else {
   const all = startFronts({
     count: fronts,
@@ -106,9 +107,11 @@ if (fronts === 1) {
     listener: config,
     drainMs: config.drainMs,
     writeLines: write,
-    onDeath: (error) => process.stderr.write(`${error.message}\n`),
+    onDeath(error) {
+      throw error;
+    },
   });
   const creating = all.loadTokenizers(tokenizerOptions(opened)).then(() => compute);
-  await serve(deps, { creating, door: frontDoor(deps, all) }, stop.signal);
+  await serve({ ...deps, creating, door: frontDoor(deps, all) }, stop.signal);
 }
 process.exit(0);

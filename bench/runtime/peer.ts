@@ -59,6 +59,8 @@ export type Sample = Findings & Measured;
 
 export interface RunningPeer {
   readonly pid: number;
+  /** Of servers. */
+  readonly port?: number;
   readonly startUp: StartUp;
   measure(window: Window): Promise<Findings>;
   /** For servers: the vectors of some texts. */
@@ -153,6 +155,7 @@ export const server =
     const callsOf = createCalls(context, kind.maxInputs);
     return {
       pid: child.pid,
+      port,
       startUp: startUpOf(child),
       embed,
       async measure({ cell: { corpus, concurrency }, round, timing }) {

@@ -68,7 +68,7 @@ describe('verdicts', () => {
 
   it('appear in the report with the numbers behind them', () => {
     const markdown = renderReport(report(samples, ['A:1', 'C:8']));
-    expect(markdown).toContain('| C:8 | 0.86 | ≥ 0.86 | 0.48 | met | 1.15 × | **missed** |');
+    expect(markdown).toContain('| C:8 | 0.86 | 0.86–0.86 | ≥ 0.86 | 0.48 | met | 1.15 × | **missed** |');
     expect(markdown).toContain('| C:8 | 1,000 | 860 |');
     expect(markdown).toContain('| C:8 | – | 80 / 160 |');
     expect(markdown).toContain('- torch: no Python environment');

@@ -1,13 +1,15 @@
 // The scale bench: thousands of endpoints on a real API server, with the operator and the router as processes in between. Runs in a network of
 // its own, in which all endpoints' addresses are local.
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findCondition } from '../../api/conditions.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
+import { listAll } from '../../kube/reflector.ts';
 import { startControlPlane } from '../../tests/helpers/control-plane.ts';
 import type { ControlPlane } from '../../tests/helpers/control-plane.ts';
 import { startKubelets } from '../../tests/helpers/stub-kubelets.ts';
@@ -17,9 +19,21 @@ import type { ScaleOptions } from '../options.ts';
 import { exitOnSignals, startChild } from '../process.ts';
 import { publish } from '../report.ts';
 import { build } from '../runtime/peers.ts';
-import { announceRouter, applyOwn, createAsker, listedModel, makeNamespaces, NAMESPACE, writeList } from './person.ts';
+import {
+  addLine,
+  announceRouter,
+  applyOwn,
+  createAsker,
+  isAwake,
+  listedModel,
+  listParts,
+  makeNamespaces,
+  NAMESPACE,
+  writeList,
+} from './person.ts';
 import type { Asker } from './person.ts';
-import { renderScale, sumOf } from './report.ts';
+import { putPods } from './etcd.ts';
+import { MAX_MEMORY_MB, renderScale, sumOf } from './report.ts';
 import type { Latencies, ProcessName, ScaleResults, Start, Use } from './report.ts';
 
 const ENDPOINT_PORT = 8080;
@@ -27,6 +41,13 @@ const PORTS = { router: 18_080, internal: 18_081, operator: 18_082 } as const;
 const ROUTER_ADDRESS = '10.245.0.1';
 const PACE_MS = 500;
 const CALLS = ['GET', 'POST', 'PATCH', 'DELETE'];
+const LOG_CHARACTERS = 4000;
+/** Of what is applied one by one. */
+const FEW_REPLICAS = 5;
+const REQUESTS = 4000;
+const CLIENTS = 8;
+/** What the first look at the router's CPU has, before the others come. */
+const FEW_MODELS = 10;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -41,25 +62,37 @@ interface Program {
   readonly stop: () => Promise<void>;
 }
 
+/** As the images have them; and the heap that Node gives itself in a container with the memory of the target. */
+const asInContainer = (process: ProcessName): Record<string, string> => ({
+  MALLOC_ARENA_MAX: '1',
+  MALLOC_MMAP_THRESHOLD_: '2000000',
+  NODE_OPTIONS: `--enable-source-maps --max-old-space-size=${MAX_MEMORY_MB[process] / 2}`,
+});
+
 const ENVIRONMENTS: Readonly<Record<ProcessName, Readonly<Record<string, string>>>> = {
   operator: {
+    ...asInContainer('operator'),
     KUBEMBED_NAMESPACE: NAMESPACE,
     KUBEMBED_PORT: String(PORTS.operator),
     // There is one, and a Lease lost to an overloaded machine would end the run.
     KUBEMBED_LEADER_ELECTION: 'false',
   },
   router: {
+    ...asInContainer('router'),
     KUBEMBED_PORT: String(PORTS.router),
     KUBEMBED_INTERNAL_PORT: String(PORTS.internal),
     KUBEMBED_LOG_LEVEL: 'warn',
   },
 };
 
-async function startProgram(name: ProcessName, kubeconfig: string, logs: string): Promise<Program> {
+async function startProgram(name: ProcessName, given: Record<string, string>, logs: string): Promise<Program> {
   const url = `http://127.0.0.1:${PORTS[name]}`;
-  const env = { NODE_ENV: 'production', KUBECONFIG: kubeconfig, ...ENVIRONMENTS[name] };
+  const env = { NODE_ENV: 'production', ...given, ...ENVIRONMENTS[name] };
   const args = [join(ROOT, 'dist', name, 'main.js')];
-  const child = startChild({ file: process.execPath, args, env }, join(logs, `${name}.log`));
+  const log = join(logs, `${name}.log`);
+  const child = startChild({ file: process.execPath, args, env }, log);
+  // The logs go with the bench.
+  child.died.catch(async () => say((await readFile(log, 'utf8')).slice(-LOG_CHARACTERS)));
   await child.until(async () => (await fetch(`${url}/readyz`)).status === 200);
   const { pid, startedMs } = child;
   return {
@@ -74,6 +107,8 @@ interface Stage {
   readonly plane: ControlPlane;
   readonly kubelets: Kubelets;
   readonly asker: Asker;
+  /** ConfigMaps of the list, the last of which gets what is added to it. */
+  readonly parts: readonly string[];
   readonly programs: Record<ProcessName, Program>;
   readonly start: (name: ProcessName) => Promise<Program>;
 }
@@ -101,6 +136,7 @@ async function callsOf({ metric }: Program): Promise<Record<string, number>> {
   return Object.fromEntries(await Promise.all(counts)) as Record<string, number>;
 }
 
+const totalOf = (calls: Record<string, number>): number => Object.values(calls).reduce((sum, one) => sum + one, 0);
 const writesOf = ({ POST = 0, PATCH = 0, DELETE = 0 }: Record<string, number>): number => POST + PATCH + DELETE;
 
 const cpuOf = ({ operator, router }: Stage['programs']): Record<ProcessName, number> => ({
@@ -112,42 +148,70 @@ const since = (before: Record<ProcessName, number>, after: Record<ProcessName, n
   router: after.router - before.router,
 });
 
-/** All of a person's own models and those of the list tell that they are up. */
-async function untilReady({ plane }: Stage, models: number): Promise<void> {
+/** It rests: it serves with all replicas, or sleeps. */
+const isSettled = ({ status }: EmbeddingModel): boolean => {
+  const [accepted, progressing] = [
+    findCondition(status?.conditions, 'Accepted'),
+    findCondition(status?.conditions, 'Progressing'),
+  ];
+  return accepted?.status === 'True' && progressing?.reason === 'Stable';
+};
+
+/** All of a person's own models and those of the list rest. To look is work for the API server, and the more the more there are. */
+async function untilSettled({ plane }: Stage, models: number): Promise<void> {
   for (;;) {
-    const { items } = await plane.admin.list(EMBEDDING_MODELS);
-    const ready = items.filter(({ status }) => {
-      const ends = [findCondition(status?.conditions, 'Ready'), findCondition(status?.conditions, 'Progressing')];
-      return ends.map((one) => one?.reason).join() === 'Ready,Stable';
-    });
-    if (ready.length === models) return;
-    await sleep(1000);
+    const { items } = await listAll(plane.admin, EMBEDDING_MODELS);
+    if (items.length >= models && items.every(isSettled)) return;
+    await sleep(1000 + models);
   }
 }
 
 // What is measured.
 
-async function applyAll(stage: Stage, { models, replicas }: ScaleOptions) {
-  say(`Applying ${models} models with ${replicas} endpoints each …`);
-  const { programs, plane, asker } = stage;
+/** In microseconds, of the router alone. */
+async function cpuOfRequest({ asker, programs }: Stage): Promise<number> {
+  await asker.untilAnswered(listedModel(0), 100);
+  const requests = async (count: number): Promise<void> => {
+    const left = Array.from({ length: count }).values();
+    const ask = async (): Promise<void> => {
+      while (left.next().done !== true) await asker.untilAnswered(listedModel(0), 100);
+    };
+    await Promise.all(Array.from({ length: CLIENTS }, ask));
+  };
+  // What is compiled while it runs is compiled by then.
+  await requests(REQUESTS / 2);
+  const before = programs.router.use().cpuSeconds;
+  await requests(REQUESTS);
+  return ((programs.router.use().cpuSeconds - before) / REQUESTS) * 1e6;
+}
+
+async function applyAll(stage: Stage, options: ScaleOptions) {
+  const { models, replicas, awakePercent } = options;
+  const { programs, plane, asker, parts } = stage;
+  say(`Applying ${models} models, ${awakePercent} % of them with ${replicas} endpoints each …`);
   const before = { calls: await callsOf(programs.operator), cpu: cpuOf(programs) };
   const startedAt = performance.now();
-  await writeList(plane.admin, models, replicas);
-  const left = Array.from({ length: models }, (_, index) => index).values();
+  await writeList(plane.admin, options, parts);
+  const awake = Array.from({ length: models }, (_, index) => index).filter((index) => isAwake(index, options));
+  const left = awake.values();
   const ask = async (): Promise<void> => {
-    for (const index of left) await asker.untilAnswered(listedModel(index), 100);
+    for (const index of left) await asker.untilAnswered(listedModel(index), 200);
   };
-  await Promise.all(Array.from({ length: 16 }, ask));
+  await Promise.all(Array.from({ length: CLIENTS }, ask));
+  while ((await asker.served()) < models) await sleep(1000);
   const bulkSeconds = (performance.now() - startedAt) / 1000;
-  await untilReady(stage, models);
+  say(`The last was routable after ${bulkSeconds.toFixed(0)} s`);
+  await untilSettled(stage, models);
   await sleep(2000);
   const after = await callsOf(programs.operator);
-  const calls = CALLS.map((method) => [method, (after[method]! - before.calls[method]!) / models] as const);
+  const made = models - Math.min(FEW_MODELS, models);
+  const calls = CALLS.map((method) => [method, (after[method]! - before.calls[method]!) / Math.max(1, made)] as const);
   return { bulkSeconds, calls: Object.fromEntries(calls), bulkCpuSeconds: since(before.cpu, cpuOf(programs)) };
 }
 
-async function timeApplies(stage: Stage, { models, replicas, applies }: ScaleOptions): Promise<readonly Latencies[]> {
+async function timeApplies(stage: Stage, { models, applies }: ScaleOptions): Promise<readonly Latencies[]> {
   const { admin } = stage.plane;
+  const last = stage.parts.at(-1) ?? '';
   const timed = async (what: string, apply: (index: number) => Promise<string>): Promise<Latencies> => {
     say(`Timing: ${what} …`);
     const ms: number[] = [];
@@ -161,27 +225,27 @@ async function timeApplies(stage: Stage, { models, replicas, applies }: ScaleOpt
   };
   return [
     await timed('a line added to the list', async (index) => {
-      await writeList(admin, models + index + 1, replicas);
+      await addLine(admin, models + index, FEW_REPLICAS, last);
       return listedModel(models + index);
     }),
-    await timed('an EmbeddingModel that takes over from the one of the list', async (index) => {
-      return await applyOwn(admin, index, replicas);
+    await timed('an EmbeddingModel of one’s own, in another namespace', async (index) => {
+      return await applyOwn(admin, index, FEW_REPLICAS);
     }),
   ];
 }
 
 async function rest({ programs }: Stage, seconds: number): Promise<ScaleResults['idle']> {
   say(`Idle for ${seconds} s …`);
-  const look = async () => ({ writes: writesOf(await callsOf(programs.operator)), cpu: cpuOf(programs) });
+  const look = async () => ({ calls: totalOf(await callsOf(programs.operator)), cpu: cpuOf(programs) });
   const before = await look();
   await sleep(seconds * 1000);
   const after = await look();
-  return { seconds, writes: after.writes - before.writes, cpuSeconds: since(before.cpu, after.cpu) };
+  return { seconds, calls: after.calls - before.calls, cpuSeconds: since(before.cpu, after.cpu) };
 }
 
 async function restart({ plane, programs, start }: Stage): Promise<readonly Start[]> {
   say('Starting both anew …');
-  const models = (await plane.admin.list(EMBEDDING_MODELS)).items.length;
+  const models = (await listAll(plane.admin, EMBEDDING_MODELS)).items.length;
   await programs.router.stop();
   programs.router = await start('router');
   await programs.operator.stop();
@@ -201,17 +265,21 @@ async function restart({ plane, programs, start }: Stage): Promise<readonly Star
 }
 
 async function measure(stage: Stage, options: ScaleOptions): Promise<ScaleResults> {
+  await writeList(stage.plane.admin, { ...options, models: Math.min(FEW_MODELS, options.models) }, stage.parts);
+  const fewUs = await cpuOfRequest(stage);
   const bulk = await applyAll(stage, options);
   const endpoints = stage.kubelets.pods();
+  const allUs = await cpuOfRequest(stage);
   const latencies = await timeApplies(stage, options);
-  await untilReady(stage, options.models + options.applies);
+  await untilSettled(stage, options.models + options.applies);
   await sleep(3000);
   const idle = await rest(stage, options.idleSeconds);
   const use = { operator: stage.programs.operator.use(), router: stage.programs.router.use() };
   const starts = await restart(stage);
   const { models } = options;
+  const requestUs = { few: FEW_MODELS, fewUs, allUs };
   const shared = circumstances('shared with etcd, kube-apiserver and what stands in for kubelets');
-  return { models, ...bulk, endpoints, latencies, idle, use, starts, circumstances: shared };
+  return { models, ...bulk, endpoints, requestUs, latencies, idle, use, starts, circumstances: shared };
 }
 
 async function benchInside(options: ScaleOptions): Promise<void> {
@@ -225,17 +293,20 @@ async function benchInside(options: ScaleOptions): Promise<void> {
   stack.defer(async () => await plane.stop());
   await makeNamespaces(plane.admin, [NAMESPACE, 'team']);
   await announceRouter(plane.admin, ROUTER_ADDRESS, PORTS.internal);
+  const parts = listParts(options.models + options.applies);
+  const lists = { KUBEMBED_CATALOG_CONFIGMAP: parts.join(',') };
   const start = async (name: ProcessName): Promise<Program> => {
-    const program = await startProgram(name, plane.kubeconfig, logs);
+    const given = name === 'operator' ? lists : {};
+    const program = await startProgram(name, { KUBECONFIG: plane.kubeconfig, ...given }, logs);
     stack.defer(program.stop);
     return program;
   };
-  const kubelets = await startKubelets(plane.client('kubelets'), ENDPOINT_PORT);
+  const kubelets = await startKubelets(plane.client('kubelets'), { port: ENDPOINT_PORT, put: putPods(plane.store) });
   stack.defer(kubelets.stop);
   const asker = createAsker(`http://127.0.0.1:${PORTS.router}`);
   stack.defer(asker.close);
   const programs = { operator: await start('operator'), router: await start('router') };
-  const results = await measure({ plane, kubelets, asker, start, programs }, options);
+  const results = await measure({ plane, kubelets, asker, parts, start, programs }, options);
   await publish(renderScale(results), 'bench:scale', options.write);
 }
 

@@ -17,14 +17,58 @@ export async function makeNamespaces(client: KubeClient, names: readonly string[
   await Promise.all(made.map((namespace) => client.create(NAMESPACES, namespace)));
 }
 
-/** The first `count` models, each with as many replicas at all times. */
-export async function writeList(client: KubeClient, count: number, replicas: number): Promise<void> {
-  const options = `revision=${SHA} minReplicas=${replicas} maxReplicas=${replicas}`;
-  const lines = Array.from({ length: count }, (_, index) => `${listedModel(index)} ${options}\n`);
-  const metadata = { name: 'kubembed-catalog', namespace: NAMESPACE };
+export interface List {
+  readonly models: number;
+  /** Of a hundred. */
+  readonly awakePercent: number;
+  /** Of each that is awake. */
+  readonly replicas: number;
+}
+
+/** Of every hundred the first ones. */
+export const isAwake = (index: number, { awakePercent }: Pick<List, 'awakePercent'>): boolean =>
+  index % 100 < awakePercent;
+
+/** A ConfigMap holds 1 MiB. */
+const LINES_PER_PART = 5000;
+const CATALOG = 'kubembed-catalog';
+
+export const listParts = (models: number): readonly string[] =>
+  Array.from({ length: Math.max(1, Math.ceil(models / LINES_PER_PART)) }, (_, at) =>
+    at === 0 ? CATALOG : `${CATALOG}-${at + 1}`,
+  );
+
+function lineOf(index: number, list: List): string {
+  const replicas = isAwake(index, list) ? ` minReplicas=${list.replicas} maxReplicas=${list.replicas}` : '';
+  return `${listedModel(index)} revision=${SHA}${replicas}\n`;
+}
+
+async function writePart(client: KubeClient, name: string, lines: readonly string[]): Promise<void> {
+  const metadata = { name, namespace: NAMESPACE };
   const data = { 'supported_models.txt': lines.join('') };
-  const list = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
-  await client.apply(CONFIG_MAPS, list, USER);
+  const part = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data };
+  await client.apply(CONFIG_MAPS, part, USER);
+}
+
+/** The list, in as many ConfigMaps as it has parts. */
+export async function writeList(client: KubeClient, list: List, parts: readonly string[]): Promise<void> {
+  for (const [at, name] of parts.entries()) {
+    const first = at * LINES_PER_PART;
+    const count = Math.max(0, Math.min(LINES_PER_PART, list.models - first));
+    await writePart(
+      client,
+      name,
+      Array.from({ length: count }, (_, index) => lineOf(first + index, list)),
+    );
+  }
+}
+
+/** A line for a model that is always awake, put at the end of the list. */
+export async function addLine(client: KubeClient, index: number, replicas: number, part: string): Promise<void> {
+  const key = { namespace: NAMESPACE, name: part };
+  const { data = {} } = await client.get(CONFIG_MAPS, key);
+  const line = lineOf(index, { models: 0, awakePercent: 100, replicas });
+  await writePart(client, part, [data['supported_models.txt'] ?? '', line]);
 }
 
 /** An EmbeddingModel of one's own for a model that is listed, under a name of its own. */
@@ -51,6 +95,8 @@ export async function announceRouter(client: KubeClient, address: string, port: 
 }
 
 export interface Asker {
+  /** Names that the router serves. */
+  readonly served: () => Promise<number>;
   /** Resolves when the model has answered; who asks for an unknown one asks again. */
   readonly untilAnswered: (model: string, everyMs: number) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -64,6 +110,11 @@ export function createAsker(url: string): Asker {
   const pool = new Pool(url, { connections: 64 });
   const headers = { 'content-type': 'application/json' };
   return {
+    served: async () => {
+      const { body } = await pool.request({ method: 'GET', path: '/v1/models' });
+      const { data = [] } = (await body.json()) as { readonly data?: readonly unknown[] };
+      return data.length;
+    },
     untilAnswered: async (model, everyMs) => {
       const body = JSON.stringify({ model, input: 'a text' });
       const due = Date.now() + PATIENCE_MS;

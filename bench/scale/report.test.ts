@@ -9,7 +9,8 @@ test('quantiles are values that were measured', () => {
 });
 
 test('a full run is written to the document, a part of one only when asked', () => {
-  expect(readScaleOptions([])).toMatchObject({ models: 1000, replicas: 5, write: true });
+  expect(readScaleOptions([])).toMatchObject({ models: 10_000, awakePercent: 10, replicas: 50, write: true });
+  expect(readScaleOptions(['--models', '10000'])).toMatchObject({ models: 10_000, write: true });
   expect(readScaleOptions(['--models', '10'])).toMatchObject({ models: 10, write: false });
   expect(readScaleOptions(['--models', '10', '--write']).write).toBe(true);
   expect(() => readScaleOptions(['--models', 'many'])).toThrow('many is not a whole number');
@@ -31,18 +32,21 @@ test('what misses its target is said to', () => {
       { what: 'fast', ms: [100, 200] },
       { what: 'slow', ms: [100, 2500] },
     ],
-    calls: { PATCH: 8.02 },
+    calls: { GET: 1, PATCH: 8.02 },
     bulkCpuSeconds: { operator: 10, router: 2 },
     use: { operator: use, router: use },
     starts: [
       { process: 'operator', readySeconds: 1, reconciledSeconds: 2, writes: 0 },
       { process: 'router', readySeconds: 1.5 },
     ],
-    idle: { seconds: 60, writes: 0, cpuSeconds: { operator: 0.6, router: 0.3 } },
+    requestUs: { few: 10, fewUs: 200.4, allUs: 201 },
+    idle: { seconds: 60, calls: 0, cpuSeconds: { operator: 0.6, router: 0.3 } },
     circumstances: ['a machine'],
   });
   expect(markdown).toContain('| fast | 2 | 100 | 200 | 200 | met |');
   expect(markdown).toContain('| slow | 2 | 100 | 2,500 | 2,500 | **missed** |');
-  expect(markdown).toContain('| operator | 100 | 120 | 10.0 |');
-  expect(markdown).toContain('| router | 1.5 | – | – |');
+  expect(markdown).toContain('| operator | 100 | 120 | 700: met | 10.0 |');
+  expect(markdown).toContain('1.0 GET, 8.0 PATCH, 9.0 in all (at most 3: **missed**)');
+  expect(markdown).toContain('200 µs with 10 models, 201 µs with all of them');
+  expect(markdown).toContain('| router | 1.5 | – | – | met |');
 });

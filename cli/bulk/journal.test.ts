@@ -136,7 +136,7 @@ describe('the journal of a bulk job', () => {
 
   it('is one job at a time', async () => {
     const journal = await opened();
-    await expect(opened()).rejects.toThrow(`process ${process.pid} is at work on`);
+    await expect(opened()).rejects.toThrow(`process ${process.pid} is writing to`);
     await journal.close();
     await (await opened()).close();
   });

@@ -85,7 +85,7 @@ async function takeLock(folder: string, { now, signal }: JournalOptions): Promis
     isNeedless: () => Promise.resolve(false),
   }).catch((error: unknown) => {
     if (!taken.signal.aborted) throw error;
-    throw new CommandError(`${holder} is at work on ${folder}; two jobs cannot write one output`);
+    throw new CommandError(`${holder} is writing to ${folder}; two jobs cannot write one output`);
   });
   if (lock === undefined) throw new CommandError(`${folder} is in use`);
   return lock;
@@ -97,7 +97,7 @@ function requireSame(folder: string, was: Settings, now: Settings): void {
   const [changed] = Object.keys({ ...was, ...now }).filter((name) => was[name] !== now[name]);
   if (changed === undefined) return;
   throw new CommandError(
-    `${folder} holds a job that was begun with ${changed}: ${printSetting(was[changed])}, now it is ${printSetting(now[changed])}. Give the same, or --restart to begin anew.`,
+    `${folder} holds a job that was begun with ${changed}: ${printSetting(was[changed])}, now it is ${printSetting(now[changed])}. Give the same, or --restart to start again from the beginning.`,
   );
 }
 
@@ -186,7 +186,7 @@ export class Journal {
       if (row.number < batch.first + batch.count - 1) continue;
       if (hash.digest('hex') !== batch.sha256) {
         throw new CommandError(
-          `The input has changed since the job was begun: the ${batch.count} rows up to ${printPlace(row.place)} are not those that were embedded. Give the same input, or --restart to begin anew.`,
+          `The input has changed since the job was begun: the ${batch.count} rows up to ${printPlace(row.place)} are not those that were embedded. Give the same input, or --restart to start again from the beginning.`,
         );
       }
       hash = createHash('sha256');
@@ -195,7 +195,7 @@ export class Journal {
     const gone = this.#before[at];
     if (gone !== undefined)
       throw new CommandError(
-        `The input has changed since the job was begun: it has fewer rows than were embedded (row ${gone.first + gone.count} is missing). Give the same input, or --restart to begin anew.`,
+        `The input has changed since the job was begun: it has fewer rows than were embedded (row ${gone.first + gone.count} is missing). Give the same input, or --restart to start again from the beginning.`,
       );
   }
 
@@ -210,7 +210,7 @@ export class Journal {
     this.#revision ??= revision;
     if (revision !== undefined && revision !== this.#revision)
       throw new CommandError(
-        `The service's weights have changed, from ${this.#revision ?? ''} to ${revision}: vectors of both must not be mixed. Use --restart to begin anew, or pin spec.revision.`,
+        `The service's weights have changed, from ${this.#revision ?? ''} to ${revision}: vectors of both must not be mixed. Use --restart to start again from the beginning, or pin spec.revision.`,
       );
   }
 

@@ -73,7 +73,7 @@ export async function toFile(job: Job, io: CliIo, file: string): Promise<number>
   });
   const startedMs = now();
   const resumed = journal.resumedRows;
-  if (resumed > 0) io.writeError(`kubembed: ${printCount(resumed)} rows were done before; going on\n`);
+  if (resumed > 0) io.writeError(`kubembed: ${printCount(resumed)} rows were done before; continuing\n`);
   const display = startDisplay(io, { resumed, isDrawn: io.isTerminal });
   try {
     const rows = journal.missing(rowsOf(job, io, display));
@@ -87,7 +87,9 @@ export async function toFile(job: Job, io: CliIo, file: string): Promise<number>
     display.end();
     const { rows } = await journal.summary();
     if (rows > 0)
-      io.writeError(`kubembed: ${printCount(rows)} rows are kept in ${folder}; the same command goes on from there\n`);
+      io.writeError(
+        `kubembed: ${printCount(rows)} rows are kept in ${folder}; the same command continues from there\n`,
+      );
     throw error;
   } finally {
     await journal.close();

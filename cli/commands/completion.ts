@@ -143,7 +143,7 @@ export const completionCommand = (commands: () => Commands): Command => ({
   zsh    source <(${SELF} completion zsh)      after "autoload -U compinit && compinit"
   fish   ${SELF} completion fish | source
 
-It completes the word "kubembed". Who types npx first makes it one: alias kubembed='npx kubembed'`,
+It completes the word "kubembed". If you type "npx kubembed", make an alias first: alias kubembed='npx kubembed'`,
   options: {},
   choices: { '': SHELLS },
   async run(args, io) {

@@ -76,7 +76,7 @@ Without TEXT and --input, every line of standard input is a text. Prints one vec
 or with --json an object {"text", "embedding"}.
 
 With --output the vectors go to a file, in the order of the input, and the job survives Ctrl-C, a crash and a restart of the
-service: the same command goes on where it ended. It sends as many and as large requests as the service takes.
+service: the same command continues where it ended. It sends as many and as large requests as the service takes.
 
   -i, --input FILE     may be given more than once; - is standard input
   --input-format F     ${INPUT_FORMATS.join(', ')}; default: by the name (.gz is unpacked), text for standard input

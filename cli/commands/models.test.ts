@@ -14,8 +14,8 @@ describe('the list of supported models', () => {
   });
 
   it('refuses what is no id', () => {
-    expect(() => withModel('', '../x')).toThrow('"../x" is no Hugging Face id');
-    expect(() => withModel('', 'a/b/c alias=x')).toThrow('"a/b/c" is no Hugging Face id');
+    expect(() => withModel('', '../x')).toThrow('"../x" is not a Hugging Face id');
+    expect(() => withModel('', 'a/b/c alias=x')).toThrow('"a/b/c" is not a Hugging Face id');
     expect(() => withModel('', 'a/b wrong=1')).toThrow(/wrong=1/);
   });
 

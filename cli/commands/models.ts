@@ -9,6 +9,7 @@ import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
 import { EngineStartError } from '../../runtime/engine/contract.ts';
+import { defaultPrecision, precisionFault } from '../../runtime/model/precision.ts';
 import { describeFiles } from '../../runtime/model/snapshot.ts';
 import { isModelError } from '../../hub/files.ts';
 import { assess, report } from '../assess.ts';
@@ -43,7 +44,7 @@ export function withModel(text: string, line: string): string {
   const [entry] = catalog.entries;
   if (fault?.message.startsWith('spec.model:') === true)
     throw new UsageError(
-      `"${line.split(/\s/, 1)[0] ?? ''}" is no Hugging Face id: those are "name" or "organisation/name".`,
+      `"${line.split(/\s/, 1)[0] ?? ''}" is not a Hugging Face id, which is "name" or "organisation/name".`,
     );
   if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
   if (parseCatalog(text).models.has(entry.spec.model)) return text;
@@ -142,7 +143,7 @@ const removeCommand: Command = {
   summary: 'Remove models from the list',
   usage: `kubembed models remove ID … [--file supported_models.txt] [--json]
 
-Takes their lines away; everything else in the file stays as it is.`,
+Removes their lines. Everything else in the file stays as it is.`,
   options: LIST_OPTIONS,
   run: async (args, io) => await editList(args, io, (list, ids) => ids.reduce(withoutModel, list)),
 };
@@ -177,10 +178,7 @@ export async function findRepository(
   if (hub.offline || flag('offline')) {
     const stored = await repositoryInStore(store, asked);
     if (stored !== undefined) return stored;
-    throw new CommandError(
-      `${modelId} is not in the store ${store}, and the hub is not to be asked.`,
-      'HubUnreachable',
-    );
+    throw new CommandError(`${modelId} is not in the store ${store}, and the hub may not be asked.`, 'HubUnreachable');
   }
   try {
     return await repositoryOnHub(asked, hub, io.signal);
@@ -201,9 +199,12 @@ function choicesOf({ choice, count }: Parsed, env: Environment, line?: Embedding
   const { device: usual = 'cpu', precision } = line ?? {};
   const device = choice('device', DEVICES) ?? usual;
   const listed = device === usual ? precision : undefined;
+  const wanted = choice('precision', PRECISIONS) ?? listed ?? defaultPrecision(device);
+  const fault = precisionFault(device, wanted);
+  if (fault !== undefined) throw new UsageError(fault);
   return {
     device,
-    precision: choice('precision', PRECISIONS) ?? listed ?? (device === 'gpu' ? 'float16' : 'float32'),
+    precision: wanted,
     pooling: choice('pooling', POOLING_CHOICES) ?? line?.pooling ?? unsetPooling(env),
     cpus: count('cpus', availableParallelism()),
   };
@@ -286,7 +287,7 @@ const verifyCommand: Command = {
   usage: `kubembed models verify [ID …] [--store DIR] [--repair] [--json]
 
 Reads every file of the store (all models, unless named) and compares it with the hash that the hub gave.
-With --repair damaged files are dropped, so that the next fetch brings them anew.
+With --repair damaged files are deleted, so that the next fetch downloads them again.
 Exit code 1 when something is damaged or missing.`,
   options: VERIFY_OPTIONS,
   async run(args, io) {
@@ -312,7 +313,7 @@ Exit code 1 when something is damaged or missing.`,
       io.writeError(`Nothing of ${positionals.join(', ') || 'any model'} is in ${store}.\n`);
       return positionals.length > 0 ? 1 : 0;
     }
-    const next = flag('repair') ? 'Dropped; the next fetch brings them anew.' : 'Run again with --repair.';
+    const next = flag('repair') ? 'Deleted; the next fetch downloads them again.' : 'Run again with --repair.';
     if (bad > 0) io.writeError(`${bad} of the files in ${store} are damaged or missing. ${next}\n`);
     return bad > 0 ? 1 : 0;
   },

@@ -31,11 +31,12 @@ Fill the store first: npm start, or any tool of Hugging Face.`,
     const store = storeFolder(text('store'), io.env);
     const output = text('output') ?? `${resourceNameOf(modelId)}.tar`;
     const stored = await openSnapshot(store, modelId, revision, chooseWeights);
-    const packed = stored && (await packImage(store, { modelId, revision }, output, io.signal));
-    if (packed === undefined)
+    if (stored === undefined)
       throw new CommandError(`${modelId} at ${revision} is not in the store ${store}, or not all of it.`);
-    if (flag('json')) io.write(`${JSON.stringify({ file: output, model: modelId, ...packed })}\n`);
-    else io.write(`${output}: ${modelId} at ${packed.commit}, ${printBytes(packed.bytes)}\n${packed.digest}\n`);
+    const commit = stored.revision;
+    const { digest, bytes } = await packImage(store, { modelId, revision, commit }, output, io.signal);
+    if (flag('json')) io.write(`${JSON.stringify({ file: output, model: modelId, digest, commit, bytes })}\n`);
+    else io.write(`${output}: ${modelId} at ${commit}, ${printBytes(bytes)}\n${digest}\n`);
     return 0;
   },
 };

@@ -130,7 +130,7 @@ hours = documents × tokens ÷ (tokens/s of a core × cores × pods × efficienc
                          by the size of the model, which is read from its repository (hub, else store)
   --parameters N         of the matrices, without embeddings, where there is no repository; --layers N, --hidden-size N
   --efficiency N         share of what was measured that a whole job reaches; default 0.9
-  --price N              of a core or card an hour; default ${PRICES.cpu} and ${PRICES.gpu}, which are round numbers and not anybody's offer
+  --price N              of a core or card an hour; default ${PRICES.cpu} and ${PRICES.gpu}, which are round numbers, not the prices of a provider
   --revision, --store, --offline   where the repository is read, as in "${SELF} models check"`,
   options: OPTIONS,
   choices: { device: ['cpu', 'gpu'], precision: PRECISIONS },

@@ -120,7 +120,7 @@ const OPTIONS = {
 async function openSource({ text, flag }: Parsed, io: CliIo): Promise<StatusSource> {
   if (!flag('cluster')) {
     if (flag('all-namespaces') || text('namespace') !== undefined) {
-      throw new UsageError('Namespaces are of a cluster: add --cluster.');
+      throw new UsageError('--namespace and --all-namespaces are options of a cluster: add --cluster.');
     }
     const endpoint = endpointFrom(text, io.env);
     return { read: async () => await viewOfRouter(endpoint, io.signal), close: () => Promise.resolve() };
@@ -172,13 +172,13 @@ async function watch(show: () => Promise<string>, seconds: number, io: CliIo): P
 }
 
 export const statusCommand: Command = {
-  summary: 'Show how the models stand',
+  summary: 'Show the state of the models',
   usage: `kubembed status [MODEL …] [--watch] [--interval 2] [--json] [--endpoint URL] [--key KEY]
        kubembed status --cluster [MODEL …] [-n NAMESPACE | -A] [--watch] [--json]
 
 Asks a router (http://127.0.0.1:11445 unless --endpoint, KUBEMBED_ENDPOINT or OPENAI_BASE_URL says otherwise),
 or with --cluster the API server of the kubeconfig. A named MODEL is shown with its conditions.
-With --watch it draws anew every interval; --watch --json prints a line each time.`,
+With --watch it asks again every interval; --watch --json prints a line each time.`,
   options: OPTIONS,
   async run(args, io) {
     const parsed = parse(args, OPTIONS);

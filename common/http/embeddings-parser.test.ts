@@ -28,7 +28,8 @@ it('brings token lists back from the thread as they were', async () => {
   const input = Array.from({ length: 1000 }, (_, at) =>
     Array.from({ length: (at % 700) + 1 }, (__, id) => (id * 7919) % 2 ** 31),
   );
-  expect((await parser.parse(body({ model: 'm', input }))).inputs).toEqual(input);
+  const { inputs } = await parser.parse(body({ model: 'm', input }));
+  expect(inputs).toEqual(input.map((ids) => Int32Array.from(ids)));
 });
 
 it('keeps nothing of a large body once it is parsed', async () => {
@@ -146,18 +147,24 @@ it('outlines a large body: the same request, its long texts where they were, and
       const { inputs, ...rest } = await parser.outline(given);
       expect({ ...rest, inputs: decoded(inputs) }).toEqual(await parser.parse(given));
       expect(inputs.filter((one) => one instanceof RawText).length).toBeGreaterThan(0);
-      const printed = Buffer.concat(printInputs(inputs).map((piece) => Buffer.from(piece))).toString();
-      expect(JSON.parse(`[${printed}]`)).toEqual(input);
+      expect(JSON.parse(`[${await printedOf(inputs)}]`)).toEqual(input);
     }),
     { numRuns: 50 },
   );
 });
 
-it('outlines small bodies, and large ones of ids, as they are', async () => {
+const printedOf = async (inputs: readonly OutlinedInput[]): Promise<string> => {
+  const pieces: Buffer[] = [];
+  await printInputs(inputs, (piece) => pieces.push(Buffer.from(piece)));
+  return Buffer.concat(pieces).toString();
+};
+
+it('outlines small bodies as they are, and large ones of ids packed', async () => {
   const ids = Array.from({ length: 200_000 }, (_, at) => at);
-  for (const input of [['a', 'b'], [ids]]) {
-    expect((await parser.outline(body({ model: 'm', input }))).inputs).toEqual(input);
-  }
+  const { inputs } = await parser.outline(body({ model: 'm', input: [ids, [7]] }));
+  expect(inputs).toEqual([Int32Array.from(ids), Int32Array.of(7)]);
+  expect(await printedOf(inputs)).toBe(`${JSON.stringify(ids)},[7]`);
+  expect((await parser.outline(body({ model: 'm', input: ['a', 'b'] }))).inputs).toEqual(['a', 'b']);
 });
 
 it('outlines no large body that is none', async () => {

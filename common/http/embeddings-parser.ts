@@ -6,7 +6,7 @@ import pLimit from 'p-limit';
 import { OpenAIError } from '../openai/errors.ts';
 import type { ErrorKind } from '../openai/errors.ts';
 import { parseEmbeddingRequest } from '../openai/request.ts';
-import type { EmbeddingInput, EmbeddingRequest } from '../openai/request.ts';
+import type { EmbeddingInput, EmbeddingRequest, TokenIds } from '../openai/request.ts';
 import { threadUrl } from '../util/process.ts';
 import { heavyTurn } from '../util/turns.ts';
 
@@ -98,7 +98,7 @@ export function createEmbeddingsParser(idleMs = IDLE_MS): EmbeddingsParser {
 
   async function parseInThread(body: Buffer): Promise<EmbeddingRequest> {
     const reply = await oneByOne(() => ask(body));
-    if ('packed' in reply) return await unpackRequest(reply.packed);
+    if ('packed' in reply) return unpackRequest(reply.packed);
     const { kind, message, param } = reply.refusal;
     throw new OpenAIError(kind, message, { param: param ?? undefined });
   }
@@ -149,13 +149,13 @@ function outlineOf(body: Buffer): RequestOutline | undefined {
   const texts: RawText[] = [];
   let short = '';
   let from = 0;
-  requireModestShape(body, SHAPE_LIMITS, (start, end) => {
+  const isBeyond = exceeds(body, OUTLINE_LIMITS, (start, end) => {
     if (end - start < LONG_TEXT) return;
     short += `${body.toString('utf8', from, start)}"${STAND_IN}${texts.length}"`;
     texts.push(new RawText(body, start, end));
     from = end;
   });
-  if (short.length + body.length - from > MODEST_BYTES) return undefined;
+  if (isBeyond || short.length + body.length - from > MODEST_BYTES) return undefined;
   if (!isUtf8(body)) throw notUtf8();
   const textOf = (given: unknown): RawText | undefined =>
     typeof given === 'string' && given.startsWith(STAND_IN) ? texts[Number(given.slice(STAND_IN.length))] : undefined;
@@ -179,18 +179,35 @@ function outlineOf(body: Buffer): RequestOutline | undefined {
   };
 }
 
+/** So many characters are printed in about a millisecond. */
+const PIECE_CHARACTERS = 64 * 1024;
+
 /** The inputs as members of a JSON array, in pieces: long texts as they came. */
-export function printInputs(inputs: readonly OutlinedInput[]): readonly (string | Buffer)[] {
-  const pieces: (string | Buffer)[] = [];
+function* printed(inputs: readonly OutlinedInput[]): Generator<string | Buffer, undefined> {
   let text = '';
   for (const [at, input] of inputs.entries()) {
     if (at > 0) text += ',';
     if (input instanceof RawText) {
-      pieces.push(text, input.json());
+      yield text;
+      yield input.json();
       text = '';
-    } else text += JSON.stringify(input);
+    } else text += typeof input === 'string' ? JSON.stringify(input) : `[${input.join()}]`;
+    if (text.length < PIECE_CHARACTERS) continue;
+    yield text;
+    text = '';
   }
-  return [...pieces, text];
+  yield text;
+}
+
+/** Gives the pieces to `take`, in turns if there is much to print. */
+export async function printInputs(
+  inputs: readonly OutlinedInput[],
+  take: (piece: string | Buffer) => void,
+): Promise<void> {
+  for (const piece of printed(inputs)) {
+    take(piece);
+    if (piece.length >= PIECE_CHARACTERS && typeof piece === 'string') await heavyTurn();
+  }
 }
 
 const notUtf8 = (): OpenAIError => new OpenAIError('invalid_request', 'The request body is not valid UTF-8.');
@@ -221,6 +238,8 @@ export interface ShapeLimits {
 
 /** 2048 lists, some fields, and room for what clients add; more ids than 2048 inputs of 2048 tokens. */
 const SHAPE_LIMITS: ShapeLimits = { maxParts: 20_000, maxValues: 5_000_000 };
+/** More values, of two bytes or more, are no outline whatever follows. */
+const OUTLINE_LIMITS: ShapeLimits = { ...SHAPE_LIMITS, maxValues: MODEST_BYTES / 2 };
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -231,14 +250,19 @@ const OPEN_OBJECT = 0x7b;
 
 /**
  * Refuses a JSON text beyond the limits, counted on its bytes: millions of empty arrays need gigabytes when parsed. A heap
- * limit of the thread is no guard: running out of it inside `JSON.parse` ends the whole process. On its way it tells where strings
- * are, quotes included.
+ * limit of the thread is no guard: running out of it inside `JSON.parse` ends the whole process.
  */
-export function requireModestShape(
+export function requireModestShape(body: Buffer, limits = SHAPE_LIMITS): void {
+  if (!exceeds(body, limits)) return;
+  throw new OpenAIError('invalid_request', 'The request body holds too many values.', { param: 'input' });
+}
+
+/** Looks no further than the first value too many. On its way it tells where strings are, quotes included. */
+function exceeds(
   body: Buffer,
-  { maxParts, maxValues }: ShapeLimits = SHAPE_LIMITS,
+  { maxParts, maxValues }: ShapeLimits,
   onString?: (start: number, end: number) => void,
-): void {
+): boolean {
   let parts = 0;
   let values = 0;
   for (let at = 0; at < body.length; at += 1) {
@@ -249,10 +273,9 @@ export function requireModestShape(
       onString?.(start, at + 1);
     } else if (byte === COMMA) values += 1;
     else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT || byte === COLON) parts += 1;
-    if (parts > maxParts || values > maxValues) {
-      throw new OpenAIError('invalid_request', 'The request body holds too many values.', { param: 'input' });
-    }
+    if (parts > maxParts || values > maxValues) return true;
   }
+  return false;
 }
 
 /** Where the string's closing quote is, or the end of the body. */
@@ -283,7 +306,7 @@ type ParseReply =
 
 function packRequest({ inputs, ...request }: EmbeddingRequest): PackedRequest {
   if (typeof inputs[0] === 'string') return { request, inputs: inputs as readonly string[] };
-  const lists = inputs as readonly (readonly number[])[];
+  const lists = inputs as readonly TokenIds[];
   const lengths = Int32Array.from(lists, (list) => list.length);
   const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0));
   let at = 0;
@@ -294,30 +317,11 @@ function packRequest({ inputs, ...request }: EmbeddingRequest): PackedRequest {
   return { request, inputs: { ids, lengths } };
 }
 
-// Ids turned back into arrays between two turns of the event loop: about a millisecond's worth.
-const IDS_A_TURN = 100_000;
-
-async function unpackRequest({ request, inputs }: PackedRequest): Promise<EmbeddingRequest> {
+function unpackRequest({ request, inputs }: PackedRequest): EmbeddingRequest {
   if (!('ids' in inputs)) return { ...request, inputs };
-  const lists: number[][] = [];
   let at = 0;
-  let since = 0;
-  for (const length of inputs.lengths) {
-    lists.push(toArray(inputs.ids, at, length));
-    at += length;
-    since += length;
-    if (since < IDS_A_TURN) continue;
-    since = 0;
-    await heavyTurn();
-  }
+  const lists = Array.from(inputs.lengths, (length) => inputs.ids.subarray(at, (at += length)));
   return { ...request, inputs: lists };
-}
-
-// Several times faster than Array.from, which goes through the iterator.
-function toArray(ids: Int32Array, from: number, length: number): number[] {
-  const list = new Array<number>(length);
-  for (let at = 0; at < length; at += 1) list[at] = ids[from + at] ?? 0;
-  return list;
 }
 
 // In the thread.

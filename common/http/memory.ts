@@ -35,8 +35,8 @@ const LARGE = SHARES.length - 1;
 const shareOf = (size: number): number => SHARES[size]?.share ?? 0;
 
 /**
- * Bytes by size of the exchanges that hold them. Where several threads share the bound each writes its own row, and a row of
- * shared memory is zeroed when its thread has died. Threads that look at the same moment may both take what is left.
+ * Bytes by size of the exchanges that hold them. Where several threads share the bound each writes its own row of shared memory.
+ * Threads that look at the same moment may both take what is left.
  */
 export interface HeldRows {
   readonly own: Float64Array;

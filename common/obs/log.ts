@@ -24,7 +24,7 @@ export interface LogOptions {
 export interface LogHandle {
   readonly log: Logger;
   /** Takes whole lines that another thread has made. */
-  write(lines: string, isUrgent: boolean): void;
+  readonly write: (lines: string, isUrgent: boolean) => void;
   flush(): void;
 }
 

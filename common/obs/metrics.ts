@@ -32,19 +32,5 @@ export const DURATION_BUCKETS = [
 /** A registry's, as they cross from one thread to another. */
 export type MetricValues = readonly MetricObject[];
 
-export interface MetricSum {
-  /** What a thread has counted that is no more: a counter never falls. */
-  keep(values: MetricValues): void;
-  /** What was kept, and this. */
-  with(all: readonly MetricValues[]): Registry;
-}
-
-export function createSum(): MetricSum {
-  const sumOf = (all: readonly MetricValues[]): Registry =>
-    AggregatorRegistry.aggregate<PrometheusContentType>([...all]);
-  let kept: MetricValues = [];
-  return {
-    keep: (values) => void (kept = sumOf([kept, values]).getMetricsAsArray()),
-    with: (all) => sumOf([kept, ...all]),
-  };
-}
+export const sumOf = (all: readonly MetricValues[]): Registry =>
+  AggregatorRegistry.aggregate<PrometheusContentType>([...all]);

@@ -161,8 +161,11 @@ function toError(issues: readonly z.core.$ZodIssue[], body: Readonly<Record<stri
 export const MAX_INPUTS = 2048;
 const MAX_TOKEN_ID = 2 ** 31 - 1;
 
+/** Millions of them are packed: as arrays the collector would have to look at each. */
+export type TokenIds = readonly number[] | Int32Array;
+
 /** Text, or token ids that are used as they are. */
-export type EmbeddingInput = string | readonly number[];
+export type EmbeddingInput = string | TokenIds;
 
 const tokenIds = z
   .array(z.int().min(0).max(MAX_TOKEN_ID))

@@ -9,7 +9,8 @@ import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
 import { ifPresent } from '../../kube/client.ts';
 import type { EventRecorder } from '../../kube/events.ts';
-import { createInformer } from '../../kube/informer.ts';
+import { createInformer, withoutHistory } from '../../kube/informer.ts';
+import { listAll } from '../../kube/reflector.ts';
 import { formatKey, keyOf } from '../../kube/types.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
@@ -21,12 +22,12 @@ import type { Releases } from '../releases.ts';
 import { repeatId } from '../repeats.ts';
 import type { Repeats } from '../repeats.ts';
 import { namesOnRecord } from '../model/acceptance.ts';
-import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance.ts';
+import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance-tracker.ts';
 import type { Caches } from '../model/caches.ts';
 import { remove } from '../model/mutation-cache.ts';
 import type { MutationCache } from '../model/mutation-cache.ts';
 import { catalogManifests, planCatalog } from './plan.ts';
-import type { CatalogSource, ListedModel, ShadowedLine } from './plan.ts';
+import type { CatalogSource, CatalogText, ListedModel, ShadowedLine } from './plan.ts';
 
 export interface WatchedCatalog extends CatalogSource {
   readonly hasSynced: () => boolean;
@@ -36,7 +37,8 @@ export interface WatchedCatalog extends CatalogSource {
 
 export interface ConfigMapPlace {
   readonly namespace: string;
-  readonly name: string;
+  /** A list that is too long for one ConfigMap goes on in the next. The first one's name is the list's. */
+  readonly names: readonly string[];
   readonly key: string;
   /** Where the EmbeddingModels are made. */
   readonly modelsNamespace: string;
@@ -44,20 +46,36 @@ export interface ConfigMapPlace {
 
 export function createConfigMapCatalog(
   client: KubeClient,
-  { namespace, name, key, modelsNamespace }: ConfigMapPlace,
+  { namespace, names, key, modelsNamespace }: ConfigMapPlace,
   environment: Environment,
 ): WatchedCatalog {
-  const fieldSelector = `metadata.name=${name}`;
-  const informer = createInformer(client, CONFIG_MAPS, environment, { namespace, fieldSelector });
+  const [name = ''] = names;
+  const origin = `ConfigMap ${names.map((one) => `${namespace}/${one}`).join(', ')}`;
+  const informers = names.map((one) =>
+    createInformer(client, CONFIG_MAPS, environment, { namespace, fieldSelector: `metadata.name=${one}` }),
+  );
+  let known: CatalogText | undefined;
+
+  /** A part that is not there must not look like one without lines. */
+  function read(): CatalogText | undefined {
+    const parts = informers.map(({ store }, at) => store.get({ namespace, name: names[at] ?? '' })?.data?.[key]);
+    if (parts.includes(undefined)) return undefined;
+    return { name, origin, text: parts.join('\n'), namespace: modelsNamespace };
+  }
+  for (const informer of informers) informer.onChange(() => (known = read()));
+
   return {
-    current: () => {
-      const text = informer.store.get({ namespace, name })?.data?.[key];
-      if (text === undefined) return undefined;
-      return { name, origin: `ConfigMap ${namespace}/${name}`, text, namespace: modelsNamespace };
+    current: () => known,
+    subscribe: (changed) => {
+      const ends = informers.map((informer) =>
+        informer.onChange((old, next) => (old === next ? undefined : changed())),
+      );
+      return () => ends.forEach((end) => end());
     },
-    subscribe: (changed) => informer.onChange((old, next) => (old === next ? undefined : changed())),
-    hasSynced: () => informer.hasSynced(),
-    run: async (signal) => await informer.run(signal),
+    hasSynced: () => informers.every((informer) => informer.hasSynced()),
+    run: async (signal) => {
+      await Promise.all(informers.map(async (informer) => await informer.run(signal)));
+    },
   };
 }
 
@@ -81,8 +99,12 @@ export interface CatalogControllerDeps {
 const KEY = { namespace: '', name: 'catalog' };
 const DEADLINE_MS = 600_000;
 const PARALLEL = 8;
-/** Many models change together, and each look is at all of them. */
+/** So many new names are read with a list of all, instead of one by one. */
+const MANY = 50;
+const AT_A_TIME = 2000;
+/** Many models change together, and each look is at all of them: a tenth of the time at most goes into looking. */
 const GATHER_MS = 50;
+const GATHER_PER_LOOK = 10;
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const left = items.values();
@@ -103,6 +125,8 @@ const shapeOf = (model: EmbeddingModel | undefined): string => {
 export function createCatalogController(deps: CatalogControllerDeps, environment: Environment): Controller {
   const { client, caches, written, acceptance } = deps;
   const { store } = caches.models;
+  const { clock } = environment;
+  let gatherMs = GATHER_MS;
   let reported = '';
   let wasRefused = false;
   /** Undefined before the first look. */
@@ -182,10 +206,38 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     );
   }
 
-  /** The cache may be behind: somebody's own resource, made just now, would be taken over by a forced apply. */
-  async function isFree(key: ObjectKey, signal: AbortSignal): Promise<boolean> {
-    if (written.read(store, EMBEDDING_MODELS.kind, key) !== undefined) return true;
-    return (await ifPresent(client.get(EMBEDDING_MODELS, key, { signal }))) === undefined;
+  const isKnown = (key: ObjectKey): boolean => written.read(store, EMBEDDING_MODELS.kind, key) !== undefined;
+
+  /**
+   * The cache may be behind: somebody's own resource, made just now, would be taken over by a forced apply. Each name is asked about
+   * before it is used; of very many all that exists is read instead.
+   */
+  async function takenNames(manifests: readonly Manifest[], namespace: string, signal: AbortSignal) {
+    const unknown = manifests.map(keyOf);
+    if (unknown.length < MANY) {
+      const found = await Promise.all(
+        unknown.map(async (key) => await ifPresent(client.get(EMBEDDING_MODELS, key, { signal }))),
+      );
+      return new Set(found.flatMap((model) => model?.metadata.name ?? []));
+    }
+    const { items } = await listAll(client, EMBEDDING_MODELS, { namespace, signal }, withoutHistory);
+    return new Set(items.map(({ metadata }) => metadata.name));
+  }
+
+  /** Some at a time, so that what was read of them is not old when they are made. */
+  async function applyAll(manifests: readonly Manifest[], namespace: string, signal: AbortSignal): Promise<void> {
+    // As of the plan: what the cache learns of later is somebody's own, and in nobody's plan.
+    const planned = new Set(manifests.filter((manifest) => isKnown(keyOf(manifest))));
+    for (let at = 0; at < manifests.length; at += AT_A_TIME) {
+      const some = manifests.slice(at, at + AT_A_TIME);
+      const fresh = some.filter((manifest) => !planned.has(manifest));
+      const taken = await takenNames(fresh, namespace, signal);
+      // Whoever has a name, the cache will tell of it soon.
+      const free = some.filter(
+        (manifest) => planned.has(manifest) || (!taken.has(manifest.metadata.name) && !isKnown(keyOf(manifest))),
+      );
+      await inParallel(free, async (manifest) => await apply(manifest, signal));
+    }
   }
 
   async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
@@ -196,8 +248,6 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       controller.enqueueAfter(KEY, pause.leftMs);
       return;
     }
-    // Whoever has the name, the cache will tell of it soon.
-    if (!(await isFree(key, signal))) return;
     const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
     await written.write(store, key, async () => await client.apply(EMBEDDING_MODELS, manifest, options));
     if (deps.repeats.applied(id, hash)) {
@@ -208,6 +258,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   async function reconcile(context: RunContext): Promise<ReconcileResult> {
     const { signal, log } = context;
+    const startedAt = clock.now();
     acceptance.refresh();
     const read = acceptance.catalog();
     reportRefusal(acceptance.isRefused(), context);
@@ -225,10 +276,11 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       holders: holdersOf(models, read),
     });
     reportShadows(plan.shadowed, read, context);
+    gatherMs = Math.max(GATHER_MS, (clock.now() - startedAt) * GATHER_PER_LOOK);
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: read.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await remove(EMBEDDING_MODELS, model, deps, signal));
-    await inParallel(plan.apply, async (manifest) => await apply(manifest, signal));
+    await applyAll(plan.apply, read.namespace, signal);
     return {};
   }
 
@@ -242,9 +294,9 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     environment,
   );
   caches.models.onChange((old, next) => {
-    if (shapeOf(old) !== shapeOf(next)) controller.enqueueAfter(KEY, GATHER_MS);
+    if (shapeOf(old) !== shapeOf(next)) controller.enqueueAfter(KEY, gatherMs);
   });
-  acceptance.onChange(() => controller.enqueueAfter(KEY, GATHER_MS));
+  acceptance.onChange(() => controller.enqueueAfter(KEY, gatherMs));
   written.onExpire(({ kind }) => {
     if (kind === EMBEDDING_MODELS.kind) controller.enqueue(KEY);
   });

@@ -8,6 +8,7 @@ import {
   LABEL_COMPONENT,
   LABEL_MANAGED_BY,
   LABEL_MODEL,
+  LABEL_MODEL_UID,
   MANAGED_BY,
   cacheClaimName,
   childName,
@@ -20,6 +21,7 @@ import {
   shortHash,
 } from '../../api/names.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedSpec } from '../../api/types.ts';
+import { withoutUndefined } from '../../common/util/objects.ts';
 import {
   CONFIG_MAPS,
   DEPLOYMENTS,
@@ -32,7 +34,7 @@ import {
 } from '../../kube/resources.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
-import { canonicalJson, withHash, withoutUndefined } from './manifest.ts';
+import { canonicalJson, withHash } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { podTemplate, prefetchTemplate } from './pod.ts';
 
@@ -105,7 +107,12 @@ const labels = (name: string, component = COMPONENT_SERVING): Readonly<Record<st
 
 type Made = Pick<ChildrenInput, 'model' | 'config'>;
 
-function child(kind: ChildKind, { model, config }: Made, body: object, annotations: object = {}): Manifest {
+interface Marks {
+  readonly labels?: object;
+  readonly annotations?: object | undefined;
+}
+
+function child(kind: ChildKind, { model, config }: Made, body: object, marks: Marks = {}): Manifest {
   const { type, nameOf } = CHILD_KINDS[kind];
   return withHash({
     apiVersion: type.group === '' ? type.version : `${type.group}/${type.version}`,
@@ -113,8 +120,8 @@ function child(kind: ChildKind, { model, config }: Made, body: object, annotatio
     metadata: {
       name: nameOf(model.metadata.name),
       namespace: model.metadata.namespace ?? 'default',
-      labels: labels(model.metadata.name),
-      annotations: { ...annotations, [ANNOTATION_RELEASE]: config.release },
+      labels: { ...labels(model.metadata.name), ...marks.labels },
+      annotations: { ...marks.annotations, [ANNOTATION_RELEASE]: config.release },
       ownerReferences: [ownerReferenceTo(model)],
     },
     ...body,
@@ -196,7 +203,8 @@ function deployment(input: ChildrenInput): Manifest {
       template,
     },
   };
-  return child('deployment', input, body, { [ANNOTATION_TEMPLATE_HASH]: shortHash(canonicalJson(template), 16) });
+  const annotations = { [ANNOTATION_TEMPLATE_HASH]: shortHash(canonicalJson(template), 16) };
+  return child('deployment', input, body, { annotations });
 }
 
 const service = ({ model, config }: ChildrenInput): Manifest =>
@@ -209,6 +217,7 @@ const service = ({ model, config }: ChildrenInput): Manifest =>
         ports: [{ name: HTTP_PORT_NAME, port: config.port, targetPort: HTTP_PORT_NAME, protocol: 'TCP' }],
       },
     },
+    { labels: { [LABEL_MODEL_UID]: model.metadata.uid ?? '' } },
   );
 
 /** With one replica a budget would only block drains, so it exists where there can be more. */
@@ -248,7 +257,7 @@ export const desiredChildren = (input: ChildrenInput): Children => ({
     'serviceAccount',
     input,
     { automountServiceAccountToken: false },
-    input.config.serviceAccount.annotations,
+    { annotations: input.config.serviceAccount.annotations },
   ),
   revision: revision(input),
   claim: claim(input),

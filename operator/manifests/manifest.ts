@@ -8,10 +8,6 @@ import type { KubeObject } from '../../kube/types.ts';
 /** A whole manifest of one object, ready for server-side apply. */
 export type Manifest = ApplyBody & KubeObject;
 
-/** On the wire what is not set is left out. */
-export const withoutUndefined = <T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
-
 /** JSON with sorted keys: the same manifest always hashes to the same text. */
 export const canonicalJson = (value: unknown): string =>
   JSON.stringify(value, (_key, field: unknown) =>

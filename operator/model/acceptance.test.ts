@@ -11,7 +11,8 @@ import { ObjectStore } from '../../kube/informer.ts';
 import type { ChangeHandler } from '../../kube/informer.ts';
 import { keyOf as keyOfObject } from '../../kube/types.ts';
 import { writtenCatalog } from '../../tests/helpers/operator-fixture.ts';
-import { acceptModels, namesOnRecord, trackAcceptance } from './acceptance.ts';
+import { trackAcceptance } from './acceptance-tracker.ts';
+import { acceptModels, namesOnRecord } from './acceptance.ts';
 import type { Listed } from './acceptance.ts';
 
 const NOW = '2026-01-01T00:10:00Z';
@@ -369,4 +370,47 @@ test('a list without a model is not followed: what it said before stands', () =>
   catalog.write('org/b');
   expect(tracker.isRefused()).toBe(false);
   expect(tracker.of('team/serving')?.reason).toBe('NotInSupportedModels');
+});
+
+describe('what changed alone', () => {
+  const NAMES = ['one', 'Two', 'org/a', 'org/b'];
+  const listedText = 'org/a alias=one\norg/b';
+  const change = fc.record({
+    name: fc.constantFrom('p', 'q', 'r', 's', 't'),
+    isGone: fc.boolean(),
+    model: fc.constantFrom('org/a', 'org/b', 'org/unlisted'),
+    servedNames: fc.uniqueArray(fc.constantFrom(...NAMES), { minLength: 1, maxLength: 3 }),
+    given: fc.record({
+      namespace: fc.constantFrom('team', 'kubembed'),
+      second: fc.integer({ min: 1, max: 3 }),
+      going: fc.boolean(),
+      made: fc.boolean(),
+      held: fc.option(fc.subarray(NAMES), { nil: undefined }),
+    }),
+  });
+
+  test('is decided as it would be with all models', () => {
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 25 }), (changes) => {
+        const { tracker, catalog, set, remove } = tracked(listedText);
+        const models = new Map<string, EmbeddingModel>();
+        for (const { name, isGone, model, servedNames, given } of changes) {
+          const { held, ...others } = given;
+          const next = made(name, { model, servedNames }, { ...others, ...(held && { held }) });
+          const key = modelKey(next);
+          if (!isGone) set(next);
+          else if (models.has(key)) remove(models.get(key)!);
+          if (isGone) models.delete(key);
+          else models.set(key, next);
+          tracker.refresh();
+          const text = catalog.source.current()!;
+          const all = acceptModels([...models.values()], { ...text, ...parseCatalog(text.text), leaving: new Set() });
+          expect([...models.keys()].map((one) => [one, tracker.of(one)])).toEqual(
+            [...models.keys()].map((one) => [one, all.get(one)]),
+          );
+          if (isGone) expect(tracker.of(key)).toBeUndefined();
+        }
+      }),
+    );
+  });
 });

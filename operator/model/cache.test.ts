@@ -1,5 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { FETCHED_WORDS, SHA, embeddingModel, manifestConfig, pod, serving } from '../../tests/helpers/builders.ts';
+import {
+  FETCHED_WORDS,
+  SHA,
+  embeddingModel,
+  manifestConfig,
+  pod,
+  serving,
+  snapshot,
+} from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import { ownerReferenceTo } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
@@ -45,22 +53,8 @@ const edited = (spec: Partial<EmbeddingModelSpec>): EmbeddingModel => {
   return { ...model, metadata: { ...model.metadata, generation: 2 } };
 };
 
-const snapshotOf = (parts: Partial<Snapshot>): Snapshot => ({
-  model: modelWith(),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
-  children: {},
-  pods: [],
-  prefetchPods: [],
-  existingClaim: CLAIM,
-  target: undefined,
-  refusals: [],
-  isRolloutQueued: false,
-  paused: new Map(),
-  warnings: [],
-  progress: undefined,
-  now: '2026-02-02T02:02:02Z',
-  ...parts,
-});
+const snapshotOf = (parts: Partial<Snapshot>): Snapshot =>
+  snapshot({ model: modelWith(), existingClaim: CLAIM, ...parts });
 
 const planOf = (parts: Partial<Snapshot>, config: Partial<ManifestConfig> = {}): Plan =>
   plan(snapshotOf(parts), manifestConfig(config));

@@ -1,23 +1,28 @@
 // The operator's caches: one informer per kind, and memory kept small.
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
+import { LABEL_COMPONENT, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
 import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel, SpecDefaults } from '../../api/types.ts';
+import { withoutUndefined } from '../../common/util/objects.ts';
 import type { KubeClient } from '../../kube/client.ts';
-import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
+import { createInformer, fixedNamespaces, withoutHistory } from '../../kube/informer.ts';
 import type { Informer, InformerOptions, NamespaceSet } from '../../kube/informer.ts';
 import type { Environment } from '../../kube/clock.ts';
-import { NAMESPACES, PODS } from '../../kube/resources.ts';
-import type { Container, Pod } from '../../kube/resources.ts';
-import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import { NAMESPACES, PODS, REPLICA_SETS } from '../../kube/resources.ts';
+import type { Container, ContainerStatus, ContainerTermination, ObservedCondition, Pod } from '../../kube/resources.ts';
+import { createSharing } from '../../kube/sharing.ts';
+import { controllerOf } from '../../kube/types.ts';
+import type { KubeObject, ObjectMeta, ResourceType } from '../../kube/types.ts';
 import type { OperatorConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
-import { withoutUndefined } from '../manifests/manifest.ts';
-import { REVISION_VARIABLE } from './pods.ts';
+import { BY_OWNER, ownerUid } from './ownership.ts';
+import { LABEL_TEMPLATE, REVISION_VARIABLE } from './pods.ts';
 
 export interface Caches {
   readonly models: Informer<EmbeddingModel>;
   readonly pods: Informer<Pod>;
+  /** Between Deployments and their pods: who owns whom, and nothing else. */
+  readonly replicaSets: Informer;
   readonly children: { readonly [K in ChildKind]: Informer<ChildObject<K>> };
   readonly hasSynced: () => boolean;
   readonly whenSynced: (signal: AbortSignal) => Promise<void>;
@@ -30,32 +35,83 @@ export const BY_MODEL = 'model';
 /** EmbeddingModels by the existing claim they name, `namespace/claim`. */
 export const BY_CLAIM = 'claim';
 
-/** A pod without what nobody here reads, which is most of it: there may be tens of thousands. */
-export function slimPod(pod: Pod): Pod {
-  const { initContainers, containers, nodeName, volumes } = pod.spec;
-  const slim = ({ name, image, env = [] }: Container): Container => ({
-    name,
-    image,
-    env: env.filter((variable) => variable.name === REVISION_VARIABLE),
-  });
-  const { phase, reason, message, podIP, conditions, initContainerStatuses, containerStatuses } = pod.status ?? {};
+const slimContainer = ({ name, image, env = [] }: Container): Container => ({
+  name,
+  image,
+  env: env.filter((variable) => variable.name === REVISION_VARIABLE),
+});
+
+const slimTermination = (ended: ContainerTermination | undefined): ContainerTermination | undefined =>
+  ended &&
+  (withoutUndefined({
+    exitCode: ended.exitCode,
+    reason: ended.reason,
+    message: ended.message,
+  }) as ContainerTermination);
+
+function slimState(state: ContainerStatus['state']): ContainerStatus['state'] {
+  const { waiting, running, terminated } = state ?? {};
+  return withoutUndefined({ waiting, running: running && {}, terminated: slimTermination(terminated) });
+}
+
+const slimStatus = ({ name, ready, restartCount, state, lastState }: ContainerStatus): ContainerStatus => ({
+  ...{ name, ready, restartCount },
+  ...withoutUndefined({
+    state: slimState(state),
+    lastState: lastState && withoutUndefined({ terminated: slimTermination(lastState.terminated) }),
+  }),
+});
+
+/** What it is called, whose it is and of which template; nothing of what others have written on it. */
+function slimPodMetadata(metadata: ObjectMeta): ObjectMeta {
+  const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, labels = {} } = metadata;
+  const read = Object.entries(labels).filter(([label]) => POD_LABELS.has(label));
+  const owner = controllerOf({ metadata });
   return {
-    ...withoutManagedFields(pod),
+    name,
+    ...withoutUndefined({ namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp }),
+    labels: Object.fromEntries(read),
+    ...(owner && { ownerReferences: [owner] }),
+  };
+}
+
+const POD_LABELS: ReadonlySet<string> = new Set([LABEL_MODEL, LABEL_COMPONENT, LABEL_TEMPLATE]);
+const POD_CONDITION = 'PodScheduled';
+
+/** A pod without what nobody here reads, which is most of it: there may be tens of thousands. */
+export function slimPod({ apiVersion, kind, metadata, spec, status = {} }: Pod): Pod {
+  const { initContainers, containers, nodeName, volumes } = spec;
+  const { phase, reason, message, podIP, conditions, initContainerStatuses, containerStatuses } = status;
+  return {
+    apiVersion,
+    kind,
+    metadata: slimPodMetadata(metadata),
     spec: {
-      containers: containers.map(slim),
-      ...withoutUndefined({ initContainers: initContainers?.map(slim), nodeName, volumes }),
+      containers: containers.map(slimContainer),
+      ...withoutUndefined({ initContainers: initContainers?.map(slimContainer), nodeName, volumes }),
     },
     status: withoutUndefined({
       phase,
       reason,
       message,
       podIP,
-      conditions,
-      initContainerStatuses,
-      containerStatuses,
+      conditions: conditions?.filter(({ type }) => type === POD_CONDITION).map(slimCondition),
+      initContainerStatuses: initContainerStatuses?.map(slimStatus),
+      containerStatuses: containerStatuses?.map(slimStatus),
     }),
   };
 }
+
+const slimCondition = ({ type, status, reason, message }: ObservedCondition): ObservedCondition => ({
+  ...{ type, status },
+  ...withoutUndefined({ reason, message }),
+});
+
+const slimReplicaSet = ({ apiVersion, kind, metadata }: KubeObject): KubeObject => ({
+  apiVersion,
+  kind,
+  metadata: slimPodMetadata(metadata),
+});
 
 const RESYNC_MS = 600_000;
 const OURS = { labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}` };
@@ -84,7 +140,7 @@ export interface Scope {
 
 /** Namespaces by their labels, and the own one, in which the list makes its resources. */
 function selectedNamespaces(client: KubeClient, labelSelector: string, own: string, environment: Environment): Scope {
-  const informer = createInformer(client, NAMESPACES, environment, { labelSelector, transform: withoutManagedFields });
+  const informer = createInformer(client, NAMESPACES, environment, { labelSelector, transform: withoutHistory });
   const models: NamespaceSet = {
     current: () =>
       informer.hasSynced()
@@ -121,10 +177,14 @@ export function createCaches(
   defaults: SpecDefaults,
   environment: Environment,
 ): Caches {
-  const informer = <T extends KubeObject>(type: ResourceType<T>, options: InformerOptions<T> = {}): Informer<T> =>
+  const { share } = createSharing();
+  const informer = <T extends KubeObject>(
+    type: ResourceType<T>,
+    { transform = withoutHistory, ...options }: InformerOptions<T> = {},
+  ): Informer<T> =>
     createInformer(client, type, environment, {
       namespaces: scope.children,
-      transform: withoutManagedFields<T>,
+      transform: (object) => share(transform(object)),
       ...options,
     });
 
@@ -137,6 +197,11 @@ export function createCaches(
     labelSelector: LABEL_MODEL,
     indexers: { [BY_MODEL]: modelOfPod },
     transform: slimPod,
+  });
+  const replicaSets = informer(REPLICA_SETS, {
+    ...OURS,
+    indexers: { [BY_OWNER]: ownerUid },
+    transform: slimReplicaSet,
   });
   const children: Caches['children'] = {
     serviceAccount: informer(CHILD_KINDS.serviceAccount.type, OURS),
@@ -152,12 +217,14 @@ export function createCaches(
   const all: readonly Pick<Informer, 'hasSynced' | 'whenSynced' | 'run'>[] = [
     models,
     pods,
+    replicaSets,
     ...Object.values(children),
     ...(scope.informer === undefined ? [] : [scope.informer]),
   ];
   return {
     models,
     pods,
+    replicaSets,
     children,
     hasSynced: () => all.every((one) => one.hasSynced()),
     whenSynced: async (signal) => {

@@ -2,7 +2,7 @@
 import { FIELD_MANAGER, LABEL_MODEL, modelKey } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
-import { errorText } from '../../common/util/text.ts';
+import { errorText, rfc3339 } from '../../common/util/text.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
 import { ApiError, ifPresent, isForbidden, isInvalid } from '../../kube/client.ts';
@@ -17,7 +17,7 @@ import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind } from '../manifests/children.ts';
 import { hashOf } from '../manifests/manifest.ts';
-import type { AcceptanceTracker } from './acceptance.ts';
+import type { AcceptanceTracker } from './acceptance-tracker.ts';
 import { BY_CLAIM } from './caches.ts';
 import type { Releases } from '../releases.ts';
 import { repeatId } from '../repeats.ts';
@@ -28,15 +28,18 @@ import { plan } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
 import { isStuck } from './pods.ts';
 import type { ProgressTracker } from './progress.ts';
+import { handedOver } from './status.ts';
 import { lookBeforeMaking, observe, withWarnings } from './snapshot.ts';
 import type { ObserveDeps, Refusal, Snapshot } from './snapshot.ts';
 
 /** While a pod does not start or a claim is not bound, events may tell why. */
 const LOOK_AGAIN_MS = 10_000;
+/** Another release's Lease is being read. */
+const LOOK_SOON_MS = 500;
 
 export interface ModelControllerDeps extends ObserveDeps {
   readonly acceptance: AcceptanceTracker;
-  readonly releases: Pick<Releases, 'managerOf' | 'onChange'>;
+  readonly releases: Pick<Releases, 'managerOf' | 'hasLooked' | 'onChange'>;
   readonly repeats: Repeats;
   readonly rollouts: Rollouts;
   readonly autoscaler: Pick<Autoscaler, 'target' | 'onChange'>;
@@ -59,11 +62,16 @@ export function createModelController(deps: ModelControllerDeps, environment: En
     },
     environment,
   );
-  const { models, pods, children } = deps.caches;
+  const { models, pods, replicaSets, children } = deps.caches;
   const claimedBy = (claim: KubeObject): readonly ObjectKey[] =>
     models.store.byIndex(BY_CLAIM, formatKey(keyOf(claim))).map(keyOf);
   controller.watch(models);
   controller.watch(pods, labelled);
+  // A pod may be seen before what says whose it is; what becomes of its numbers, the Deployment tells.
+  replicaSets.onChange((old, next) => {
+    const priority = replicaSets.hasSynced() ? 'live' : 'resync';
+    if (old === undefined && next !== undefined) for (const key of labelled(next)) controller.enqueue(key, priority);
+  });
   for (const informer of Object.values(children)) controller.watch(informer, labelled);
   controller.watch(children.claim, claimedBy);
   deps.written.onExpire((object) => {
@@ -95,6 +103,23 @@ function tellOfManager(model: EmbeddingModel, manager: string, { events, config,
   events.record(model, { type: 'Warning', reason: 'ManagedElsewhere', message });
 }
 
+/**
+ * Its author has chosen another release. Routers go by the record, and so do names: what it holds it keeps until the record says that
+ * it is the other's. It says all the rest as before, for the other to go on from.
+ */
+async function handOver(
+  model: EmbeddingModel,
+  manager: string,
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  const { status } = model;
+  if (status?.release !== deps.config.release) return {};
+  if (!deps.releases.hasLooked(manager)) return { requeueAfterMs: LOOK_SOON_MS };
+  await writeStatus(model, handedOver(status, manager, rfc3339(deps.clock.now())), deps, signal);
+  return {};
+}
+
 async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: RunContext): Promise<ReconcileResult> {
   // What changed of this model, its end included, may free or take names of others, who then come here themselves.
   deps.acceptance.refresh();
@@ -104,7 +129,7 @@ async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: 
   const manager = deps.releases.managerOf(model);
   if (manager !== undefined) {
     tellOfManager(model, manager, deps);
-    return {};
+    return await handOver(model, manager, deps, signal);
   }
   const { snapshot, decided } = await decide(await withWarnings(observe(model, deps), deps, signal), deps, signal);
   const { refusals, error } = await executeChildren(snapshot, decided, deps, signal);

@@ -1,11 +1,9 @@
 // Snapshot → the facts that both the children and the status are derived from. Pure.
 import { findCondition, isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY } from '../../api/names.ts';
-import { EMBEDDING_MODELS, withDefaults } from '../../api/types.ts';
+import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel, ResolvedRevision, ResolvedScaling, ResolvedSpec } from '../../api/types.ts';
 import { isCommitSha } from '../../common/util/text.ts';
-import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { CHILD_KINDS, factsKey } from '../manifests/children.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
@@ -14,6 +12,7 @@ import { templateFaults } from '../manifests/template-faults.ts';
 import type { Acceptance } from './acceptance.ts';
 import { cacheFacts } from './cache.ts';
 import type { CacheFacts } from './cache.ts';
+import { ownChildren, ownershipOf } from './ownership.ts';
 import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
 import type { Failure, PodFacts, Problem } from './pods.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -60,22 +59,7 @@ function resolvedRevisions(
   return [...before, { revision, commit: fetched.revision }].slice(-MAX_RESOLVED);
 }
 
-// Ownership and acceptance
-
-type Ownership = 'ours' | 'predecessor' | 'foreign';
-
-/**
- * Whose is an object that carries the name of a child. Children left behind by an orphaning delete have our labels and no owner: they
- * are adopted. Those of a deleted model of the same name still name it as owner: they go away by themselves, and are made anew then.
- */
-export function ownershipOf(child: KubeObject, { metadata }: EmbeddingModel): Ownership {
-  const controller = child.metadata.ownerReferences?.find((owner) => owner.controller === true);
-  if (controller?.uid === metadata.uid) return 'ours';
-  if (controller !== undefined)
-    return controller.kind === EMBEDDING_MODELS.kind && controller.name === metadata.name ? 'predecessor' : 'foreign';
-  const { labels } = child.metadata;
-  return labels?.[LABEL_MANAGED_BY] === MANAGED_BY && labels[LABEL_MODEL] === metadata.name ? 'ours' : 'foreign';
-}
+// Acceptance
 
 /** While the catalog cannot be read, what was decided stands. */
 function standing({ model, acceptance }: Snapshot): Acceptance {
@@ -199,10 +183,17 @@ export function desiredReplicas({ fixed, target, observed, ready, scaling, revis
   return revisionKnown ? wanted : Math.min(wanted, Math.max(1, ready));
 }
 
+/** Without what carries the name of a child and is somebody else's: it says nothing of this model. */
+export const ownPart = (snapshot: Snapshot): Snapshot => ({
+  ...snapshot,
+  children: ownChildren(snapshot.children, snapshot.model),
+});
+
 export function factsOf(
-  snapshot: Snapshot,
+  whole: Snapshot,
   config: Pick<ManifestConfig, 'unsetPooling' | 'openPodTemplates' | 'cache' | 'prefetch' | 'runsJobs'>,
 ): Facts {
+  const snapshot = ownPart(whole);
   const { model, children } = snapshot;
   const invalid = templateFaults(model.spec.podTemplate, { isOpen: config.openPodTemplates })
     .map((fault) => `spec.podTemplate.${fault}`)
@@ -222,7 +213,7 @@ export function factsOf(
   });
   return {
     spec,
-    acceptance: acceptanceOf(snapshot),
+    acceptance: acceptanceOf(whole),
     pods,
     fetched,
     invalidTemplate: invalid === '' ? undefined : invalid,

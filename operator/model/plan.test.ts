@@ -8,6 +8,7 @@ import {
   fetching,
   pod,
   serving,
+  snapshot,
 } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import type { ConditionType } from '../../api/conditions.ts';
@@ -23,23 +24,6 @@ import type { Acceptance } from './acceptance.ts';
 const CONFIG = manifestConfig();
 const ACCEPTED: Acceptance = { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] };
 const REFUSED: Acceptance = { status: 'False', reason: 'NotInSupportedModels', message: 'not listed', names: [] };
-
-const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
-  model: embeddingModel(),
-  acceptance: ACCEPTED,
-  children: {},
-  pods: [],
-  prefetchPods: [],
-  existingClaim: undefined,
-  target: undefined,
-  refusals: [],
-  isRolloutQueued: false,
-  paused: new Map(),
-  progress: undefined,
-  warnings: [],
-  now: '2026-02-02T02:02:02Z',
-  ...parts,
-});
 
 const NOTHING: Plan = { apply: [], remove: [], scale: undefined, status: undefined, events: [] };
 

@@ -1,14 +1,16 @@
 // The plan for one EmbeddingModel: snapshot → what to apply, what to remove, the status, the events. Pure.
-import { ANNOTATION_TEMPLATE_HASH } from '../../api/names.ts';
-import type { EmbeddingModelStatus } from '../../api/types.ts';
+import { findCondition } from '../../api/conditions.ts';
+import { ANNOTATION_TEMPLATE_HASH, LABEL_CATALOG } from '../../api/names.ts';
+import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import type { ManifestConfig } from '../config.ts';
 import { ALL_CHILD_KINDS, desiredChildren } from '../manifests/children.ts';
 import type { ChildKind, Children } from '../manifests/children.ts';
 import { canonicalJson, hashOf, needsApply, parseQuantity } from '../manifests/manifest.ts';
 import type { Manifest } from '../manifests/manifest.ts';
-import { factsOf, ownershipOf } from './facts.ts';
+import { factsOf, ownPart } from './facts.ts';
 import type { Facts } from './facts.ts';
+import { ownershipOf } from './ownership.ts';
 import type { Snapshot } from './snapshot.ts';
 import { reasonEvents, scaleEvents, statusOf } from './status.ts';
 import type { PlannedEvent } from './status.ts';
@@ -93,22 +95,37 @@ function scaleOnly({ model, children: { deployment } }: Snapshot, { replicas }: 
 
 /** A pod template that says what it may not is left out. */
 function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Children {
-  const { children, existingClaim, model } = snapshot;
-  const { revision } = children;
+  const { children, existingClaim, model } = ownPart(snapshot);
   const spec = facts.invalidTemplate === undefined ? model.spec : { ...model.spec, podTemplate: {} };
-  const isOurs = revision !== undefined && ownershipOf(revision, model) === 'ours';
   return desiredChildren({
     ...facts,
     model: { ...model, spec },
     config,
-    recorded: (isOurs ? revision.data : undefined) ?? {},
+    recorded: children.revision?.data ?? {},
     existingModes: existingClaim?.spec?.accessModes,
   });
 }
 
+const isOwn = (child: KubeObject | undefined, model: EmbeddingModel): boolean =>
+  child !== undefined && ownershipOf(child, model) !== 'predecessor';
+
+/**
+ * A line of the list that nobody has asked for yet: all there is of it is its EmbeddingModel. Of ten thousand lines most are never asked for.
+ * What somebody wrote is made whole at once, for its author to hear what the cluster says of it; and so is a line that something was in the
+ * way of, to see whether it still is.
+ */
+function isDormant({ model, children, pods }: Snapshot, { replicas, awaitsCache, acceptance }: Facts): boolean {
+  const { metadata, spec, status } = model;
+  const isWritten = metadata.labels?.[LABEL_CATALOG] === undefined || spec.podTemplate !== undefined;
+  const wasBlocked = findCondition(status?.conditions, 'Accepted')?.reason === 'NameConflict';
+  if (isWritten || wasBlocked || acceptance.status !== 'True') return false;
+  const isAsked = replicas > 0 || pods.length > 0 || awaitsCache;
+  return !isAsked && !SERVING.some((kind) => isOwn(children[kind], model));
+}
+
 function changesOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Changes {
   const { status, reason } = facts.acceptance;
-  if (status === 'Unknown') return NO_CHANGES;
+  if (status === 'Unknown' || isDormant(snapshot, facts)) return NO_CHANGES;
   // What serves goes on serving while somebody else's object is in the way of a change.
   if (status === 'False')
     return { ...NO_CHANGES, remove: reason === 'NameConflict' ? [] : toRemove(snapshot, SERVING) };
@@ -133,13 +150,14 @@ export function plan(snapshot: Snapshot, config: ManifestConfig): Plan {
   // What is being deleted belongs to the garbage collector: making its children anew would fight it.
   if (model.metadata.deletionTimestamp !== undefined) return { ...NO_CHANGES, status: undefined, events: [] };
   const facts = factsOf(snapshot, config);
-  const status = statusOf(snapshot, facts, config.release);
+  const own = ownPart(snapshot);
+  const status = statusOf(own, facts, config.release);
   return {
     ...changesOf(snapshot, facts, config),
     status: canonicalJson(status) === canonicalJson(model.status) ? undefined : status,
     events: [
-      ...reasonEvents(snapshot, status),
-      ...(facts.acceptance.status === 'True' ? scaleEvents(snapshot, facts.replicas) : []),
+      ...reasonEvents(own, status),
+      ...(facts.acceptance.status === 'True' ? scaleEvents(own, facts.replicas) : []),
     ],
   };
 }

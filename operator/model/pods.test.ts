@@ -1,6 +1,6 @@
 // Warning events of pods that do not start and of claims that are not bound: read for what is stuck, told where nothing else is known.
 import { describe, expect, test } from 'vitest';
-import { manifestConfig, embeddingModel, fetching, pod, serving, SHA } from '../../tests/helpers/builders.ts';
+import { manifestConfig, embeddingModel, fetching, pod, serving, SHA, snapshot } from '../../tests/helpers/builders.ts';
 import { findCondition } from '../../api/conditions.ts';
 import type { Deployment, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import { plan } from './plan.ts';
@@ -29,29 +29,22 @@ const event = (kind: string, reason: string, message: string, lastTimestamp = NO
   message,
   lastTimestamp,
 });
-const snapshot = (parts: Partial<Snapshot>): Snapshot => ({
-  model: embeddingModel('minilm', { spec: { cache: { existingClaim: 'weights' } } }),
-  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
-  children: {},
-  existingClaim: { ...claim, status: { phase: 'Bound' } },
-  pods: [pod('a', { status: setUp })],
-  prefetchPods: [],
-  target: { replicas: 1, reason: undefined },
-  refusals: [],
-  isRolloutQueued: false,
-  paused: new Map(),
-  progress: undefined,
-  warnings: [],
-  now: NOW,
-  ...parts,
-});
+const claiming = (parts: Partial<Snapshot>): Snapshot =>
+  snapshot({
+    model: embeddingModel('minilm', { spec: { cache: { existingClaim: 'weights' } } }),
+    existingClaim: { ...claim, status: { phase: 'Bound' } },
+    pods: [pod('a', { status: setUp })],
+    target: { replicas: 1, reason: undefined },
+    now: NOW,
+    ...parts,
+  });
 const names = (parts: Partial<Snapshot>): readonly string[] =>
-  unexplained(snapshot(parts)).map(({ metadata }) => metadata.name);
+  unexplained(claiming(parts)).map(({ metadata }) => metadata.name);
 
 describe('what is asked about', () => {
   test('a pod that has a node and does not start, once it had the time to', () => {
     expect(names({})).toEqual(['a']);
-    const young = snapshot({ now: '2026-01-01T00:00:09Z' });
+    const young = claiming({ now: '2026-01-01T00:00:09Z' });
     expect(unexplained(young)).toEqual([]);
     expect(isStuck(young)).toBe(true);
   });
@@ -68,7 +61,7 @@ describe('what is asked about', () => {
   ])('not a pod that %s', (_what, status) => {
     const parts = { pods: [pod('a', { status })] };
     expect(names(parts)).toEqual([]);
-    expect(isStuck(snapshot(parts))).toBe(false);
+    expect(isStuck(claiming(parts))).toBe(false);
   });
 
   test('the newest pod alone, and none that is on its way out', () => {
@@ -82,7 +75,7 @@ describe('what is asked about', () => {
     const waiting = pod('a', { status: { phase: 'Pending' } });
     expect(names({ existingClaim: claim, pods: [waiting] })).toEqual(['weights']);
     expect(names({ existingClaim: claim, pods: [] })).toEqual([]);
-    expect(isStuck(snapshot({ existingClaim: claim, pods: [] }))).toBe(false);
+    expect(isStuck(claiming({ existingClaim: claim, pods: [] }))).toBe(false);
   });
 });
 
@@ -153,7 +146,7 @@ describe('what is told', () => {
     ],
   ];
   test.each(CASES)('%s', (_what, parts, reason, message) => {
-    const { status, events } = plan(snapshot(parts), manifestConfig());
+    const { status, events } = plan(claiming(parts), manifestConfig());
     const ready = findCondition(status?.conditions, 'Ready');
     expect(ready).toMatchObject({ status: 'False', reason });
     expect(ready?.message).toMatch(message);
@@ -162,7 +155,7 @@ describe('what is told', () => {
 
   test('nothing, where events speak of what is no obstacle', () => {
     const { status } = plan(
-      snapshot({ warnings: [event('Pod', 'Unhealthy', 'Readiness probe failed')] }),
+      claiming({ warnings: [event('Pod', 'Unhealthy', 'Readiness probe failed')] }),
       manifestConfig(),
     );
     expect(findCondition(status?.conditions, 'Ready')?.reason).toBe('Fetching');
@@ -171,7 +164,7 @@ describe('what is told', () => {
 
 test('a quota that stops a scale-up is told, though replicas serve', () => {
   const model = embeddingModel('minilm', { spec: { revision: SHA, replicas: 4 } });
-  const made = plan(snapshot({ model, pods: [] }), manifestConfig()).apply.find(({ kind }) => kind === 'deployment');
+  const made = plan(claiming({ model, pods: [] }), manifestConfig()).apply.find(({ kind }) => kind === 'deployment');
   const deployment: Deployment = {
     ...(made?.manifest as Deployment),
     status: {
@@ -182,7 +175,7 @@ test('a quota that stops a scale-up is told, though replicas serve', () => {
     },
   };
   const pods = ['a', 'b'].map((name) => pod(name, { revision: SHA, status: serving({ ready: true }) }));
-  const { status, events } = plan(snapshot({ model, children: { deployment }, pods }), manifestConfig());
+  const { status, events } = plan(claiming({ model, children: { deployment }, pods }), manifestConfig());
   expect(findCondition(status?.conditions, 'Ready')).toMatchObject({ status: 'True', reason: 'Ready' });
   const told = { reason: 'PodsRefused', message: 'exceeded quota: team' };
   expect(findCondition(status?.conditions, 'Progressing')).toMatchObject({ status: 'False', ...told });

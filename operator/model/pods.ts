@@ -2,7 +2,7 @@
 // first. Pure.
 import { isReason } from '../../api/conditions.ts';
 import type { Reason } from '../../api/conditions.ts';
-import { FETCH_CONTAINER, LABEL_MODEL } from '../../api/names.ts';
+import { FETCH_CONTAINER } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
 import type { ContainerStatus, ContainerTermination, Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject } from '../../kube/types.ts';
@@ -168,20 +168,29 @@ const isOver = ({ status }: Pod): boolean => status?.phase === 'Failed';
 export const livePods = (pods: readonly Pod[]): readonly Pod[] =>
   pods.filter((pod) => pod.metadata.deletionTimestamp === undefined && !isOver(pod)).toSorted(newestFirst);
 
-/** Where to ask the newest pod of each model that fetches, by the model's key. */
-export function fetchingHosts(pods: readonly Pod[]): ReadonlyMap<string, string> {
+/**
+ * Where to ask the newest pod of each model that fetches, by the model's key.
+ *
+ * @param keyOf whose pod it is
+ */
+export function fetchingHosts(
+  pods: readonly Pod[],
+  keyOf: (pod: Pod) => string | undefined,
+): ReadonlyMap<string, string> {
   const hosts = new Map<string, string>();
   for (const pod of livePods(pods.filter(isFetchRunning))) {
-    const model = pod.metadata.labels?.[LABEL_MODEL];
+    const key = keyOf(pod);
     const host = pod.status?.podIP;
-    const key = `${pod.metadata.namespace ?? ''}/${model ?? ''}`;
-    if (model === undefined || host === undefined || hosts.has(key)) continue;
+    if (key === undefined || host === undefined || hosts.has(key)) continue;
     hosts.set(key, host.includes(':') ? `[${host}]` : host);
   }
   return hosts;
 }
 
-const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.['pod-template-hash'];
+/** Of the Deployment controller. */
+export const LABEL_TEMPLATE = 'pod-template-hash';
+
+const templateOf = ({ metadata }: Pod): string | undefined => metadata.labels?.[LABEL_TEMPLATE];
 
 /** Evicted for what it wrote itself, not for want of room on the node: a successor of the same template will be, too. */
 function limitExceeded(pods: readonly Pod[], [newest]: readonly Pod[]): Problem | undefined {

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import type { Pod } from '../../kube/resources.ts';
-import { embeddingModel, manifestConfig, pod } from '../../tests/helpers/builders.ts';
+import { manifestConfig, pod, snapshot } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { plan } from './plan.ts';
 import { createProgressTracker } from './progress.ts';
@@ -31,6 +31,7 @@ const setUp = () => {
         return () => handlers.delete(handler);
       },
     },
+    keyOf: ({ metadata }) => (metadata.name.startsWith('foreign') ? undefined : 'default/minilm'),
     ask: async (host) => {
       asked.push(host);
       return told.get(host);
@@ -89,21 +90,11 @@ it('does nothing while nobody fetches, and begins anew', async () => {
 it('is in the status for as long as a pod fetches', () => {
   const statusWith = (state: object) =>
     plan(
-      {
-        model: embeddingModel(),
-        acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
-        children: {},
+      snapshot({
         pods: [fetching('a', '10.0.0.1', state)],
-        prefetchPods: [],
-        existingClaim: undefined,
         target: { replicas: 1, reason: 'load' },
-        refusals: [],
-        isRolloutQueued: false,
-        paused: new Map(),
         progress: { bytes: 430e6, total: 1e9, bytesPerSecond: 5e6 },
-        warnings: [],
-        now: '2026-02-02T02:02:02Z',
-      },
+      }),
       manifestConfig(),
     ).status;
   const during = statusWith(RUNNING);

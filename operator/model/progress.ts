@@ -10,6 +10,8 @@ import { fetchingHosts, isFetchRunning } from './pods.ts';
 
 export interface ProgressDeps {
   readonly pods: Pick<Informer<Pod>, 'store' | 'onChange'>;
+  /** Key of the model whose pod it is. */
+  readonly keyOf: (pod: Pod) => string | undefined;
   /** Asks the pod at the host; undefined when it does not say. */
   readonly ask: (host: string) => Promise<FetchProgress | undefined>;
   readonly clock: Clock;
@@ -28,7 +30,7 @@ export interface ProgressTracker {
 const PERIOD_MS = 5000;
 const MAX_AT_ONCE = 16;
 
-export function createProgressTracker({ pods, ask, clock }: ProgressDeps): ProgressTracker {
+export function createProgressTracker({ pods, keyOf, ask, clock }: ProgressDeps): ProgressTracker {
   const known = new Map<string, FetchProgress>();
   const listeners = new Set<(key: string) => void>();
   const limit = pLimit(MAX_AT_ONCE);
@@ -44,7 +46,7 @@ export function createProgressTracker({ pods, ask, clock }: ProgressDeps): Progr
 
   /** True while anybody fetches. */
   async function look(): Promise<boolean> {
-    const hosts = fetchingHosts(pods.store.list());
+    const hosts = fetchingHosts(pods.store.list(), keyOf);
     for (const key of known.keys()) if (!hosts.has(key)) known.delete(key);
     await Promise.all([...hosts].map(([key, host]) => limit(askOne, key, host)));
     return hosts.size > 0;

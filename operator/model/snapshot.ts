@@ -1,5 +1,5 @@
 // Observe: everything the plan for one model needs to know, read from caches as of now, and from the server where caches cannot know.
-import { COMPONENT_PREFETCH, LABEL_COMPONENT, modelKey } from '../../api/names.ts';
+import { modelKey } from '../../api/names.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
@@ -16,11 +16,13 @@ import { ALL_CHILD_KINDS, CHILD_KINDS } from '../manifests/children.ts';
 import type { ChildKind, ChildObject } from '../manifests/children.ts';
 import { repeatId } from '../repeats.ts';
 import type { Pause, Repeats } from '../repeats.ts';
+import type { AcceptanceTracker } from './acceptance-tracker.ts';
 import { CATALOG_MISSING } from './acceptance.ts';
-import type { Acceptance, AcceptanceTracker } from './acceptance.ts';
+import type { Acceptance } from './acceptance.ts';
 import { BY_MODEL } from './caches.ts';
 import type { Caches } from './caches.ts';
 import type { MutationCache } from './mutation-cache.ts';
+import { isPodOfDeployment, isPodOfJob, ownChildren } from './ownership.ts';
 import { unexplained } from './pods.ts';
 import type { ProgressTracker } from './progress.ts';
 
@@ -40,8 +42,9 @@ export interface Snapshot {
   readonly model: EmbeddingModel;
   readonly acceptance: Acceptance;
   readonly children: ObservedChildren;
+  /** Of its own Deployment. */
   readonly pods: readonly Pod[];
-  /** Pods that only fill the cache. */
+  /** Pods of its own Job, that only fill the cache. */
   readonly prefetchPods: readonly Pod[];
   /** The claim that `cache.existingClaim` names. */
   readonly existingClaim: PersistentVolumeClaim | undefined;
@@ -99,17 +102,18 @@ function existingClaim(model: EmbeddingModel, { caches, config }: ObserveDeps): 
   return caches.children.claim.store.get({ namespace: model.metadata.namespace ?? '', name });
 }
 
-const isPrefetching = ({ metadata }: Pod): boolean => metadata.labels?.[LABEL_COMPONENT] === COMPONENT_PREFETCH;
-
 export function observe(model: EmbeddingModel, deps: ObserveDeps): Snapshot {
   const key = modelKey(model);
-  const pods = deps.caches.pods.store.byIndex(BY_MODEL, key);
+  const replicaSets = deps.caches.replicaSets.store;
+  const labelled = deps.caches.pods.store.byIndex(BY_MODEL, key);
+  const children = observedChildren(model, deps);
+  const { deployment, prefetch } = ownChildren(children, model);
   return {
     model,
     acceptance: deps.acceptance.of(key) ?? CATALOG_MISSING,
-    children: observedChildren(model, deps),
-    pods: pods.filter((pod) => !isPrefetching(pod)),
-    prefetchPods: pods.filter(isPrefetching),
+    children,
+    pods: deployment ? labelled.filter((pod) => isPodOfDeployment(pod, deployment, replicaSets)) : [],
+    prefetchPods: prefetch ? labelled.filter((pod) => isPodOfJob(pod, prefetch)) : [],
     existingClaim: existingClaim(model, deps),
     target: deps.autoscaler.target(key),
     refusals: [],

@@ -6,10 +6,10 @@ import { selectorString, servingSelector } from '../../api/names.ts';
 import type { EmbeddingModel, EmbeddingModelStatus, ResolvedSpec } from '../../api/types.ts';
 import { printProgress, printShortProgress } from '../../common/http/fetch-progress.ts';
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
+import { withoutUndefined } from '../../common/util/objects.ts';
 import { isCommitSha } from '../../common/util/text.ts';
 import type { Deployment } from '../../kube/resources.ts';
 import type { FetchedFacts } from '../manifests/children.ts';
-import { withoutUndefined } from '../manifests/manifest.ts';
 import type { Facts } from './facts.ts';
 import { livePods } from './pods.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -224,6 +224,15 @@ export function statusOf(snapshot: Snapshot, facts: Facts, release: string): Emb
   });
 }
 
+/** The record of what another release manages from now on: it serves under no name until that one has looked at it. */
+export function handedOver(status: EmbeddingModelStatus, release: string, now: string): EmbeddingModelStatus {
+  const told = finding('Unknown', 'ManagedElsewhere', `Release ${release} manages it`);
+  const conditions = status.conditions?.map((condition) =>
+    condition.type === 'Accepted' ? { ...condition, ...told, lastTransitionTime: now } : condition,
+  );
+  return withoutUndefined({ ...status, servedNames: undefined, release, conditions });
+}
+
 // Events
 
 export interface PlannedEvent {
@@ -247,7 +256,8 @@ export function scaleEvents(
   { children, target, model, refusals }: Snapshot,
   replicas: number,
 ): readonly PlannedEvent[] {
-  const before = children.deployment?.spec.replicas;
+  // What was never woken has no Deployment.
+  const before = children.deployment?.spec.replicas ?? model.status?.desiredReplicas;
   if (before === undefined || before === replicas || refusals.some(({ isUsable }) => !isUsable)) return [];
   const why = model.spec.replicas === undefined ? (target?.reason ?? 'limits changed') : 'spec.replicas';
   return [{ type: 'Normal', reason: 'Scaled', message: `Scaled from ${before} to ${replicas}: ${why}` }];

@@ -247,25 +247,58 @@ export interface EndpointClientOptions {
   readonly connectMs: number;
 }
 
-export const createEndpointClient = (origin: string, { connectMs }: EndpointClientOptions): EndpointClient => {
-  const pool = new Pool(origin, {
-    // How many requests run at once is the balancer's business: each gets a connection.
-    connections: null,
-    pipelining: 1,
-    allowH2: false,
-    connect: { timeout: connectMs },
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    keepAliveMaxTimeout: KEEP_ALIVE_MS,
-    // A long computation is no stall: the request's deadline and the health checker end what has to end.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+/** Of one origin. It exists while there is a connection or something to send: of tens of thousands of endpoints few are in use at once. */
+const createConnections = (origin: string, { connectMs }: EndpointClientOptions) => {
+  let current: Pool | undefined;
+  let isClosed = false;
+
+  const open = (): Pool => {
+    const pool = new Pool(origin, {
+      // How many requests run at once is the balancer's business: each gets a connection.
+      connections: null,
+      pipelining: 1,
+      allowH2: false,
+      connect: { timeout: connectMs },
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      keepAliveMaxTimeout: KEEP_ALIVE_MS,
+      // A long computation is no stall: the request's deadline and the health checker end what has to end.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    const closeIfUnused = (): void => {
+      const { connected, size } = pool.stats;
+      // A pool that was closed from outside ends by itself.
+      if (isClosed || current !== pool || connected > 0 || size > 0) return;
+      current = undefined;
+      void pool.close();
+    };
+    pool.on('disconnect', closeIfUnused).on('connectionError', closeIfUnused);
+    // Who sends too late is told so, as by one that was open.
+    if (isClosed) void pool.close();
+    return pool;
+  };
+
+  return {
+    pool: (): Pool => (current ??= open()),
+    close: () => {
+      isClosed = true;
+      void current?.close();
+    },
+    destroy: () => {
+      isClosed = true;
+      void current?.destroy();
+    },
+  };
+};
+
+export const createEndpointClient = (origin: string, options: EndpointClientOptions): EndpointClient => {
+  const connections = createConnections(origin, options);
 
   const send = (request: AttemptRequest): Attempt => {
     const attempt = new PoolAttempt(request);
     const { method, path, headers, body, signal } = request;
     if (signal?.aborted === true) attempt.abort('aborted');
-    else pool.dispatch({ method, path, headers, body: body ?? null }, attempt);
+    else connections.pool().dispatch({ method, path, headers, body: body ?? null }, attempt);
     return attempt;
   };
 
@@ -289,7 +322,7 @@ export const createEndpointClient = (origin: string, { connectMs }: EndpointClie
   return {
     send,
     probe,
-    close: () => void pool.close(),
-    destroy: () => void pool.destroy(),
+    close: connections.close,
+    destroy: connections.destroy,
   };
 };

@@ -142,12 +142,14 @@ export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): ((
   };
 
   const tick = (): void => {
+    const nowMs = now();
     for (const endpoint of endpoints) {
-      if (busy.has(endpoint)) continue;
       const isDown = !isHealthy(endpoint.health);
+      // Of tens of thousands nearly all have nothing to do.
+      if ((!isDown && endpoint.running.size === 0) || busy.has(endpoint)) continue;
       const isLast = endpoint.isLast();
-      if (isSilent(endpoint, now()) && !(isDown && isLast)) once(endpoint, suspect);
-      else if (isDown && probeDue(endpoint.health, now(), isLast)) once(endpoint, recover);
+      if (isSilent(endpoint, nowMs) && !(isDown && isLast)) once(endpoint, suspect);
+      else if (isDown && probeDue(endpoint.health, nowMs, isLast)) once(endpoint, recover);
     }
   };
 

@@ -106,6 +106,7 @@ export class Model {
   served: ServedModel;
   /** As the routing table last had it. */
   #table: ServedModel;
+  #isKnown = false;
   /** Endpoints that said so while the cluster did not, and when those of them that then failed may be asked again. */
   readonly #admitted = new Set<string>();
   readonly #restsUntil = new Map<string, number>();
@@ -140,6 +141,9 @@ export class Model {
   }
 
   update(served: ServedModel): void {
+    // The table keeps what has not changed.
+    if (served === this.#table && this.#isKnown) return;
+    this.#isKnown = true;
     this.#table = served;
     const isStarting = (id: string): boolean => served.starting.some((endpoint) => endpoint.id === id);
     for (const id of this.#admitted) if (!isStarting(id)) this.#admitted.delete(id);
@@ -216,7 +220,8 @@ export class Model {
     let textBytes = 0;
     const tokens = inputs.map((input) => {
       const bytes = textBytesOf(input);
-      const size = Array.isArray(input) ? { tokens: input.length } : { bytes };
+      const isText = typeof input === 'string' || input instanceof RawText;
+      const size = isText ? { bytes } : { tokens: input.length };
       const estimated = estimateTokens(this.bytesPerToken, size, maxTokens);
       totalTokens += estimated;
       textBytes += bytes;

@@ -20,7 +20,7 @@ export interface Cached {
 
 export interface ResponseCache {
   /** Under which the answer is kept; undefined when the model or the request does not use the cache. */
-  readonly keyFor: (headers: IncomingHttpHeaders, context: RequestContext) => string | undefined;
+  readonly keyFor: (headers: IncomingHttpHeaders, context: RequestContext) => Promise<string | undefined>;
   /** The answer, and where it is from. */
   readonly through: (key: string, context: RequestContext, forward: Forward) => Promise<Cached>;
 }
@@ -38,13 +38,13 @@ const SHARE = 16;
 const bytesOf = ({ chunks }: Answer): number => chunks.reduce((sum, { byteLength }) => sum + byteLength, 1);
 
 /** All that the request asks for; undefined while the revision is not known. What the vectors are, the runtime says: see `isCurrent`. */
-const keyOf = ({ model: { key, served }, request }: RequestContext): string | undefined => {
+const keyOf = async ({ model: { key, served }, request }: RequestContext): Promise<string | undefined> => {
   if (served.revision === undefined) return undefined;
   const { inputs, encoding, dimensions, truncate, promptName, inputType } = request;
   const prompt = promptOfName(served, request.model);
   const facts = [key, encoding, dimensions, truncate, promptName, inputType, prompt].map((fact) => fact ?? null);
   const hash = createHash('sha256').update(JSON.stringify(facts));
-  for (const piece of printInputs(inputs)) hash.update(piece);
+  await printInputs(inputs, (piece) => hash.update(piece));
   return hash.digest('base64');
 };
 
@@ -143,7 +143,7 @@ export const createResponseCache = ({ models, maxBytes, metrics }: ResponseCache
   };
 
   return {
-    keyFor: (headers, context) => (isUsedBy(context) && !refuses(headers) ? keyOf(context) : undefined),
+    keyFor: async (headers, context) => (isUsedBy(context) && !refuses(headers) ? await keyOf(context) : undefined),
     through: async (key, context, forward) => {
       const found = await lookUp(key, context, forward);
       metrics.cache(context.model.key, found.from);

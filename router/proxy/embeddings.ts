@@ -169,7 +169,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
     response: ServerResponse,
     context: RequestContext,
   ): Promise<Pick<Cached, 'answer'> & Partial<Cached>> => {
-    const key = cache?.keyFor(headers, context);
+    const key = await cache?.keyFor(headers, context);
     if (cache === undefined || key === undefined) return { answer: await deps.forward(context) };
     const cached = await cache.through(key, context, deps.forward);
     response.setHeader(CACHE, cached.from);

@@ -166,12 +166,15 @@ export const mergeResponses = (shards: readonly ShardResponse[]): readonly Buffe
 
 // Forwarding
 
-const shardBody = (request: RequestOutline, shard: Shard): Buffer => {
+const shardBody = async (request: RequestOutline, shard: Shard): Promise<Buffer> => {
   const { model, inputs, encoding, dimensions, truncate, promptName: prompt_name, inputType: input_type } = request;
   const fields = { model, encoding_format: encoding, dimensions, truncate, prompt_name, input_type };
   const head = JSON.stringify(fields).slice(0, -1);
-  const pieces = [`${head},"input":[`, ...printInputs(inputs.slice(shard.start, shard.end)), ']}'];
-  return Buffer.concat(pieces.map((piece) => (typeof piece === 'string' ? Buffer.from(piece) : piece)));
+  const pieces: Buffer[] = [Buffer.from(`${head},"input":[`)];
+  await printInputs(inputs.slice(shard.start, shard.end), (piece) =>
+    pieces.push(typeof piece === 'string' ? Buffer.from(piece) : piece),
+  );
+  return Buffer.concat([...pieces, Buffer.from(']}')]);
 };
 
 const sumOf = (answers: readonly Answer[], header: string): number =>
@@ -308,7 +311,7 @@ export const createForward = ({ forwardWithRetry, metrics, splitMs }: ForwarderD
       const span = context.span?.child('shard', {
         attributes: { 'kubembed.first_input': start, 'kubembed.inputs': end - start },
       });
-      const body = shardBody(request, shard);
+      const body = await shardBody(request, shard);
       held.grow(body.byteLength);
       const part = {
         body,

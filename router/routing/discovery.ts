@@ -1,10 +1,14 @@
 // Discovery: EmbeddingModels and EndpointSlices, watched, as a routing table that outlives the API server.
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { createInformer, fixedNamespaces, withoutManagedFields } from '../../kube/informer.ts';
+import { createInformer, fixedNamespaces, withoutHistory } from '../../kube/informer.ts';
 import { ENDPOINT_SLICES } from '../../kube/resources.ts';
+import type { EndpointSlice } from '../../kube/resources.ts';
+import { createSharing } from '../../kube/sharing.ts';
+import type { KubeObject } from '../../kube/types.ts';
 import type { Log } from '../../common/obs/log.ts';
-import { LABEL_MODEL } from '../../api/names.ts';
+import { withoutUndefined } from '../../common/util/objects.ts';
+import { LABEL_MODEL, LABEL_MODEL_UID } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { buildTable } from './table.ts';
@@ -36,6 +40,27 @@ const MIN_PAUSE_MS = 5;
 /** Of the event loop's time, at most a tenth goes into building tables, however many changes come. */
 const PAUSE_PER_BUILD = 10;
 
+/** A slice without what nobody here reads: an endpoint's address, and whether it is to be used. */
+export const slimSlice = ({ metadata, addressType, ports, endpoints, ...object }: EndpointSlice): EndpointSlice => {
+  const { name, namespace, uid, resourceVersion, deletionTimestamp, ownerReferences } = metadata;
+  const made = metadata.labels?.[LABEL_MODEL_UID];
+  return {
+    apiVersion: object.apiVersion,
+    kind: object.kind,
+    metadata: {
+      name,
+      ...withoutUndefined({ namespace, uid, resourceVersion, deletionTimestamp, ownerReferences }),
+      ...(made !== undefined && { labels: { [LABEL_MODEL_UID]: made } }),
+    },
+    addressType,
+    ports: (ports ?? []).map((one) => withoutUndefined({ name: one.name, port: one.port })),
+    endpoints: (endpoints ?? []).map(({ addresses, conditions = {} }) => {
+      const { ready, terminating } = conditions;
+      return { addresses: addresses.slice(0, 1), conditions: withoutUndefined({ ready, terminating }) };
+    }),
+  };
+};
+
 export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   const { client, namespaces, releases, log, random, now, onTable } = options;
   const stopping = new AbortController();
@@ -44,11 +69,19 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
     maxPauseMs: MAX_PAUSE_MS,
     namespaces: namespaces.length === 0 ? undefined : fixedNamespaces(namespaces),
   };
-  const models = createInformer(client, EMBEDDING_MODELS, environment, { ...scope, transform: withoutManagedFields });
+  const { share } = createSharing();
+  const kept =
+    <T extends KubeObject>(slim: (object: T) => T): ((object: T) => T) =>
+    (object) =>
+      share(slim(object));
+  const models = createInformer(client, EMBEDDING_MODELS, environment, {
+    ...scope,
+    transform: kept<EmbeddingModel>(withoutHistory),
+  });
   const slices = createInformer(client, ENDPOINT_SLICES, environment, {
     ...scope,
     labelSelector: LABEL_MODEL,
-    transform: withoutManagedFields,
+    transform: kept(slimSlice),
   });
   let pauseMs = MIN_PAUSE_MS;
   let timer: NodeJS.Timeout | undefined;

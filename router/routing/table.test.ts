@@ -31,6 +31,7 @@ const resource = (given: Given): EmbeddingModel => ({
   metadata: {
     name: given.name,
     namespace: 'ns',
+    uid: `uid-${given.name}`,
     creationTimestamp: given.created ?? '2026-01-01T00:00:00Z',
     ...(given.deleted !== undefined && { deletionTimestamp: given.deleted }),
   },
@@ -132,6 +133,18 @@ describe('endpoints', () => {
   });
 });
 
+it('takes no endpoint of a model that had the name before: its Service says which one it was made for', () => {
+  const labelled = (uid: string): EndpointSlice =>
+    slice('m', [{ addresses: ['10.0.0.1'] }], {
+      metadata: {
+        ...{ name: 'x', namespace: 'ns', ownerReferences: [ownedBy('em-m')] },
+        labels: { 'kubembed.dev/model': 'm', 'kubembed.dev/model-uid': uid },
+      },
+    });
+  expect(origins('m', [labelled('the one before')])).toEqual([]);
+  expect(origins('m', [labelled(resource({ name: 'm' }).metadata.uid ?? '')])).toEqual(['http://10.0.0.1:8080']);
+});
+
 describe('names', () => {
   it('serves the names on record of accepted models that are not being deleted', () => {
     const table = buildTable(
@@ -221,4 +234,40 @@ describe('conditions', () => {
     expect(findModel(coming, 'org/a')?.blocked).toBeUndefined();
     expect(findModel(coming, 'org/a')?.waiting?.reason).toBe('MinimumReplicasUnavailable');
   });
+});
+
+describe('what does not change', () => {
+  const models = ['a', 'b'].map((name) => resource({ name }));
+  const slices = ['a', 'b'].map((name, at) => slice(name, [{ addresses: [`10.0.0.${at}`] }]));
+  const [, other] = slices;
+
+  it('stays the same object from table to table', () => {
+    const before = buildTable(models, slices);
+    const after = buildTable([...models], [slice('a', [{ addresses: ['10.0.0.9'] }]), other!]);
+    expect(after.byKey.get('ns/b')).toBe(before.byKey.get('ns/b'));
+    expect(after.byKey.get('ns/a')).not.toBe(before.byKey.get('ns/a'));
+    expect(after.byKey.get('ns/a')?.endpoints.map(({ id }) => id)).toEqual(['10.0.0.9:8080']);
+  });
+
+  it('is another where it has other names, though its resource is the same', () => {
+    const [b] = models.slice(1);
+    const rival = resource({ name: 'older', names: ['org/b'], created: '2025-01-01T00:00:00Z' });
+    const before = buildTable(models, slices).byKey.get('ns/b');
+    const robbed = buildTable([...models, rival], slices).byKey.get('ns/b');
+    expect([before?.names, robbed?.names]).toEqual([['org/b'], []]);
+    expect(buildTable([b!], slices).byKey.get('ns/b')?.names).toEqual(['org/b']);
+  });
+});
+
+it('takes no endpoints for a model that is to have none: its Service may not be made yet, and another may have the name', () => {
+  const endpoints = [slice('a', [{ addresses: ['10.0.0.1'] }])];
+  const wanting = (desiredReplicas?: number): EmbeddingModel => {
+    const made = resource({ name: 'a' });
+    return { ...made, status: { ...made.status, ...(desiredReplicas !== undefined && { desiredReplicas }) } };
+  };
+  const found = (model: EmbeddingModel) => findModel(buildTable([model], endpoints), 'org/a');
+  expect(found(wanting(0))?.endpoints).toEqual([]);
+  expect(found(wanting(1))?.endpoints).toHaveLength(1);
+  // Of an operator that does not write it down.
+  expect(found(wanting())?.endpoints).toHaveLength(1);
 });

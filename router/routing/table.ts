@@ -1,8 +1,9 @@
 // The routing table: EmbeddingModels and EndpointSlices in, an immutable map of served names to endpoints out. Pure.
 import { SERVICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
+import { controllerOf } from '../../kube/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
-import { childName, foldName, HTTP_PORT_NAME, modelKey, servedNames } from '../../api/names.ts';
+import { childName, foldName, HTTP_PORT_NAME, LABEL_MODEL_UID, modelKey, servedNames } from '../../api/names.ts';
 import { blockedBy, isTrue, waitingFor } from '../../api/conditions.ts';
 import type { Cause } from '../../api/conditions.ts';
 
@@ -53,9 +54,24 @@ const seconds = (timestamp: string | undefined): number => {
 
 const text = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
 
+/**
+ * What follows from an object of a cache: those are frozen and keep their identity while they do not change. Of ten thousand models
+ * a few change between two tables, and only of these anything is made anew.
+ */
+const remembered = <K extends object, V>(make: (object: K) => V): ((object: K) => V) => {
+  const known = new WeakMap<K, V>();
+  return (object) => {
+    const before = known.get(object);
+    if (before !== undefined) return before;
+    const made = make(object);
+    known.set(object, made);
+    return made;
+  };
+};
+
 /** By creation time, then by key: the order in which resources may claim a name. */
-const byAge = (a: EmbeddingModel, b: EmbeddingModel): number =>
-  text(a.metadata.creationTimestamp ?? '', b.metadata.creationTimestamp ?? '') || text(modelKey(a), modelKey(b));
+const ageOf = remembered((model: EmbeddingModel) => `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`);
+const byAge = (a: EmbeddingModel, b: EmbeddingModel): number => text(ageOf(a), ageOf(b));
 
 const portOf = (slice: EndpointSlice): number | undefined => {
   const ports = (slice.ports ?? []).filter((one) => one.port !== undefined);
@@ -91,47 +107,51 @@ const endpointsIn = (slice: EndpointSlice): Endpoints => {
   };
 };
 
-/** Objects from a cache are frozen and keep their identity while they do not change: so does what follows from them. */
-const known = new WeakMap<EndpointSlice, Endpoints>();
+const endpointsOf = remembered(endpointsIn);
 
-const endpointsOf = (slice: EndpointSlice): Endpoints => {
-  const before = known.get(slice);
-  if (before) return before;
-  const endpoints = endpointsIn(slice);
-  known.set(slice, endpoints);
-  return endpoints;
+/** An endpoint may be in two slices for a moment while a controller rebalances them. */
+function endpointsAmong(slices: readonly EndpointSlice[]): Endpoints {
+  const [first = NONE, ...others] = slices.map(endpointsOf);
+  if (others.length === 0) return first;
+  const distinct = (endpoints: readonly RouteEndpoint[]): ReadonlyMap<string, RouteEndpoint> =>
+    new Map(endpoints.map((endpoint) => [endpoint.id, endpoint]));
+  const ready = distinct([first, ...others].flatMap(({ endpoints }) => endpoints));
+  const starting = distinct([first, ...others].flatMap((one) => one.starting));
+  return {
+    endpoints: [...ready.values()],
+    starting: [...starting.values()].filter(({ id }) => !ready.has(id)),
+  };
+}
+
+/** Of a Service that was made for an EmbeddingModel of that name which is gone: its pods may compute something else. */
+const isOfPredecessor = (slice: EndpointSlice, model: EmbeddingModel): boolean => {
+  const made = slice.metadata.labels?.[LABEL_MODEL_UID];
+  return made !== undefined && made !== model.metadata.uid;
 };
-
-type ById = Map<string, RouteEndpoint>;
 
 /** By the Service that owns the slice. A label proves nothing: whoever may make a Service can give it any. */
-const endpointsByService = (slices: readonly EndpointSlice[]): Map<string, Endpoints> => {
-  const found = new Map<string, { readonly ready: ById; readonly starting: ById }>();
+function byService(slices: readonly EndpointSlice[]): ReadonlyMap<string, readonly EndpointSlice[]> {
+  const found = new Map<string, EndpointSlice[]>();
   for (const slice of slices) {
-    const { namespace = '', ownerReferences = [] } = slice.metadata;
-    const owner = ownerReferences.find(({ controller }) => controller === true);
+    const { namespace = '' } = slice.metadata;
+    const owner = controllerOf(slice);
     if (owner?.kind !== SERVICES.kind) continue;
     const key = `${namespace}/${owner.name}`;
-    const { ready, starting } = found.get(key) ?? { ready: new Map(), starting: new Map() };
-    const { endpoints, starting: others } = endpointsOf(slice);
-    // An endpoint may be in two slices for a moment while a controller rebalances them.
-    for (const endpoint of endpoints) ready.set(endpoint.id, endpoint);
-    for (const endpoint of others) starting.set(endpoint.id, endpoint);
-    found.set(key, { ready, starting });
+    const others = found.get(key);
+    if (others === undefined) found.set(key, [slice]);
+    else others.push(slice);
   }
-  return new Map(
-    [...found].map(([key, { ready, starting }]) => [
-      key,
-      {
-        endpoints: [...ready.values()],
-        starting: [...starting.values()].filter(({ id }) => !ready.has(id)),
-      },
-    ]),
-  );
-};
+  return found;
+}
 
 /** The Service that the operator made for it. A Service of that name that is somebody else's keeps the model from being accepted. */
 const serviceOf = ({ metadata }: EmbeddingModel): string => `${metadata.namespace ?? ''}/${childName(metadata.name)}`;
+
+/**
+ * Its Service is made when replicas are first wanted, and that is written down when it is made. Until then whoever may make Services in
+ * the namespace could make one of that name, and would get the requests.
+ */
+const mayHaveEndpoints = ({ status }: EmbeddingModel): boolean => status?.desiredReplicas !== 0;
 
 const isServed = (model: EmbeddingModel): boolean =>
   model.metadata.deletionTimestamp === undefined && isTrue(model.status?.conditions ?? [], 'Accepted');
@@ -146,9 +166,20 @@ const isHeir = ({ metadata, status }: EmbeddingModel): boolean =>
     ({ type, status: holds, reason }) => type === 'Accepted' && holds === 'False' && reason === 'NameTaken',
   );
 
-const serve = (resource: EmbeddingModel, endpoints: Endpoints, names: readonly string[]): ServedModel => {
+/** As it was served last. */
+const lastServed = new WeakMap<EmbeddingModel, ServedModel>();
+
+const isSame = (a: readonly unknown[], b: readonly unknown[]): boolean =>
+  a.length === b.length && a.every((one, at) => one === b[at]);
+
+/** The same object as long as nothing of it changes. */
+function serve(resource: EmbeddingModel, endpoints: Endpoints, names: readonly string[]): ServedModel {
+  const before = lastServed.get(resource);
+  const isUnchanged =
+    before?.endpoints === endpoints.endpoints && before.starting === endpoints.starting && isSame(before.names, names);
+  if (isUnchanged) return before;
   const { metadata, spec, status } = resource;
-  return {
+  const served: ServedModel = {
     key: modelKey(resource),
     model: spec.model,
     names,
@@ -160,7 +191,9 @@ const serve = (resource: EmbeddingModel, endpoints: Endpoints, names: readonly s
     blocked: blockedBy(status?.conditions ?? []),
     waiting: waitingFor(status?.conditions ?? []),
   };
-};
+  lastServed.set(resource, served);
+  return served;
+}
 
 /** Oldest first; what is accepted before what would only inherit a name. */
 const inOrder = (
@@ -177,7 +210,7 @@ const inOrder = (
 ];
 
 export const buildTable = (models: readonly EmbeddingModel[], slices: readonly EndpointSlice[]): RouteTable => {
-  const endpoints = endpointsByService(slices);
+  const found = byService(slices);
   const byKey = new Map<string, ServedModel>();
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
@@ -185,8 +218,9 @@ export const buildTable = (models: readonly EmbeddingModel[], slices: readonly E
     const own = names.filter((name) => !byFoldedName.has(foldName(name)));
     const accepted = isServed(resource);
     if (!accepted && own.length === 0) continue;
-    const its = (accepted ? endpoints.get(serviceOf(resource)) : undefined) ?? NONE;
-    const served = serve(resource, its, own);
+    const named = accepted && mayHaveEndpoints(resource) ? (found.get(serviceOf(resource)) ?? []) : [];
+    const its = named.filter((slice) => !isOfPredecessor(slice, resource));
+    const served = serve(resource, endpointsAmong(its), own);
     byKey.set(served.key, served);
     for (const name of own) {
       byName.set(name, served);

@@ -87,13 +87,13 @@ function schedulerFor(
   });
 }
 
-const infoOf = (options: EngineOptions, { pool, topology }: Loaded): EngineInfo => ({
+const infoOf = (options: EngineOptions, { pool, topology, precision }: Loaded): EngineInfo => ({
   dimensions: pool.dimensions,
   maxTokens: options.description.maxTokens,
   vocabularySize: options.description.vocabularySize,
   pooling: printPooling(choosePooling(options.description, options.pooling)),
   declaredPooling: declaredPooling(options.description),
-  precision: options.precision,
+  precision,
   architecture: options.description.architecture,
   workers: topology.workers,
   threadsPerWorker: topology.threadsPerWorker,

@@ -1,8 +1,9 @@
 // What the HTTP side asks of the inference side: the Engine interface, the values that cross it, and its errors.
 import type { Priority } from '../../common/http/headers.ts';
+import type { TokenIds } from '../../common/openai/request.ts';
 
 /** Text, or token ids that are used as they are (already holding the special tokens the client wants). */
-export type EngineInput = string | readonly number[];
+export type EngineInput = string | TokenIds;
 
 export type OutputEncoding = 'float' | 'base64';
 

@@ -5,7 +5,7 @@ import type { Compute } from './compute.ts';
 import { EngineError } from './contract.ts';
 import type { EmbedRequest, EmbedResult, Embedder, EngineInfo, EngineInput } from './contract.ts';
 import { checkTokenLists, distinctInputs, estimateTokens, openRequest } from './requests.ts';
-import type { OpenRequest } from './requests.ts';
+import type { DistinctInputs, OpenRequest, Steps } from './requests.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Texts tokenised before the workers get the first sequences of a request. */
@@ -17,31 +17,35 @@ const now = (): number => performance.now();
 const withPrompt = ({ inputs, prompt = '' }: EmbedRequest): readonly EngineInput[] =>
   prompt === '' ? inputs : inputs.map((input) => (typeof input === 'string' ? prompt + input : input));
 
+function* prepare(request: EmbedRequest, vocabularySize: number): Steps<DistinctInputs> {
+  yield* checkTokenLists(request.inputs, vocabularySize);
+  return yield* distinctInputs(withPrompt(request));
+}
+
 export interface EmbedParts {
   readonly info: Pick<EngineInfo, 'maxTokens' | 'vocabularySize'>;
   readonly tokenizer: Tokenizer;
   readonly compute: Compute;
-  readonly leavesOutPrompts: boolean;
+  /** Whether the vector is of the prompt as well. */
+  readonly includePrompt: boolean;
 }
 
-export function createEmbed({ info, tokenizer, compute, leavesOutPrompts }: EmbedParts): Embedder['embed'] {
+export function createEmbed({ info, tokenizer, compute, includePrompt }: EmbedParts): Embedder['embed'] {
   const { maxTokens, vocabularySize } = info;
   const live = new Set<number>();
 
-  function admit(request: EmbedRequest): { readonly open: OpenRequest; readonly inputs: readonly EngineInput[] } {
-    checkTokenLists(request.inputs, vocabularySize);
-    const { inputs, places } = distinctInputs(withPrompt(request));
+  function admit(request: EmbedRequest, { inputs, places }: DistinctInputs): OpenRequest {
     const tokens = inputs.reduce((sum, input) => sum + estimateTokens(input, maxTokens), 0);
     const open = openRequest({ id: compute.nextId(), request, places, distinct: inputs.length, maxTokens });
     const refusal = compute.admit(open, { priority: request.priority, inputs: inputs.length, tokens });
     if (refusal !== undefined) throw refusal;
     live.add(open.id);
-    return { open, inputs };
+    return open;
   }
 
   async function tokenize(open: OpenRequest, inputs: readonly EngineInput[], prompt: string): Promise<void> {
     const started = now();
-    const skip = leavesOutPrompts && prompt !== '' ? await tokenizer.promptTokens(prompt) : 0;
+    const skip = includePrompt || prompt === '' ? 0 : await tokenizer.promptTokens(prompt);
     for (let start = 0; start < inputs.length && live.has(open.id); start += CHUNK) {
       // Many inputs must not keep the event loop from other requests.
       if (inputs.length > CHUNK) await heavyTurn();
@@ -58,7 +62,11 @@ export function createEmbed({ info, tokenizer, compute, leavesOutPrompts }: Embe
 
   return async (request: EmbedRequest): Promise<EmbedResult> => {
     const { signal } = request;
-    const { open, inputs } = admit(request);
+    const steps = prepare(request, vocabularySize);
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) await heavyTurn();
+    const { inputs } = step.value;
+    const open = admit(request, step.value);
     const onAbort = (): void => open.fail(new EngineError('aborted', 'The request was aborted.'));
     if (signal.aborted) onAbort();
     else signal.addEventListener('abort', onAbort);

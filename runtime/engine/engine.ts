@@ -7,15 +7,10 @@ import { createEmbed } from './embed.ts';
 import { tokenizerOptions } from './load.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
-/** Whether what a prompt adds is left out of the vector. */
-export const leavesOutPrompts = ({ description, pooling }: Pick<EngineOptions, 'description' | 'pooling'>): boolean =>
-  !choosePooling(description, pooling).includePrompt;
-
 /** Rejects with EngineStartError. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
   const opened = await openCompute(options, () => loadTokenizer(tokenizerOptions(options)));
   const { compute, beside: tokenizer } = opened;
-  const { info } = compute;
-  const embed = createEmbed({ info, tokenizer, compute, leavesOutPrompts: leavesOutPrompts(options) });
-  return { ...compute, embed };
+  const { includePrompt } = choosePooling(options.description, options.pooling);
+  return { ...compute, embed: createEmbed({ info: compute.info, tokenizer, compute, includePrompt }) };
 }

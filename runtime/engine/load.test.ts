@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadFolder } from '../../tests/helpers/graph-session.ts';
 import { buildGraph } from '../graph/build.ts';
-import { fasterPrecision, layoutFor, measurePrecisions, tryWorkers } from './load.ts';
+import { layoutFor } from '../graph/layout.ts';
+import { fasterPrecision, measurePrecisions, tryWorkers } from './load.ts';
 import type { RunMessage } from './worker.ts';
 
 const FIXTURES = join(import.meta.dirname, '../../tests/fixtures/architectures');

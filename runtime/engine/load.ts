@@ -7,6 +7,7 @@ import { mainFolderOf } from '../../hub/store.ts';
 import type { ModelFiles } from '../../hub/store.ts';
 import { buildGraph } from '../graph/build.ts';
 import { planFile } from '../graph/repository-file.ts';
+import { layoutFor } from '../graph/layout.ts';
 import type { LayoutName } from '../graph/layout.ts';
 import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
@@ -15,6 +16,7 @@ import { choosePooling } from '../model/modules.ts';
 import type { PoolingChoice } from '../model/modules.ts';
 import { estimateMemory, maxWorkers } from '../model/memory.ts';
 import type { MemoryEstimate, ModelNeeds } from '../model/memory.ts';
+import { precisionOfFile } from '../model/precision.ts';
 import { commonFolder, readTensorIndex } from '../model/tensors.ts';
 import { EngineStartError } from './contract.ts';
 import { createPool } from './pool.ts';
@@ -41,8 +43,11 @@ export interface ChosenModel {
   readonly model: RunnableModel;
   /** Whether texts of different lengths can share a run without changing each other's vectors. */
   readonly packing: boolean;
+  /** That it computes in. */
+  readonly precision: GraphPrecision;
   /** Bytes that one session holds for weights. */
   readonly weightBytes: number;
+  readonly held?: ModelNeeds['held'];
 }
 
 /** kubembed's own graph, or the repository's where that was chosen. Rejects with a ModelError where neither can be. */
@@ -55,13 +60,15 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
   const { weightFolder, tensors } = await tensorsOf(files);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
-  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths } = graph;
+  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths, held } = graph;
   const table = graph.tokenEmbeddings;
   const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
     model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
     packing: mixesLengths,
+    precision,
     weightBytes,
+    held,
   };
 }
 
@@ -73,6 +80,7 @@ async function tensorsOf({ weights, mainFolder }: ModelFiles) {
 
 async function repositoryFile(choices: ModelChoices, path: string): Promise<ChosenModel> {
   const { files, description, pooling } = choices;
+  const precision = precisionOfFile(choices.precision);
   const { weightFolder, tensors } = await tensorsOf(files);
   const facts = await readOnnxFacts(path, 'the ONNX file');
   const { outputName, isVector, tail } = planFile(description, facts, tensors, pooling);
@@ -88,6 +96,7 @@ async function repositoryFile(choices: ModelChoices, path: string): Promise<Chos
       tail: tail && { bytes: tail.bytes, weightFolder, outputName: tail.outputName, plan: tail.feedPlan },
     },
     packing: false,
+    precision,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
 }
@@ -98,12 +107,6 @@ async function withDataFiles(path: string, files: ReadonlyMap<string, string>) {
   const names = new Map([...files].map(([name, file]) => [name, relative(weightFolder, file)]));
   return { bytes: await renameOnnxData(path, names), weightFolder };
 }
-
-/**
- * The two ways of attention in one graph are branches of an `If`, which ONNX Runtime puts on the CPU whatever the device: each layer
- * would copy its queries, keys and values off the GPU and the result back.
- */
-export const layoutFor = (device: Device): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
 
 // All that the engine runs on.
 
@@ -125,11 +128,10 @@ export interface ModelOptions {
   readonly onLoading?: () => void;
 }
 
-export interface LoadedModel<T> {
+export interface LoadedModel<T> extends Pick<ChosenModel, 'packing' | 'precision'> {
   readonly pool: Pool;
   readonly beside: T;
   readonly topology: Topology;
-  readonly packing: boolean;
   /** What a run took on each worker, all of them busy. */
   readonly trials: readonly Trial[];
 }
@@ -153,7 +155,7 @@ export const tokenizerOptions = ({
 export async function loadModel<T>(options: ModelOptions, loadBeside: () => Promise<T>): Promise<LoadedModel<T>> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started, fronts = 1 } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
-  const [{ model, packing, weightBytes }, freeBytes] = await Promise.all([
+  const [{ model, packing, precision, weightBytes, held }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     freeScratchBytes(),
   ]);
@@ -161,7 +163,7 @@ export async function loadModel<T>(options: ModelOptions, loadBeside: () => Prom
   const scratchBytes = model.kind === 'graph' ? freeBytes : 0;
   const topology = chooseTopology(
     { cpus, memoryBytes, scratchBytes },
-    { device, weightBytes, maxTokens, hiddenSize, vocabularySize, fronts },
+    { device, weightBytes, held, maxTokens, hiddenSize, vocabularySize, fronts },
   );
   const setups = setupsFor(model, device, topology);
   const creating = topology.shared ? createSharingPool(setups, started) : createPool(setups, { started });
@@ -169,7 +171,7 @@ export async function loadModel<T>(options: ModelOptions, loadBeside: () => Prom
   const { pool, beside } = await both(creating, loadBeside());
   await started?.close();
   try {
-    return { pool, beside, topology, packing, trials: await tryWorkers(pool, description) };
+    return { pool, beside, topology, packing, precision, trials: await tryWorkers(pool, description) };
   } catch (error) {
     await pool.close();
     throw error;

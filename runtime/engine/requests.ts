@@ -1,5 +1,6 @@
 // One request in the engine: its inputs as they came, what is still open of it, and the result when nothing is.
 import { randomInt } from 'node:crypto';
+import type { TokenIds } from '../../common/openai/request.ts';
 import { EngineError } from './contract.ts';
 import type {
   EmbedRequest,
@@ -12,7 +13,7 @@ import type {
 } from './contract.ts';
 import type { CutAt, Tokens } from './long-texts.ts';
 
-// Inputs before they are tokenised: distinct ones, token ids checked, lengths estimated.
+// Inputs before they are tokenised: token ids checked, distinct ones, lengths estimated.
 
 /** Nobody outside can know which inputs it brings together. */
 const SEED = randomInt(2 ** 31);
@@ -46,11 +47,58 @@ function isSame(a: EngineInput | undefined, b: EngineInput): boolean {
   return true;
 }
 
+/** Where a tokenizer adds no special tokens, an empty text is such a one. */
+const emptyInput = (input: number): EngineError =>
+  new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
+
+/** A plain loop: there may be millions of them. */
+function placeOfForeign(ids: TokenIds, vocabularySize: number): number {
+  for (let at = 0; at < ids.length; at++) {
+    const id = ids[at] ?? -1;
+    if (!Number.isInteger(id) || id < 0 || id >= vocabularySize) return at;
+  }
+  return -1;
+}
+
+function checkIds(ids: TokenIds, input: number, vocabularySize: number): void {
+  if (ids.length === 0) throw emptyInput(input);
+  const tokenPosition = placeOfForeign(ids, vocabularySize);
+  if (tokenPosition < 0) return;
+  const tokenId = ids[tokenPosition] ?? NaN;
+  throw new EngineError(
+    'token_out_of_range',
+    `Token ${tokenId} at position ${tokenPosition} of input ${input} is outside of the model's vocabulary of ${vocabularySize} tokens.`,
+    { input, tokenId, tokenPosition, vocabularySize },
+  );
+}
+
+/** Work that comes to a result in steps, each of about a millisecond: there may be millions of ids. */
+export type Steps<T> = Generator<undefined, T>;
+
+const IDS_A_STEP = 200_000;
+
+/** True at the end of each step. */
+function createStepMeter(): (input: EngineInput) => boolean {
+  let ids = 0;
+  return (input) => {
+    if (typeof input !== 'string') ids += input.length;
+    if (ids < IDS_A_STEP) return false;
+    ids = 0;
+    return true;
+  };
+}
+
+export interface DistinctInputs {
+  readonly inputs: readonly EngineInput[];
+  /** For each input of the request, its place among the distinct ones. */
+  readonly places: readonly number[];
+}
+
 /**
- * Linear in the inputs, whatever they are. What is distinct is so exactly; of inputs made to look alike some may be computed
- * more than once. `places`: for each input of the request, its place among the distinct ones.
+ * Linear in the inputs, whatever they are, and in steps. What is distinct is so exactly; of inputs made to look alike some may be
+ * computed more than once.
  */
-export function distinctInputs(inputs: readonly EngineInput[], seed = SEED) {
+export function* distinctInputs(inputs: readonly EngineInput[], seed = SEED): Steps<DistinctInputs> {
   const distinct: EngineInput[] = [];
   const texts = new Map<string, number>();
   const others = new Map<number, number[]>();
@@ -69,41 +117,22 @@ export function distinctInputs(inputs: readonly EngineInput[], seed = SEED) {
     else if (candidates.length < MAX_CANDIDATES) candidates.push(distinct.length);
     return distinct.push(input) - 1;
   };
-  const places = inputs.map((input) =>
-    typeof input === 'string' && input.length <= MAX_HASHED_TEXT ? placeOfText(input) : placeOfOther(input),
-  );
+  const places: number[] = [];
+  const isStep = createStepMeter();
+  for (const input of inputs) {
+    const isShort = typeof input === 'string' && input.length <= MAX_HASHED_TEXT;
+    places.push(isShort ? placeOfText(input) : placeOfOther(input));
+    if (isStep(input)) yield;
+  }
   return { inputs: distinct, places };
 }
 
-/** Where a tokenizer adds no special tokens, an empty text is such a one. */
-const emptyInput = (input: number): EngineError =>
-  new EngineError('empty_input', `Input ${input} holds no tokens.`, { input });
-
-/** A plain loop: there may be millions of them. */
-function placeOfForeign(ids: readonly number[], vocabularySize: number): number {
-  for (let at = 0; at < ids.length; at++) {
-    const id = ids[at] ?? -1;
-    if (!Number.isInteger(id) || id < 0 || id >= vocabularySize) return at;
-  }
-  return -1;
-}
-
-function checkIds(ids: readonly number[], input: number, vocabularySize: number): void {
-  if (ids.length === 0) throw emptyInput(input);
-  const tokenPosition = placeOfForeign(ids, vocabularySize);
-  if (tokenPosition < 0) return;
-  const tokenId = ids[tokenPosition] ?? NaN;
-  throw new EngineError(
-    'token_out_of_range',
-    `Token ${tokenId} at position ${tokenPosition} of input ${input} is outside of the model's vocabulary of ${vocabularySize} tokens.`,
-    { input, tokenId, tokenPosition, vocabularySize },
-  );
-}
-
-/** Refuses what no scheduling can help; token lists only, texts are known once they are tokenised. */
-export function checkTokenLists(inputs: readonly EngineInput[], vocabularySize: number): void {
-  for (const [input, value] of inputs.entries()) {
-    if (typeof value !== 'string') checkIds(value, input, vocabularySize);
+/** Refuses what no scheduling can help, in steps; token lists only, texts are known once they are tokenised. Throws EngineError. */
+export function* checkTokenLists(inputs: readonly EngineInput[], vocabularySize: number): Steps<void> {
+  const isStep = createStepMeter();
+  for (const [at, input] of inputs.entries()) {
+    if (typeof input !== 'string') checkIds(input, at, vocabularySize);
+    if (isStep(input)) yield;
   }
 }
 

@@ -8,6 +8,7 @@ import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { errorText } from '../../common/util/text.ts';
 import { isModelError } from '../../hub/files.ts';
 import { EngineStartError } from './contract.ts';
+import type { TokenIds } from '../../common/openai/request.ts';
 import type { EngineInput } from './contract.ts';
 import { readTokenizerFiles } from '../model/tokenizer-files.ts';
 import type { ReadText, TokenizerFiles as Overruled } from '../model/tokenizer-files.ts';
@@ -27,7 +28,7 @@ export interface Tokenizer {
 }
 
 /** Token ids as given, cut to the limit; a special token at the end that is lost stays there. */
-export function cutTokenList(ids: readonly number[], limits: CutLimits, cutAt: CutAt = 'end'): Tokens {
+export function cutTokenList(ids: TokenIds, limits: CutLimits, cutAt: CutAt = 'end'): Tokens {
   const { maxTokens, firstToken, finalToken } = limits;
   if (ids.length <= maxTokens) return { ids: Int32Array.from(ids), untruncated: ids.length };
   const cut = Int32Array.from(cutAt === 'end' ? ids.slice(0, maxTokens) : ids.slice(-maxTokens));

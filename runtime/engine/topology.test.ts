@@ -50,11 +50,23 @@ describe('chooseTopology', () => {
     expect(chooseTopology({ cpus: 2, memoryBytes: 5 * GB, scratchBytes: 10 * GB }, minilm).shared).toBe(false);
   });
 
+  it('knows what a run of the longest text holds, with biases for each pair of tokens', () => {
+    const bytesOf = (maxTokens: number, pairBytes: number) => {
+      const held = { tokenNumbers: 10_000, pairBytes };
+      const machine = { cpus: 1, memoryBytes: 64 * GB, ...noScratch };
+      return chooseTopology(machine, { ...minilm, maxTokens, held }).estimatedBytes;
+    };
+    expect(bytesOf(512, 96) - bytesOf(512, 0)).toBe(512 ** 2 * 96);
+    expect(bytesOf(2048, 0) - bytesOf(1024, 0)).toBeGreaterThan(1024 * 40_000);
+    // Of longer texts no more pairs are held than of one of 1,024 tokens.
+    expect(bytesOf(4096, 400) - bytesOf(1024, 400)).toBeLessThan(bytesOf(4096, 0) - bytesOf(1024, 0));
+  });
+
   it('refuses with numbers and advice what cannot fit', () => {
     expect(() => chooseTopology({ cpus: 4, memoryBytes: 0.5 * GB, ...noScratch }, large)).toThrow(
       expect.objectContaining({
         reason: 'InsufficientMemory',
-        message: expect.stringMatching(/needs about 1514 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
+        message: expect.stringMatching(/needs about 1520 MB.*limit is 500 MB.*resources\.limits\.memory/u) as string,
       }) as Error,
     );
   });

@@ -7,35 +7,31 @@ import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
 import { createLog } from '../../common/obs/log.ts';
 import { createRoutedApp } from '../app.ts';
+import { openTracer } from '../door.ts';
 import type { Embedder } from '../engine/contract.ts';
 import { createEmbed } from '../engine/embed.ts';
 import { loadTokenizer } from '../engine/tokenizer.ts';
 import type { Tokenizer } from '../engine/tokenizer.ts';
-import { checkVector, createLifecycle, failureOf, unavailable } from '../lifecycle.ts';
+import { checkVector, createLifecycle, unavailable } from '../lifecycle.ts';
 import { createRequestMetrics } from '../metrics.ts';
 import { createLines } from './lines.ts';
-import { createQuestions } from './messages.ts';
-import type { FromFront, FrontSetup, Listener, ServedFacts, Told, ToFront } from './messages.ts';
+import { answerCall, createCaller } from './messages.ts';
+import type { FromFront, FrontCalls, FrontSetup, MainCalls, ToFront } from './messages.ts';
 import { createRemoteCompute } from './remote.ts';
 import { tallyOf } from './tallies.ts';
 
-type Handlers = { readonly [K in ToFront['kind']]: (message: Extract<ToFront, { readonly kind: K }>) => unknown };
-
 async function run(port: MessagePort, setup: FrontSetup): Promise<void> {
-  const { config, version, startedAt } = setup;
+  const { config, version, startedAt, logLevel: level, readable } = setup;
   const send = (message: FromFront, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
   const lines = createLines((text, isUrgent) => send({ kind: 'lines', lines: text, isUrgent }));
   process.once('exit', lines.flush);
-  const { logLevel: level, readable } = setup;
   const { log } = createLog({ name: 'runtime', level, readable, destination: lines });
-  const tracer =
-    config.tracing &&
-    (await import('../../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-runtime', version });
+  const tracer = await openTracer(config, version);
   const tally = tallyOf(setup.tallies, setup.place);
   const registry = new Registry();
   const lifecycle = createLifecycle<Embedder>();
   const parser = createEmbeddingsParser();
-  const main = createQuestions<keyof Told | 'alive'>(send);
+  const main = createCaller<MainCalls>(send);
   const compute = createRemoteCompute((tape) => send({ kind: 'work', tape }, [tape.buffer]));
   const app = createRoutedApp({
     config,
@@ -48,17 +44,13 @@ async function run(port: MessagePort, setup: FrontSetup): Promise<void> {
     metrics: createRequestMetrics(registry),
     held: tally.held,
     whole: {
-      requireAlive: async () => {
-        await main.ask('alive');
-      },
+      requireAlive: () => main.call('alive'),
       requireReady: async () => {
-        const phase = (await main.ask('phase')) as Told['phase'];
+        const phase = await main.call('phase');
         if (phase !== 'ready') throw unavailable(phase);
       },
       metricsPage: async (_request, response) => {
-        const told = (await main.ask('metrics')) as Told['metrics'] | undefined;
-        if (told === undefined) throw new Error('The main thread could not count');
-        const { page, contentType } = told;
+        const { page, contentType } = await main.call('metrics');
         response.setHeader('content-type', contentType);
         response.end(page);
       },
@@ -67,64 +59,58 @@ async function run(port: MessagePort, setup: FrontSetup): Promise<void> {
   let server: RunningServer | undefined;
   let tokenizer: Tokenizer | undefined;
 
-  async function listen({ host, port: number }: Listener): Promise<void> {
-    server = await startServer({
-      host,
-      port: number,
-      reusePort: true,
-      limits: { maxConnections: config.maxConnections, count: tally.connections },
-      handler: (request, response) => {
-        tally.unanswered(1);
-        response.once('close', () => tally.unanswered(-1));
-        app(request, response);
-      },
-    });
-    send({ kind: 'listening', host: server.host, port: server.port, url: server.url });
-  }
-
-  async function serve({ info, leavesOutPrompts, check, ...served }: ServedFacts): Promise<void> {
-    if (tokenizer === undefined) throw new Error('There is no tokenizer yet');
-    const embed = createEmbed({ info, tokenizer, compute, leavesOutPrompts });
-    const engine = { info, embed, stats: compute.stats };
-    if (check) await checkVector(engine, new AbortController().signal);
-    lifecycle.becomeReady({ ...served, engine });
-    send({ kind: 'serving' });
-  }
-
-  async function drain(withinMs: number): Promise<void> {
-    lifecycle.startDraining();
-    const cut = (await server?.drain(AbortSignal.timeout(withinMs))) ?? 0;
-    await Promise.all([parser.close(), tracer?.close()]);
-    lines.flush();
-    send({ kind: 'drained', cut });
-    // With it goes what keeps this thread alive.
-    port.close();
-  }
-
-  const answers = { alive: () => true, metrics: () => registry.getMetricsAsJSON() };
-  const handlers: Handlers = {
-    listen: ({ listener }) => listen(listener),
-    load: async ({ tokenizer: options }) => {
-      tokenizer = await loadTokenizer(options);
-      send({ kind: 'loaded' });
+  const calls: FrontCalls = {
+    async listen({ host, port: number }) {
+      server = await startServer({
+        host,
+        port: number,
+        reusePort: true,
+        limits: { maxConnections: config.maxConnections, count: tally.connections },
+        handler: (request, response) => {
+          tally.unanswered(1);
+          response.once('close', () => tally.unanswered(-1));
+          app(request, response);
+        },
+      });
+      return { port: server.port, url: server.url };
     },
-    serve: ({ served }) => serve(served),
-    results: ({ results }) => compute.deliver(results),
-    level: ({ level: changed }) => void (log.level = changed),
-    drain: ({ withinMs }) => drain(withinMs),
-    question: async ({ id, about }) => send({ kind: 'answer', id, answer: await answers[about]() }),
-    answer: main.answered,
+    async load(options) {
+      tokenizer = await loadTokenizer(options);
+    },
+    async serve({ info, includePrompt, ...served }) {
+      if (tokenizer === undefined) throw new Error('There is no tokenizer yet');
+      const embed = createEmbed({ info, tokenizer, compute, includePrompt });
+      const engine = { info, embed, stats: compute.stats };
+      await checkVector(engine, new AbortController().signal);
+      lifecycle.becomeReady({ ...served, engine });
+    },
+    async drain(withinMs) {
+      lifecycle.startDraining();
+      const cut = (await server?.drain(AbortSignal.timeout(withinMs))) ?? 0;
+      await Promise.all([parser.close(), tracer?.close()]);
+      lines.flush();
+      // With it goes what keeps this thread alive; the answer goes first.
+      setImmediate(() => port.close());
+      return cut;
+    },
+    alive: () => undefined,
+    counts: () => registry.getMetricsAsJSON(),
   };
   port.on('message', (message: ToFront) => {
-    const handle = handlers[message.kind] as (message: ToFront) => unknown;
-    const done = handle(message);
-    // What else fails is a fault of this thread, which ends it.
-    if (!TOLD.has(message.kind)) return;
-    Promise.resolve(done).catch((error: unknown) => send({ kind: 'failed', ...failureOf(error, 'CrashLooping') }));
+    switch (message.kind) {
+      case 'results':
+        compute.deliver(message.results);
+        break;
+      case 'level':
+        log.level = message.level;
+        break;
+      case 'call':
+        void answerCall(calls, message, send);
+        break;
+      case 'answer':
+        main.answered(message);
+    }
   });
 }
-
-/** What the main thread waits for. */
-const TOLD: ReadonlySet<ToFront['kind']> = new Set(['listen', 'load', 'serve', 'drain']);
 
 if (parentPort !== null) await run(parentPort, workerData as FrontSetup);

@@ -1,9 +1,11 @@
-// What the main thread and a front thread tell each other, and questions with answers among it.
+// What the main thread and a front thread tell each other: calls that are answered, and what goes one way.
 import type { LogLevel } from '../../common/obs/log.ts';
+import type { MetricValues } from '../../common/obs/metrics.ts';
+import type { RuntimeConfig } from '../config.ts';
 import type { EngineInfo } from '../engine/contract.ts';
 import type { TokenizerOptions } from '../engine/tokenizer.ts';
-import type { Phase, Serving } from '../lifecycle.ts';
-import type { RuntimeConfig } from '../config.ts';
+import { failureOf } from '../lifecycle.ts';
+import type { Failure, Phase, Serving } from '../lifecycle.ts';
 import type { Results } from './remote.ts';
 
 /** What a front thread is started with. */
@@ -27,75 +29,96 @@ export interface Listener {
 /** What is served, for threads that have no engine of their own. */
 export interface ServedFacts extends Omit<Serving, 'engine'> {
   readonly info: EngineInfo;
-  readonly leavesOutPrompts: boolean;
-  /** Whether the probe text must give a vector first: not where it has before. */
-  readonly check: boolean;
+  readonly includePrompt: boolean;
+}
+
+/** What a front does when the main thread calls it. */
+export interface FrontCalls {
+  readonly listen: (listener: Listener) => Promise<{ readonly port: number; readonly url: string }>;
+  /** Rejects as `loadTokenizer` does. */
+  readonly load: (tokenizer: TokenizerOptions) => Promise<void>;
+  /** Rejects with `VectorCheckFailed`. */
+  readonly serve: (served: ServedFacts) => Promise<void>;
+  /** Within so many milliseconds; gives the number of requests that were cut, and ends the thread. */
+  readonly drain: (withinMs: number) => Promise<number>;
+  readonly alive: () => void;
+  readonly counts: () => Promise<MetricValues>;
+}
+
+/** What the main thread says of the process when a front calls it. */
+export interface MainCalls {
+  /** Unanswered while one of the fronts does not answer. */
+  readonly alive: () => Promise<void>;
+  readonly phase: () => Phase;
+  readonly metrics: () => Promise<{ readonly page: string; readonly contentType: string }>;
 }
 
 export type ToFront =
-  | { readonly kind: 'listen'; readonly listener: Listener }
-  | { readonly kind: 'load'; readonly tokenizer: TokenizerOptions }
-  | { readonly kind: 'serve'; readonly served: ServedFacts }
   | { readonly kind: 'results'; readonly results: Results }
   | { readonly kind: 'level'; readonly level: LogLevel }
-  | { readonly kind: 'drain'; readonly withinMs: number }
-  | Question<'alive' | 'metrics'>
+  | Call
   | Answer;
 
 export type FromFront =
-  | { readonly kind: 'listening'; readonly host: string; readonly port: number; readonly url: string }
-  | { readonly kind: 'loaded' | 'serving' }
-  /** It cannot do what it was told, and why: a condition's reason. */
-  | { readonly kind: 'failed'; readonly reason: string; readonly message: string }
   | { readonly kind: 'work'; readonly tape: Int32Array }
   | { readonly kind: 'lines'; readonly lines: string; readonly isUrgent: boolean }
-  | { readonly kind: 'drained'; readonly cut: number }
-  | Question<'alive' | 'phase' | 'metrics'>
+  | Call
   | Answer;
 
-interface Question<W extends string> {
-  readonly kind: 'question';
+interface Call {
+  readonly kind: 'call';
   readonly id: number;
-  readonly about: W;
+  readonly name: string;
+  readonly argument: unknown;
 }
 
 interface Answer {
   readonly kind: 'answer';
   readonly id: number;
-  readonly answer: unknown;
+  readonly value?: unknown;
+  /** It could not do that. */
+  readonly failure?: Failure;
 }
 
-/** Of one thread to another. */
-export interface Questions<W extends string> {
-  ask(about: W): Promise<unknown>;
+type Calls<C> = { readonly [N in keyof C]: (argument: never) => unknown };
+
+export interface Caller<C extends Calls<C>> {
+  readonly call: <N extends keyof C & string>(
+    name: N,
+    ...argument: Parameters<C[N]>
+  ) => Promise<Awaited<ReturnType<C[N]>>>;
   readonly answered: (answer: Answer) => void;
-  /** The other is no more: all that is open is answered by this. */
-  end(answer: unknown): void;
 }
 
-export function createQuestions<W extends string>(send: (question: Question<W>) => void): Questions<W> {
-  const open = new Map<number, (answer: unknown) => void>();
+export function createCaller<C extends Calls<C>>(send: (call: Call) => void): Caller<C> {
+  const open = new Map<number, PromiseWithResolvers<unknown>>();
   let lastId = 0;
   return {
-    ask: (about) =>
-      new Promise((resolve) => {
-        const id = lastId++;
-        open.set(id, resolve);
-        send({ kind: 'question', id, about });
-      }),
-    answered({ id, answer }) {
-      open.get(id)?.(answer);
-      open.delete(id);
+    call(name, argument?: unknown) {
+      const id = lastId++;
+      const waiting = Promise.withResolvers<unknown>();
+      open.set(id, waiting);
+      send({ kind: 'call', id, name, argument });
+      return waiting.promise as ReturnType<Caller<C>['call']>;
     },
-    end(answer) {
-      for (const resolve of open.values()) resolve(answer);
-      open.clear();
+    answered({ id, value, failure }) {
+      const waiting = open.get(id);
+      open.delete(id);
+      if (failure === undefined) waiting?.resolve(value);
+      else waiting?.reject(Object.assign(new Error(failure.message), { reason: failure.reason }));
     },
   };
 }
 
-/** What a front asks of the main thread, by what it asks about. */
-export interface Told {
-  readonly phase: Phase;
-  readonly metrics: { readonly page: string; readonly contentType: string };
+/** Does what was called for, and tells how it went. */
+export async function answerCall<C extends Calls<C>>(
+  calls: C,
+  { id, name, argument }: Call,
+  send: (answer: Answer) => void,
+): Promise<void> {
+  try {
+    send({ kind: 'answer', id, value: await calls[name as keyof C](argument as never) });
+  } catch (error) {
+    send({ kind: 'answer', id, failure: failureOf(error, 'CrashLooping') });
+  }
 }

@@ -109,8 +109,6 @@ export function createRemoteCompute(send: (tape: Int32Array<ArrayBuffer>) => voi
 export interface FrontRequests {
   /** What the front has told. */
   read(tape: Int32Array): void;
-  /** The front is no more: nobody waits for its requests. */
-  release(): void;
 }
 
 export interface FrontRequestsDeps {
@@ -126,11 +124,9 @@ export function createFrontRequests({ compute, send }: FrontRequestsDeps): Front
   let numbers: number[] = [];
   let failures: Failure[] = [];
   let sending = false;
-  let released = false;
 
   function flush(): void {
     sending = false;
-    if (released) return;
     const results = { bytes: join(pieces), numbers: Float64Array.from(numbers), failures, stats: compute.stats() };
     pieces = [];
     numbers = [];
@@ -182,11 +178,6 @@ export function createFrontRequests({ compute, send }: FrontRequestsDeps): Front
           compute.leave(request.id);
         },
       }),
-    release() {
-      released = true;
-      for (const { id } of open.values()) compute.leave(id);
-      open.clear();
-    },
   };
 }
 

@@ -44,6 +44,3 @@ export const unansweredIn = (tallies: SharedArrayBuffer): number => sumOf(rowsOf
 /** By all of them, for their clients. */
 export const heldBytesIn = (tallies: SharedArrayBuffer): number =>
   rowsOf(tallies).reduce((sum, row) => sum + row.subarray(0, HELD_SIZES).reduce((bytes, more) => bytes + more, 0), 0);
-
-/** What a front that has died held is free. */
-export const clearTally = (tallies: SharedArrayBuffer, place: number): void => void rowsOf(tallies)[place]?.fill(0);

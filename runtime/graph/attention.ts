@@ -5,6 +5,7 @@ import type { AttributeValue, Value } from './onnx.ts';
 import { lowWhere, toCompute } from './ops.ts';
 import type { Context } from './ops.ts';
 import { attendBiased, attendCapped, isLongForPairs, keyDistances, placeholder, unlessLong } from './pairs.ts';
+import { SCORE_BYTES } from './pairs.ts';
 import type { PairBias } from './pairs.ts';
 import { rotate } from './rotary.ts';
 import type { Heads, RotaryTables } from './rotary.ts';
@@ -13,9 +14,9 @@ import { attendNear, isLong } from './window.ts';
 // What distances add to the scores.
 
 /** A bias that hangs on distances alone: of all pairs it is one for all layers. */
-export function biasByDistance(context: Context, make: (distances: Value) => Value): PairBias {
+export function biasByDistance(context: Context, heads: number, make: (distances: Value) => Value): PairBias {
   const whole = unlessLong(context, () => make(keyDistances(context)), context.compute);
-  return { whole: () => whole, part: (_query, distances) => make(distances) };
+  return { whole: () => whole, part: (_query, distances) => make(distances), bytes: heads * SCORE_BYTES };
 }
 
 /** −slope × |distance| for each head. */
@@ -25,7 +26,7 @@ export function linearBias(context: Context, slopes: readonly number[]): PairBia
     slopes.map((slope) => -slope),
     [1, slopes.length, 1, 1],
   );
-  return biasByDistance(context, (distances) => {
+  return biasByDistance(context, slopes.length, (distances) => {
     const far = graph.cast(graph.node('Abs', [distances]), 'float32');
     return toCompute(context, graph.node('Mul', [far, negated]));
   });
@@ -89,7 +90,7 @@ const givenFloat = (name: string, value: number | undefined): Readonly<Record<st
 /** Over blocks: queries and keys turned by their positions. */
 function turned(
   context: Context,
-  blocks: Blocks,
+  blocks: Pick<Layout, 'toBlocks'>,
   rows: Value,
   { rotary, ...heads }: Heads & Pick<AttentionShape, 'rotary'>,
 ) {
@@ -97,25 +98,39 @@ function turned(
   return rotary === undefined ? block : rotate(context, block, rotary, heads);
 }
 
-/** Each head of keys or values `groups` times in a row, as many as there are query heads. */
-function repeatHeads({ graph }: Context, rows: Value, { heads, keyValueHeads = heads, headSize }: AttentionShape) {
-  if (keyValueHeads === heads) return rows;
-  const perHead = graph.node('Reshape', [rows, graph.int64([-1, keyValueHeads, headSize])]);
+/** Of blocks, each head of keys or values some times in a row, as many as there are query heads. */
+function repeatHeads({ graph }: Context, blocks: Value, { heads, keyValueHeads = heads, headSize }: AttentionShape) {
+  if (keyValueHeads === heads) return blocks;
+  const perHead = graph.node('Reshape', [blocks, graph.int64([0, 0, keyValueHeads, headSize])]);
   const sources = Array.from({ length: heads }, (_, head) => Math.floor((head * keyValueHeads) / heads));
-  const repeated = graph.node('Gather', [perHead, graph.int64(sources)], { attributes: { axis: { int: 1 } } });
-  return graph.node('Reshape', [repeated, graph.int64([-1, heads * headSize])]);
+  const repeated = graph.node('Gather', [perHead, graph.int64(sources)], { attributes: { axis: { int: 2 } } });
+  return graph.node('Reshape', [repeated, graph.int64([0, 0, heads * headSize])]);
+}
+
+/** Blocks of queries, keys and values of as many heads each. What fewer heads are enough for is done before they are repeated. */
+function blocksOf(
+  context: Context,
+  blocks: Pick<Layout, 'toBlocks'>,
+  [query, key, value]: QueryKeyValue,
+  shape: AttentionShape,
+): QueryKeyValue {
+  const { heads, keyValueHeads = heads, headSize, rotary, rotaryValues } = shape;
+  const over = (rows: Value, count: number, turns: boolean): Value =>
+    turned(context, blocks, rows, { heads: count, headSize, rotary: turns ? rotary : undefined });
+  return [
+    over(query, heads, true),
+    repeatHeads(context, over(key, keyValueHeads, true), shape),
+    repeatHeads(context, over(value, keyValueHeads, rotaryValues === true), shape),
+  ];
 }
 
 /** Of queries, keys and values of as many heads each. */
-function multiHead(context: Context, [query, key, value]: QueryKeyValue, shape: AttentionShape) {
+function multiHead(context: Context, inputs: QueryKeyValue, shape: AttentionShape) {
   const { graph } = context;
   const { heads, headSize, causal, scale, window } = shape;
-  const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
   const bias = window === undefined ? (shape.bias ?? '') : pastBias(context, window);
   return (blocks: Blocks): Value => {
-    const over = (of: Value): Value => turned(context, blocks, of, shape);
-    const [queries, keys] = [over(rows[0]), over(rows[1])];
-    const values = shape.rotaryValues === true ? over(rows[2]) : blocks.toBlocks(rows[2], heads * headSize);
+    const [queries, keys, values] = blocksOf(context, blocks, inputs, shape);
     const added = shape.pairs?.whole(queries, keys) ?? bias;
     const attended = graph.node('MultiHeadAttention', [queries, keys, values, '', blocks.lengths, added], {
       domain: MICROSOFT,
@@ -182,44 +197,44 @@ function groupQuery(context: Context, [query, key, value]: QueryKeyValue, shape:
   };
 }
 
-function byPieces(
-  context: Context,
-  [query, key, value]: QueryKeyValue,
-  shape: AttentionShape & { readonly reach: number },
-): Value {
+function byPieces(context: Context, inputs: QueryKeyValue, shape: AttentionShape & { readonly reach: number }): Value {
   const { layout } = context;
-  const width = shape.heads * shape.headSize;
-  const rows = [query, repeatHeads(context, key, shape), repeatHeads(context, value, shape)] as const;
-  const blocks = [
-    turned(context, layout, rows[0], shape),
-    turned(context, layout, rows[1], shape),
-    layout.toBlocks(rows[2], width),
-  ] as const;
-  return layout.fromBlocks(attendNear(context, blocks, shape), width);
+  const blocks = blocksOf(context, layout, inputs, shape);
+  return layout.fromBlocks(attendNear(context, blocks, shape), shape.heads * shape.headSize);
 }
 
 /** Some queries at a time, where neither operator goes by pieces; undefined where one does. */
-function inParts(
-  context: Context,
-  [query, key, value]: QueryKeyValue,
-  shape: AttentionShape,
-): (() => Value) | undefined {
+function inParts(context: Context, inputs: QueryKeyValue, shape: AttentionShape): (() => Value) | undefined {
   const { layout } = context;
   const { heads, headSize, scale, pairs, softCap, window } = shape;
   if (pairs === undefined && softCap === undefined) return undefined;
   const width = heads * headSize;
-  const blocks = () =>
-    [
-      turned(context, layout, query, shape),
-      turned(context, layout, repeatHeads(context, key, shape), shape),
-      layout.toBlocks(repeatHeads(context, value, shape), width),
-    ] as const;
+  const blocks = () => blocksOf(context, layout, inputs, shape);
   if (pairs !== undefined) {
     const attributes = { num_heads: { int: heads }, ...givenFloat('scale', scale) };
     return () => layout.fromBlocks(attendBiased(context, blocks(), { width, attributes, pairs }), width);
   }
   const capped = { heads, headSize, scale: scale ?? headSize ** -0.5, softCap: softCap ?? NaN, window };
   return () => layout.fromBlocks(attendCapped(context, blocks(), capped), width);
+}
+
+/** Scores as they are, squeezed, masked and as shares of one. */
+const CAPPED_SCORES = 4;
+/** Queries, keys and values as the layers give them, normed and turned, as the operator wants them; and what comes of them. As measured. */
+const ATTENTION_COPIES = 3;
+/** Of pieces and their neighbours, besides. */
+const PIECE_COPIES = 14;
+
+function noteHeld(context: Context, shape: AttentionShape): void {
+  const { held } = context;
+  const { pairs, softCap, heads, headSize, reach, keyValueHeads = heads } = shape;
+  if (held === undefined) return;
+  const all = heads + 2 * (forDecoders(context, shape) ? keyValueHeads : heads);
+  const copies = ATTENTION_COPIES * all + (reach === undefined ? 0 : PIECE_COPIES * heads);
+  held.tokenNumbers = Math.max(held.tokenNumbers, copies * headSize + (pairs?.tokenNumbers ?? 0));
+  const scores = heads * SCORE_BYTES;
+  if (softCap !== undefined) held.pairBytes = Math.max(held.pairBytes, CAPPED_SCORES * scores);
+  if (pairs !== undefined) held.pairBytes = Math.max(held.pairBytes, pairs.bytes + scores);
 }
 
 /** In float32 CUDA has no kernel of the operator for decoders. */
@@ -230,6 +245,7 @@ const forDecoders = ({ layout, compute }: Context, { causal, softCap }: Attentio
 export function attend(context: Context, inputs: QueryKeyValue, shape: AttentionShape): Value {
   const { graph, layout } = context;
   const { uniform } = layout;
+  noteHeld(context, shape);
   const over = (forDecoders(context, shape) ? groupQuery : multiHead)(context, inputs, shape);
   if (!uniform) return over(layout);
   const either = (): Value =>

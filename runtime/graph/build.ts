@@ -27,6 +27,7 @@ import { roformer } from './architectures/roformer.ts';
 import { staticEmbedding } from './architectures/static.ts';
 import { t5 } from './architectures/t5.ts';
 import type { FeedPlan, LayoutName } from './layout.ts';
+import type { HeldByRuns } from './linear.ts';
 import { createLayout } from './layout.ts';
 import { applyModules, cutTo, toUnitLength } from './modules.ts';
 import { createGraphBuilder, encodeModel, OPSETS } from './onnx.ts';
@@ -60,6 +61,7 @@ export interface BuiltGraph {
   readonly tokenEmbeddings: TokenEmbeddings | undefined;
   /** Bytes that one session holds for weights, after any cast to the compute type. */
   readonly weightBytes: number;
+  readonly held: Readonly<HeldByRuns>;
 }
 
 const ARCHITECTURES: readonly Architecture[] = [
@@ -221,7 +223,8 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
     );
   }
   const layout = createLayout(graph, { layout: layoutName, pooling }, compute);
-  const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings };
+  const held: HeldByRuns = { tokenNumbers: 0, pairBytes: 0 };
+  const context: Context = { graph, layout, compute, int8: precision === 'int8', feedTokenEmbeddings, held };
 
   const { rows, width } = architecture.encode(context, weights, { ...description, config });
   const vectors = vectorsOf({ context, weights }, { rows, width }, description, pooling);
@@ -238,5 +241,6 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
     feedPlan: { layout: layoutName, pooling, positions },
     tokenEmbeddings: layout.fedTable(),
     weightBytes: weights.heldBytes(),
+    held,
   };
 }

@@ -3,7 +3,7 @@ import { unsupported } from '../model/description.ts';
 import { linear } from './linear.ts';
 import type { Value } from './onnx.ts';
 import type { Context } from './ops.ts';
-import { keyDistances, unlessLong } from './pairs.ts';
+import { keyDistances, SCORE_BYTES, unlessLong } from './pairs.ts';
 import type { PairBias } from './pairs.ts';
 import type { Weights } from './weights.ts';
 
@@ -73,6 +73,9 @@ export interface Disentangled {
   readonly queries: Value | undefined;
 }
 
+/** The row of the table for each pair, what one side says, and the sum of both. */
+const DISENTANGLED_SCORES = 3;
+
 type Axes = readonly [number, number, number, number];
 
 /** `[tokens, heads × headSize]`, or so of each text, with the four dimensions texts, tokens, heads, numbers in the order given. */
@@ -114,6 +117,9 @@ export function disentangledBias(context: Context, shape: Disentangled): PairBia
     return parts.reduce((left, right) => graph.node('Add', [left, right]));
   };
   return {
+    bytes: DISENTANGLED_SCORES * shape.heads * SCORE_BYTES,
+    // What distances say to it.
+    tokenNumbers: shape.heads * 2 * index.shape.span,
     whole: (query, key) => sum(query, toKeys(key), index.rows),
     prepare: (key) => toKeys(key) ?? key,
     part: (query, distances, prepared) => sum(query, rows && prepared, index.rowsOf(distances)),

@@ -97,6 +97,12 @@ export function createLayout(
  */
 export type LayoutName = 'packed' | 'flexible';
 
+/**
+ * The two ways of attention in one graph are branches of an `If`, which ONNX Runtime puts on the CPU whatever the device: each layer
+ * would copy its queries, keys and values off the GPU and the result back.
+ */
+export const layoutFor = (device: 'cpu' | 'gpu'): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
+
 /** What the feed makers must know of a graph. */
 export interface FeedPlan {
   readonly layout: LayoutName;

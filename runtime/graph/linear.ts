@@ -137,10 +137,28 @@ export interface LinearContext {
   readonly graph: GraphBuilder;
   /** Whether linear layers multiply in int8. */
   readonly int8: boolean;
+  readonly held?: HeldByRuns | undefined;
 }
 
+/** What the part of a graph that holds most holds in a run, beside weights and hidden states; noted while it is built. */
+export interface HeldByRuns {
+  /** Numbers for each token. */
+  tokenNumbers: number;
+  /** Bytes for each pair of tokens of a text, where pairs have biases or scores of their own. */
+  pairBytes: number;
+}
+
+/** What a layer gives, as often as it is there at once: as it is, through its activation, and what the allocator leaves between. As measured. */
+const LAYER_COPIES = 3.3;
+
 /** Rows × a torch Linear (`weight` as published: no transposed copy), plus its bias when there is one. */
-export function linear({ graph, int8 }: LinearContext, rows: Value, weights: LinearWeights, shape: LinearShape): Value {
+export function linear(
+  { graph, int8, held }: LinearContext,
+  rows: Value,
+  weights: LinearWeights,
+  shape: LinearShape,
+): Value {
+  if (held !== undefined) held.tokenNumbers = Math.max(held.tokenNumbers, LAYER_COPIES * shape.outputs);
   if (int8) return int8Linear(graph, rows, weights, shape);
   const bias = biasOf(weights, shape);
   const weight = weights.tensor('weight', weightShape(shape));

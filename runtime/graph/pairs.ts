@@ -12,6 +12,10 @@ export interface PairBias {
   readonly whole: (query: Value, key: Value) => Value;
   /** Of all keys, once for all parts. */
   readonly prepare?: (key: Value) => Value;
+  /** What it takes of memory for each pair of tokens, of all heads. */
+  readonly bytes: number;
+  /** And for each token. Default 0. */
+  readonly tokenNumbers?: number;
   /** Of some queries, whose distances to the keys (key − query) are int64 `[queries, longest]`; `prepared` is what `prepare` made. */
   readonly part: (query: Value, distances: Value, prepared: Value) => Value;
 }
@@ -20,6 +24,19 @@ export interface PairBias {
 const LONG = 1024;
 /** Queries of one part. */
 const PART = 128;
+
+/** Of a pair of tokens, for each head. */
+export const SCORE_BYTES = 4;
+
+/** Pairs of tokens of a text of which something is held at once. */
+const heldPairs = (tokens: number): number => (tokens > LONG ? PART * tokens : tokens ** 2);
+
+/** The most that any text of so many tokens or fewer makes of so many bytes a token and a pair: one just short may take more than a long one. */
+export const heldBytes = (
+  tokens: number,
+  { tokenBytes, pairBytes }: Readonly<Record<'tokenBytes' | 'pairBytes', number>>,
+): number =>
+  Math.max(...[Math.min(tokens, LONG), tokens].map((length) => length * tokenBytes + heldPairs(length) * pairBytes));
 
 /** Whether the longest text of a run is computed by parts. */
 export const isLongForPairs = ({ graph, layout }: Context): Value =>

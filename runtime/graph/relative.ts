@@ -27,6 +27,7 @@ export function distanceBucket(keyMinusQuery: number, { buckets, maxDistance }: 
 }
 
 export interface RelativeBias extends BucketShape {
+  readonly heads: number;
   /** `[buckets, heads]`. */
   readonly table: Value;
   /** Tokens of the longest text. */
@@ -34,7 +35,7 @@ export interface RelativeBias extends BucketShape {
 }
 
 /** One number for each distance and head. */
-export function relativeBias(context: Context, { table, longest, ...shape }: RelativeBias): PairBias {
+export function relativeBias(context: Context, { heads, table, longest, ...shape }: RelativeBias): PairBias {
   const { graph } = context;
   if (shape.buckets < 4 || shape.maxDistance <= shape.buckets / 4) {
     throw unsupported(`config.json: ${shape.buckets} buckets up to distance ${shape.maxDistance} are not supported.`);
@@ -45,7 +46,7 @@ export function relativeBias(context: Context, { table, longest, ...shape }: Rel
   );
   const byHead = graph.node('Transpose', [table], { attributes: { perm: { ints: [1, 0] } } });
   const byDistance = graph.node('Gather', [byHead, graph.int32(buckets)], { attributes: { axis: { int: 1 } } });
-  return biasByDistance(context, (distances) => {
+  return biasByDistance(context, heads, (distances) => {
     const indices = graph.node('Add', [distances, graph.int64([longest - 1], [])]);
     const bias = graph.node('Gather', [byDistance, indices], { attributes: { axis: { int: 1 } } });
     return graph.node('Unsqueeze', [bias, graph.int64([0])]);

@@ -49,6 +49,11 @@ describe('describeModel', () => {
       384,
     ],
     ['the other names of its file', { 'sentence_roberta_config.json': { max_seq_length: 75 } }, 75],
+    [
+      'the first of them that says anything',
+      { 'sentence_bert_config.json': {}, 'sentence_roberta_config.json': { max_seq_length: 75 } },
+      75,
+    ],
     ['the table over sentence-transformers', { 'sentence_bert_config.json': { max_seq_length: 8192 } }, 512],
     [
       'a null of sentence-transformers as silence',
@@ -106,6 +111,31 @@ describe('describeModel', () => {
   it('refuses a model of sentence-transformers that gives no vector for each text', () => {
     const files = { 'config_sentence_transformers.json': { model_type: 'SparseEncoder' } };
     expect(() => describeWith(files)).toThrow(/model_type.*SparseEncoder/);
+  });
+
+  const LAST = { method: 'forward', method_output_name: 'last_hidden_state' };
+  it.each([
+    ['sentence_bert_config.json', { transformer_task: 'feature-extraction', modality_config: { text: LAST } }],
+    ['sentence_bert_config.json', { modality_config: { text: LAST, 'image+text': { ...LAST, method: 'see' } } }],
+    ['sentence_bert_config.json', { module_output_name: 'token_embeddings', unpad_inputs: false, query_length: null }],
+  ])('takes of sentence-transformers’ own %s %j', (file, settings) => {
+    expect(describeWith({ [file]: settings }).maxTokens).toBe(512);
+  });
+
+  it.each([
+    ['transformer_task', 'fill-mask'],
+    ['modality_config', { text: { ...LAST, method_output_name: 'pooler_output' } }],
+    ['modality_config', { text: { ...LAST, method: 'get_text_features' } }],
+    ['modality_config', { message: LAST }],
+    ['module_output_name', 'sentence_embedding'],
+    ['tokenizer_name_or_path', 'bert-base-uncased'],
+    ['query_length', 32],
+    ['document_length', 180],
+    ['query_expansion', { strategy: 'pad', length: 32 }],
+  ])('refuses a first module whose %s is %j', (name, value) => {
+    for (const file of ['sentence_bert_config.json', 'sentence_xlnet_config.json']) {
+      expect(() => describeWith({ [file]: { [name]: value } })).toThrow(`${file}: ${name} is`);
+    }
   });
 
   it('refuses what it cannot read', () => {

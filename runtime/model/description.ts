@@ -100,10 +100,15 @@ const ARGUMENTS = [
 /** Of these, what changes no vector. */
 const HARMLESS_ARGUMENTS = new Set(['attn_implementation', 'dtype', 'torch_dtype', 'trust_remote_code', 'use_fast']);
 
-function requireNoArguments(files: JsonFiles): void {
-  const file = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
+/** The first of the files that says anything is the one that counts. */
+function sentenceSettings(files: JsonFiles): { readonly file: string; readonly settings: Config } {
+  const file = SENTENCE_FILES.find((name) => Object.keys(recordOf(files, name)).length > 0) ?? '';
+  return { file, settings: recordOf(files, file) };
+}
+
+function requireNoArguments({ file, settings }: ReturnType<typeof sentenceSettings>): void {
   for (const name of ARGUMENTS) {
-    const given = recordOf(files, file)[name];
+    const given = settings[name];
     const [changing] = Object.keys(isRecord(given) ? given : {}).filter((key) => !HARMLESS_ARGUMENTS.has(key));
     if (changing === undefined) continue;
     throw unsupported(
@@ -112,10 +117,37 @@ function requireNoArguments(files: JsonFiles): void {
   }
 }
 
+const isLastHiddenState = (modalities: unknown): boolean => {
+  const text = isRecord(modalities) ? modalities['text'] : undefined;
+  return isRecord(text) && text['method'] === 'forward' && text['method_output_name'] === 'last_hidden_state';
+};
+
+/** What sentence-transformers 6 lets its file say of the first module; unset and null say nothing. */
+const OF_FIRST_MODULE: Readonly<Record<string, (value: unknown) => boolean>> = {
+  transformer_task: (task) => task === 'feature-extraction',
+  modality_config: isLastHiddenState,
+  module_output_name: (name) => name === 'token_embeddings',
+  tokenizer_name_or_path: () => false,
+  query_length: () => false,
+  document_length: () => false,
+  query_expansion: () => false,
+};
+
+/** Other tasks take another output of the model than its hidden states, and cut texts in another way. */
+function requireHiddenStates({ file, settings }: ReturnType<typeof sentenceSettings>): void {
+  for (const [name, isPlain] of Object.entries(OF_FIRST_MODULE)) {
+    const value = settings[name] ?? undefined;
+    if (value === undefined || isPlain(value)) continue;
+    throw unsupported(
+      `${file}: ${name} is ${JSON.stringify(value)}; kubembed computes vectors from the last hidden states of a text, with the repository's own tokenizer.`,
+    );
+  }
+}
+
 function maxTokensOf(files: JsonFiles, config: Config, { start, ends }: PositionTable): number {
   const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + start) - start;
-  const sentenceFile = SENTENCE_FILES.find((name) => files.has(name)) ?? '';
-  const declared = recordOf(files, sentenceFile)['max_seq_length'];
+  const { file: sentenceFile, settings } = sentenceSettings(files);
+  const declared = settings['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
   if (typeof declared === 'number' && Number.isSafeInteger(declared) && declared > 0) {
     return ends ? Math.min(declared, table) : declared;
@@ -151,7 +183,9 @@ export function describeModel(
   const { architecture, modelType } = readName(config);
   const modules = readModules(files);
   requireSentences(files);
-  requireNoArguments(files);
+  const ofFirst = sentenceSettings(files);
+  requireNoArguments(ofFirst);
+  requireHiddenStates(ofFirst);
   return {
     ...modules,
     pooling: files.has('modules.json') ? modules.pooling : assumedPooling(config, architecture),

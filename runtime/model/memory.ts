@@ -1,4 +1,6 @@
 // How much memory a model takes to serve: what the engine chooses its workers by, and what people are told beforehand. Pure.
+import type { HeldByRuns } from '../graph/linear.ts';
+import { heldBytes } from '../graph/pairs.ts';
 
 export interface ModelNeeds {
   readonly device: 'cpu' | 'gpu';
@@ -6,6 +8,8 @@ export interface ModelNeeds {
   readonly weightBytes: number;
   readonly maxTokens: number;
   readonly hiddenSize: number;
+  /** By runs of kubembed's own graph; of a repository's is nothing known. */
+  readonly held?: Readonly<HeldByRuns> | undefined;
   /** Tokens that the tokenizer knows. */
   readonly vocabularySize: number;
   /** Threads that take requests, each with a tokenizer of its own. Default 1, which is the main one. */
@@ -22,8 +26,10 @@ const WORKER_BYTES = 12 * MB;
 const FRONT_BYTES = 40 * MB;
 /** Allocations of a session that do not grow with the model. */
 const SESSION_BYTES = 10 * MB;
-/** Float32 copies of the hidden state alive at once in a run, the wide middle of a layer included. */
-const LIVE_STATES = 12;
+/** Float32 copies of the hidden state that are alive at once in a run. */
+const LIVE_STATES = 2.2;
+/** Numbers within a layer for each of the hidden state, as most models have them. */
+const USUAL_NUMBERS = 13;
 const RUN_TOKENS = 256;
 /** Weights in memory when they are shared: the prepared file, and while it is written the writer's own copy. One is left of them. */
 const SHARED_COPIES = 2;
@@ -62,8 +68,10 @@ const frontBytes = ({ vocabularySize, fronts = 1 }: ModelNeeds): number =>
  * Weights count once for each session: ONNX Runtime keeps a copy of the linear layers rearranged for its kernels, unless all
  * of them map one prepared copy. What it maps anyway (the embedding tables) is shared, so this is an upper bound.
  */
-function sessionBytes({ weightBytes, maxTokens, hiddenSize }: ModelNeeds): number {
-  return SESSION_BYTES + weightBytes + Math.max(maxTokens, RUN_TOKENS) * hiddenSize * 4 * LIVE_STATES;
+function sessionBytes({ weightBytes, maxTokens, hiddenSize, held }: ModelNeeds): number {
+  const { tokenNumbers, pairBytes } = held ?? { tokenNumbers: hiddenSize * USUAL_NUMBERS, pairBytes: 0 };
+  const tokenBytes = 4 * (LIVE_STATES * hiddenSize + tokenNumbers);
+  return SESSION_BYTES + weightBytes + heldBytes(Math.max(maxTokens, RUN_TOKENS), { tokenBytes, pairBytes });
 }
 
 export interface MemoryEstimate {

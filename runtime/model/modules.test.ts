@@ -140,6 +140,18 @@ describe('modules', () => {
     expect(() => readAll(kinds, MEAN)).toThrow(message);
   });
 
+  it('refuse two of one name', () => {
+    const named = (kinds: readonly string[], name: string) =>
+      kinds.map((kind, at) => ({
+        idx: at,
+        name,
+        path: at === 0 ? '' : `${at}_${kind}`,
+        type: `sentence_transformers.models.${kind}`,
+      }));
+    const files = new Map([['modules.json', named(['Transformer', 'Pooling'], '0')]]);
+    expect(() => readModules(files)).toThrow('two modules of the name "0"');
+  });
+
   it.each(['nonsense', [], [{ path: '' }], [3]])('refuse %j as a list of them', (list) => {
     expect(() => readModules(new Map([['modules.json', list]]))).toThrow('modules.json');
   });

@@ -74,6 +74,10 @@ function entriesOf(files: Files): readonly Entry[] {
   const list = files.get('modules.json');
   if (list === undefined) return [];
   if (!Array.isArray(list) || list.length === 0) throw refuse('modules.json is no list of modules.');
+  const names = list.map((entry) => (isRecord(entry) ? entry['name'] : undefined)).filter((name) => name !== undefined);
+  const twice = names.find((name, at) => names.indexOf(name) < at);
+  // sentence-transformers keeps the last of them, in the place of the first.
+  if (twice !== undefined) throw refuse(`modules.json has two modules of the name ${JSON.stringify(twice)}.`);
   return list.map(entryOf);
 }
 

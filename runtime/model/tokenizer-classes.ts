@@ -13,8 +13,8 @@ export interface ClassFiles {
   readonly modelType: string;
   /** config.json's, which counts where tokenizer_config.json names none. */
   readonly modelTokenizer?: unknown;
-  /** Whether the model is code of a repository's own: the tokenizer's is run then as well, where there is any. */
-  readonly runsOwnCode?: boolean;
+  /** Where the model is code of a repository's own, which it is: the tokenizer's is run then as well. `''` for the model's own repository. */
+  readonly codeOf?: string | undefined;
 }
 
 /** A setting of tokenizer_config.json as a boolean. */

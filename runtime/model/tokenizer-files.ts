@@ -92,6 +92,14 @@ async function changedFile(
   };
 }
 
+/** The repository whose code the model is, of `repository--file.Class`. */
+function codeOf(map: unknown): string | undefined {
+  const [reference] = isRecord(map) ? [map['AutoModel']].flat() : [];
+  if (typeof reference !== 'string') return undefined;
+  const at = reference.indexOf('--');
+  return at < 0 ? '' : reference.slice(0, at);
+}
+
 /** @throws ModelError UnsupportedFiles: which setting is not obeyed */
 export async function readTokenizerFiles(read: ReadText): Promise<TokenizerFiles> {
   const [head, config, special, model, lowerCase] = await Promise.all([
@@ -106,7 +114,7 @@ export async function readTokenizerFiles(read: ReadText): Promise<TokenizerFiles
     config: 'added_tokens_decoder' in config ? config : { ...config, ...special },
     modelType: typeof model['model_type'] === 'string' ? model['model_type'] : '',
     modelTokenizer: model['tokenizer_class'],
-    runsOwnCode: isRecord(model['auto_map']) && 'AutoModel' in model['auto_map'],
+    codeOf: codeOf(model['auto_map']),
     lowerCase,
   };
   const whole = needsVocabulary({ ...about, tokenizer: head }) ? await parseWhole(read) : head;

@@ -201,3 +201,50 @@ describe('what a class makes itself, whatever tokenizer.json says', () => {
     expect(() => bert({ tokenizer_class })).toThrow(/PreTrainedTokenizerFast/);
   });
 });
+
+describe('code of a repository’s own', () => {
+  const END = '<|endoftext|>';
+  const QWEN = {
+    tokenizer: {
+      added_tokens: [{ id: 7, content: END }],
+      post_processor: { type: 'ByteLevel', trim_offsets: false },
+    },
+    modelType: 'qwen2',
+  };
+  const told = (AutoTokenizer: unknown, codeOf: string | undefined, more: TokenizerFiles['config'] = {}) =>
+    settingsOf({
+      ...QWEN,
+      codeOf,
+      config: { auto_map: { AutoTokenizer }, eos_token: END, add_eos_token: true, ...more },
+    });
+  const GTE = ['tokenization_qwen.Qwen2Tokenizer', 'tokenization_qwen.Qwen2TokenizerFast'];
+  const elsewhere = (repository: string) => GTE.map((name) => `${repository}--${name}`);
+
+  it.each([
+    ['beside the model', GTE, ''],
+    ['of gte-Qwen2, for a copy of it', elsewhere('Alibaba-NLP/gte-Qwen2-7B-instruct'), ''],
+    [
+      'of gte-Qwen2, as the model',
+      elsewhere('Alibaba-NLP/gte-Qwen2-1.5B-instruct'),
+      'Alibaba-NLP/gte-Qwen2-1.5B-instruct',
+    ],
+  ])('%s ends texts as it is told to', (_where, names, codeOf) => {
+    const single = [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: END, type_id: 0 } }];
+    expect(told(names, codeOf).changes?.['post_processor']).toMatchObject({ single });
+    expect(told(names, codeOf, { add_eos_token: false }).changes).toBeUndefined();
+  });
+
+  it.each([
+    ['another class', ['tokenization_own.OwnTokenizer'], ''],
+    ['another repository', elsewhere('me/tuned'), ''],
+    ['a file of the name, beside a model whose code lies elsewhere', GTE, 'Alibaba-NLP/gte-Qwen2-7B-instruct'],
+  ])('of %s is refused', (_what, names, codeOf) => {
+    expect(() => told(names, codeOf)).toThrow(/own \(auto_map in tokenizer_config.json\), which kubembed does not run/);
+  });
+
+  it('is not run where the model’s is not', () => {
+    expect(
+      told(['tokenization_own.OwnTokenizer'], undefined, { tokenizer_class: 'PreTrainedTokenizerFast' }).added,
+    ).toEqual([]);
+  });
+});

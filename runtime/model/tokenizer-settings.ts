@@ -48,17 +48,20 @@ const flagOf = (config: TokenizerFiles['config'], name: string, fallback: boolea
 
 const isLowercase = (part: unknown): boolean => isRecord(part) && part['type'] === 'Lowercase';
 
-/** Of gte-Qwen2: it puts the special token that ends a text behind it, where that is asked for. */
+/** It puts the special token that ends a text behind it, where that is asked for. Copies name the repository whose code it is. */
 const GTE_QWEN = 'tokenization_qwen.Qwen2TokenizerFast';
+const GTE_QWEN_COPY = /^Alibaba-NLP\/gte-Qwen2-(?:1\.5B|7B)-instruct--tokenization_qwen\.Qwen2TokenizerFast$/;
 
 /** Code of the repository's own that makes the tokenizer; undefined where there is none, or where it is not run. */
-function ownCodeOf({ config, runsOwnCode = false }: TokenizerFiles): string | undefined {
+function ownCodeOf({ config, codeOf }: TokenizerFiles): string | undefined {
   const map = config['auto_map'];
   const named = isRecord(map) ? map['AutoTokenizer'] : map;
   // Of the two that are named the second is the one that transformers prefers.
   const classes = [named].flat().filter((name) => typeof name === 'string');
-  const name = runsOwnCode ? classes.at(-1) : undefined;
-  if (name === undefined || name === GTE_QWEN) return name;
+  const name = codeOf === undefined ? undefined : classes.at(-1);
+  if (name === undefined) return undefined;
+  // A file of the repository's own is known where the model's code there is.
+  if (GTE_QWEN_COPY.test(name) || (name === GTE_QWEN && codeOf === '')) return GTE_QWEN;
   throw new ModelError(
     'UnsupportedFiles',
     `The tokenizer is ${name}, code of a repository's own (auto_map in ${CONFIG}), which kubembed does not run. Where tokenizer.json is right without it, a copy of the repository without that auto_map can be served.`,

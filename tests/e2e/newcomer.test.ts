@@ -7,6 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { blocksOf } from '../helpers/docs-blocks.ts';
 import type { Block } from '../helpers/docs-blocks.ts';
 import { outcomesIn, scriptOf } from '../helpers/newcomer.ts';
+import type { Outcome } from '../helpers/newcomer.ts';
+import { publishTimes } from '../helpers/newcomer-times.ts';
 import { vectorPattern } from '../helpers/vector-pattern.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -61,13 +63,22 @@ describe.skipIf(process.getuid?.() !== 0)('in a root file system of its own, whi
     const blocks = [...readme, ...quickstart.filter(({ run }) => run !== 'server')];
     expect(quickstart.filter(({ run }) => run === 'server').map(({ code }) => code)).toEqual(['npm start']);
 
-    const outcomes = outcomesIn(await asNewcomer(scriptOf(blocks)));
+    const [clone, ...outcomes] = outcomesIn(await asNewcomer(scriptOf(blocks)));
 
+    expect(clone?.at).toBe('clone');
     expect(outcomes.map(({ at }) => at)).toEqual(blocks.map(({ at }) => at));
-    for (const [typed, pattern] of SEEN) {
-      const { at } = blocks.find(({ code }) => code.includes(typed)) ?? { at: `nobody types ${typed}` };
-      expect(outcomes.find((outcome) => outcome.at === at)?.output ?? at).toMatch(pattern);
-    }
-    console.log(outcomes.map(({ at, seconds }) => `${at}: ${seconds} s`).join('\n'));
+    const cameOf = (typed: string): Outcome => {
+      const { at } = blocks.find(({ code }) => code.includes(typed)) ?? {};
+      const outcome = outcomes.find((one) => one.at === at);
+      if (outcome === undefined) throw new Error(`nobody types ${typed}`);
+      return outcome;
+    };
+    for (const [typed, pattern] of SEEN) expect(cameOf(typed).output).toMatch(pattern);
+    publishTimes({
+      clone: clone!.seconds,
+      start: cameOf('npm start').seconds,
+      vector: cameOf('"input":"The quick brown fox').seconds,
+      own: cameOf('models/search.yaml').seconds,
+    });
   });
 });

@@ -16,7 +16,9 @@ import { readRepository, serveHub } from '../helpers/cluster-hub.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { HAS_NODE } from '../helpers/cluster-node.ts';
 import { binaries } from '../helpers/helm.ts';
+import { HAS_BROWSER, openPage, startBrowser } from '../helpers/browser.ts';
 import { MINILM, minilm } from '../helpers/minilm.ts';
+import { publishTimes } from '../helpers/newcomer-times.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const PORT = '11445';
@@ -76,25 +78,45 @@ async function closeTerminals(): Promise<void> {
   servers = [];
 }
 
-async function walk(page: string): Promise<string> {
+interface Walk {
+  readonly output: string;
+  /** Seconds that the block took in which this stands. */
+  readonly secondsOf: (typed: string) => number;
+}
+
+/** @param look at what is served, before the terminals are closed */
+async function walk(page: string, look = async (): Promise<void> => undefined): Promise<Walk> {
   let output = '';
   const blocks = blocksOf(await readFile(join(ROOT, page), 'utf8'), page);
   const forCluster = blocks.filter(({ run }) => run === 'cluster' || run === 'cluster-server');
   expect(forCluster, page).not.toEqual([]);
+  const taken: { readonly code: string; readonly seconds: number }[] = [];
+  const timed = async (block: Block): Promise<void> => {
+    const startedMs = performance.now();
+    if (block.run === 'cluster-server') await serve(block);
+    else output += await type(block);
+    taken.push({ code: block.code, seconds: (performance.now() - startedMs) / 1000 });
+  };
   try {
-    for (const block of forCluster) {
-      if (block.run === 'cluster-server') await serve(block);
-      else output += await type(block);
+    for (const [index, block] of forCluster.entries()) {
+      await timed(block);
       // "and the curl from above"
       if (block.run === 'cluster-server' && page === 'README.md') {
         const curl = blocks.find(({ run, code }) => run === 'here' && code.startsWith('curl '));
-        output += await type(curl!);
+        await timed(curl!);
       }
+      const isAnswered = servers.length > 0 && /^curl /m.test(block.code);
+      if (isAnswered && index > 0) await look();
     }
   } finally {
     await closeTerminals();
   }
-  return output;
+  const secondsOf = (typed: string): number => {
+    const block = taken.find(({ code }) => code.includes(typed));
+    if (block === undefined) throw new Error(`${page}: nobody types ${typed}`);
+    return block.seconds;
+  };
+  return { output, secondsOf };
 }
 
 const CLEAN_UP = {
@@ -134,9 +156,25 @@ afterAll(async () => {
 
 const VECTOR = vectorPattern(384);
 
+/** Opens the status page, and waits until its plot of latencies has a point: that of the request before. */
+async function secondsToPlot(): Promise<number> {
+  if (!HAS_BROWSER) return Number.NaN;
+  const startedMs = performance.now();
+  const browser = await startBrowser();
+  try {
+    const { page, complaints } = await openPage(browser);
+    await page.goto(`http://127.0.0.1:${port}/`);
+    await page.locator('#plot-latency path.line[d^="M"]').first().waitFor({ state: 'attached', timeout: 60_000 });
+    expect(complaints).toEqual([]);
+    return (performance.now() - startedMs) / 1000;
+  } finally {
+    await browser.close();
+  }
+}
+
 describe('typed as it stands there', () => {
   it('the README leads from images to vectors', async () => {
-    const output = await walk('README.md');
+    const { output } = await walk('README.md');
     expect(output).toMatch(/sentence-transformers\/all-MiniLM-L6-v2 +cpu/);
     expect(output).toContain('embeddingmodel.kubembed.dev/search condition met');
     expect(output).toMatch(VECTOR);
@@ -161,16 +199,25 @@ describe('typed as it stands there', () => {
   });
 
   it('so does the quickstart on kind, and back to nothing', async () => {
-    const output = await walk('docs/quickstart-kind.md');
+    let plotSeconds = Number.NaN;
+    const { output, secondsOf } = await walk('docs/quickstart-kind.md', async () => {
+      plotSeconds = await secondsToPlot();
+    });
     expect(output).toMatch(VECTOR);
     expect(output).toMatch(/\nsearch +sentence-transformers\/all-MiniLM-L6-v2 +cpu +/);
     expect(output).toContain('release "kubembed" uninstalled');
+    publishTimes({
+      install: secondsOf('helm install'),
+      ready: secondsOf('kubectl wait'),
+      'cluster-vector': secondsOf('curl '),
+      ...(HAS_BROWSER && { plot: plotSeconds }),
+    });
     await type({ at: 'what must be gone', code: '! kubectl get embeddingmodels' });
     await type({ at: 'clean-up', code: 'kubectl delete namespace kubembed' });
   });
 
   it('and the install page', async () => {
-    expect(await walk('docs/install.md')).toContain('STATUS: deployed');
+    expect((await walk('docs/install.md')).output).toContain('STATUS: deployed');
     await type(CLEAN_UP);
   });
 });

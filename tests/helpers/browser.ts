@@ -4,12 +4,25 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { it as always } from 'vitest';
 import { find, provide } from '../../tools/debian.ts';
 
+export const HAS_BROWSER = (await provide('chromium')) === undefined;
+
 /** `it` for tests that need the browser: without one they are named as not run. */
-export const it = always.skipIf((await provide('chromium')) !== undefined);
+export const it = always.skipIf(!HAS_BROWSER);
 
 // Chromium's sandbox wants user namespaces, which containers seldom grant.
 export const startBrowser = async (): Promise<Browser> =>
   await chromium.launch({ executablePath: find('chromium')!, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+
+/** How pages are looked at: colours, device, width. */
+export const VIEWS = [
+  ['light', 'desktop', 1280],
+  ['dark', 'desktop', 1280],
+  ['dark', 'phone', 390],
+] as const;
+
+/** Pixels by which a page is wider than its window: only tables and blocks of code may scroll sideways, by themselves. */
+export const overflowOf = async (page: Page): Promise<number> =>
+  await page.evaluate<number>('document.documentElement.scrollWidth - document.documentElement.clientWidth');
 
 export interface WatchedPage {
   readonly page: Page;

@@ -5,9 +5,10 @@ import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '.
 import { readOperatorConfig } from '../../operator/config.ts';
 import type { ManifestConfig } from '../../operator/config.ts';
 import { slimPod } from '../../operator/model/caches.ts';
+import type { Snapshot } from '../../operator/model/snapshot.ts';
 import { LABEL_MODEL } from '../../api/names.ts';
 import type { ContainerStatus, Pod } from '../../kube/resources.ts';
-import type { ObjectMeta } from '../../kube/types.ts';
+import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/types.ts';
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
@@ -53,12 +54,36 @@ export const manifest = (
   spec: { model: MINILM, servedNames: [`${namespace}/${name}`], ...spec },
 });
 
+/** Of an accepted model that has nothing yet. */
+export const snapshot = (parts: Partial<Snapshot> = {}): Snapshot => ({
+  model: embeddingModel(),
+  acceptance: { status: 'True', reason: 'Accepted', message: 'ok', names: ['minilm'] },
+  children: {},
+  pods: [],
+  prefetchPods: [],
+  existingClaim: undefined,
+  target: undefined,
+  refusals: [],
+  isRolloutQueued: false,
+  paused: new Map(),
+  progress: undefined,
+  warnings: [],
+  now: '2026-02-02T02:02:02Z',
+  ...parts,
+});
+
 export const manifestConfig = (overrides: Partial<ManifestConfig> = {}): ManifestConfig => ({
   ...readOperatorConfig({
     KUBEMBED_RUNTIME_IMAGE: 'kubembed-runtime:test',
     KUBEMBED_RUNTIME_GPU_IMAGE: 'kubembed-runtime-gpu:test',
   }).manifests,
   ...overrides,
+});
+
+/** As the controller of what belongs to it. */
+export const ownedBy = ({ apiVersion, kind, metadata }: KubeObject): OwnerReference => ({
+  ...{ apiVersion, kind, name: metadata.name, uid: metadata.uid ?? '' },
+  controller: true,
 });
 
 interface PodParts {

@@ -36,7 +36,7 @@ export const controlPlane = {
 };
 
 const TABLE = 'kubembed-trouble';
-const API_PORT = 26_443;
+const API_PORT = 6443;
 /** The bridge's own address: kubelet's probes come from it. */
 const BRIDGE = '10.244.0.1';
 

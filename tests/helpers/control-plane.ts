@@ -38,6 +38,7 @@ export interface ControlPlaneOptions {
   readonly imageVolumes?: boolean;
   /** With controller-manager, scheduler and kwok: Deployments get pods that are Running but do not exist. */
   readonly controllers?: boolean;
+  /** Without any there is no kwok either: whoever wants pods to run makes a node. */
   readonly fakeNodes?: number;
   /** Definitions applied before the controllers start: the garbage collector looks for new kinds only every 30 s. */
   readonly crds?: readonly string[];
@@ -46,6 +47,8 @@ export interface ControlPlaneOptions {
 export interface ControlPlane {
   readonly server: string;
   readonly port: number;
+  /** Of etcd, which listens on this machine alone and asks nobody who they are. */
+  readonly store: string;
   readonly dir: string;
   readonly pki: Pki;
   /** Certificate that the API server shows, for a proxy in front of it. */
@@ -198,16 +201,18 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
         'kube-api-burst': 1000,
       }),
     );
+    await kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
+    if (fakeNodes === 0) return;
     const kwok = { kubeconfig: adminConfig, 'manage-all-nodes': true, 'node-ip': '127.0.0.1', 'node-port': 0 };
     start('kwok', flags({ ...kwok, cidr: '10.245.255.1/24', 'server-address': `127.0.0.1:${kwokPort}` }));
     await kubectl(['apply', '-f', '-'], Array.from({ length: fakeNodes }, (_, i) => fakeNode(i + 1)).join('\n'));
     await kubectl(['wait', '--for=condition=Ready', 'node', '--all', '--timeout=60s']);
-    await kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
   }
 
   return {
     server,
     port,
+    store: `http://127.0.0.1:${etcdPort}`,
     dir,
     pki,
     serverPair,

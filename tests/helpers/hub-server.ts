@@ -1,7 +1,7 @@
 // A hub-shaped server with switchable faults: model API, resolve with metadata headers, LFS files from a second origin. Also a script:
 //   node tests/helpers/hub-server.ts (--store HF_CACHE | --dir FOLDER_OF_org/name) [--host H] [--port N] [--cdn-port N] [--no-cdn] [--token T] [--gated ID]
 // As a script it takes faults by `POST /_faults` (a JSON array of Fault) and tells its log by `GET /_requests`.
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, existsSync, readFileSync, readdirSync, realpathSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -53,6 +53,11 @@ export interface HubServerOptions {
   readonly noCdn?: boolean;
   /** Grants access to gated repositories. */
   readonly token?: string;
+  /**
+   * LFS files are as the hub serves Xet-backed ones to plain clients: headers for clients that know the protocol, and a signed address of a
+   * store that has an ETag of its own, is good for so many requests, and takes no other credentials and no HEAD.
+   */
+  readonly xet?: { readonly usesOfAddress: number };
   /** The listing leaves out sizes and hashes, as old mirrors do. */
   readonly bareListing?: boolean;
 }
@@ -94,6 +99,8 @@ const repoFile = (name: string, content: Content): RepoFile => {
   const hash = lfs ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
   return { name, content, size, lfs, etag: hash.update(bytesOf(content)).digest('hex') };
 };
+
+const xetHashOf = ({ etag }: RepoFile): string => createHash('sha256').update(`xet ${etag}`).digest('hex');
 
 const shaOf = (files: Iterable<RepoFile>): string => {
   const hash = createHash('sha1');
@@ -232,6 +239,22 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
   const blobs = new Map<string, RepoFile>();
   const host = options.host ?? '127.0.0.1';
 
+  /** Uses that are left of each signed address. */
+  const signatures = new Map<string, number>();
+  const signedAddress = (base: string, { etag }: RepoFile, { usesOfAddress }: { usesOfAddress: number }): string => {
+    const signature = randomBytes(16).toString('hex');
+    signatures.set(signature, usesOfAddress);
+    return `${base}/xet-bridge/${etag}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=3600&X-Amz-Signature=${signature}`;
+  };
+  const checkSignature = (request: IncomingMessage, { searchParams }: URL): void => {
+    const signature = searchParams.get('X-Amz-Signature') ?? '';
+    const uses = signatures.get(signature) ?? 0;
+    // As object stores do with two kinds of credentials, and with a method that was not signed.
+    if (request.headers.authorization !== undefined) throw new Refusal(400);
+    if (request.method !== 'GET' || uses === 0) throw new Refusal(403);
+    signatures.set(signature, uses - 1);
+  };
+
   const nextFault = (origin: 'hub' | 'cdn', request: IncomingMessage): Fault => {
     const fault = state.faults.find(
       (rule) =>
@@ -307,7 +330,18 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
       return;
     }
     const name = (request.headers.host ?? host).replace(/:\d+$/, '');
-    response.writeHead(302, { location: `http://${name}:${new URL(cdnOrigin).port}/blobs/${file.etag}` }).end();
+    const cdnBase = `http://${name}:${new URL(cdnOrigin).port}`;
+    const location =
+      options.xet === undefined ? `${cdnBase}/blobs/${file.etag}` : signedAddress(cdnBase, file, options.xet);
+    if (options.xet !== undefined) {
+      response.setHeader('x-xet-hash', xetHashOf(file));
+      const token = `<${endpoint}/api/models/x/xet-read-token/${sha}>; rel="xet-auth"`;
+      response.setHeader(
+        'link',
+        `${token}, <${cdnBase}/reconstruction/${xetHashOf(file)}>; rel="xet-reconstruction-info"`,
+      );
+    }
+    response.writeHead(302, { location }).end();
   };
 
   const answerControl = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -321,7 +355,8 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
     if (origin === 'cdn') {
       const file = blobs.get(path.basename(url.pathname));
       if (file === undefined) throw new Refusal(403);
-      await sendFile(request, response, file, fault);
+      if (options.xet !== undefined) checkSignature(request, url);
+      await sendFile(request, response, options.xet === undefined ? file : { ...file, etag: xetHashOf(file) }, fault);
       return;
     }
     const api = API.exec(url.pathname);

@@ -96,8 +96,8 @@ export async function startLocalProcess(options: LocalProcessOptions): Promise<L
   };
 }
 
-/** Ids of living processes whose environment holds `text`. */
-export async function processesWith(text: string): Promise<number[]> {
+/** Ids of living processes whose environment holds each of the texts. */
+export async function processesWith(...texts: readonly string[]): Promise<number[]> {
   const found: number[] = [];
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
@@ -105,7 +105,7 @@ export async function processesWith(text: string): Promise<number[]> {
       readFile(`/proc/${entry}/environ`, 'utf8').catch(() => ''),
       readFile(`/proc/${entry}/stat`, 'utf8').catch(() => ''),
     ]);
-    if (command.includes(text) && !/\) [ZX] /.test(state)) found.push(Number(entry));
+    if (texts.every((text) => command.includes(text)) && !/\) [ZX] /.test(state)) found.push(Number(entry));
   }
   return found;
 }

@@ -58,7 +58,9 @@ finish() {
 }
 trap finish EXIT
 root=$(store mount "$container")
+SECONDS=0
 git clone --quiet --no-hardlinks "$ROOT" "$root$FOLDER/kubembed"
+printf '\n::begin clone\n\n::end %s\n' "$SECONDS"
 install -m 755 "$script" "$root$FOLDER/.script"
 carry_settings "$root"
 # On a terminal curl shows no progress; here it would land in the middle of an answer.

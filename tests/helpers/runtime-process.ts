@@ -10,9 +10,6 @@ import { letterTokenizer } from './tiny-model.ts';
 const MAIN = new URL('../../runtime/main.ts', import.meta.url).pathname;
 const FIXTURE = new URL('../fixtures/architectures/bert', import.meta.url).pathname;
 
-/** Has the tests run with so many front threads that do not say how many. */
-const { TEST_FRONT_THREADS: frontThreads } = process.env;
-
 export const TINY_MODEL = 'test/tiny-bert';
 export const TINY_REVISION = 'a'.repeat(40);
 export const TINY_DIMENSIONS = 32;
@@ -79,7 +76,6 @@ export function startRuntime(store: string, { command = 'serve', env = {} }: Run
       KUBEMBED_PORT: '0',
       KUBEMBED_THREADS: '1',
       KUBEMBED_TERMINATION_LOG: terminationMessage,
-      ...(frontThreads !== undefined && { KUBEMBED_FRONT_THREADS: frontThreads }),
       ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,4 +1,5 @@
 // What a cluster would do about the operator's Deployments, and no more: pods that run at once, their EndpointSlices, and the end of both.
+import { randomUUID } from 'node:crypto';
 import { FETCH_CONTAINER, LABEL_MANAGED_BY, LABEL_MODEL, MANAGED_BY, SERVE_CONTAINER } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { ifPresent } from '../../kube/client.ts';
@@ -7,10 +8,10 @@ import { silentLog, systemClock } from '../../kube/clock.ts';
 import { createController } from '../../kube/controller.ts';
 import { createInformer } from '../../kube/informer.ts';
 import { DEPLOYMENTS, ENDPOINT_SLICES, PODS, SERVICE_ACCOUNTS, SERVICES } from '../../kube/resources.ts';
-import type { Deployment } from '../../kube/resources.ts';
+import type { Deployment, Pod } from '../../kube/resources.ts';
 import { keyOf } from '../../kube/types.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
-import { FETCHED_WORDS } from './builders.ts';
+import { FETCHED_WORDS, ownedBy } from './builders.ts';
 
 export interface Kubelets {
   /** Pods that run. */
@@ -43,8 +44,22 @@ const podStatus = (address: string, now: string) => {
   };
 };
 
-/** @param port where all endpoints are said to listen */
-export async function startKubelets(client: KubeClient, port: number): Promise<Kubelets> {
+export interface KubeletOptions {
+  /** Where all endpoints are said to listen. */
+  readonly port: number;
+  /** Puts pods where the API server reads them, past its front door: tens of thousands would take it half an hour. */
+  readonly put?: (pods: readonly Pod[]) => Promise<void>;
+}
+
+/** What the API server made of the pod, under another name and address. */
+function twinOf(pod: Pod, name: string, address: string): Pod {
+  // Versions are the store's.
+  const metadata = Object.fromEntries(Object.entries(pod.metadata).filter(([field]) => field !== 'resourceVersion'));
+  const status = { ...pod.status, podIP: address, podIPs: [{ ip: address }] };
+  return { ...pod, metadata: { ...metadata, name, uid: randomUUID() }, status };
+}
+
+export async function startKubelets(client: KubeClient, { port, put }: KubeletOptions): Promise<Kubelets> {
   const stopping = new AbortController();
   const environment = { clock: systemClock, random: Math.random, log: silentLog };
   const selection = { labelSelector: `${LABEL_MANAGED_BY}=${MANAGED_BY}` };
@@ -54,29 +69,42 @@ export async function startKubelets(client: KubeClient, port: number): Promise<K
   const running = new Map<string, readonly string[]>();
   const idOf = ({ namespace, name }: ObjectKey): string => `${namespace}/${name}`;
 
-  async function runPod({ metadata: { namespace = '' }, spec }: Deployment, name: string, address: string) {
-    const { metadata, spec: pod } = spec.template;
+  async function runPod(deployment: Deployment, name: string, address: string) {
+    const { namespace = '' } = deployment.metadata;
+    const { metadata, spec: pod } = deployment.spec.template;
     await client.create(PODS, {
       apiVersion: 'v1',
       kind: 'Pod',
-      metadata: { ...metadata, name, namespace },
+      metadata: { ...metadata, name, namespace, ownerReferences: [ownedBy(deployment)] },
       spec: { ...pod, nodeName: 'nowhere' },
     });
     const status = podStatus(address, new Date().toISOString());
-    await client.patch(PODS, { namespace, name }, { status }, { subresource: 'status' });
+    return await client.patch(PODS, { namespace, name }, { status }, { subresource: 'status' });
+  }
+
+  async function runPods(deployment: Deployment, addresses: readonly string[]): Promise<void> {
+    const named = addresses.map((address, index) => ({ name: `${deployment.metadata.name}-${index}`, address }));
+    if (put === undefined) {
+      await Promise.all(named.map(({ name, address }) => runPod(deployment, name, address)));
+      return;
+    }
+    const [first, ...others] = named;
+    if (first === undefined) return;
+    const pod = await runPod(deployment, first.name, first.address);
+    await put(others.map(({ name, address }) => twinOf(pod, name, address)));
   }
 
   async function grow(deployment: Deployment): Promise<void> {
     const key = keyOf(deployment);
     const { name, namespace, labels } = deployment.metadata;
     const { replicas = 1 } = deployment.spec;
-    if (running.get(idOf(key))?.length === replicas) return;
+    if ((running.get(idOf(key))?.length ?? 0) === replicas) return;
     // The model's Service has the Deployment's name; it is tried again until that is there.
     const { metadata: service } = await client.get(SERVICES, key);
     const ownerReferences = [{ apiVersion: 'v1', kind: 'Service', name, uid: service.uid ?? '', controller: true }];
     const addresses = Array.from({ length: replicas }, nextAddress);
     running.set(idOf(key), addresses);
-    await Promise.all(addresses.map((address, index) => runPod(deployment, `${name}-${index}`, address)));
+    await runPods(deployment, addresses);
     const endpoints = addresses.map((address, index) => ({
       addresses: [address],
       conditions: { ready: true, serving: true, terminating: false },

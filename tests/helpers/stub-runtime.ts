@@ -38,6 +38,7 @@ export interface StubOptions {
   /** Added to every answer; many at a time. */
   readonly latencyMs?: number;
   readonly capacity?: number;
+  readonly host?: string;
   readonly port?: number;
 }
 
@@ -118,6 +119,7 @@ const FAULTS: Readonly<Partial<Record<Misbehaviour, readonly [number, string]>>>
 
 export const startStubRuntime = async (options: StubOptions = {}): Promise<StubRuntime> => {
   const { model = 'org/model', dimensions = 8, revision = 'rev-1', tokensPerSecond = Infinity } = options;
+  const { host = '127.0.0.1' } = options;
   const seen: SeenRequest[] = [];
   let aborted = 0;
   let inFlight = 0;
@@ -191,12 +193,12 @@ export const startStubRuntime = async (options: StubOptions = {}): Promise<StubR
     if (self.misbehave === 'silent') return;
     send(response, request.url === '/readyz' && self.misbehave === 'draining' ? 503 : 200, '"ok"');
   });
-  await new Promise<void>((resolve) => server.listen(options.port ?? 0, '127.0.0.1', 1024, resolve));
+  await new Promise<void>((resolve) => server.listen(options.port ?? 0, host, 1024, resolve));
   const { port } = server.address() as AddressInfo;
 
   return Object.assign(self, {
     port,
-    address: `127.0.0.1:${port}`,
+    address: `${host}:${port}`,
     seen,
     aborted: () => aborted,
     inFlight: () => inFlight,

@@ -197,6 +197,7 @@ export async function writeTwin(twin: Twin, folder: string): Promise<void> {
 /** Code of repositories' own is known by the repository that holds it. */
 const OWN_CODE_IDS: Readonly<Record<string, string>> = {
   'gte-qwen2-hub': 'Alibaba-NLP/gte-Qwen2-1.5B-instruct',
+  'gte-qwen2-hub-end-token': 'Alibaba-NLP/gte-Qwen2-7B-instruct',
   'llama-bidirec-hub': 'nvidia/llama-nemotron-embed-1b-v2',
   'voyage-4-nano': 'voyageai/voyage-4-nano',
 };

@@ -227,7 +227,7 @@ describe('kubembed models', () => {
       .split('\n')
       .map((line) => JSON.parse(line) as { state: string; name: string });
     expect(verdicts.filter(({ state }) => state === 'damaged')).toMatchObject([{ name: 'model.safetensors' }]);
-    expect((await kubembed(['models', 'verify', '--repair'])).error).toContain('Dropped');
+    expect((await kubembed(['models', 'verify', '--repair'])).error).toContain('Deleted');
     expect(await readdir(blobs)).not.toContain(blob);
     expect(await kubembed(['models', 'verify', 'tiny/nowhere'])).toMatchObject({ code: 1 });
   });

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { LABEL_MODEL } from '../../api/names.ts';
 import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { freePort } from '../../bench/process.ts';
@@ -15,10 +15,11 @@ import { parseProgress, PROGRESS_PATH } from '../../common/http/fetch-progress.t
 import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import { ifPresent } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { PODS } from '../../kube/resources.ts';
+import { DEPLOYMENTS, PODS } from '../../kube/resources.ts';
 import type { Pod } from '../../kube/resources.ts';
 import { ApiStore, createStoreClient } from '../../local/apiserver/store.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
+import { ownedBy } from '../helpers/builders.ts';
 import { commitStore, startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
 import { NAMESPACE, runOperator, writtenCatalog } from '../helpers/operator-fixture.ts';
@@ -90,7 +91,8 @@ it('is in the EmbeddingModel while its pod fetches, and no longer', async () => 
   const client = createStoreClient(new ApiStore({ clock: systemClock, newUid: randomUUID }));
   const env = { KUBEMBED_NAMESPACE: NAMESPACE, KUBEMBED_LEADER_ELECTION: 'false' };
   const manifests = { ...readOperatorConfig(env).manifests, port };
-  const catalog = writtenCatalog(`${TINY_MODEL}\n`).source;
+  // Awake: a line that nobody has asked for has no Deployment.
+  const catalog = writtenCatalog(`${TINY_MODEL} minReplicas=1\n`).source;
   const { operator } = runOperator({ client, catalog, config: { manifests } });
   const key = { namespace: NAMESPACE, name: 'test--tiny-bert' };
   const progress = async () => (await ifPresent(client.get(EMBEDDING_MODELS, key)))?.status?.fetchProgress;
@@ -107,7 +109,11 @@ it('is in the EmbeddingModel while its pod fetches, and no longer', async () => 
   };
   try {
     await using runtime = startFetch();
-    await client.create(PODS, pod);
+    const deployment = await vi.waitFor(
+      async () => await client.get(DEPLOYMENTS, { namespace: NAMESPACE, name: `em-${key.name}` }),
+      { timeout: 12_000 },
+    );
+    await client.create(PODS, { ...pod, metadata: { ...pod.metadata, ownerReferences: [ownedBy(deployment)] } });
     await report({ running: {} });
     await expect.poll(progress, { timeout: 12_000 }).toMatch(/^\d+ %/);
     expect(await runtime.exited, runtime.output()).toBe(0);

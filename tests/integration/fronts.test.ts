@@ -1,4 +1,4 @@
-// A runtime process with two front threads: one port, one queue, one bound on what is held, one set of metrics, and the death of a thread.
+// A runtime process with two front threads: one port, one queue, one bound on what is held, one set of metrics, and one life.
 import { once } from 'node:events';
 import { Agent, request as ask } from 'node:http';
 import type { IncomingMessage } from 'node:http';
@@ -12,13 +12,19 @@ import { TINY_MODEL, createTinyStore, startRuntime } from '../helpers/runtime-pr
 import type { RuntimeProcess, TinyStore } from '../helpers/runtime-process.ts';
 
 const TWO = { KUBEMBED_FRONT_THREADS: '2' };
-/** Ends the front thread that was started last, from within the process: nothing outside can end one thread. */
-const KILLABLE = `data:text/javascript,${encodeURIComponent(
-  `import { isMainThread } from 'node:worker_threads';
-   const fronts = [];
+/** Has the second front thread fail or hang when the process gets a signal: nothing outside can do that to one thread. */
+const FRAGILE = `data:text/javascript,${encodeURIComponent(
+  `import { BroadcastChannel, isMainThread, workerData } from 'node:worker_threads';
+   const told = new BroadcastChannel('test');
+   told.unref();
    if (isMainThread) {
-     process.on('worker', (worker) => setImmediate(() => fronts.push(worker)));
-     process.on('SIGWINCH', () => void fronts.at(-1).terminate());
+     process.on('SIGWINCH', () => told.postMessage('fail'));
+     process.on('SIGURG', () => told.postMessage('hang'));
+   } else if (workerData?.place === 1) {
+     told.onmessage = ({ data }) => {
+       while (data === 'hang');
+       throw new Error('A fault of one thread');
+     };
    }`,
 )}`;
 
@@ -200,36 +206,46 @@ async function begin(port: number, bytes: number) {
   return { socket, answer: () => answer };
 }
 
-describe('a front thread that dies', () => {
-  it('takes its own requests with it and no others, and is replaced', async () => {
+describe('a front thread', () => {
+  const fragile = (store: string): RuntimeProcess =>
+    startRuntime(store, { env: { ...TWO, KUBEMBED_DRAIN_SECONDS: '0.5', NODE_OPTIONS: `--import ${FRAGILE}` } });
+
+  it('that dies ends the process, and says of what', async () => {
     await using store = await createTinyStore();
-    await using runtime = startRuntime(store.store, { env: { ...TWO, NODE_OPTIONS: `--import ${KILLABLE}` } });
+    await using runtime = fragile(store.store);
     const url = await runtime.ready();
-    const before = await many(16, () => post(url, {}));
-    expect(before.map(({ status }) => status)).toEqual(Array(16).fill(200));
-    const sample = 'kubembed_runtime_requests_total{route="/v1/embeddings",status="200"}';
-    expect(await scrape(url, sample)).toBe(16);
-    const running = many(24, (at) =>
-      post(url, { input: work(128, at) }).then(
-        ({ status }) => status,
+    const running = many(8, (at) =>
+      post(url, { input: work(512, at) }).then(
+        () => 'answered',
         () => 'lost',
       ),
     );
     await expect.poll(() => scrape(url, 'kubembed_runtime_queue_inputs'), { timeout: 20_000 }).toBeGreaterThan(1000);
     runtime.child.kill('SIGWINCH');
-    expect(await runtime.line('A front thread died')).toMatchObject({ level: 'error', event: 'front-died' });
-    const outcomes = await running;
-    const kept = outcomes.filter((outcome) => outcome === 200).length;
-    expect(outcomes).toEqual(expect.arrayContaining([200, 'lost']));
-    expect(outcomes.filter((outcome) => outcome === 'lost')).toHaveLength(24 - kept);
-    // What the dead one had told of is not forgotten, and nothing of its requests is left.
-    expect(await scrape(url, sample)).toBeGreaterThanOrEqual(16 + kept);
-    await expect.poll(() => scrape(url, 'kubembed_runtime_queue_tokens'), { timeout: 10_000 }).toBe(0);
-    expect(await scrape(url, 'kubembed_runtime_worker_restarts_total')).toBe(0);
-    for (let round = 0; round < 20; round++) {
-      for (const { status } of await many(8, () => post(url, {}))) expect(status).toBe(200);
-      await sleep(50);
-    }
+    expect(await runtime.exited).toBe(1);
+    expect(await runtime.terminationMessage()).toEqual({ reason: 'CrashLooping', message: 'A fault of one thread' });
+    expect(runtime.output()).toContain('"message":"Failed"');
+    expect(await running).toContain('lost');
+  });
+
+  it('that hangs is seen by the probe of any other, and does not hold back the end', async () => {
+    await using store = await createTinyStore();
+    await using runtime = fragile(store.store);
+    const url = await runtime.ready();
+    const probes = () =>
+      many(8, async () => {
+        const socket = connect(Number(new URL(url).port), '127.0.0.1');
+        let answer = '';
+        socket.on('data', (chunk: Buffer) => (answer += chunk.toString()));
+        socket.on('error', () => undefined);
+        socket.write('GET /healthz HTTP/1.1\r\nhost: test\r\n\r\n');
+        await Promise.race([once(socket, 'data'), sleep(1000)]);
+        socket.destroy();
+        return answer.slice(0, 12);
+      });
+    expect(await probes()).toEqual(Array(8).fill('HTTP/1.1 200'));
+    runtime.child.kill('SIGURG');
+    await expect.poll(probes, { timeout: 20_000 }).toEqual(Array(8).fill(''));
     runtime.child.kill('SIGTERM');
     expect(await runtime.exited).toBe(0);
   });

@@ -15,8 +15,12 @@ const urls: Record<string, string> = {};
 beforeAll(async () => {
   const store = await createTinyStore();
   closing.push(() => store[Symbol.asyncDispose]());
-  const runtime = startRuntime(store.store);
-  closing.push(() => runtime[Symbol.asyncDispose]());
+  const runtimes = { runtime: {}, 'runtime with two front threads': { KUBEMBED_FRONT_THREADS: '2' } };
+  for (const [name, env] of Object.entries(runtimes)) {
+    const runtime = startRuntime(store.store, { env });
+    closing.push(() => runtime[Symbol.asyncDispose]());
+    urls[name] = await runtime.ready();
+  }
   const stub = await startStubRuntime({ model: TINY_MODEL });
   closing.push(() => stub.kill());
   const cluster = await startStubCluster();
@@ -24,7 +28,6 @@ beforeAll(async () => {
   await cluster.model('tiny', { spec: { model: TINY_MODEL } });
   await cluster.endpoints('tiny', [stub.port]);
   urls['router'] = cluster.router.url;
-  urls['runtime'] = await runtime.ready();
   const ask = () => embed(cluster.router.url, { model: TINY_MODEL, input: 'a' });
   await eventually(async () => (await ask()).status === 200);
 });
@@ -51,7 +54,7 @@ function send(url: string, bytes: string, answers = 1): Promise<string> {
 const statuses = (text: string): number[] =>
   [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(([, status]) => Number(status));
 
-describe.each(['router', 'runtime'])('the %s', (name) => {
+describe.each(['router', 'runtime', 'runtime with two front threads'])('the %s', (name) => {
   const url = (): string => urls[name]!;
 
   it.each<[string, string, number]>([

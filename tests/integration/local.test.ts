@@ -72,6 +72,10 @@ async function conditionsOf(model: string): Promise<readonly string[]> {
   return (found?.conditions ?? []).map(({ type, status, reason }) => `${type}=${status} ${reason}`);
 }
 
+/** Of this local mode: other tests have models of the same name, beside it. */
+const runtimesOf = async (model: string): Promise<number[]> =>
+  await processesWith(`KUBEMBED_STORE=${store}`, `KUBEMBED_MODEL=${model}`);
+
 /** How many endpoints the router trusts, over all models. */
 async function readyEndpoints(): Promise<number> {
   const metrics = await (await fetch(`${local?.url ?? ''}/metrics`)).text();
@@ -176,7 +180,7 @@ describe('local mode', () => {
       async () => await conditionsOf('tiny/two'),
       (conditions) => conditions.includes('Accepted=False NotInSupportedModels'),
     );
-    expect(await processesWith('KUBEMBED_MODEL=tiny/two')).toEqual([]);
+    expect(await runtimesOf('tiny/two')).toEqual([]);
     // The log is gathered before it is written, so the line may come after the condition that it explains.
     await eventually(
       () => Promise.resolve(output()),
@@ -270,7 +274,7 @@ describe('local mode', () => {
       models: { 'two.yaml': manifest('pair', '{model: tiny/one, replicas: 2}') },
     });
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
-    const serving = async (): Promise<number[]> => await processesWith('KUBEMBED_MODEL=tiny/one');
+    const serving = async (): Promise<number[]> => await runtimesOf('tiny/one');
     await eventually(readyEndpoints, (count) => count === 2);
     // Both replicas have answered before one dies.
     for (let i = 0; i < 40; i++) await vectorOf(await embed({ model: 'tiny/one', input: 'warm' }));
@@ -302,7 +306,7 @@ describe('local mode', () => {
   it('leaves no process behind, not after Ctrl-C and not after kill -9', async () => {
     const first = await start({ supportedModels: 'tiny/one\n' });
     await vectorOf(await first.embed({ model: 'tiny/one', input: 'a' }));
-    expect(await processesWith('KUBEMBED_MODEL=tiny/one')).not.toEqual([]);
+    expect(await runtimesOf('tiny/one')).not.toEqual([]);
     expect(await first.stop()).toBe(0);
     local = undefined;
     expect(await processesWith(`KUBEMBED_STORE=${store}`)).toEqual([]);
@@ -319,7 +323,7 @@ describe('local mode', () => {
   it('gives the token to the process that fetches and to no other', async () => {
     const { embed, dataDir } = await start({ supportedModels: 'tiny/one\n', env: { HF_TOKEN: 'hf_planted' } });
     await vectorOf(await embed({ model: 'tiny/one', input: 'a' }));
-    const [pid] = await processesWith('KUBEMBED_MODEL=tiny/one');
+    const [pid] = await runtimesOf('tiny/one');
     expect(await readFile(`/proc/${pid ?? 0}/environ`, 'utf8')).not.toContain('hf_planted');
     expect(local?.output()).not.toContain('hf_planted');
     expect(await readFile(join(dataDir, 'logs', 'planted'), 'utf8').catch(() => '')).not.toContain('hf_planted');

@@ -82,3 +82,24 @@ it('upgrades the CRD under the models that exist, which outlive the release and 
   expect(await uid()).toBe(born);
   expect(await plane.kubectl(['get', 'deploy', '-n', KEY.namespace, '-o', 'name'])).toContain('kubembed-operator');
 });
+
+it('follows a list that somebody else keeps and edits, through upgrades; what an uninstalled release leaves is what the page says', async () => {
+  const text = 'supported_models.txt';
+  await plane.kubectl(['create', 'configmap', 'ours', '-n', KEY.namespace, `--from-literal=${text}=org/a`]);
+  const kept = [...VALUES, '--set', 'catalog.existingConfigMap=ours'];
+  await helm('upgrade', 'kubembed', CHART, ...kept);
+  const patch = JSON.stringify({ data: { [text]: 'org/a\norg/b' } });
+  await plane.kubectl(['patch', 'configmap', 'ours', '-n', KEY.namespace, '--type=merge', '-p', patch]);
+  await helm('upgrade', 'kubembed', CHART, ...kept, '--set', 'router.replicas=3');
+  const data = ['get', 'configmap', 'ours', '-n', KEY.namespace, '-o', 'jsonpath={.data}'];
+  expect(JSON.parse(await plane.kubectl(data))).toEqual({ [text]: 'org/a\norg/b' });
+
+  await helm('uninstall', 'kubembed');
+  const kinds = ['validatingadmissionpolicy', 'validatingadmissionpolicybinding', 'crd', 'clusterrole'];
+  const left = await plane.kubectl(['get', [...kinds, 'clusterrolebinding'].join(), '-o', 'name']);
+  expect(left.split('\n').filter((line) => line.includes('kubembed'))).toEqual([
+    'validatingadmissionpolicy.admissionregistration.k8s.io/kubembed-kubembed-supported-models-anchor',
+    'validatingadmissionpolicybinding.admissionregistration.k8s.io/kubembed-kubembed-supported-models-anchor',
+    `customresourcedefinition.apiextensions.k8s.io/${CRD}`,
+  ]);
+});

@@ -88,7 +88,7 @@ describe('values', () => {
     const all = manifests(await renderChart());
     const operator = readOperatorConfig(environmentOf(find(all, 'Deployment', 'kubembed-operator')));
     expect(operator).toMatchObject({
-      catalog: { configMap: 'kubembed-catalog', key: 'supported_models.txt' },
+      catalog: { configMaps: ['kubembed-catalog'], key: 'supported_models.txt' },
       router: { service: 'kubembed-router-internal', portName: 'internal' },
       watch: { namespaces: [], selector: undefined },
       manifests: {

@@ -6,8 +6,8 @@ import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { RunningOperator } from '../../operator/start.ts';
 import { ifPresent } from '../../kube/client.ts';
 import { DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, SERVICES } from '../../kube/resources.ts';
-import type { KubeObject, ResourceType } from '../../kube/types.ts';
-import { manifest, SHA } from '../helpers/builders.ts';
+import type { KubeObject, OwnerReference, ResourceType } from '../../kube/types.ts';
+import { manifest, ownedBy, SHA } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { NAMESPACE, runOperator, statedDemand, writtenCatalog } from '../helpers/operator-fixture.ts';
@@ -17,6 +17,7 @@ import type { MarkedOperator } from '../helpers/operator-markers.ts';
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
 const patient = { timeout: 60_000, interval: 200 };
 const AGENT = 'operator-under-test';
+const STATUS = { subresource: 'status' } as const;
 
 let plane: ControlPlane;
 const running: RunningOperator[] = [];
@@ -154,6 +155,67 @@ describe('life of a model', () => {
     }, patient);
   });
 
+  test('a claim that one pod has to itself passes on in a rollout: the old pod goes before the new one can come', async () => {
+    const claim = { size: '1Gi', storageClassName: 'fixed', accessModes: ['ReadWriteOncePod'] } as const;
+    const volume = {
+      ...{ capacity: { storage: '1Gi' }, accessModes: claim.accessModes, storageClassName: 'fixed' },
+      claimRef: { namespace: 'team', name: 'em-alone-cache' },
+      hostPath: { path: '/nowhere' },
+    };
+    const objects = [
+      { apiVersion: 'storage.k8s.io/v1', kind: 'StorageClass', metadata: { name: 'fixed' }, provisioner: 'none' },
+      { apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: 'alone' }, spec: volume },
+    ];
+    for (const one of objects) await plane.kubectl(['apply', '-f', '-'], JSON.stringify(one));
+    start('org/w');
+    await create('alone', { model: 'org/w', replicas: 1, cache: { claim } });
+    await vi.waitFor(async () => expect((await condition('alone', 'Ready'))?.reason).toBe('Ready'), patient);
+    const [before] = await podsOf('alone');
+    const podTemplate = { metadata: { annotations: { changed: 'yes' } } };
+    await plane.admin.patch(EMBEDDING_MODELS, { namespace: 'team', name: 'alone' }, { spec: { podTemplate } });
+    await vi.waitFor(async () => {
+      const pods = await podsOf('alone');
+      expect(pods.map(({ metadata }) => metadata.annotations?.['changed'])).toEqual(['yes']);
+      expect(pods[0]?.metadata.uid).not.toBe(before?.metadata.uid);
+      expect((await condition('alone', 'Ready'))?.reason).toBe('Ready');
+      expect((await condition('alone', 'Progressing'))?.reason).toBe('Stable');
+    }, patient);
+    await plane.kubectl(['scale', 'em/alone', '-n', 'team', '--replicas=0']);
+  });
+
+  test('pods that only have a model’s labels change nothing of what is said of it', async () => {
+    const operator = start('org/l', ONE_BY_ONE);
+    await create('told', { model: 'org/l', replicas: 1 });
+    await vi.waitFor(async () => {
+      expect((await condition('told', 'Ready'))?.reason).toBe('Ready');
+      expect((await condition('told', 'Progressing'))?.reason).toBe('Stable');
+    }, patient);
+    const [own] = await podsOf('told');
+    const without = <T extends object>(fields: T, name: string): T =>
+      Object.fromEntries(Object.entries(fields).filter(([field]) => field !== name)) as T;
+    const labels = without(own!.metadata.labels ?? {}, 'pod-template-hash');
+    const deployment = (await find(DEPLOYMENTS, 'em-told'))!;
+    const replicaSet = own!.metadata.ownerReferences![0]!;
+    const before = (await find(EMBEDDING_MODELS, 'told'))?.status;
+    const forgeries: Readonly<Record<string, readonly OwnerReference[]>> = {
+      bare: [],
+      direct: [ownedBy(deployment)],
+      aside: [{ ...replicaSet, controller: false }],
+    };
+    for (const [name, ownerReferences] of Object.entries(forgeries)) {
+      // Nobody schedules it: it is stuck for all to see.
+      const spec = { ...without(own!.spec, 'nodeName'), schedulerName: 'nobody' };
+      const metadata = { namespace: 'team', name, labels, ownerReferences };
+      await plane.admin.create(PODS, { apiVersion: 'v1', kind: 'Pod', metadata, spec });
+      const scheduled = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: 'forged' };
+      await plane.admin.patch(PODS, { namespace: 'team', name }, { status: { conditions: [scheduled] } }, STATUS);
+    }
+    await passMarker(plane.admin, operator);
+    expect((await find(EMBEDDING_MODELS, 'told'))?.status).toEqual(before);
+    for (const name of Object.keys(forgeries)) await plane.admin.delete(PODS, { namespace: 'team', name });
+    await plane.kubectl(['scale', 'em/told', '-n', 'team', '--replicas=0']);
+  });
+
   test('a quota that refuses pods is told in its own words', async () => {
     await plane.kubectl(['create', 'namespace', 'tight']);
     await plane.kubectl(['create', 'quota', 'none', '-n', 'tight', '--hard=pods=0']);
@@ -245,6 +307,7 @@ test('fifty models, idle: no write but the Lease', { timeout: 240_000 + IDLE_SEC
   const names = ({ items }: { readonly items: readonly KubeObject[] }) => items.map(({ metadata }) => metadata.name);
   await vi.waitFor(async () => {
     expect(names(await plane.admin.list(EMBEDDING_MODELS, { namespace: NAMESPACE }))).toEqual(['org--idle-7']);
-    expect(names(await plane.admin.list(DEPLOYMENTS, { namespace: NAMESPACE }))).toEqual(['em-org--idle-7']);
+    // Nobody has asked for any of them.
+    expect(names(await plane.admin.list(DEPLOYMENTS, { namespace: NAMESPACE }))).toEqual([]);
   }, patient);
 });

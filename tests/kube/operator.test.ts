@@ -306,7 +306,7 @@ describe('the operator', () => {
   });
 
   test('repairs drift in one write and keeps what others added', async () => {
-    await applyCatalog('org/a\n');
+    await applyCatalog('org/a minReplicas=1\n');
     const operator = start();
     await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--a')).toBeDefined(), patient);
     const mark = await quiet(operator);
@@ -320,7 +320,7 @@ describe('the operator', () => {
     });
     await vi.waitFor(async () => {
       const { metadata, spec } = (await find(DEPLOYMENTS, NAMESPACE, 'em-org--a'))!;
-      expect(spec.replicas).toBe(0);
+      expect(spec.replicas).toBe(1);
       expect(spec.template.spec['automountServiceAccountToken']).toBe(false);
       expect(spec.template.metadata).toMatchObject({ annotations: { mesh: 'on' } });
       expect(metadata.labels).toMatchObject({ team: 'search', 'kubembed.dev/model': 'org--a' });
@@ -361,7 +361,8 @@ describe('the operator', () => {
     const mark = await quiet(operator);
     // The new line shows that the list was read anew.
     await applyCatalog('# Said in other words.\norg/c\n\norg/more');
-    await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--more')).toBeDefined(), patient);
+    const more = async () => reason(await find(EMBEDDING_MODELS, NAMESPACE, 'org--more'));
+    await vi.waitFor(async () => expect(await more()).toBe('NotFetched'), patient);
     await passMarker(plane.admin, operator);
     expect((await writes(mark)).filter(({ name }) => !name.includes('org--more'))).toEqual([]);
     const events = await plane.kubectl(['get', 'events', '-n', 'team', '-o', 'jsonpath={.items[*].reason}']);
@@ -446,7 +447,7 @@ describe('the operator', () => {
     expect(two.leading()).toBe(false);
     await one.stop();
     await vi.waitFor(() => expect(two.leading()).toBe(true), patient);
-    await applyCatalog('org/a\norg/z\n');
+    await applyCatalog('org/a\norg/z minReplicas=1\n');
     await vi.waitFor(async () => expect(await find(DEPLOYMENTS, NAMESPACE, 'em-org--z')).toBeDefined(), patient);
   });
 

@@ -154,9 +154,9 @@ describe('kubembed embed --output', () => {
     expect(last.code, last.error).toBe(0);
     expect(results[1]!.code).toBe(130);
     expect(results[1]!.error).toMatch(
-      /rows are kept in .*disturbed\.npy\.partial; the same command goes on from there/,
+      /rows are kept in .*disturbed\.npy\.partial; the same command continues from there/,
     );
-    expect(last.error).toMatch(/rows were done before; going on/);
+    expect(last.error).toMatch(/rows were done before; continuing/);
     const read = await readNpy(disturbed);
     expect(read.ids).toEqual(texts.map((_, at) => `row-${at}`));
     expectSame(read, await readNpy(serial));

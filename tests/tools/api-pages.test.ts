@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { it, openPage, startBrowser } from '../helpers/browser.ts';
+import { it, openPage, startBrowser, VIEWS } from '../helpers/browser.ts';
 import { startService } from '../helpers/openai-service.ts';
 import type { Service } from '../helpers/openai-service.ts';
 
@@ -32,11 +32,7 @@ const brightness = `(() => {
 })()`;
 
 describe.each(Object.entries(BY_PAGE))('%s', (path, content) => {
-  it.each([
-    ['light', 'desktop', 1280],
-    ['dark', 'desktop', 1280],
-    ['dark', 'phone', 390],
-  ] as const)('is %s on a %s', { timeout: 120_000 }, async (colorScheme, device, width) => {
+  it.each(VIEWS)('is %s on a %s', { timeout: 120_000 }, async (colorScheme, device, width) => {
     const { page, complaints, origins } = await openPage(await started(), {
       colorScheme,
       viewport: { width, height: 900 },

@@ -1,11 +1,14 @@
-// The documentation as the site it becomes: it builds, no link or anchor is dead, and nothing is loaded from elsewhere.
+// The documentation as the site it becomes: it builds, no link or anchor is dead, nothing is loaded from elsewhere, and pages fit their windows.
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join, posix } from 'node:path';
+import { extname, join, posix } from 'node:path';
 import { promisify } from 'node:util';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { it as inBrowser, openPage, overflowOf, startBrowser, VIEWS } from '../helpers/browser.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -102,4 +105,55 @@ it('brings every picture along', () => {
   );
   expect(pictures.length).toBeGreaterThan(2);
   expect(pictures.filter(({ src }) => !src.startsWith('data:') && !existsSync(join(site, src)))).toEqual([]);
+});
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.css': 'text/css',
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.svg': 'image/svg+xml',
+};
+
+/** The site over HTTP; scripts of modules do not run from files. */
+async function serveSite(): Promise<AsyncDisposable & { readonly url: string }> {
+  const server = createServer((request, response) => {
+    const name = fileOf(new URL(request.url ?? '/', 'http://site').pathname, 'index.html') ?? '404.html';
+    void readFile(join(site, name)).then((bytes) =>
+      response.writeHead(200, { 'content-type': TYPES[extname(name)] ?? 'application/octet-stream' }).end(bytes),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+describe('in a browser', { timeout: 240_000 }, () => {
+  inBrowser.each(VIEWS)('pages fit their window: %s, %s', async (colorScheme, device, width) => {
+    await using served = await serveSite();
+    const browser = await startBrowser();
+    try {
+      const reports = join(ROOT, 'reports');
+      await mkdir(reports, { recursive: true });
+      for (const name of ['index', 'quickstart', 'performance', 'clients']) {
+        const { page, complaints, origins } = await openPage(browser, {
+          colorScheme,
+          viewport: { width, height: 900 },
+        });
+        await page.goto(`${served.url}/${name}.html`);
+        await page.locator('main h1, .VPHero').first().waitFor();
+        await page.screenshot({ path: join(reports, `site-${name}-${colorScheme}-${device}.png`) });
+        expect(await overflowOf(page), name).toBe(0);
+        expect([...origins]).toEqual([served.url]);
+        expect(complaints).toEqual([]);
+        await page.context().close();
+      }
+    } finally {
+      await browser.close();
+    }
+  });
 });

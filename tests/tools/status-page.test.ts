@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect } from 'vitest';
 import { readRouterConfig } from '../../router/config.ts';
 import type { StatusDocument } from '../../api/status-document.ts';
 import { readModelSettings } from '../../hub/paths.ts';
-import { it, openPage, startBrowser } from '../helpers/browser.ts';
+import { it, openPage, overflowOf, startBrowser, VIEWS } from '../helpers/browser.ts';
 import { runCli } from '../helpers/cli.ts';
 import { startHubServer } from '../helpers/hub-server.ts';
 import type { HubServer } from '../helpers/hub-server.ts';
@@ -16,6 +16,7 @@ import type { LocalProcess } from '../helpers/local-process.ts';
 import { tinyModel } from '../helpers/tiny-model.ts';
 
 const IMAGES = new URL('../../docs/images/', import.meta.url).pathname;
+const REPORTS = join(import.meta.dirname, '../../reports');
 
 const UNLISTED =
   'apiVersion: kubembed.dev/v1alpha1\nkind: EmbeddingModel\nmetadata: {name: unlisted}\nspec: {model: tiny/unlisted}\n';
@@ -221,6 +222,20 @@ describe('the status page', () => {
     await expect.poll(async () => await page.locator('#notice').isVisible(), { timeout: 10_000 }).toBe(false);
     await page.context().close();
   });
+});
+
+it.each(VIEWS)('fits its window: %s, %s', async (colorScheme, device, width) => {
+  await vectorsOf('abc');
+  const { page, complaints } = await openPage(browser, { colorScheme, viewport: { width, height: 900 } });
+  await page.goto(`${local.url}/`);
+  await page.locator('#models tr').nth(2).waitFor();
+  await page.click('#embed');
+  await page.locator('#result').waitFor();
+  await mkdir(REPORTS, { recursive: true });
+  await page.screenshot({ path: join(REPORTS, `status-${colorScheme}-${device}.png`), fullPage: true });
+  expect(await overflowOf(page)).toBe(0);
+  expect(complaints).toEqual([]);
+  await page.context().close();
 });
 
 const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';

@@ -1,5 +1,5 @@
 // `node tools/cluster/build.ts a|b|c`: builds the executables of a test control plane once, from pinned Go modules, and prints their folder.
-//   a: etcd and the Kubernetes programs   b: and kwok   c: and CoreDNS and helm
+//   a: etcd and the Kubernetes programs   b: and kwok   c: and CoreDNS, helm, containerd and an enforcer of NetworkPolicies
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
@@ -39,6 +39,16 @@ const EXECUTABLES: readonly Executable[] = [
   { name: 'kwok', tier: 'b', module: 'kwok', package: 'sigs.k8s.io/kwok/cmd/kwok', links: [] },
   { name: 'coredns', tier: 'c', module: 'kubernetes', package: './coredns', links: [] },
   { name: 'helm', tier: 'c', module: 'kubernetes', package: 'helm.sh/helm/v3/cmd/helm', links: [] },
+  { name: 'enforcer', tier: 'c', module: 'enforcer', package: '.', links: [] },
+  ...['containerd', 'containerd-shim-runc-v2', 'ctr'].map((name): Executable => {
+    return {
+      name,
+      tier: 'c',
+      module: 'containerd',
+      package: `github.com/containerd/containerd/v2/cmd/${name}`,
+      links: [],
+    };
+  }),
 ];
 
 /** Where the executables for these sources belong; another version or another go.sum is another folder. */

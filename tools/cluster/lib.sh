@@ -3,30 +3,62 @@ set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
 
-PATH=$ROOT/node_modules/.bin:$PATH # for the Node that package-lock.json pins
 RUN=${KUBEMBED_CLUSTER_STATE:-$ROOT/.kubembed/cluster}
+PATH=$RUN/bin:$ROOT/node_modules/.bin:$PATH # containerd's own programs, and the Node that package-lock.json pins
 PKI=$RUN/pki LOG=$RUN/log PIDS=$RUN/pids
-NS=kubembed               # network namespace that holds the whole cluster
+LAN=kubembed-lan                 # network namespace of the switch between this machine and the nodes
+NS=kubembed                      # that of the first node, which has the control plane; those of others are called kubembed-2 and so on
 VETH_HOST=kubembed-h VETH_NODE=kubembed-n VOID=kubembed-void BRIDGE=kubembed-br
-HOST_IP=10.213.0.1 NODE_IP=10.213.0.2 NODE=node1
-POD_CIDR=10.244.0.0/16 NODE_POD_CIDR=10.244.0.0/24
-SVC_CIDR=10.96.0.0/16 SVC_API=10.96.0.1 SVC_DNS=10.96.0.10
-ETCD_PORT=23790 API_PORT=26443
+ETCD_PORT=23790 API_PORT=6443
 VOLATILE=/run/kubembed-cluster   # sockets: their paths may not be longer than 107 bytes
-SOCKET=$VOLATILE/containerd.sock
+CGROUPS=kubembed                 # of all nodes but the first, below the machine's root
 SYSCTLS=(kernel/panic kernel/panic_on_oops vm/overcommit_memory) # kubelet sets these for the whole machine
+
+# Addresses, by family (4 or 6) and node.
+host_ip() { case $1 in 4) echo 10.213.0.1 ;; 6) echo fd00:10:213::1 ;; esac; }
+node_ip() { case $1 in 4) echo "10.213.0.$((${2:-$NUMBER} + 1))" ;; 6) echo "fd00:10:213::$((${2:-$NUMBER} + 1))" ;; esac; }
+node_pods() { case $1 in 4) echo "10.244.$((${2:-$NUMBER} - 1)).0/24" ;; 6) echo "fd00:10:244:$((${2:-$NUMBER} - 1))::/64" ;; esac; }
+lan_bits() { case $1 in 4) echo 24 ;; 6) echo 64 ;; esac; }
+all_pods() { case $1 in 4) echo 10.244.0.0/16 ;; 6) echo fd00:10:244::/56 ;; esac; }
+services() { case $1 in 4) echo 10.96.0.0/16 ;; 6) echo fd00:10:96::/112 ;; esac; }
+api_service() { case $1 in 4) echo 10.96.0.1 ;; 6) echo fd00:10:96::1 ;; esac; }
+dns_service() { case $1 in 4) echo 10.96.0.10 ;; 6) echo fd00:10:96::a ;; esac; }
+any_address() { [ "$FAMILIES" = 4 ] && echo 0.0.0.0 || echo ::; }
+in_url() { case $1 in *:*) echo "[$1]" ;; *) echo "$1" ;; esac; }
+
+# listed FUNCTION: what it says of each family that the cluster has, with commas between
+listed() { local family; for family in $FAMILIES; do "$1" "$family"; done | paste -sd ,; }
+
+# select_families LIST: the first one is preferred
+select_families() {
+  FAMILIES=$1 MAIN=${1%% *}
+  API_IP=$(node_ip "$MAIN" 1)
+}
+select_families "$(cat "$RUN/families" 2>/dev/null || echo 4)"
+
+# select_node NUMBER: of which the functions about nodes speak from now on
+select_node() {
+  NUMBER=$1 NODE=node$1
+  NODE_NS=$NS; [ "$NUMBER" = 1 ] || NODE_NS=$NS-$NUMBER
+  NODE_RUN=$RUN/$NODE SOCKET=$VOLATILE/$NODE.sock
+}
+select_node 1
+
+# Numbers of all nodes that were brought up.
+nodes() { seq 1 "$(cat "$RUN/nodes" 2>/dev/null || echo 1)"; }
 
 # As root, or not at all: namespaces, mounts and cgroups are made.
 require_root() { [ "$(id -u)" = 0 ] || { echo 'kubembed: the test cluster needs root; or set KUBECONFIG to a cluster that exists' >&2; exit 1; }; }
 
-in_cluster() { nsenter --net=/run/netns/$NS "$@"; }
+in_namespace() { nsenter --net="/run/netns/$1" "${@:2}"; }
+in_node() { in_namespace "$NODE_NS" "$@"; }
 
-# start NAME CMD...: a process of its own session inside the network namespace. nsenter and not `ip netns exec`:
+# start NAME CMD...: a process of its own session inside the node's network namespace. nsenter and not `ip netns exec`:
 # that one mounts a fresh /sys, which hides /sys/fs/cgroup from kubelet and containerd.
 start() {
   local name=$1; shift
   if [ -f "$PIDS/$name" ] && alive "$(cat "$PIDS/$name")"; then return; fi
-  setsid nohup nsenter --net=/run/netns/$NS "$@" >"$LOG/$name.log" 2>&1 </dev/null &
+  setsid nohup nsenter --net="/run/netns/$NODE_NS" "$@" >"$LOG/$name.log" 2>&1 </dev/null &
   echo $! >"$PIDS/$name"
 }
 

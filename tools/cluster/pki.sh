@@ -21,7 +21,7 @@ kubeconfig() {
   (umask 077; cat >"$RUN/$1.kubeconfig") <<K
 apiVersion: v1
 kind: Config
-clusters: [{name: kubembed, cluster: {server: "https://$NODE_IP:$API_PORT", certificate-authority-data: $(base64 -w0 "$PKI/ca.crt")}}]
+clusters: [{name: kubembed, cluster: {server: "https://$(in_url "$API_IP"):$API_PORT", certificate-authority-data: $(base64 -w0 "$PKI/ca.crt")}}]
 users: [{name: $1, user: {client-certificate-data: $(base64 -w0 "$PKI/$1.crt"), client-key-data: $(base64 -w0 "$PKI/$1.key")}}]
 contexts: [{name: kubembed, context: {cluster: kubembed, user: $1, namespace: default}}]
 current-context: kubembed
@@ -37,13 +37,17 @@ make_pki() {
     openssl genrsa -out "$PKI/service-accounts.key" 2048 2>/dev/null
     openssl rsa -in "$PKI/service-accounts.key" -pubout -out "$PKI/service-accounts.pub" 2>/dev/null
   fi
-  issue apiserver kube-apiserver kubernetes "$loopback,IP:$NODE_IP,IP:$SVC_API,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
+  issue apiserver kube-apiserver kubernetes "$loopback,IP:$API_IP,IP:$(api_service "$MAIN"),DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local"
   issue apiserver-kubelet kube-apiserver-kubelet system:masters
   issue front-proxy front-proxy-client kubernetes
   issue admin admin system:masters
   issue controller-manager system:kube-controller-manager system:kube-controller-manager "$loopback"
   issue scheduler system:kube-scheduler system:kube-scheduler "$loopback"
-  issue kubelet "system:node:$NODE" system:nodes "DNS:$NODE,IP:127.0.0.1,IP:$NODE_IP"
   issue kube-proxy system:kube-proxy kubernetes
-  for name in admin controller-manager scheduler kubelet kube-proxy; do kubeconfig $name; done
+  for name in admin controller-manager scheduler kube-proxy; do kubeconfig $name; done
+}
+
+make_node_pki() {
+  issue "kubelet-$NODE" "system:node:$NODE" system:nodes "DNS:$NODE,IP:127.0.0.1,IP:$(listed node_ip | sed s/,/,IP:/)"
+  kubeconfig "kubelet-$NODE"
 }

@@ -14,6 +14,8 @@ import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
 import { between } from './markdown.ts';
+import { renderNewcomer } from './newcomer.ts';
+import type { NewcomerTimes } from './newcomer.ts';
 import { renderNumbers } from './numbers.ts';
 import { renderSizing } from './sizing.ts';
 import { renderValues } from './values-reference.ts';
@@ -31,6 +33,8 @@ function withValues(page: string): string {
 }
 
 const firstStart = (): string => renderFirstStart(JSON.parse(read('tools/docs/first-start.json')) as FirstStart);
+
+const newcomer = (): string => renderNewcomer(JSON.parse(read('tools/docs/newcomer.json')) as NewcomerTimes);
 
 const GENERATED: Readonly<Record<string, () => string>> = {
   'docs/reference/api.md': () =>
@@ -53,7 +57,8 @@ const GENERATED: Readonly<Record<string, () => string>> = {
     between(read('docs/sizing.md'), 'sizing', renderSizing(JSON.parse(read('cli/measured.json')) as Measured)),
   'docs/clouds.md': () => withValues(read('docs/clouds.md')),
   'docs/teams.md': () => withValues(read('docs/teams.md')),
-  'docs/quickstart.md': () => between(read('docs/quickstart.md'), 'first start', firstStart()),
+  'docs/quickstart.md': () =>
+    between(between(read('docs/quickstart.md'), 'first start', firstStart()), 'newcomer', newcomer()),
   'docs/install.md': () => between(read('docs/install.md'), 'first start', firstStart()),
   'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),
 };

@@ -105,7 +105,8 @@ describe('what pages name exists', { timeout: 60_000 }, () => {
   it('files', () => {
     const folders = [...SOURCES, 'crds', 'docs', 'examples'].join('|');
     const inside = new RegExp(`\`((?:${folders})/[\\w./-]*\\w)\``, 'g');
-    const exists = (name: string): boolean => existsSync(join(ROOT, name)) || existsSync(join(ROOT, `${name}.ts`));
+    const exists = (name: string): boolean =>
+      ['', '.ts', '.test.ts'].some((ending) => existsSync(join(ROOT, `${name}${ending}`)));
     expect(unknown(inside, exists)).toEqual([]);
   });
 });

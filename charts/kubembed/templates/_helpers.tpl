@@ -62,6 +62,11 @@ app.kubernetes.io/component: {{ .component }}
 {{ default (printf "%s-catalog" (include "kubembed.fullname" .)) .Values.catalog.existingConfigMap }}
 {{- end -}}
 
+{{/* All ConfigMaps of the list, in order. */}}
+{{- define "kubembed.catalogNames" -}}
+{{ join "," (prepend .Values.catalog.moreConfigMaps (include "kubembed.catalogName" . | trim)) }}
+{{- end -}}
+
 {{/* The list of supported models: the value, or else the one that comes with the chart. */}}
 {{- define "kubembed.supportedModels" -}}
 {{- default (.Files.Get "files/supported_models.txt") .Values.supportedModels -}}
@@ -108,6 +113,7 @@ topologySpreadConstraints:
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
       matchLabels: {{- include "kubembed.selector" . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
 {{- end -}}
 
 {{/* The standard variables of OpenTelemetry, name: value; none when nothing is traced. */}}

@@ -11,6 +11,8 @@
 - { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [pods], verbs: [list, watch] }
+# Which pods are a model's own: labels prove nothing.
+- { apiGroups: [apps], resources: [replicasets], verbs: [list, watch] }
 # Whether another release lives that an EmbeddingModel says it is managed by.
 - { apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get] }
 # Read where a pod does not start: only its events say why.

@@ -34,6 +34,7 @@ export const mpnet: Architecture = {
       shape,
       pairs: (own) =>
         relativeBias(context, {
+          heads: shape.heads,
           table: own.tensor('encoder.relative_attention_bias.weight', [buckets, shape.heads]),
           buckets,
           maxDistance: MAX_DISTANCE,

@@ -80,6 +80,7 @@ function layer(context: Context, rows: Value, block: Weights, shape: T5Shape & {
 function biasOf(context: Context, block: Weights, config: Config, shape: T5Shape & { longest: number }): PairBias {
   const buckets = integerOf(config, ['relative_attention_num_buckets'], 32);
   return relativeBias(context, {
+    heads: shape.heads,
     table: block.tensor('layer.0.SelfAttention.relative_attention_bias.weight', [buckets, shape.heads]),
     buckets,
     maxDistance: integerOf(config, ['relative_attention_max_distance'], 128),

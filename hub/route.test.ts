@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { proxyAddress, withoutLogin } from './network.ts';
+import { proxyAddress, withoutLogin } from './route.ts';
 
 it.each([
   ['socks5h://me:secret@proxy:1080', 'socks5h://…@proxy:1080'],
