@@ -105,12 +105,13 @@ export function startFronts({ count, setup, listener, drainMs, writeLines, onDea
     const workerData: FrontSetup = { ...setup, tallies, place };
     const worker = new Worker(frontUrl, { workerData });
     const post: Front['post'] = (message, transfer = []) => worker.postMessage(message, transfer);
-    const { call, answered } = createCaller<FrontCalls>(post);
+    const { call, answered, end } = createCaller<FrontCalls>(post);
     const ended = new Promise((resolve) => worker.once('exit', resolve));
     const front: Front = { call, post, ended, requests: undefined };
     let cause = new Error('A front thread has ended');
     worker.on('error', (error) => (cause = error instanceof Error ? error : new Error(String(error))));
     worker.on('exit', () => {
+      end(cause);
       if (!isEnding) onDeath(cause);
     });
     worker.on('message', (message: FromFront) => {
@@ -162,9 +163,7 @@ export function startFronts({ count, setup, listener, drainMs, writeLines, onDea
       isEnding = true;
       const late = (deadline.aborted ? Promise.resolve() : once(deadline, 'abort')).then(() => sleep(END_MS / 4));
       const none = (): number => 0;
-      const cuts = fronts.map(({ call, ended }) =>
-        Promise.race([call('drain', drainMs).catch(none), ended.then(none), late.then(none)]),
-      );
+      const cuts = fronts.map(({ call }) => Promise.race([call('drain', drainMs).catch(none), late.then(none)]));
       return (await Promise.all(cuts)).reduce((sum, cut) => sum + cut, 0);
     },
     async close() {

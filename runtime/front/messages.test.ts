@@ -29,3 +29,10 @@ it('answers each call with what it gives, whatever their order', async () => {
 it('tells why a call failed, with the reason of a condition', async () => {
   await expect(setUp().call('fail')).rejects.toMatchObject({ reason: 'VectorCheckFailed', message: 'no vector' });
 });
+
+it('fails what one that is no more has not answered', async () => {
+  const { call, end } = createCaller<Asked>(() => undefined);
+  const open = [call('double', 1), call('fail')];
+  end(new Error('it has ended'));
+  for (const one of open) await expect(one).rejects.toThrow('it has ended');
+});

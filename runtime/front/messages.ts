@@ -88,6 +88,8 @@ export interface Caller<C extends Calls<C>> {
     ...argument: Parameters<C[N]>
   ) => Promise<Awaited<ReturnType<C[N]>>>;
   readonly answered: (answer: Answer) => void;
+  /** The other is no more: what it has not answered fails. */
+  readonly end: (why: Error) => void;
 }
 
 export function createCaller<C extends Calls<C>>(send: (call: Call) => void): Caller<C> {
@@ -106,6 +108,10 @@ export function createCaller<C extends Calls<C>>(send: (call: Call) => void): Ca
       open.delete(id);
       if (failure === undefined) waiting?.resolve(value);
       else waiting?.reject(Object.assign(new Error(failure.message), { reason: failure.reason }));
+    },
+    end(why) {
+      for (const { reject } of open.values()) reject(why);
+      open.clear();
     },
   };
 }
