@@ -149,6 +149,7 @@ export const tokenizerOptions = ({
   folder: mainFolderOf(files),
   maxTokens: description.maxTokens,
   isBare: description.input.kind === 'StaticEmbedding',
+  lowerCase: description.lowerCase,
 });
 
 /** Loads something beside the workers, which is mostly the tokenizer. Rejects with EngineStartError or GraphError. */
