@@ -191,9 +191,9 @@ export function readFrontOptions(args: readonly string[]) {
     /** Of one window. */
     seconds: numberOf(values, 'seconds', { otherwise: 4, atLeast: 0.1 }),
     rounds: counted('rounds', 5),
-    connections: counted('connections', 16),
+    connections: counted('connections', 64),
     /** Requests under way on each connection. */
-    depth: counted('depth', 8),
+    depth: counted('depth', 2),
     write: values.write ?? [fronts, seconds, rounds, connections, depth].every((part) => part === undefined),
   };
 }

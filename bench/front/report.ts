@@ -30,16 +30,20 @@ export function renderFront(windows: readonly FrontWindow[], circumstances: read
   const ratios = (own: readonly FrontWindow[], measure: Measure): number[] =>
     own.map(({ [measure]: value }, round) => value / (first[round]?.[measure] ?? Number.NaN));
   const rows = [...byFronts].map(([fronts, own]) => {
-    const gains = ratios(own, 'perSecond');
-    const spread = fronts === first[0]?.fronts ? '' : ` (${times(Math.min(...gains))} to ${times(Math.max(...gains))})`;
+    const gain = (gains: readonly number[]): string => {
+      const spread = ` (${times(Math.min(...gains))} to ${times(Math.max(...gains))})`;
+      return `${times(median(gains))}${fronts === first[0]?.fronts ? '' : spread}`;
+    };
+    const allowed = ratios(own, 'busiestMicroseconds').map((more) => 1 / more);
     return [
       String(fronts),
       whole(medianOf(own, 'perSecond')),
-      `${times(median(gains))}${spread}`,
+      gain(ratios(own, 'perSecond')),
       medianOf(own, 'serverMicroseconds').toFixed(0),
       medianOf(own, 'mainMicroseconds').toFixed(0),
       medianOf(own, 'busiestMicroseconds').toFixed(0),
       whole(perCore(medianOf(own, 'busiestMicroseconds'))),
+      gain(allowed),
       medianOf(own, 'clientCores').toFixed(2),
     ];
   });
@@ -51,6 +55,7 @@ export function renderFront(windows: readonly FrontWindow[], circumstances: read
     'of the main thread',
     'of the busiest thread',
     'requests/s with a core for each thread',
+    'against the first',
     'cores of the load generator',
   ];
   return [list([...circumstances, `${rounds} rounds, medians`]), table(head, rows)].join('\n\n');
