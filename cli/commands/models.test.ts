@@ -13,6 +13,15 @@ describe('the list of supported models', () => {
     expect(withModel('', 'c/d alias=x')).toBe('c/d alias=x\n');
   });
 
+  it('does not take a line with other options for what was asked', () => {
+    const list = '# top\na/b pooling=cls minReplicas=1 maxReplicas=3\n';
+    expect(withModel(list, 'a/b pooling=declared')).toBe(list);
+    expect(withModel(list, 'a/b minReplicas=1 pooling=cls', 'a/b minReplicas=1 pooling=cls')).toBe(list);
+    expect(withModel(list, 'a/b pooling=cls', 'a/b pooling=cls')).toBe(list);
+    for (const wanted of ['a/b pooling=max', 'a/b alias=x', 'a/b minReplicas=2'])
+      expect(() => withModel(list, wanted, wanted)).toThrow('a/b is in line 2 already, with other options');
+  });
+
   it('refuses what is no id', () => {
     expect(() => withModel('', '../x')).toThrow('"../x" is not a Hugging Face id');
     expect(() => withModel('', 'a/b/c alias=x')).toThrow('"a/b/c" is not a Hugging Face id');
@@ -60,6 +69,22 @@ describe('adding a model', () => {
     expect((await add(['twins/bert-cls', 'pooling=mean'])).list).toBe('twins/bert-cls pooling=mean\n');
     const followed = await add(['twins/bert-cls'], { KUBEMBED_UNSET_POOLING: 'declared' });
     expect(followed.list).toBe('twins/bert-cls\n');
+  });
+
+  it('says of a model that nobody could be asked about that it is not known, not that it cannot be served', async () => {
+    const said: string[] = [];
+    const io = {
+      env: { HF_HUB_CACHE: folder, HF_HUB_OFFLINE: '1' },
+      write: (text: string) => void said.push(text),
+      output: { colour: false },
+      signal: new AbortController().signal,
+    } as unknown as CliIo;
+    const check = async (...words: string[]) => await modelsGroup.commands['check']?.run(words, io);
+    expect(await check('twins/unknown')).toBe(1);
+    expect(said.join('')).toMatch(/^\? twins\/unknown: not known whether it can be served: HubUnreachable/);
+    said.length = 0;
+    await check('twins/unknown', '--json');
+    expect(JSON.parse(said.join(''))).toMatchObject({ servable: null, reason: 'HubUnreachable' });
   });
 
   it('adds the line of a model that nobody knows, and says that', async () => {

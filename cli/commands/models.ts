@@ -1,6 +1,7 @@
 // `kubembed models`: the list of supported models as a file, what a model would take to serve, and the store they lie in.
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Environment } from '../../common/util/env.ts';
@@ -37,8 +38,11 @@ async function readList(file: string): Promise<string> {
   }
 }
 
-/** The list with one more line; an id that is there already changes nothing. */
-export function withModel(text: string, line: string): string {
+/**
+ * The list with one more line; an id that is there already changes nothing.
+ * @param wanted the options that were asked for by name, as a line: a line of the id that has others is no answer to that
+ */
+export function withModel(text: string, line: string, wanted?: string): string {
   const catalog = parseCatalog(line);
   const [fault] = catalog.faults;
   const [entry] = catalog.entries;
@@ -47,7 +51,18 @@ export function withModel(text: string, line: string): string {
       `"${line.split(/\s/, 1)[0] ?? ''}" is not a Hugging Face id, which is "name" or "organisation/name".`,
     );
   if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
-  if (parseCatalog(text).models.has(entry.spec.model)) return text;
+  const { entries, models } = parseCatalog(text);
+  if (models.has(entry.spec.model)) {
+    const listed = entries.find(({ spec }) => spec.model === entry.spec.model);
+    const asked = wanted === undefined ? undefined : parseCatalog(wanted).entries[0];
+    if (listed === undefined || asked === undefined) return text;
+    const { scaling } = listed.spec;
+    const both = { ...listed.spec, ...asked.spec, ...(scaling && { scaling: { ...scaling, ...asked.spec.scaling } }) };
+    if (isDeepStrictEqual(listed.spec, both)) return text;
+    throw new CommandError(
+      `${entry.spec.model} is in line ${listed.line} already, with other options. Edit that line, or remove it first.`,
+    );
+  }
   const end = text === '' || text.endsWith('\n') ? '' : '\n';
   return `${text}${end}${line}\n`;
 }
@@ -110,7 +125,8 @@ Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=declared alias=text-embeddi
     const [modelId, ...options] = parsed.positionals;
     const silent = modelId !== undefined && !options.some((option) => option.startsWith('pooling='));
     const added = silent ? await declaredOption(modelId, parsed, io) : [];
-    return await editList(args, io, (list, words) => withModel(list, [...words, ...added].join(' ')));
+    const wanted = options.length === 0 ? undefined : parsed.positionals.join(' ');
+    return await editList(args, io, (list, words) => withModel(list, [...words, ...added].join(' '), wanted));
   },
 };
 
@@ -234,11 +250,14 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
   } catch (error) {
     const refusal = asRefusal(error);
     if (refusal === undefined) throw error;
-    io.write(
-      isJson
-        ? `${JSON.stringify({ servable: false, model: modelId, ...refusal })}\n`
-        : `${paint('red', '✘')} ${paint('bold', modelId)} cannot be served: ${paint('red', refusal.reason)}\n\n  ${refusal.message}\n`,
-    );
+    const { reason, message } = refusal;
+    // Nobody could be asked: that says nothing of the model.
+    const isKnown = reason !== 'HubUnreachable';
+    const said = isKnown
+      ? `${paint('red', '✘')} ${paint('bold', modelId)} cannot be served: ${paint('red', reason)}`
+      : `${paint('yellow', '?')} ${paint('bold', modelId)}: not known whether it can be served: ${paint('yellow', reason)}`;
+    const json = { servable: isKnown ? false : null, model: modelId, ...refusal };
+    io.write(isJson ? `${JSON.stringify(json)}\n` : `${said}\n\n  ${message}\n`);
     return false;
   }
 }
@@ -250,7 +269,8 @@ const checkCommand: Command = {
                       [--file supported_models.txt] [--json]
 
 Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
-(HF_ENDPOINT, HF_TOKEN), else from the store. Options that are not given are those of the model's line in the list. Exit code 1 when one of the models cannot be served.`,
+(HF_ENDPOINT, HF_TOKEN), else from the store. Options that are not given are those of the model's line in the list. Exit code 1 when
+one of the models cannot be served, or nobody could be asked about it.`,
   options: CHECK_OPTIONS,
   choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLING_CHOICES },
   async run(args, io) {
