@@ -67,7 +67,7 @@ chmod 555 ~`,
     node: 20,
     isCold: true,
     blocked: [],
-    prepare: `export https_proxy=${address('http://')} http_proxy=${address('http://')} no_proxy=localhost,127.0.0.1
+    prepare: `export https_proxy=${address('')} http_proxy=${address('')} no_proxy=localhost,127.0.0.1
 export NODE_EXTRA_CA_CERTS=${AUTHORITY}`,
   },
   {
@@ -81,7 +81,7 @@ npm config set cafile ${AUTHORITY}`,
     name: 'blocked',
     blocked: [HUB],
     // Without NO_PROXY, and with Node's own use of proxies.
-    prepare: `export HTTPS_PROXY=${address('')} HTTP_PROXY=${address('')} SSL_CERT_FILE=${AUTHORITY} NODE_USE_ENV_PROXY=1`,
+    prepare: `export HTTPS_PROXY=${address('http://')} HTTP_PROXY=${address('http://')} SSL_CERT_FILE=${AUTHORITY} NODE_USE_ENV_PROXY=1`,
   },
 ];
 

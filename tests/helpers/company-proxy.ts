@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createSecureServer, Agent, request as requestSecure } from 'node:https';
 import type { Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
+import { gzipSync } from 'node:zlib';
 import type { SecureContext } from 'node:tls';
 import { createPki } from './control-plane-pki.ts';
 
@@ -13,7 +14,7 @@ export const LOGIN = { username: 'jo', password: 'p@ss/word' };
 export interface CompanyProxy {
   /** PEM of the authority, as a company hands it out. */
   readonly authority: string;
-  /** Bytes of answers, by the host that was asked. */
+  /** Bytes of answers, by the host that was asked; JSON as registries send it, compressed, also where something on this machine's way unpacked it. */
   readonly bytes: ReadonlyMap<string, number>;
   /** Those who came without the password, and what they wanted. */
   readonly refused: readonly string[];
@@ -40,6 +41,8 @@ export async function startCompanyProxy(options: CompanyProxyOptions): Promise<C
   const sockets = new Set<Socket>();
   const pki = await createPki(folder);
 
+  const count = (host: string, length: number): void => void bytes.set(host, (bytes.get(host) ?? 0) + length);
+
   const contexts = new Map<string, Promise<SecureContext>>();
   const contextOf = async (host: string): Promise<SecureContext> => {
     const context =
@@ -64,7 +67,11 @@ export async function startCompanyProxy(options: CompanyProxyOptions): Promise<C
     const agent = agents[to.protocol as keyof typeof agents];
     const outgoing = send(to, { method: incoming.method ?? 'GET', headers, agent }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.on('data', (chunk: Buffer) => bytes.set(hostname, (bytes.get(hostname) ?? 0) + chunk.length));
+      const { 'content-type': type = '', 'content-encoding': encoding } = answer.headers;
+      const isUnpacked = type.includes('json') && encoding === undefined;
+      const chunks: Buffer[] = [];
+      answer.on('data', (chunk: Buffer) => (isUnpacked ? void chunks.push(chunk) : count(hostname, chunk.length)));
+      answer.on('end', () => isUnpacked && count(hostname, gzipSync(Buffer.concat(chunks)).length));
       answer.pipe(response);
     });
     outgoing.on('error', () => response.destroy());
