@@ -47,6 +47,8 @@ interface Case extends Omit<NewcomerMachine, 'socket'> {
   readonly name: MachineName;
   /** Typed before the README's commands, as whoever sets the machine up would. */
   readonly prepare: string;
+  /** Typed once the server runs, as the page about installing says. */
+  readonly then?: string;
   /** Hosts that people behind the proxy get a page about; undefined: there is no proxy. */
   readonly blocked?: readonly string[];
 }
@@ -61,6 +63,7 @@ const MACHINES: readonly Case[] = [
 printf '%s\\n' 'omit[]=dev' 'omit[]=optional' ignore-scripts=true engine-strict=true install-strategy=linked >>~/.npmrc
 export NODE_ENV=production
 chmod 555 ~`,
+    then: 'export npm_config_cache=$PWD/.kubembed/npm',
   },
   {
     name: 'proxy',
@@ -125,10 +128,10 @@ describe.skipIf(process.getuid?.() !== 0)('in a root file system of its own, whi
     try {
       const prepare = block('prepared', [proxy === undefined ? '' : behind(proxy), one.prepare].join('\n'));
       const [start, ...others] = await readme();
-      const blocks = [prepare, start!, ...others, INSTALLED];
+      const blocks = [prepare, start!, block('then', one.then ?? ''), ...others, INSTALLED];
       const output = await asNewcomer(scriptOf(blocks), { ...one, socket: proxy && socket });
 
-      const [, , started, ...rest] = outcomesIn(output);
+      const [, , started, , ...rest] = outcomesIn(output);
       expect(started?.output).toMatch(/kubembed is ready at http:\/\/127\.0\.0\.1:11445\/v1/);
       const installed = rest.pop()!;
       expect([installed.at, rest.length]).toEqual(['installed', others.length]);
