@@ -47,9 +47,10 @@ const TICK_MS = 1_000;
 /** However many requests wake models, the decisions they cause are gathered for this long. */
 const URGENT_MS = 20;
 
-const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): RouterDemand => ({
+const demandOf = ({ id, reachable, leaving, snapshot }: RouterState, key: string): RouterDemand => ({
   id,
   reachable,
+  leaving,
   instance: snapshot?.instance,
   demand: snapshot?.models[key],
 });
