@@ -222,7 +222,8 @@ const RESOLVE = /^\/((?:[^/]+\/)?[^/]+)\/resolve\/([^/]+)\/(.+)$/;
 
 const listen = async (server: Server, host: string, port: number): Promise<string> => {
   await new Promise<void>((resolve) => server.listen(port, host, resolve));
-  return `http://${host === '0.0.0.0' ? '127.0.0.1' : host}:${(server.address() as AddressInfo).port}`;
+  const name = host === '0.0.0.0' ? '127.0.0.1' : host;
+  return `http://${name.includes(':') ? `[${name}]` : name}:${(server.address() as AddressInfo).port}`;
 };
 
 const shut = async (server: Server): Promise<void> => {
