@@ -1,7 +1,8 @@
 // The runtime process: `fetch` makes a model complete in the store, `serve` answers requests for it.
 import { enableCompileCache } from 'node:module';
 import { performance } from 'node:perf_hooks';
-import type { LogHandle, LogLevel } from '../common/obs/log.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
+import type { LogHandle } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/source.ts';
 import type { ModelFiles } from '../hub/store.ts';

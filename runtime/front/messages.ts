@@ -1,5 +1,5 @@
 // What the main thread and a front thread tell each other: calls that are answered, and what goes one way.
-import type { LogLevel } from '../../common/obs/log.ts';
+import type { LogLevel } from '../../common/obs/log-level.ts';
 import type { MetricValues } from '../../common/obs/metrics.ts';
 import type { RuntimeConfig } from '../config.ts';
 import type { EngineInfo } from '../engine/contract.ts';
