@@ -3,8 +3,8 @@ import { modelKey } from '../../api/names.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { decide, newScaler } from './decide.ts';
-import type { Decision, RouterDemand, ScaleSettings, ScalerState } from './decide.ts';
+import { decide, isAtRest, newScaler } from './decide.ts';
+import type { Decision, RouterDemand, Sample, ScaleSettings, ScalerState } from './decide.ts';
 import type { DemandSource, RouterState } from './demand.ts';
 
 export interface ScaleChange {
@@ -47,6 +47,25 @@ const TICK_MS = 1_000;
 /** However many requests wake models, the decisions they cause are gathered for this long. */
 const URGENT_MS = 20;
 
+/** A model that sleeps, as it was looked at last. Of ten thousand nearly all do, and nothing is decided for them before something changes. */
+interface Rest {
+  readonly settings: ScaleSettings;
+  readonly model: EmbeddingModel;
+  readonly sample: Sample;
+  /** When it was seen last that all is as before. */
+  untilMs: number;
+}
+
+const isSameDemand = (a: RouterDemand, b: RouterDemand | undefined): boolean =>
+  a.id === b?.id && a.reachable === b.reachable && a.instance === b.instance && a.demand === b.demand;
+
+const isSame = (a: Sample, b: Sample): boolean =>
+  a.replicas === b.replicas &&
+  a.starting === b.starting &&
+  a.progressing === b.progressing &&
+  a.routers.length === b.routers.length &&
+  a.routers.every((router, at) => isSameDemand(router, b.routers[at]));
+
 const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): RouterDemand => ({
   id,
   reachable,
@@ -57,6 +76,7 @@ const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): Router
 export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   const { clock, demand } = deps;
   const states = new Map<string, ScalerState>();
+  const resting = new Map<string, Rest>();
   const listeners = new Set<(change: ScaleChange) => void>();
   let running = false;
   let nextAt = 0;
@@ -67,20 +87,35 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     return { ...scaling, idleMs: idleSeconds * 1000, drainMs: deps.drainBacklogMs, downMs: deps.scaleDownMs };
   };
 
+  /** Until now it rested: what it was to decide meanwhile is decided once, as of the last look. */
+  function awake(key: string, state: ScalerState): ScalerState {
+    const rest = resting.get(key);
+    resting.delete(key);
+    return rest === undefined ? state : decide(state, rest.sample, rest.settings, rest.untilMs).state;
+  }
+
   function decideFor(model: EmbeddingModel, routers: readonly RouterState[], now: number): void {
     const key = modelKey(model);
-    const before = states.get(key) ?? newScaler(now);
+    const known = states.get(key) ?? newScaler(now);
     const observed = deps.observed(key);
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
-    const from = before.decision?.replicas ?? observed.replicas ?? 0;
-    const sample = {
+    const from = known.decision?.replicas ?? observed.replicas ?? 0;
+    const sample: Sample = {
       routers: routers.map((router) => demandOf(router, key)),
       replicas: from,
       starting: observed.starting,
       progressing: observed.progressing,
     };
-    const { state, reason, replicas: to } = decide(before, sample, settingsOf(model), now);
+    const rest = resting.get(key);
+    if (rest?.model === model && isSame(rest.sample, sample)) {
+      rest.untilMs = now;
+      return;
+    }
+    const before = awake(key, known);
+    const settings = settingsOf(model);
+    const { state, reason, replicas: to } = decide(before, sample, settings, now);
     states.set(key, state);
+    if (isAtRest(state, sample, settings, now)) resting.set(key, { settings, model, sample, untilMs: now });
     if (before.decision === undefined || to !== from)
       for (const changed of listeners) changed({ key, from, to, reason });
   }
@@ -90,7 +125,11 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     const routers = demand.routers();
     const models = deps.models();
     const present = new Set(models.map(modelKey));
-    for (const key of states.keys()) if (!present.has(key)) states.delete(key);
+    for (const key of states.keys())
+      if (!present.has(key)) {
+        states.delete(key);
+        resting.delete(key);
+      }
     for (const model of models) decideFor(model, routers, now);
   }
 

@@ -106,7 +106,7 @@ export function trackAcceptance(
     if (text === undefined) return undefined;
     if (read?.text === text.text && read.origin === text.origin) isRefused = false;
     else {
-      const parsed = parseCatalog(text.text);
+      const parsed = parseCatalog(text.text, read?.catalog);
       // A slip of whoever writes it, far more likely than a wish to serve nothing.
       isRefused = parsed.models.size === 0;
       if (!isRefused) read = { ...text, catalog: parsed };
