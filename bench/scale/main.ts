@@ -49,7 +49,7 @@ const LOOK_MS = 250;
 /** Of what is applied one by one. */
 const FEW_REPLICAS = 5;
 const REQUESTS = 2000;
-const ROUNDS = 7;
+const ROUNDS = 5;
 const CLIENTS = 8;
 /** Of a namespace of their own, which is all that a second router looks at. */
 const FEW_MODELS = 10;
