@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { embeddingModel, NO_DEMAND } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { statedDemand } from '../../tests/helpers/operator-fixture.ts';
+import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { createAutoscaler } from './autoscaler.ts';
 import type { ScaleChange } from './autoscaler.ts';
@@ -17,7 +18,7 @@ function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
   const autoscaler = createAutoscaler({
     clock,
     demand: demand.source,
-    models: () => models,
+    models: () => models.map((model) => [modelKey(model), model] as const),
     observed: () => ({ replicas: 0, starting: false, progressing: false }),
     drainBacklogMs: 10_000,
     scaleDownMs: 120_000,
@@ -97,7 +98,7 @@ test('while it sleeps it is not decided for, and what is decided is the same as 
       const autoscaler = createAutoscaler({
         clock,
         demand: { routers: () => [router!], onUrgent: () => undefined, run: async () => await new Promise(() => undefined) },
-        models: () => [model],
+        models: () => [[modelKey(model), model]],
         observed: () => ({ replicas: 0, starting: false, progressing: false }),
         drainBacklogMs: 10_000,
         scaleDownMs: 120_000,

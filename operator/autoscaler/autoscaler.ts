@@ -1,5 +1,4 @@
 // The autoscaler's shell: every second, and at once when a request found no endpoint, it decides for each model.
-import { modelKey } from '../../api/names.ts';
 import { withDefaults } from '../../api/types.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Clock } from '../../kube/clock.ts';
@@ -27,8 +26,8 @@ export interface ObservedScale {
 export interface AutoscalerDeps {
   readonly clock: Clock;
   readonly demand: DemandSource;
-  /** Accepted models that nobody else scales. */
-  readonly models: () => readonly EmbeddingModel[];
+  /** Accepted models that nobody else scales, by their keys. */
+  readonly models: () => Iterable<readonly [key: string, model: EmbeddingModel]>;
   readonly observed: (key: string) => ObservedScale;
   readonly drainBacklogMs: number;
   readonly scaleDownMs: number;
@@ -56,15 +55,18 @@ interface Rest {
   untilMs: number;
 }
 
-const isSameDemand = (a: RouterDemand, b: RouterDemand | undefined): boolean =>
-  a.id === b?.id && a.reachable === b.reachable && a.instance === b.instance && a.demand === b.demand;
+interface Scaled {
+  state: ScalerState;
+  rest: Rest | undefined;
+  /** The last tick at which it was there. */
+  tick: number;
+}
 
-const isSame = (a: Sample, b: Sample): boolean =>
-  a.replicas === b.replicas &&
-  a.starting === b.starting &&
-  a.progressing === b.progressing &&
-  a.routers.length === b.routers.length &&
-  a.routers.every((router, at) => isSameDemand(router, b.routers[at]));
+const isSame = ({ id, reachable, instance, demand }: RouterDemand, router: RouterState | undefined, key: string): boolean =>
+  id === router?.id &&
+  reachable === router.reachable &&
+  instance === router.snapshot?.instance &&
+  demand === router.snapshot?.models[key];
 
 const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): RouterDemand => ({
   id,
@@ -75,8 +77,8 @@ const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): Router
 
 export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   const { clock, demand } = deps;
-  const states = new Map<string, ScalerState>();
-  const resting = new Map<string, Rest>();
+  const all = new Map<string, Scaled>();
+  let ticks = 0;
   const listeners = new Set<(change: ScaleChange) => void>();
   let running = false;
   let nextAt = 0;
@@ -87,35 +89,36 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     return { ...scaling, idleMs: idleSeconds * 1000, drainMs: deps.drainBacklogMs, downMs: deps.scaleDownMs };
   };
 
-  /** Until now it rested: what it was to decide meanwhile is decided once, as of the last look. */
-  function awake(key: string, state: ScalerState): ScalerState {
-    const rest = resting.get(key);
-    resting.delete(key);
-    return rest === undefined ? state : decide(state, rest.sample, rest.settings, rest.untilMs).state;
-  }
+  /** What it was to decide while it rested is decided once, as of the last look. */
+  const caughtUp = ({ state, rest }: Scaled): ScalerState =>
+    rest === undefined ? state : decide(state, rest.sample, rest.settings, rest.untilMs).state;
 
-  function decideFor(model: EmbeddingModel, routers: readonly RouterState[], now: number): void {
-    const key = modelKey(model);
-    const known = states.get(key) ?? newScaler(now);
+  function decideFor(key: string, model: EmbeddingModel, routers: readonly RouterState[], now: number): void {
+    const known = all.get(key);
+    const { rest } = known ?? {};
+    if (known !== undefined) known.tick = ticks;
+    const rests =
+      rest?.model === model &&
+      rest.sample.routers.length === routers.length &&
+      rest.sample.routers.every((router, at) => isSame(router, routers[at], key));
+    if (rests) {
+      rest.untilMs = now;
+      return;
+    }
+    const before = known === undefined ? newScaler(now) : caughtUp(known);
     const observed = deps.observed(key);
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
-    const from = known.decision?.replicas ?? observed.replicas ?? 0;
-    const sample: Sample = {
+    const from = before.decision?.replicas ?? observed.replicas ?? 0;
+    const sample = {
       routers: routers.map((router) => demandOf(router, key)),
       replicas: from,
       starting: observed.starting,
       progressing: observed.progressing,
     };
-    const rest = resting.get(key);
-    if (rest?.model === model && isSame(rest.sample, sample)) {
-      rest.untilMs = now;
-      return;
-    }
-    const before = awake(key, known);
     const settings = settingsOf(model);
     const { state, reason, replicas: to } = decide(before, sample, settings, now);
-    states.set(key, state);
-    if (isAtRest(state, sample, settings, now)) resting.set(key, { settings, model, sample, untilMs: now });
+    const isResting = isAtRest(state, sample, settings, now);
+    all.set(key, { state, rest: isResting ? { settings, model, sample, untilMs: now } : undefined, tick: ticks });
     if (before.decision === undefined || to !== from)
       for (const changed of listeners) changed({ key, from, to, reason });
   }
@@ -123,14 +126,14 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   function tick(): void {
     const now = clock.now();
     const routers = demand.routers();
-    const models = deps.models();
-    const present = new Set(models.map(modelKey));
-    for (const key of states.keys())
-      if (!present.has(key)) {
-        states.delete(key);
-        resting.delete(key);
-      }
-    for (const model of models) decideFor(model, routers, now);
+    let there = 0;
+    ticks += 1;
+    for (const [key, model] of deps.models()) {
+      decideFor(key, model, routers, now);
+      there += 1;
+    }
+    if (all.size === there) return;
+    for (const [key, { tick: seen }] of all) if (seen !== ticks) all.delete(key);
   }
 
   function arm(ms: number): void {
@@ -147,7 +150,7 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   });
 
   return {
-    target: (key) => states.get(key)?.decision,
+    target: (key) => all.get(key)?.state.decision,
     onChange: (changed) => void listeners.add(changed),
     async run(signal) {
       running = true;

@@ -20,7 +20,6 @@ export interface ReadCatalog extends CatalogText {
 export interface AcceptanceTracker {
   /** As of the last `refresh`; undefined for a model that came later. */
   readonly of: (key: string) => Acceptance | undefined;
-  readonly isAccepted: (model: EmbeddingModel) => boolean;
   /** Looks at all models anew, if one that matters or the catalog changed since, and calls back for whose acceptance changed. */
   readonly refresh: () => void;
   /** The same, whether anything changed or not. */
@@ -194,7 +193,6 @@ export function trackAcceptance(
   ];
   return {
     of: (key) => accepted.get(key),
-    isAccepted: (model) => accepted.get(modelKey(model))?.status === 'True',
     refresh,
     reconsider,
     onChange: (told) => void listeners.add(told),
