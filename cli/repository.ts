@@ -60,9 +60,9 @@ interface Source {
 async function evidenceOf({ folders, onnxModel }: SnapshotPlan, source: Source) {
   const json = await describingFiles(source.text, folders.main);
   const tensors = await source.tensors();
-  const { maxTokens } = describeFiles(json, tensors ?? new Map());
+  const { maxTokens, lowerCase } = describeFiles(json, tensors ?? new Map());
   const ownText = async (name: string): Promise<string | undefined> => await source.text(inFolder(folders.main, name));
-  await requireTokenizer(ownText, { maxTokens, isBare: folders.isStatic });
+  await requireTokenizer(ownText, { maxTokens, isBare: folders.isStatic, lowerCase });
   return { json, tensors, onnx: onnxModel === undefined ? undefined : await source.onnx(onnxModel) };
 }
 

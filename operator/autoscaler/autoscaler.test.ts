@@ -91,7 +91,7 @@ test('while it sleeps it is not decided for, and what is decided is the same as 
       let router: RouterState | undefined;
       const say = (): void => {
         const snapshot = { instance: String(instance), sequence: 1, models: { 'default/a': demand } };
-        router = { id: 'r', reachable, snapshot };
+        router = { id: 'r', reachable, leaving: false, snapshot };
       };
       say();
       const model = embeddingModel('a', { spec: { scaling: { idleSeconds: 300, maxReplicas: 4, targetUtilization: 0.7 } } });

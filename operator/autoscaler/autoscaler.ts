@@ -62,15 +62,17 @@ interface Scaled {
   tick: number;
 }
 
-const isSame = ({ id, reachable, instance, demand }: RouterDemand, router: RouterState | undefined, key: string): boolean =>
-  id === router?.id &&
-  reachable === router.reachable &&
-  instance === router.snapshot?.instance &&
-  demand === router.snapshot?.models[key];
+const isSame = (before: RouterDemand, router: RouterState | undefined, key: string): boolean =>
+  before.id === router?.id &&
+  before.reachable === router.reachable &&
+  before.leaving === router.leaving &&
+  before.instance === router.snapshot?.instance &&
+  before.demand === router.snapshot?.models[key];
 
-const demandOf = ({ id, reachable, snapshot }: RouterState, key: string): RouterDemand => ({
+const demandOf = ({ id, reachable, leaving, snapshot }: RouterState, key: string): RouterDemand => ({
   id,
   reachable,
+  leaving,
   instance: snapshot?.instance,
   demand: snapshot?.models[key],
 });

@@ -181,6 +181,22 @@ describe('decide', () => {
     expect(run(newScaler(0), [router(old)], 0, 0).replicas).toBe(0);
   });
 
+  test('of a router that ends, and is met while it does, only what waits is demand', () => {
+    const old = { offeredTokens: 1e9, completedTokens: 1e9, offeredRequests: 5, completedRequests: 5, activations: 3 };
+    const others = [router()];
+    const warm = run(newScaler(0), others, 0, 0);
+    const ends = (fields: Partial<ModelDemand>) => [
+      ...others,
+      router(fields, { id: 'e', instance: 'e', leaving: true }),
+    ];
+    const met = run(warm.state, ends(old), 0, 1000);
+    expect(met.replicas).toBe(0);
+    const holds = { ...old, offeredRequests: 6, queuedRequests: 1 };
+    expect(run(warm.state, ends(holds), 0, 1000).replicas).toBe(1);
+    // A newcomer's counters are new demand.
+    expect(run(warm.state, [...others, router(old, { id: 'n', instance: 'n' })], 0, 1000).replicas).toBe(1);
+  });
+
   test('a router process that started anew begins from zero', () => {
     const first = run(newScaler(0), [router({ offeredRequests: 9, completedRequests: 9 })], 0, 0);
     const anew = router({ offeredRequests: 1, completedRequests: 1, activations: 1 }, { instance: 'j' });

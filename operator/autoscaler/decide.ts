@@ -8,6 +8,8 @@ import { median } from '../../common/util/stats.ts';
 export interface RouterDemand {
   readonly id: string;
   readonly reachable: boolean;
+  /** It takes no new requests: what it counted before it was first heard is over, but for what waits. */
+  readonly leaving?: boolean;
   /** Unique per router process; undefined until it spoke once. */
   readonly instance: string | undefined;
   /** Undefined: this router has seen no request for the model. */
@@ -57,11 +59,11 @@ const seenOf = (instance: string, demand: ModelDemand | undefined): Seen => ({
   activations: demand?.activations ?? 0,
 });
 
-/** What counts as old: the last look at the same process; nothing for a new process; all of it at the very first look. */
-function baseline(before: Totals, id: string, now: Seen): Omit<Seen, 'instance'> {
+/** What counts as old: the last look at the same process; nothing for a new process; all of it at the very first look, and of a process that ends. */
+function baseline(before: Totals, { id, leaving = false }: RouterDemand, now: Seen): Omit<Seen, 'instance'> {
   const last = before.seen.get(id);
   if (last?.instance === now.instance) return last;
-  return last !== undefined || before.warm ? ZERO : now;
+  return (last !== undefined || before.warm) && !leaving ? ZERO : now;
 }
 
 const isWorking = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
@@ -73,11 +75,11 @@ function addUp(before: Totals, routers: readonly RouterDemand[]): TotalDemand {
   const seen = new Map<string, Seen>();
   let { offeredTokens, offeredRequests } = before;
   let woken = false;
-  for (const { id, instance, demand: said } of routers) {
-    if (instance === undefined) continue;
-    const now = seenOf(instance, said);
-    const old = baseline(before, id, now);
-    seen.set(id, now);
+  for (const router of routers) {
+    if (router.instance === undefined) continue;
+    const now = seenOf(router.instance, router.demand);
+    const old = baseline(before, router, now);
+    seen.set(router.id, now);
     offeredTokens += Math.max(0, now.offeredTokens - old.offeredTokens);
     woken ||= now.activations > old.activations;
     offeredRequests += Math.max(0, now.offeredRequests - old.offeredRequests);

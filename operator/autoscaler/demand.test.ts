@@ -12,7 +12,7 @@ import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/apiserver/store.ts';
 import { ApiStore } from '../../local/apiserver/store.ts';
 import { parseDemandLine } from '../../api/demand.ts';
-import { createDemandStreams, isUrgent, routerAddresses } from './demand.ts';
+import { createDemandStreams, isUrgent, routersIn } from './demand.ts';
 import type { DemandSource } from './demand.ts';
 
 const line = (sequence: number, models: Record<string, Partial<ModelDemand>> = {}, instance = 'one'): string =>
@@ -40,7 +40,7 @@ const slice = (endpoints: readonly Endpoint[], port: number, name = 's'): Endpoi
   ports: [{ name: 'internal', port }],
 });
 
-test('routers are all endpoints that may hold demand', () => {
+test('routers are all endpoints that may hold demand, those that end too', () => {
   const slices = [
     slice(
       [
@@ -55,8 +55,27 @@ test('routers are all endpoints that may hold demand', () => {
     { ...slice([{ addresses: ['fd00::1'] }, { addresses: ['fd00::1'] }], 81), addressType: 'IPv6' },
     slice([], 81),
   ];
-  expect(routerAddresses(slices, 'internal')).toEqual(['10.0.0.1:81', '10.0.0.2:81', '10.0.0.4:81', '[fd00::1]:81']);
-  expect(routerAddresses(slices, 'other')).toEqual([]);
+  expect([...routersIn(slices, 'internal')].map(([at, { leaving }]) => [at, leaving])).toEqual([
+    ['10.0.0.1:81', false],
+    ['10.0.0.2:81', false],
+    ['10.0.0.3:81', true],
+    ['10.0.0.4:81', false],
+    ['[fd00::1]:81', false],
+  ]);
+  expect(routersIn(slices, 'other')).toEqual(new Map());
+});
+
+test('a router with addresses of both families is one: what it holds would count twice', () => {
+  const pod = (uid: string, address: string): Endpoint => ({
+    addresses: [address],
+    conditions: { ready: true },
+    targetRef: { kind: 'Pod', name: uid, uid },
+  });
+  const slices = [
+    { ...slice([pod('b', 'fd00::2'), pod('a', 'fd00::1')], 81), addressType: 'IPv6' },
+    slice([pod('a', '10.0.0.1'), pod('b', '10.0.0.2')], 81),
+  ];
+  expect([...routersIn(slices, 'internal').keys()]).toEqual(['10.0.0.1:81', '10.0.0.2:81']);
 });
 
 describe('streams', () => {
@@ -122,7 +141,9 @@ describe('streams', () => {
     const urgent = vi.fn();
     source.onUrgent(urgent);
     await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
-    expect(source.routers()).toEqual([{ id: `127.0.0.1:${one.port}`, reachable: false, snapshot: undefined }]);
+    expect(source.routers()).toEqual([
+      { id: `127.0.0.1:${one.port}`, reachable: false, leaving: false, snapshot: undefined },
+    ]);
     const text = line(1, { 'a/b': { activations: 1, queuedRequests: 1 } });
     one.say(`nonsense\n${text.slice(0, 20)}`);
     one.say(text.slice(20));
@@ -188,6 +209,29 @@ describe('streams', () => {
     await vi.waitFor(() => expect(one.listeners[0]?.destroyed).toBe(true));
   });
 
+  test('a router that ends is heard for as long as it speaks, and then it is none: nothing waits for it', async () => {
+    const client = newStore();
+    const one = await router();
+    const ends = async (port: number) => {
+      const conditions = { ready: false, serving: false, terminating: true };
+      await client.apply(ENDPOINT_SLICES, slice([{ addresses: ['127.0.0.1'], conditions }], port, `s-${port}`), apply);
+    };
+    await publish(client, [one.port]);
+    const source = follow(client, 300);
+    await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
+    await ends(one.port);
+    const speaking = setInterval(() => one.say(line(1, { 'a/b': { queuedRequests: 1 } })), 50);
+    try {
+      await vi.waitFor(() => expect(source.routers()[0]).toMatchObject({ reachable: true }));
+      // To an operator that comes later, too: a new version replaces both at once.
+      const later = follow(client, 300);
+      await vi.waitFor(() => expect(later.routers()[0]?.snapshot?.models['a/b']?.queuedRequests).toBe(1));
+    } finally {
+      clearInterval(speaking);
+    }
+    await vi.waitFor(() => expect(source.routers()).toEqual([]), 3000);
+  });
+
   test('a router that is not there is known and unreachable', async () => {
     const client = newStore();
     const gone = await router();
@@ -195,7 +239,9 @@ describe('streams', () => {
     await publish(client, [gone.port]);
     const source = follow(client);
     await vi.waitFor(() =>
-      expect(source.routers()).toEqual([{ id: `127.0.0.1:${gone.port}`, reachable: false, snapshot: undefined }]),
+      expect(source.routers()).toEqual([
+        { id: `127.0.0.1:${gone.port}`, reachable: false, leaving: false, snapshot: undefined },
+      ]),
     );
   });
 });

@@ -17,6 +17,8 @@ export interface RouterState {
   readonly id: string;
   /** False when nothing fresh has been heard: its demand is then unknown, which is not the same as none. */
   readonly reachable: boolean;
+  /** It ends: it holds what it holds, and takes no more. */
+  readonly leaving: boolean;
   /** As of the newest line; undefined until the first. What has not changed stays the same object. */
   readonly snapshot: DemandSnapshot | undefined;
 }
@@ -42,6 +44,7 @@ export interface StreamsOptions {
 interface FollowedRouter {
   readonly stop: AbortController;
   readonly done: Promise<void>;
+  leaving: boolean;
   /** Of the snapshot. Of many models few change with a line: it is not made anew for each. */
   models: Record<string, ModelDemand>;
   snapshot: DemandSnapshot | undefined;
@@ -65,32 +68,36 @@ export function createDemandStreams(options: StreamsOptions, environment: Enviro
     if (urgent) for (const listener of listeners) listener();
   }
 
-  function join(address: string, signal: AbortSignal): void {
+  function join(address: string, signal: AbortSignal): FollowedRouter {
     const stop = new AbortController();
     const stream = { origin: `http://${address}`, silenceMs: staleMs, heard: heard.bind(undefined, address) };
     const done = followStream(stream, environment, AbortSignal.any([stop.signal, signal]));
-    routers.set(address, { stop, done, models: {}, snapshot: undefined, heardAt: -Infinity });
+    const router = { stop, done, leaving: false, models: {}, snapshot: undefined, heardAt: -Infinity };
+    routers.set(address, router);
     log.info({ router: address }, 'Following a router');
+    return router;
   }
 
   function update(slices: readonly EndpointSlice[], signal: AbortSignal): void {
-    const wanted = new Set(routerAddresses(slices, portName));
+    const wanted = routersIn(slices, portName);
     for (const [address, { stop }] of routers) {
       if (wanted.has(address)) continue;
       stop.abort();
       routers.delete(address);
       log.info({ router: address }, 'A router is gone');
     }
-    for (const address of wanted) if (!routers.has(address)) join(address, signal);
+    for (const [address, { leaving }] of wanted) {
+      const router = routers.get(address) ?? join(address, signal);
+      router.leaving = leaving;
+    }
   }
 
   return {
     routers: () =>
-      [...routers].map(([id, { snapshot, heardAt }]) => ({
-        id,
-        reachable: clock.now() - heardAt <= staleMs,
-        snapshot,
-      })),
+      [...routers].flatMap(([id, { snapshot, heardAt, leaving }]) => {
+        const reachable = clock.now() - heardAt <= staleMs;
+        return leaving && !reachable ? [] : [{ id, reachable, leaving, snapshot }];
+      }),
     onUrgent: (urgent) => void listeners.add(urgent),
     async run(signal) {
       const labelSelector = `kubernetes.io/service-name=${service}`;
@@ -102,22 +109,39 @@ export function createDemandStreams(options: StreamsOptions, environment: Enviro
   };
 }
 
+interface KnownRouter {
+  /** What it holds is demand for as long as it can be heard; its silence means that it has ended. */
+  readonly leaving: boolean;
+}
+
 /**
- * Terminating routers count while they serve: what they hold is demand. Not-ready ones count too, for they may have been
- * ready a moment ago.
+ * Not-ready routers are there too: they may have been ready a moment ago, or hold requests while they end.
  *
- * @returns `host:port`, sorted, each once
+ * @returns by `host:port`, sorted; of a pod that has addresses of both families, one
  */
-export function routerAddresses(slices: readonly EndpointSlice[], portName: string): readonly string[] {
+export function routersIn(slices: readonly EndpointSlice[], portName: string): ReadonlyMap<string, KnownRouter> {
   const found = slices.flatMap(({ ports, endpoints, addressType }) => {
     const port = ports?.find(({ name }) => name === portName)?.port;
     if (port === undefined) return [];
-    return (endpoints ?? [])
-      .filter(({ conditions }) => conditions?.terminating !== true || conditions.serving === true)
-      .flatMap(({ addresses }) => addresses.filter((address) => address !== '').slice(0, 1))
-      .map((address) => (addressType === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`));
+    return (endpoints ?? []).flatMap(({ addresses, conditions, targetRef }) =>
+      addresses
+        .filter((address) => address !== '')
+        .slice(0, 1)
+        .map((address) => {
+          const at = addressType === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+          const leaving = conditions?.terminating === true && conditions.serving !== true;
+          return { at, pod: targetRef?.uid ?? at, leaving };
+        }),
+    );
   });
-  return [...new Set(found)].sort();
+  const known = new Map<string, KnownRouter>();
+  const pods = new Set<string>();
+  for (const { at, pod, leaving } of found.sort((a, b) => (a.at < b.at ? -1 : 1))) {
+    if (pods.has(pod)) continue;
+    pods.add(pod);
+    known.set(at, { leaving });
+  }
+  return known;
 }
 
 /** Whether some model's request found no endpoint since the line before: that must not wait for the next tick. */

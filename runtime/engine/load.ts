@@ -148,6 +148,7 @@ export const tokenizerOptions = ({
   folder: mainFolderOf(files),
   maxTokens: description.maxTokens,
   isBare: description.input.kind === 'StaticEmbedding',
+  lowerCase: description.lowerCase,
 });
 
 /** Rejects with EngineStartError or GraphError. */

@@ -302,6 +302,8 @@ export interface TokenizerOptions {
   readonly maxTokens: number;
   /** Whether no special tokens are added. Default false. */
   readonly isBare?: boolean;
+  /** Whether texts are put into lower case whatever the tokenizer's files say. Default false. */
+  readonly lowerCase?: boolean;
   /** Default: native where it can be. */
   readonly implementation?: 'native' | 'javascript';
 }
@@ -318,12 +320,12 @@ async function orUnusable<T>(open: () => Promise<T>): Promise<T> {
 }
 
 export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenizer> {
-  const { folder, implementation, isBare = false } = options;
+  const { folder, implementation, isBare = false, lowerCase = false } = options;
   const path = join(folder, 'tokenizer.json');
   return await orUnusable(async () => {
     const files: TokenizerFiles = isBare
       ? { path, changed: undefined, keeps: 'beginning' }
-      : { path, ...(await readTokenizerFiles(inFolder(folder))) };
+      : { path, ...(await readTokenizerFiles(inFolder(folder), lowerCase)) };
     const native = implementation ? implementation === 'native' : await nativeIsLoadable();
     return await (native ? nativeTokenizer(files, options) : javascriptTokenizer(files, options));
   });
@@ -332,10 +334,11 @@ export async function loadTokenizer(options: TokenizerOptions): Promise<Tokenize
 /** Rejects as `loadTokenizer` would, of files wherever they lie. */
 export async function requireTokenizer(
   read: ReadText,
-  options: Pick<TokenizerOptions, 'maxTokens' | 'isBare'>,
+  options: Omit<TokenizerOptions, 'folder' | 'implementation'>,
 ): Promise<void> {
+  const { isBare = false, lowerCase = false } = options;
   await orUnusable(async () => {
-    const { changed } = options.isBare === true ? { changed: undefined } : await readTokenizerFiles(read);
+    const { changed } = isBare ? { changed: undefined } : await readTokenizerFiles(read, lowerCase);
     if (!(await nativeIsLoadable())) return;
     const text = changed ? '' : ((await read('tokenizer.json')) ?? '');
     await openNative({ changed, unchanged: (native) => native.fromString(text) }, options);

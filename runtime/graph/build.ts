@@ -20,6 +20,7 @@ import { llama, llamaBidirectional, mistral } from './architectures/llama.ts';
 import { megatronBert, xlmRobertaXl } from './architectures/megatron-bert.ts';
 import { modernBert } from './architectures/modernbert.ts';
 import { mpnet } from './architectures/mpnet.ts';
+import { neoBert } from './architectures/neobert.ts';
 import { nomicBert } from './architectures/nomic-bert.ts';
 import { qwen2 } from './architectures/qwen2.ts';
 import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
@@ -70,6 +71,7 @@ const ARCHITECTURES: readonly Architecture[] = [
   mpnet,
   distilbert,
   albert,
+  neoBert,
   nomicBert,
   modernBert,
   gte,
@@ -127,7 +129,11 @@ export const tokenWidthOf = (description: ModelDescription): number =>
 /** The rows that a text's positions are; those of an architecture that no builder serves count from 0. */
 export function positionTableOf(name: ModelName): PositionTable {
   const architecture = knownArchitecture(name);
-  return { start: architecture?.positions?.(name.config).start ?? 0, ends: architecture?.endlessPositions !== true };
+  return {
+    start: architecture?.positions?.(name.config).start ?? 0,
+    ends: architecture?.endlessPositions !== true,
+    rows: architecture?.longest?.(name.config),
+  };
 }
 
 /** @throws ModelError: which architectures there are */

@@ -46,6 +46,8 @@ export interface Architecture {
   width?(config: Config): number;
   /** Whether positions are angles or distances, which have no end, instead of rows of a table. */
   readonly endlessPositions?: true;
+  /** Tokens that positions reach; omitted: what config.json says under the usual names. */
+  longest?(config: Config): number;
   /** How positions are numbered where `encode` asks the layout for them; omitted: from 0. */
   positions?(config: Config): Positions;
 }

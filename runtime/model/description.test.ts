@@ -34,6 +34,7 @@ describe('describeModel', () => {
       architecture: 'BertModel',
       modelType: 'bert',
       maxTokens: 256,
+      lowerCase: false,
       vocabularySize: 30522,
       hiddenSize: 384,
       pooling: { modes: ['mean'], includePrompt: true },

@@ -13,6 +13,8 @@ export interface ModelDescription extends Modules {
   readonly modelType: string;
   /** Longest input in tokens, special tokens included. */
   readonly maxTokens: number;
+  /** Whether texts are put into lower case whatever the tokenizer's files say. */
+  readonly lowerCase: boolean;
   readonly vocabularySize: number;
   readonly hiddenSize: number;
   /** What is left of each vector, where the repository cuts them. */
@@ -53,6 +55,8 @@ export interface PositionTable {
   readonly start: number;
   /** Whether no text goes beyond the table. Angles and distances have no end: there the limit that sentence-transformers' file names is not cut. */
   readonly ends: boolean;
+  /** How many it has; undefined: as many as config.json says under the usual names. */
+  readonly rows?: number | undefined;
 }
 
 const PLAIN_TABLE: PositionTable = { start: 0, ends: true };
@@ -144,8 +148,8 @@ function requireHiddenStates({ file, settings }: ReturnType<typeof sentenceSetti
   }
 }
 
-function maxTokensOf(files: JsonFiles, config: Config, { start, ends }: PositionTable): number {
-  const table = integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + start) - start;
+function maxTokensOf(files: JsonFiles, config: Config, { start, ends, rows }: PositionTable): number {
+  const table = (rows ?? integerOf(config, ['max_position_embeddings', 'n_positions'], DEFAULT_LENGTH + start)) - start;
   const { file: sentenceFile, settings } = sentenceSettings(files);
   const declared = settings['max_seq_length'];
   // sentence-transformers lets its own file overrule the tokenizer; a position table still is the end.
@@ -194,6 +198,7 @@ export function describeModel(
     architecture,
     modelType,
     maxTokens: maxTokensOf(files, config, tableOf({ architecture, modelType, config })),
+    lowerCase: ofFirst.settings['do_lower_case'] === true,
     vocabularySize: integerOf(config, ['vocab_size']),
     hiddenSize: integerOf(config, ['hidden_size', 'n_embd', 'dim', 'd_model']),
     config,

@@ -10,6 +10,7 @@ describe('fetchedFacts', () => {
       architecture: 'A',
       modelType: 'a',
       maxTokens: 5,
+      lowerCase: false,
       vocabularySize: 9,
       hiddenSize: 8,
       input: { kind: 'Transformer', path: '' },

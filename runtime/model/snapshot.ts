@@ -19,7 +19,7 @@ import { choosePooling, declaredPooling, dimensionsBehind } from './modules.ts';
 import type { PoolingChoice } from './modules.ts';
 import { TOKENIZER_FILE, isStatic, withStaticConfig } from './static.ts';
 import { readTensorIndex } from './tensors.ts';
-import { DESCRIBING_FILES, describeModel, moduleConfigPaths, readName } from './description.ts';
+import { DESCRIBING_FILES, SENTENCE_FILES, describeModel, moduleConfigPaths, readName } from './description.ts';
 import type { JsonFiles, ModelDescription } from './description.ts';
 
 /** The repository's own graph is for architectures that no builder serves; without one those are refused before anything big is fetched. */
@@ -63,12 +63,16 @@ export async function openModel(place: ModelPlace): Promise<OpenedModel> {
 /** A file by its name in the repository; undefined where there is none. */
 export type ReadText = (name: string) => Promise<string | undefined>;
 
+/** Without modules.json sentence-transformers makes modules of its own, and reads none of its other files. */
+const ofSentences = new Set([SENTENCE_SETTINGS, ...SENTENCE_FILES]);
+
 /** The JSON files that describe a model, those of its own folder by their names there; the last ones are named by the first. */
 export async function describingFiles(read: ReadText, main: string): Promise<JsonFiles> {
-  const known = await readJsonFiles(DESCRIBING_FILES, read, (name) =>
+  const found = await readJsonFiles(DESCRIBING_FILES, read, (name) =>
     // These lie at the repository's root, wherever the model itself does.
     name === MODULES_FILE || name === SENTENCE_SETTINGS ? name : inFolder(main, name),
   );
+  const known = found.has(MODULES_FILE) ? found : new Map([...found].filter(([name]) => !ofSentences.has(name)));
   const modules = await readJsonFiles(moduleConfigPaths(known.get(MODULES_FILE)), read, (name) => name);
   const json = new Map([...known, ...modules]);
   if (!isStatic(json)) return json;

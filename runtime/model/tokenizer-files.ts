@@ -1,7 +1,6 @@
 // A tokenizer's files as one: tokenizer.json, with what the settings beside it overrule.
 import { parseJson, parseObject, ModelError } from '../../hub/files.ts';
 import { isRecord } from '../../common/util/text.ts';
-import { SENTENCE_FILES } from './description.ts';
 import { needsVocabulary, tokenizerSettings } from './tokenizer-settings.ts';
 import type { AddedToken, TokenizerJson, TokenizerSettings } from './tokenizer-settings.ts';
 
@@ -39,11 +38,6 @@ async function readHead(read: ReadText): Promise<TokenizerJson> {
 
 const readObject = async (read: ReadText, name: string): Promise<Readonly<Record<string, unknown>>> =>
   parseObject((await read(name)) ?? '') ?? {};
-
-async function readLowerCase(read: ReadText): Promise<boolean> {
-  const found = await Promise.all(SENTENCE_FILES.map((name) => readObject(read, name)));
-  return found.find((settings) => Object.keys(settings).length > 0)?.['do_lower_case'] === true;
-}
 
 /** Piece → id, of every kind of model that tokenizer.json knows. */
 function vocabularyOf({ model }: TokenizerJson): ReadonlyMap<string, number> {
@@ -100,14 +94,16 @@ function codeOf(map: unknown): string | undefined {
   return at < 0 ? '' : reference.slice(0, at);
 }
 
-/** @throws ModelError UnsupportedFiles: which setting is not obeyed */
-export async function readTokenizerFiles(read: ReadText): Promise<TokenizerFiles> {
-  const [head, config, special, model, lowerCase] = await Promise.all([
+/**
+ * @param lowerCase whether texts are put into lower case whatever these files say
+ * @throws ModelError UnsupportedFiles: which setting is not obeyed
+ */
+export async function readTokenizerFiles(read: ReadText, lowerCase: boolean): Promise<TokenizerFiles> {
+  const [head, config, special, model] = await Promise.all([
     readHead(read),
     readObject(read, 'tokenizer_config.json'),
     readObject(read, 'special_tokens_map.json'),
     readObject(read, 'config.json'),
-    readLowerCase(read),
   ]);
   const about = {
     // Files with added_tokens_decoder are of a time when special_tokens_map.json had nothing more to say.

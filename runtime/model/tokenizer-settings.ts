@@ -8,7 +8,7 @@ import type { ClassFiles, TokenizerClass } from './tokenizer-classes.ts';
 export type TokenizerJson = Readonly<Record<string, unknown>>;
 
 export interface TokenizerFiles extends ClassFiles {
-  /** `do_lower_case` of sentence_bert_config.json or its kin. */
+  /** Whether texts are put into lower case whatever these say: `do_lower_case` of sentence_bert_config.json or its kin. */
   readonly lowerCase: boolean;
 }
 

@@ -85,7 +85,12 @@ export function statedDemand() {
     routers: () => {
       looks += 1;
       return [
-        { id: 'router', reachable: true, snapshot: { instance: 'one', sequence, models: structuredClone(models) } },
+        {
+          id: 'router',
+          reachable: true,
+          leaving: false,
+          snapshot: { instance: 'one', sequence, models: structuredClone(models) },
+        },
       ];
     },
     onUrgent: (urgent) => void listeners.add(urgent),
