@@ -199,7 +199,10 @@ async function cpuOfRequest({ program, asker }: SmallRouter, idleShare: number):
 }
 
 /** In turn, so that what else the machine does meanwhile is the same for both. */
-async function compareRequests({ programs, asker, small }: Stage, idle: ScaleResults['idle']): Promise<ScaleResults['requestUs']> {
+async function compareRequests(
+  { programs, asker, small }: Stage,
+  idle: ScaleResults['idle'],
+): Promise<ScaleResults['requestUs']> {
   say('Asking a router of few models and the one of all in turn …');
   const share = (process: ProcessName | 'small'): number => idle.cpuSeconds[process] / idle.seconds;
   const routers = { few: small, all: { program: programs.router, asker } };

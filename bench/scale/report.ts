@@ -1,4 +1,5 @@
 // Results → Markdown. Pure.
+import { memoryMib } from '../../tools/chart/memory.ts';
 import { table } from '../../tools/docs/markdown.ts';
 import { list, met, whole } from '../report.ts';
 import type { Row } from '../report.ts';
@@ -102,12 +103,13 @@ export function renderScale(results: ScaleResults): string {
     requestLine(requestUs),
     '### Memory and idle CPU',
     table(
-      ['process', 'RSS, MB', 'peak RSS, MB', 'at most', 'CPU while idle, ms/s'],
+      ['process', 'RSS, MB', 'peak RSS, MB', 'at most', 'by the formula of the chart, MiB', 'CPU while idle, ms/s'],
       (['operator', 'router'] as const).map((name) => [
         name,
         whole(use[name].rssMb),
         whole(use[name].peakMb),
         `${MAX_MEMORY_MB[name]}: ${met(use[name].peakMb <= MAX_MEMORY_MB[name])}`,
+        whole(memoryMib(name, { models, replicas: endpoints })),
         ((1000 * idle.cpuSeconds[name]) / idle.seconds).toFixed(1),
       ]),
     ),

@@ -94,10 +94,16 @@ test('while it sleeps it is not decided for, and what is decided is the same as 
         router = { id: 'r', reachable, leaving: false, snapshot };
       };
       say();
-      const model = embeddingModel('a', { spec: { scaling: { idleSeconds: 300, maxReplicas: 4, targetUtilization: 0.7 } } });
+      const model = embeddingModel('a', {
+        spec: { scaling: { idleSeconds: 300, maxReplicas: 4, targetUtilization: 0.7 } },
+      });
       const autoscaler = createAutoscaler({
         clock,
-        demand: { routers: () => [router!], onUrgent: () => undefined, run: async () => await new Promise(() => undefined) },
+        demand: {
+          routers: () => [router!],
+          onUrgent: () => undefined,
+          run: async () => await new Promise(() => undefined),
+        },
         models: () => [[modelKey(model), model]],
         observed: () => ({ replicas: 0, starting: false, progressing: false }),
         drainBacklogMs: 10_000,
@@ -105,7 +111,14 @@ test('while it sleeps it is not decided for, and what is decided is the same as 
       });
       void autoscaler.run(new AbortController().signal);
       let state = newScaler(clock.now());
-      const settings = { minReplicas: 0, maxReplicas: 4, targetUtilization: 0.7, idleMs: 300_000, drainMs: 10_000, downMs: 120_000 };
+      const settings = {
+        minReplicas: 0,
+        maxReplicas: 4,
+        targetUtilization: 0.7,
+        idleMs: 300_000,
+        drainMs: 10_000,
+        downMs: 120_000,
+      };
       const decideEverySecond = (): Decision => {
         const routers = [{ id: 'r', reachable, instance: String(instance), demand }];
         const sample = { routers, replicas: state.decision?.replicas ?? 0, starting: false, progressing: false };

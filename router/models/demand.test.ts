@@ -6,7 +6,10 @@ import type { DemandedModel } from './demand.ts';
 describe('the demand of a model', () => {
   it('wakes it once however many ask, again only when nobody waited and time has passed', () => {
     let now = 0;
-    const demand = new DemandCounters(() => now, () => undefined);
+    const demand = new DemandCounters(
+      () => now,
+      () => undefined,
+    );
     let woken = 0;
     const wake = (queued: number): void => void (woken += Number(demand.wake(queued)));
     wake(0);
@@ -29,7 +32,10 @@ describe('the demand of a model', () => {
 
   it('tells once a call how long each stage of the start took', () => {
     let now = 0;
-    const demand = new DemandCounters(() => now, () => undefined);
+    const demand = new DemandCounters(
+      () => now,
+      () => undefined,
+    );
     const stages = () => [demand.reached('address'), demand.reached('address'), demand.reached('endpoint')];
     expect(stages()).toEqual([undefined, undefined, undefined]);
     for (const startMs of [0, 5000]) {

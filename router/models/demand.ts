@@ -149,7 +149,10 @@ export const createDemandStream = (instance: string, models: ReadonlyMap<string,
     handler: (request, response) => {
       response.setHeader('content-type', 'application/x-ndjson');
       response.setHeader('cache-control', 'no-store');
-      const listener = { response, news: request.query[CHANGES_PARAMETER] === undefined ? undefined : new Set<string>() };
+      const listener = {
+        response,
+        news: request.query[CHANGES_PARAMETER] === undefined ? undefined : new Set<string>(),
+      };
       sequence += 1;
       response.write(whole());
       listeners.add(listener);
