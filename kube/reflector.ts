@@ -162,16 +162,39 @@ function startWatchdog(clock: Clock, ms: number, silent: () => void) {
   return { note: (): void => void (noted = true), stop: (): void => cancel() };
 }
 
-/** What there is before what changes: gathered until all of it was told, and told as one. */
-function gatherInitial<T extends KubeObject>(sink: Sink<T>) {
+/**
+ * What a watch has told so far. One that begins with all there is has told nothing before it is whole, and is then told as one.
+ *
+ * @param from undefined: it begins with all there is
+ */
+function readWatch<T extends KubeObject>(sink: Sink<T>, transform: (object: T) => T, from: string | undefined) {
   const items = new Map<string, T>();
+  let resourceVersion = from;
+  let isWhole = from !== undefined;
+  let events = 0;
+
+  function gather({ type, object }: Parameters<Sink<T>['apply']>[0]): void {
+    const key = formatKey(keyOf(object));
+    if (type === 'DELETED') items.delete(key);
+    else items.set(key, object);
+  }
+
   return {
-    add: ({ type, object }: Exclude<WatchEvent<T>, { readonly type: 'BOOKMARK' }>): void => {
-      const key = formatKey(keyOf(object));
-      if (type === 'DELETED') items.delete(key);
-      else items.set(key, object);
+    take(event: WatchEvent<T>): void {
+      events += 1;
+      if (event.type !== 'BOOKMARK') {
+        const change = { type: event.type, object: transform(event.object) };
+        if (isWhole) sink.apply(change);
+        else gather(change);
+      } else if (!isWhole && isInitialEnd(event)) {
+        isWhole = true;
+        sink.replace([...items.values()]);
+        items.clear();
+      }
+      if (isWhole) resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
     },
-    tell: (): void => sink.replace([...items.values()]),
+    /** Undefined: it is not whole. */
+    soFar: () => (resourceVersion === undefined ? undefined : { resourceVersion, events }),
   };
 }
 
@@ -198,15 +221,21 @@ export async function runReflector<T extends KubeObject>(
     }
   }
 
+  async function watchFailed(error: unknown, told: ReturnType<typeof readWatch<T>>): Promise<Ending> {
+    const soFar = told.soFar();
+    if (soFar !== undefined) return { kind: 'watchFailed', ...soFar, error };
+    streams &&= !cannotStream(error);
+    // Pages may be had where a stream is not.
+    return !streams || mustRelist(error) ? await list() : { kind: 'listFailed', error };
+  }
+
   /** @param from undefined: what there is comes first, and then what changes. */
   async function watch(from: string | undefined): Promise<Ending> {
-    let resourceVersion = from;
-    let events = 0;
-    let initial = from === undefined ? gatherInitial(sink) : undefined;
+    const told = readWatch(sink, transform, from);
     const started = clock.now();
     const silence = new AbortController();
-    const watchdog =
-      initial && startWatchdog(clock, STREAM_SILENCE_MS, () => silence.abort(new StreamSilent('The list went silent')));
+    const fallSilent = (): void => silence.abort(new StreamSilent('The list went silent'));
+    const watchdog = from === undefined ? startWatchdog(clock, STREAM_SILENCE_MS, fallSilent) : undefined;
     // Spread, so that a fleet's watches do not end together.
     const timeoutSeconds = 300 + Math.floor(random() * 300);
     const cancel = clock.setTimeout(
@@ -215,30 +244,21 @@ export async function runReflector<T extends KubeObject>(
     );
     const options: WatchOptions = {
       ...source.selection,
-      resourceVersion,
+      resourceVersion: from,
       timeoutSeconds,
       signal: AbortSignal.any([signal, silence.signal]),
     };
     try {
       for await (const event of source.client.watch(source.type, options)) {
-        events += 1;
-        watchdog?.note();
-        const { type } = event;
-        if (type !== 'BOOKMARK') (initial?.add ?? sink.apply)({ type, object: transform(event.object) });
-        if (initial !== undefined && isInitialEnd(event)) {
-          watchdog?.stop();
-          initial.tell();
-          initial = undefined;
-        }
-        if (initial === undefined) resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+        told.take(event);
+        if (told.soFar() === undefined) watchdog?.note();
+        else watchdog?.stop();
       }
-      if (resourceVersion === undefined) return { kind: 'listFailed', error: new Error('The list was cut short') };
-      return { kind: 'watchClosed', resourceVersion, events, ms: clock.now() - started };
+      const soFar = told.soFar();
+      if (soFar === undefined) return { kind: 'listFailed', error: new Error('The list was cut short') };
+      return { kind: 'watchClosed', ...soFar, ms: clock.now() - started };
     } catch (error) {
-      if (resourceVersion !== undefined) return { kind: 'watchFailed', resourceVersion, events, error };
-      streams &&= !cannotStream(error);
-      // Pages may be had where a stream is not.
-      return !streams || mustRelist(error) ? await list() : { kind: 'listFailed', error };
+      return await watchFailed(error, told);
     } finally {
       watchdog?.stop();
       cancel();

@@ -69,6 +69,17 @@ const isSame = (before: RouterDemand, router: RouterState | undefined, key: stri
   before.instance === router.snapshot?.instance &&
   before.demand === router.snapshot?.models[key];
 
+/** Nothing that could change a decision has changed. */
+const isAsBefore = (
+  { model, sample }: Rest,
+  now: EmbeddingModel,
+  routers: readonly RouterState[],
+  key: string,
+): boolean =>
+  model === now &&
+  sample.routers.length === routers.length &&
+  sample.routers.every((router, at) => isSame(router, routers[at], key));
+
 const demandOf = ({ id, reachable, leaving, snapshot }: RouterState, key: string): RouterDemand => ({
   id,
   reachable,
@@ -97,26 +108,17 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
 
   function decideFor(key: string, model: EmbeddingModel, routers: readonly RouterState[], now: number): void {
     const known = all.get(key);
-    const { rest } = known ?? {};
     if (known !== undefined) known.tick = ticks;
-    const rests =
-      rest?.model === model &&
-      rest.sample.routers.length === routers.length &&
-      rest.sample.routers.every((router, at) => isSame(router, routers[at], key));
-    if (rests) {
-      rest.untilMs = now;
+    if (known?.rest !== undefined && isAsBefore(known.rest, model, routers, key)) {
+      known.rest.untilMs = now;
       return;
     }
     const before = known === undefined ? newScaler(now) : caughtUp(known);
     const observed = deps.observed(key);
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
     const from = before.decision?.replicas ?? observed.replicas ?? 0;
-    const sample = {
-      routers: routers.map((router) => demandOf(router, key)),
-      replicas: from,
-      starting: observed.starting,
-      progressing: observed.progressing,
-    };
+    const { starting, progressing } = observed;
+    const sample = { routers: routers.map((router) => demandOf(router, key)), replicas: from, starting, progressing };
     const settings = settingsOf(model);
     const { state, reason, replicas: to } = decide(before, sample, settings, now);
     const isResting = isAtRest(state, sample, settings, now);

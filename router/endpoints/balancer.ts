@@ -328,13 +328,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const reserve: Balancer['reserve'] = ({ priority, tokens, tried, thorough }) => {
     const nowMs = now();
     const all = [...current.values()];
-    const slowness =
-      all.length > 1
-        ? slownessOf(
-            all.map(({ pace }) => pace),
-            nowMs,
-          )
-        : [];
+    const paces = all.map(({ pace }) => pace);
+    const slowness = all.length > 1 ? slownessOf(paces, nowMs) : [];
     const candidates = all.map((endpoint, at) => ({
       endpoint,
       id: endpoint.id,
