@@ -62,7 +62,7 @@ describe('the demand stream', () => {
         balancer: { capacity: () => undefined },
       });
     /** The lines that a listener was written; it may be slow. */
-    function listen(query: Record<string, string>) {
+    function listen(query: '' | '?changes') {
       const lines: DemandSnapshot[] = [];
       const listener = {
         writableNeedDrain: false,
@@ -71,7 +71,7 @@ describe('the demand stream', () => {
         once: () => undefined,
         end: () => undefined,
       };
-      void stream.handler({ query } as never, listener as never);
+      void stream.handler({ url: `/internal/demand${query}` } as never, listener as never);
       return { lines, listener };
     }
     return { models, queued, stream, listen };
@@ -93,10 +93,10 @@ describe('the demand stream', () => {
     demand.offer(5);
     demand.complete(10);
     const m = counted(15, 10, { offeredRequests: 2 });
-    expect(listen({}).lines).toEqual([{ instance: 'i', sequence: 1, models: { m } }]);
+    expect(listen('').lines).toEqual([{ instance: 'i', sequence: 1, models: { m } }]);
     models.delete('m');
     demand.complete(5);
-    expect(listen({}).lines).toEqual([{ instance: 'i', sequence: 2, models: {} }]);
+    expect(listen('').lines).toEqual([{ instance: 'i', sequence: 2, models: {} }]);
     stream.close();
   });
 
@@ -104,8 +104,8 @@ describe('the demand stream', () => {
     const { models, stream, listen } = setUp(['a', 'b']);
     models.get('a')!.demand.offer(1);
     models.get('a')!.demand.complete(1);
-    const { lines } = listen({ changes: '' });
-    const whole = listen({}).lines;
+    const { lines } = listen('?changes');
+    const whole = listen('').lines;
     vi.advanceTimersByTime(1000);
     models.get('b')!.demand.offer(7);
     vi.advanceTimersByTime(2000);
@@ -120,7 +120,7 @@ describe('the demand stream', () => {
 
   it('goes on telling of who waits, and of the end of a model that is gone', () => {
     const { models, queued, stream, listen } = setUp(['a']);
-    const { lines } = listen({ changes: '' });
+    const { lines } = listen('?changes');
     const { demand } = models.get('a')!;
     demand.offer(1);
     queued.set('a', 1);
@@ -137,7 +137,7 @@ describe('the demand stream', () => {
 
   it('tells whoever could not keep up of all that changed meanwhile', () => {
     const { models, stream, listen } = setUp(['a', 'b']);
-    const { lines, listener } = listen({ changes: '' });
+    const { lines, listener } = listen('?changes');
     listener.writableNeedDrain = true;
     for (const { demand } of models.values()) {
       demand.offer(3);

@@ -94,6 +94,9 @@ const NOTHING: ModelDemand = {
   ...{ queuedRequests: 0, activations: 0 },
 };
 
+/** Express parses no queries here. */
+const asksForChanges = (url: string): boolean => new URLSearchParams(url.split('?', 2)[1]).has(CHANGES_PARAMETER);
+
 /** Its counters stay as they are until something new is asked of it. */
 const isAtRest = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
   offeredRequests === completedRequests && queuedRequests === 0;
@@ -151,7 +154,7 @@ export const createDemandStream = (instance: string, models: ReadonlyMap<string,
       response.setHeader('cache-control', 'no-store');
       const listener = {
         response,
-        news: request.query[CHANGES_PARAMETER] === undefined ? undefined : new Set<string>(),
+        news: asksForChanges(request.url) ? new Set<string>() : undefined,
       };
       sequence += 1;
       response.write(whole());
