@@ -62,7 +62,7 @@ const remembered = <K extends object, V>(make: (object: K) => V): ((object: K) =
   const known = new WeakMap<K, V>();
   return (object) => {
     const before = known.get(object);
-    if (before !== undefined || known.has(object)) return before as V;
+    if (before !== undefined) return before;
     const made = make(object);
     known.set(object, made);
     return made;
@@ -70,7 +70,8 @@ const remembered = <K extends object, V>(make: (object: K) => V): ((object: K) =
 };
 
 /** By creation time, then by key: the order in which resources may claim a name. */
-const ageOf = (model: EmbeddingModel): string => `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`;
+const ageOf = remembered((model: EmbeddingModel) => `${model.metadata.creationTimestamp ?? ''} ${modelKey(model)}`);
+const byAge = (a: EmbeddingModel, b: EmbeddingModel): number => text(ageOf(a), ageOf(b));
 
 const portOf = (slice: EndpointSlice): number | undefined => {
   const ports = (slice.ports ?? []).filter((one) => one.port !== undefined);
@@ -194,48 +195,36 @@ function serve(resource: EmbeddingModel, endpoints: Endpoints, names: readonly s
   return served;
 }
 
-/** What a resource says of itself, whatever others say. */
-interface Standing {
-  readonly resource: EmbeddingModel;
-  readonly isAccepted: boolean;
-  readonly age: string;
-  readonly names: readonly (readonly [name: string, folded: string])[];
-}
-
-/** Undefined: neither served, nor would it inherit a name. */
-const standingOf = remembered((resource: EmbeddingModel): Standing | undefined => {
-  const isAccepted = isServed(resource);
-  if (!isAccepted && !isHeir(resource)) return undefined;
-  const names = isAccepted ? (resource.status?.servedNames ?? []) : servedNames(resource.spec);
-  return { resource, isAccepted, age: ageOf(resource), names: names.map((name) => [name, foldName(name)]) };
-});
-
 /** Oldest first; what is accepted before what would only inherit a name. */
-const inOrder = (models: readonly EmbeddingModel[]): readonly Standing[] =>
-  models
-    .flatMap((model) => standingOf(model) ?? [])
-    .sort((a, b) => Number(b.isAccepted) - Number(a.isAccepted) || text(a.age, b.age));
+const inOrder = (
+  models: readonly EmbeddingModel[],
+): readonly (readonly [EmbeddingModel, names: readonly string[]])[] => [
+  ...models
+    .filter(isServed)
+    .toSorted(byAge)
+    .map((model) => [model, model.status?.servedNames ?? []] as const),
+  ...models
+    .filter(isHeir)
+    .toSorted(byAge)
+    .map((model) => [model, servedNames(model.spec)] as const),
+];
 
 export const buildTable = (models: readonly EmbeddingModel[], slices: readonly EndpointSlice[]): RouteTable => {
   const found = byService(slices);
   const byKey = new Map<string, ServedModel>();
   const byName = new Map<string, ServedModel>();
   const byFoldedName = new Map<string, ServedModel>();
-  for (const { resource, isAccepted, names } of inOrder(models)) {
-    const own = names.filter(([, folded]) => !byFoldedName.has(folded));
-    if (!isAccepted && own.length === 0) continue;
-    const named = isAccepted && mayHaveEndpoints(resource) ? (found.get(serviceOf(resource)) ?? []) : [];
+  for (const [resource, names] of inOrder(models)) {
+    const own = names.filter((name) => !byFoldedName.has(foldName(name)));
+    const accepted = isServed(resource);
+    if (!accepted && own.length === 0) continue;
+    const named = accepted && mayHaveEndpoints(resource) ? (found.get(serviceOf(resource)) ?? []) : [];
     const its = named.filter((slice) => !isOfPredecessor(slice, resource));
-    const endpoints = endpointsAmong(its);
-    const served = serve(
-      resource,
-      endpoints,
-      own.map(([name]) => name),
-    );
+    const served = serve(resource, endpointsAmong(its), own);
     byKey.set(served.key, served);
-    for (const [name, folded] of own) {
+    for (const name of own) {
       byName.set(name, served);
-      byFoldedName.set(folded, served);
+      byFoldedName.set(foldName(name), served);
     }
   }
   return { byKey, byName, byFoldedName };
