@@ -9,6 +9,7 @@ export const PROJECTS = {
   kube: 'tests/kube/**/*.test.ts',
   tools: 'tests/tools/**/*.test.ts',
   e2e: 'tests/e2e/**/*.test.ts',
+  nodes: 'tests/nodes/**/*.test.ts',
 } as const;
 export type Project = keyof typeof PROJECTS;
 
@@ -23,6 +24,8 @@ export interface Suite {
   /** On two cores: from a fresh clone, and when everything that is made once is there. */
   readonly minutes: { readonly first: number; readonly later: number };
   readonly programs: readonly Program[];
+  /** Not part of what a change must pass: too long for every time. */
+  readonly apart?: true;
 }
 
 export const SUITES = {
@@ -61,16 +64,28 @@ export const SUITES = {
   e2e: {
     command: 'npm run test:e2e',
     projects: ['e2e'],
-    runs: 'images, chart and walkthroughs on a real single-node cluster, and a newcomer in a fresh Debian',
+    runs: 'images, chart and walkthroughs on a real single-node cluster, and newcomers in a fresh Debian, behind a proxy too',
     needs: 'root on Debian, or KUBECONFIG of a cluster that has the images',
     minutes: { first: 30, later: 20 },
     programs: [],
   },
+  nodes: {
+    command: 'npm run test:nodes',
+    projects: ['nodes'],
+    runs: 'clusters of other shapes: two real nodes with a claim that one has to itself, a drain and a loss; IPv4, IPv6 and both, with NetworkPolicies enforced; not part of `.ci/run`',
+    needs: 'root on Debian',
+    minutes: { first: 30, later: 15 },
+    programs: [],
+    apart: true,
+  },
 } as const satisfies Readonly<Record<string, Suite>>;
 export type SuiteName = keyof typeof SUITES;
 
-/** What everything together has to report: the static checks count as a suite. */
-export const ALL_SUITES: readonly string[] = ['check', ...Object.keys(SUITES)];
+/** What a change must pass, and what then has to report: the static checks count as a suite. */
+export const ALL_SUITES: readonly string[] = [
+  'check',
+  ...Object.entries<Suite>(SUITES).flatMap(([name, { apart }]) => (apart === true ? [] : [name])),
+];
 
 export const renderSuites = (): string =>
   table(

@@ -188,7 +188,7 @@ async function missDeletion(): Promise<void> {
 }
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   const hub = await serveHub(cluster.host);
   cleanup.push(async () => await hub.close());

@@ -102,7 +102,7 @@ const reasonOf = async (name: string, type: ConditionType, reason: string, tells
   });
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());

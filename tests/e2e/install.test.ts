@@ -29,7 +29,7 @@ const model = async (name: string): Promise<EmbeddingModel> =>
 
 beforeAll(async () => {
   const { snapshotDir } = await minilm();
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host);
   cleanup.push(async () => await hub.close());

@@ -3,11 +3,11 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Deployment, Pod } from '../../kube/resources.ts';
+import type { Deployment, EndpointSlice, Pod } from '../../kube/resources.ts';
 import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
-import { componentPods } from '../helpers/cluster-model.ts';
+import { componentPods, rolledOut } from '../helpers/cluster-model.ts';
 import { AUDIT_LOG, CLUSTER_STATE, HAS_NODE, processOf } from '../helpers/cluster-node.ts';
 import { folderClaim } from '../helpers/cluster-volume.ts';
 import { operatorWrites, replicasWritten, takeoverOf } from '../helpers/cluster-writes.ts';
@@ -38,16 +38,17 @@ const manifest = (name: string, spec: object): object => ({
 });
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());
   const files = await tinyModel();
-  for (const name of ['sleepy', 'restless', 'shared']) hub.commit(`org/${name}`, files);
+  for (const name of ['sleepy', 'restless', 'shared', 'meshed', 'stocked']) hub.commit(`org/${name}`, files);
   await installChart(cluster, {
-    supportedModels: 'org/sleepy\norg/restless\norg/shared\n',
+    supportedModels: 'org/sleepy\norg/restless\norg/shared\norg/meshed\norg/stocked\n',
     'huggingFace.endpoint': hub.endpoint,
     'router.statusPage': true,
+    'runtime.openPodTemplates': true,
     'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
   });
 });
@@ -83,6 +84,14 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
   const wakes = async (since: number): Promise<readonly (number | undefined)[]> =>
     replicasWritten(await operatorWrites(AUDIT_LOG, since), DEPLOYMENT).filter((replicas) => replicas !== 0);
 
+  const ROUTERS = 'kubernetes.io/service-name=kubembed-router-internal';
+
+  const heldBy = async (pod: string): Promise<number> => {
+    const page = await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/pods/${pod}:8081/proxy/metrics`]);
+    const [, held = '0'] = /^kubembed_router_queued_requests\{[^}]*sleepy[^}]*\} (\d+)/m.exec(page) ?? [];
+    return Number(held);
+  };
+
   it('sleeps when nobody asks', async () => {
     await cluster.apply(manifest('sleepy', { scaling: { minReplicas: 0, maxReplicas: 2, idleSeconds: 4 } }));
     const first = await burst(1);
@@ -113,6 +122,43 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
       return (status?.readyReplicas ?? 0) === 1 ? true : undefined;
     });
     expect(await wakes(since)).toEqual([1]);
+  });
+
+  it('answers what routers hold that are replaced together with the operator, as an upgrade does', async () => {
+    const scaleOperator = async (replicas: number): Promise<void> => {
+      await cluster.kubectl(['scale', '-n', 'kubembed', 'deploy/kubembed-operator', `--replicas=${String(replicas)}`]);
+    };
+    await asleep();
+    await scaleOperator(0);
+    await eventually('no operator', async () =>
+      (await componentPods(cluster, 'operator')).length === 0 ? true : undefined,
+    );
+    const answers = burst(20);
+    await eventually('20 held requests', async () => {
+      const pods = await componentPods(cluster, 'router');
+      const held = await Promise.all(pods.map(async ({ metadata }) => await heldBy(metadata.name)));
+      return held.reduce((sum, one) => sum + one, 0) === 20 ? true : undefined;
+    });
+    await cluster.kubectl(['rollout', 'restart', '-n', 'kubembed', 'deploy/kubembed-router']);
+    await eventually('routers that end and say so', async () => {
+      const { items } = await cluster.get<{ items: EndpointSlice[] }>(
+        'endpointslices',
+        '-n',
+        'kubembed',
+        '-l',
+        ROUTERS,
+      );
+      const ending = items
+        .flatMap(({ endpoints }) => endpoints ?? [])
+        .filter(({ conditions }) => {
+          return conditions?.terminating === true && conditions.serving === false;
+        });
+      return ending.length > 0 ? true : undefined;
+    });
+    await scaleOperator(2);
+    expectAnswers(await answers, 20);
+    await rolledOut(cluster, 'router');
+    await rolledOut(cluster, 'operator');
   });
 });
 
@@ -254,6 +300,79 @@ describe.runIf(HAS_NODE)('a shared claim', () => {
         },
       },
     },
+  });
+});
+
+describe('a sidecar that is the only way out, as a mesh’s', () => {
+  const PORT = 15001;
+  const NODE = '/usr/local/bin/node';
+  /** Not there for some seconds: whatever is started before has no way out. */
+  const RELAY = `const net = require('node:net');
+    const [, host, port] = process.argv;
+    const server = net.createServer((inward) => {
+      const outward = net.connect(Number(port), host);
+      for (const [from, to] of [[inward, outward], [outward, inward]]) from.on('error', () => to.destroy()).pipe(to);
+    });
+    setTimeout(() => server.listen(${String(PORT)}), 4000);
+    process.on('SIGTERM', () => process.exit(0));`;
+  const IS_UP = `require('node:net').connect(${String(PORT)})
+    .on('error', () => process.exit(1)).on('connect', () => process.exit(0))`;
+
+  const meshed = (name: string, spec: object): object => {
+    const { hostname, port } = new URL(hub.endpoint);
+    const proxy = {
+      name: 'proxy',
+      image: `${REGISTRY}/kubembed/operator:0.1.0`,
+      restartPolicy: 'Always',
+      command: [NODE, '--eval', RELAY, hostname, port],
+      startupProbe: {
+        exec: { command: [NODE, '--eval', IS_UP] },
+        periodSeconds: 1,
+        timeoutSeconds: 5,
+        failureThreshold: 60,
+      },
+      securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+    };
+    const fetch = { name: 'fetch', env: [{ name: 'HF_ENDPOINT', value: `http://127.0.0.1:${String(PORT)}` }] };
+    const podTemplate = { spec: { initContainers: [proxy, fetch] } };
+    return manifest(name, { podTemplate, scaling: { minReplicas: 1, maxReplicas: 1 }, ...spec });
+  };
+  const podOf = async (name: string): Promise<Pod> => {
+    const { items } = await cluster.get<{ items: Pod[] }>('pods', '-n', NAMESPACE, '-l', `kubembed.dev/model=${name}`);
+    const [pod] = items.filter(({ metadata }) => metadata.ownerReferences?.[0]?.kind === 'ReplicaSet');
+    return pod!;
+  };
+  const initContainers = async (name: string): Promise<readonly string[]> =>
+    (await podOf(name)).spec.initContainers?.map((container) => container.name) ?? [];
+
+  it('starts before the weights are fetched, runs beside the model, and ends with it', async () => {
+    await cluster.apply(meshed('meshed', {}));
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/meshed', '--for=condition=Ready', '--timeout=180s']);
+    expect(await initContainers('meshed')).toEqual(['proxy', 'fetch']);
+    const { status } = await podOf('meshed');
+    const started = status?.initContainerStatuses?.map(({ name, state }) => [name, Object.keys(state ?? {})[0]]);
+    expect(started).toEqual([
+      ['proxy', 'running'],
+      ['fetch', 'terminated'],
+    ]);
+    expect(
+      hub.requests.filter(({ path }) => path.startsWith('/org/meshed/') && path.endsWith('.safetensors')),
+    ).not.toEqual([]);
+    await cluster.kubectl(['delete', 'em', 'meshed', '-n', NAMESPACE, '--timeout=60s']);
+    await eventually('no pod left', async () =>
+      (await podOf('meshed').catch(() => undefined)) === undefined ? true : undefined,
+    );
+  });
+
+  it.runIf(HAS_NODE)('does not keep the Job that fills a cache from its end', async () => {
+    const path = join(CLUSTER_STATE, 'volumes', 'stocked');
+    await mkdir(path, { recursive: true });
+    await chmod(path, 0o777);
+    await cluster.apply(...(await folderClaim(cluster, { name: 'stocked', namespace: NAMESPACE, path })));
+    await cluster.apply(meshed('stocked', { cache: { existingClaim: 'stocked' }, prefetch: true }));
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/stocked', '--for=condition=Ready', '--timeout=180s']);
+    // With a full cache there is nothing to fetch, and the proxy is still there.
+    expect(await initContainers('stocked')).toEqual(['proxy']);
   });
 });
 

@@ -47,7 +47,7 @@ const model = (name: string): object => ({
 });
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { token: PLANTED['right token'] });
   cleanup.push(async () => await hub.close());

@@ -143,7 +143,7 @@ beforeAll(async () => {
   await writeFile(join(folder, '.curlrc'), 'no-progress-meter\n');
   port = await freePort();
   const { snapshotDir } = await minilm();
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host);
   cleanup.push(async () => await hub.close());

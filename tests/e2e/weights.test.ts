@@ -36,7 +36,7 @@ const model = (name: string, spec: Partial<EmbeddingModelSpec> = {}): object => 
 });
 
 beforeAll(async () => {
-  cluster = await startCluster();
+  cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());

@@ -54,14 +54,14 @@ const p99 = (samples: Raw['samples']): number => {
   return sorted[Math.floor(sorted.length * 0.99)] ?? NaN;
 };
 
-/** The model must serve; its present vectors are the right ones. */
-export async function prepareLoad(cluster: Cluster, model: string): Promise<Load> {
+/** The model must serve; its present vectors are the right ones. The address is the Service's where none is given. */
+export async function prepareLoad(cluster: Cluster, model: string, address?: string): Promise<Load> {
   const request = { model, input: TEXTS, encoding_format: 'base64' };
   const { status, body } = await cluster.inClient<Answer>('embed.mjs', `${ENDPOINT}/embeddings`, request);
   if (status !== 200) throw new Error(`no vectors to compare with: ${String(status)} ${JSON.stringify(body)}`);
   // By address: the cluster's DNS is not what is tested.
   const { spec } = await cluster.get<{ spec: { clusterIP: string } }>('service', 'kubembed', '-n', 'kubembed');
-  const url = `http://${spec.clusterIP}/v1/embeddings`;
+  const url = `http://${address ?? spec.clusterIP}/v1/embeddings`;
   const plan = { model, texts: TEXTS, expected: body.data.map(({ embedding }) => embedding) };
   const script = await readFile(join(CLIENT_SCRIPTS, 'load.mjs'), 'utf8');
   await cluster.kubectl(inClient('sh', '-c', 'cat >/tmp/load.mjs'), script);

@@ -35,6 +35,19 @@ export const controlPlane = {
   },
 };
 
+/** Nothing reaches the node, or leaves it, while the action runs; its processes run on. */
+export async function cutOff(node: string, action: () => Promise<void>): Promise<void> {
+  const link = async (state: 'up' | 'down'): Promise<void> => {
+    await run('nsenter', ['--net=/run/netns/kubembed-lan', 'ip', 'link', 'set', node, state]);
+  };
+  await link('down');
+  try {
+    await action();
+  } finally {
+    await link('up');
+  }
+}
+
 const TABLE = 'kubembed-trouble';
 const API_PORT = 6443;
 /** The bridge's own address: kubelet's probes come from it. */

@@ -4,13 +4,30 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { AUDIT_LOG } from './cluster-node.ts';
+import { recordRights } from './cluster-rights.ts';
 import { CHART, execute } from './helm.ts';
+import type { Role } from './rights.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
 const TOOLS = join(ROOT, 'tools');
-/** This machine as pods see it: the host's end of the test cluster's veth pair. */
-const HOST_OF_TEST_CLUSTER = '10.213.0.1';
+/** What the test cluster's network speaks, by the option that asks for it; and this machine as its pods see it. */
+const FAMILIES = {
+  ipv4: { options: [], host: '10.213.0.1' },
+  ipv6: { options: ['--ipv6'], host: 'fd00:10:213::1' },
+  'dual-stack': { options: ['--dual-stack'], host: '10.213.0.1' },
+} as const;
+export type Family = keyof typeof FAMILIES;
+
+interface Shape {
+  readonly nodes?: number;
+  readonly family?: Family;
+  /** NetworkPolicies are enforced. */
+  readonly policies?: boolean;
+  /** The test file, under whose name a record of the rights that were used is left. */
+  readonly test?: string;
+}
 export const CLIENT_SCRIPTS = join(ROOT, 'tests', 'e2e', 'client');
 
 export interface Cluster {
@@ -28,17 +45,22 @@ export interface Cluster {
   readonly stop: () => Promise<void>;
 }
 
+/** Of the test cluster: never lost, for it has the control plane. */
+export const FIRST_NODE = 'node1';
+
 /** The router's Service, as pods reach it. */
 export const ENDPOINT = 'http://kubembed.kubembed.svc/v1';
 
-/** Cluster up, images built and imported, a client pod running. */
-export async function startCluster(): Promise<Cluster> {
+/** Cluster up, images built and imported, a client pod running: on the first node, where there are several. */
+export async function startCluster(shape: Shape = {}): Promise<Cluster> {
+  const { nodes = 1, family = 'ipv4', policies = false, test } = shape;
   const given = process.env['KUBECONFIG'];
-  const kubeconfig = given ?? (await bringUp());
+  const options = ['--nodes', String(nodes), ...FAMILIES[family].options, ...(policies ? ['--policies'] : [])];
+  const kubeconfig = given ?? (await bringUp(options));
   const kubectl: Cluster['kubectl'] = async (args, stdin) =>
     await execute('kubectl', args, { kubeconfig, ...(stdin !== undefined && { stdin }) });
   const cluster: Cluster = {
-    host: process.env['KUBEMBED_E2E_HOST'] ?? HOST_OF_TEST_CLUSTER,
+    host: process.env['KUBEMBED_E2E_HOST'] ?? FAMILIES[family].host,
     kubeconfig,
     kubectl,
     helm: async (args) => await execute('helm', args, { kubeconfig }),
@@ -58,23 +80,36 @@ export async function startCluster(): Promise<Cluster> {
       ) as never;
     },
     stop: async () => {
-      if (given === undefined && process.env['KUBEMBED_E2E_KEEP'] === undefined)
-        await run(join(TOOLS, 'cluster', 'down.sh'));
+      if (given !== undefined) return;
+      try {
+        if (test !== undefined) await noteRights(cluster, test);
+      } finally {
+        await takeDown();
+      }
     },
   };
   try {
-    await startClientPod(cluster);
+    await startClientPod(cluster, nodes === 1 ? {} : { nodeName: FIRST_NODE });
   } catch (error) {
-    await cluster.stop();
+    if (given === undefined) await takeDown();
     throw error;
   }
   return cluster;
 }
 
-async function bringUp(): Promise<string> {
+async function takeDown(): Promise<void> {
+  if (process.env['KUBEMBED_E2E_KEEP'] === undefined) await run(join(TOOLS, 'cluster', 'down.sh'));
+}
+
+async function noteRights({ get }: Cluster, test: string): Promise<void> {
+  const { items } = await get<{ items: Role[] }>('clusterroles,roles', '-A');
+  await recordRights(test, items, AUDIT_LOG);
+}
+
+async function bringUp(options: readonly string[]): Promise<string> {
   const images = ['operator', 'runtime'];
   await run(join(TOOLS, 'images', 'build.sh'), images, { maxBuffer: 1 << 26 });
-  const { stdout } = await run(join(TOOLS, 'cluster', 'up.sh'), [], { maxBuffer: 1 << 26 });
+  const { stdout } = await run(join(TOOLS, 'cluster', 'up.sh'), options, { maxBuffer: 1 << 26 });
   const archives = images.map((image) => join(ROOT, '.kubembed', 'images', `${image}.tar`));
   await run(join(TOOLS, 'cluster', 'import-image.sh'), archives);
   return stdout.trim();
@@ -93,12 +128,13 @@ const namespace = (name: string): object => ({
 });
 
 /** A pod that does nothing until a test runs a script in it: a client like any other in the cluster. */
-async function startClientPod(cluster: Cluster): Promise<void> {
+async function startClientPod(cluster: Cluster, place: object): Promise<void> {
   await cluster.apply(namespace(CLIENTS), {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name: 'client', namespace: CLIENTS },
     spec: {
+      ...place,
       automountServiceAccountToken: false,
       terminationGracePeriodSeconds: 0,
       securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },

@@ -19,22 +19,13 @@ import { manifest, SHA } from '../helpers/builders.ts';
 import { startControlPlane } from '../helpers/control-plane.ts';
 import type { ControlPlane } from '../helpers/control-plane.ts';
 import { renderChart } from '../helpers/helm.ts';
+import { difference, granted, UNSEEN, used, userOf } from '../helpers/rights.ts';
+import type { Component, Role } from '../helpers/rights.ts';
 
 const CRD = new URL('../../crds/embeddingmodels.yaml', import.meta.url).pathname;
 const OWN = 'kubembed';
 const patient = { timeout: 60_000, interval: 100 };
 const log = pino({ level: 'silent' });
-
-interface Role extends KubeObject {
-  readonly rules: readonly {
-    readonly apiGroups: readonly string[];
-    readonly resources: readonly string[];
-    readonly verbs: readonly string[];
-  }[];
-}
-
-/** Asked for by admission alone, where a cluster has OwnerReferencesPermissionEnforcement. */
-const UNSEEN = ['update kubembed.dev/embeddingmodels/finalizers'];
 
 let plane: ControlPlane;
 let roles: readonly Role[];
@@ -56,9 +47,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await plane.stop());
 
-const userOf = (component: string): string => `system:serviceaccount:${OWN}:kubembed-${component}`;
-
-async function clientOf(component: string) {
+async function clientOf(component: Component) {
   const token = (await plane.kubectl(['create', 'token', `kubembed-${component}`, '-n', OWN])).trim();
   const headers = () => Promise.resolve({ authorization: `Bearer ${token}` });
   return createRestClient(
@@ -67,30 +56,11 @@ async function clientOf(component: string) {
   );
 }
 
-const granted = (component: string): readonly string[] =>
-  roles
-    .filter(
-      ({ metadata }) => metadata.name === `kubembed-${component}` || metadata.name === `kubembed-${component}-own`,
-    )
-    .flatMap(({ rules }) => rules)
-    .flatMap(({ apiGroups, resources, verbs }) =>
-      apiGroups.flatMap((group) =>
-        resources.flatMap((resource) => verbs.map((verb) => `${verb} ${group}/${resource}`)),
-      ),
-    );
-
-/** The API server's verb for a server-side apply of what is not there yet is a patch too, and it asks for both rights. */
-async function used(component: string): Promise<readonly string[]> {
+async function usedBy(component: Component): Promise<readonly string[]> {
   const requests = await plane.requestsOf(userOf(component));
   expect(requests.filter(({ code }) => code === 403)).toEqual([]);
-  return requests.flatMap(({ verb, group, resource, code }) => [
-    `${verb} ${group}/${resource}`,
-    ...(verb === 'patch' && code === 201 ? [`create ${group}/${resource}`] : []),
-  ]);
+  return used(requests);
 }
-
-const difference = (all: readonly string[], but: readonly string[]): readonly string[] =>
-  [...new Set(all)].filter((one) => !but.includes(one)).toSorted();
 
 const find = async <T extends KubeObject>(type: ResourceType<T>, namespace: string, name: string) =>
   await ifPresent(plane.admin.get(type, { namespace, name }));
@@ -135,7 +105,7 @@ async function liveThrough(operator: RunningOperator): Promise<void> {
     expect(items.some(({ reason, count = 1 }) => reason === 'Scaled' && count > 1)).toBe(true);
   }, patient);
   // Of a claim that nobody binds, events say why.
-  await vi.waitFor(async () => expect(await used('operator')).toContain('list /events'), patient);
+  await vi.waitFor(async () => expect(await usedBy('operator')).toContain('list /events'), patient);
   await plane.admin.create(EMBEDDING_MODELS, manifest('ahead', { model: 'org/a', cache, prefetch: true }, 'team'));
   await isThere(JOBS, 'em-ahead-prefetch', true);
   // A Job cannot be changed.
@@ -170,9 +140,9 @@ describe('of those that are granted, none is never used, and none is missing', (
     expect((await find(LEASES, OWN, 'kubembed-operator'))?.spec?.holderIdentity ?? '').toBe('');
     // Watches are in the log when they have ended.
     await vi.waitFor(async () => {
-      const seen = await used('operator');
-      expect(difference(granted('operator'), seen)).toEqual(UNSEEN);
-      expect(difference(seen, granted('operator'))).toEqual([]);
+      const seen = await usedBy('operator');
+      expect(difference(granted(roles, 'operator'), seen)).toEqual(UNSEEN);
+      expect(difference(seen, granted(roles, 'operator'))).toEqual([]);
     }, patient);
   }, 180_000);
 
@@ -184,9 +154,9 @@ describe('of those that are granted, none is never used, and none is missing', (
     await router.close();
     await client.close();
     await vi.waitFor(async () => {
-      const seen = await used('router');
-      expect(difference(granted('router'), seen)).toEqual([]);
-      expect(difference(seen, granted('router'))).toEqual([]);
+      const seen = await usedBy('router');
+      expect(difference(granted(roles, 'router'), seen)).toEqual([]);
+      expect(difference(seen, granted(roles, 'router'))).toEqual([]);
     }, patient);
   });
 });

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const page = readFileSync(join(ROOT, 'docs', 'security.md'), 'utf8');
-const SUITES = ['integration', 'load', 'kube', 'tools', 'e2e'];
+const SUITES = ['integration', 'load', 'kube', 'tools', 'e2e', 'nodes'];
 
 const cellsOf = (row: string): string[] =>
   row
