@@ -208,7 +208,7 @@ export async function runReflector<T extends KubeObject>(
   const { clock, random, log } = environment;
   const resource = typeName(source.type);
   const { transform = (object: T): T => object } = source;
-  let streams = true;
+  const server = { canStream: true };
 
   async function list(): Promise<Ending> {
     try {
@@ -224,9 +224,9 @@ export async function runReflector<T extends KubeObject>(
   async function watchFailed(error: unknown, told: ReturnType<typeof readWatch<T>>): Promise<Ending> {
     const soFar = told.soFar();
     if (soFar !== undefined) return { kind: 'watchFailed', ...soFar, error };
-    streams &&= !cannotStream(error);
+    server.canStream &&= !cannotStream(error);
     // Pages may be had where a stream is not.
-    return !streams || mustRelist(error) ? await list() : { kind: 'listFailed', error };
+    return !server.canStream || mustRelist(error) ? await list() : { kind: 'listFailed', error };
   }
 
   /** @param from undefined: what there is comes first, and then what changes. */
@@ -268,7 +268,7 @@ export async function runReflector<T extends KubeObject>(
   const stopped = (): boolean => signal.aborted;
   let state = { ...INITIAL, maxPauseMs: source.maxPauseMs ?? MAX_PAUSE_MS };
   while (!stopped()) {
-    const mustList = state.resourceVersion === undefined && !streams;
+    const mustList = state.resourceVersion === undefined && !server.canStream;
     const ending = mustList ? await list() : await watch(state.resourceVersion);
     const step = transition(state, ending, clock.now(), random());
     state = step.state;

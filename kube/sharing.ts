@@ -42,7 +42,8 @@ export function createSharing(maxParts = MAX_PARTS): Sharing {
 
   /** The value to keep, and what tells it from others. No JSON begins with the sign of a name. */
   function one(value: unknown): readonly [value: unknown, text: string] {
-    if (typeof value !== 'object' || value === null) return [value, String(JSON.stringify(value))];
+    if (value === undefined) return [value, 'undefined'];
+    if (typeof value !== 'object' || value === null) return [value, JSON.stringify(value)];
     const { object, name } = part(value);
     return [object, name];
   }

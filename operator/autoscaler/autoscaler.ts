@@ -103,8 +103,11 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   };
 
   /** What it was to decide while it rested is decided once, as of the last look. */
-  const caughtUp = ({ state, rest }: Scaled): ScalerState =>
-    rest === undefined ? state : decide(state, rest.sample, rest.settings, rest.untilMs).state;
+  function caughtUp(known: Scaled | undefined, now: number): ScalerState {
+    if (known === undefined) return newScaler(now);
+    const { state, rest } = known;
+    return rest === undefined ? state : decide(state, rest.sample, rest.settings, rest.untilMs).state;
+  }
 
   function decideFor(key: string, model: EmbeddingModel, routers: readonly RouterState[], now: number): void {
     const known = all.get(key);
@@ -113,7 +116,7 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
       known.rest.untilMs = now;
       return;
     }
-    const before = known === undefined ? newScaler(now) : caughtUp(known);
+    const before = caughtUp(known, now);
     const observed = deps.observed(key);
     // What was decided last, not what is: a hand on the Deployment is drift, and repaired as such.
     const from = before.decision?.replicas ?? observed.replicas ?? 0;
