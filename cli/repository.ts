@@ -1,8 +1,8 @@
 // What is known of a model's repository before its weights are fetched, from the hub or from the store: files, small JSON files, tensor headers.
 import { readFile, stat } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Environment } from '../common/util/env.ts';
+import { homeFolder } from '../common/util/process.ts';
 import { createHubClient, DEFAULT_TIMEOUTS } from '../hub/client.ts';
 import type { RetryPolicy } from '../hub/client.ts';
 import { ModelError } from '../hub/files.ts';
@@ -44,9 +44,9 @@ export interface Repository {
 // Where they are looked for, as every Hugging Face tool reads it from the environment.
 
 export const storeFolder = (given: string | undefined, env: Environment): string =>
-  given ?? readModelSettings(env, env['HOME'] ?? homedir()).store;
+  given ?? readModelSettings(env, homeFolder(env)).store;
 
-export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homedir()).hub;
+export const hubOptions = (env: Environment): HubSettings => readModelSettings(env, homeFolder(env)).hub;
 
 /** Where the repository's small files come from, by their names in it. */
 interface Source {

@@ -22,4 +22,7 @@ export interface Size {
 export declare const SIZES: Readonly<Record<'serve' | 'development' | 'node', Size>>;
 export declare function obstacle(machine: Machine): string | undefined;
 export declare function missingPackages(lock: Lock, root: string, withDevelopment: boolean): string[];
-export declare function npmNetwork(env: Readonly<Record<string, string | undefined>>): Record<string, string>;
+export declare function network(
+  env: Readonly<Record<string, string | undefined>>,
+  exists?: (file: string) => boolean,
+): Record<string, string>;

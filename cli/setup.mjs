@@ -66,8 +66,8 @@ export function missingPackages(lock, root, withDevelopment) {
 
 /** npm's own cache, or one in the clone where the home cannot be written to. */
 function cacheFolder() {
-  const usual = process.env.npm_config_cache ?? join(homedir(), '.npm');
   try {
+    const usual = process.env.npm_config_cache ?? join(homedir(), '.npm');
     mkdirSync(usual, { recursive: true });
     accessSync(usual, constants.W_OK);
     return usual;
@@ -76,18 +76,53 @@ function cacheFolder() {
   }
 }
 
+const CERTIFICATES = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'];
+const PROXIES = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy', 'ALL_PROXY', 'all_proxy'];
+const NO_PROXY = ['NO_PROXY', 'no_proxy'];
+const SELF = ['localhost', '127.0.0.1', '::1'];
+
+/** npm reads `https-proxy` and `proxy` for every address; what it calls null or false has no scheme. */
+function proxiesOfNpm({ npm_config_https_proxy: secure, npm_config_proxy: plain }) {
+  const [both, http] = [secure || plain, plain].map((address) => (address?.includes('://') ? address : undefined));
+  return { ...(both && { HTTPS_PROXY: both }), ...(http && { HTTP_PROXY: http }) };
+}
+
+/**
+ * The way out, in words that npm, Node and the fetch of weights all know: from variables that were made for Python's tools or for curl, else
+ * from npm's own settings, which npm hands to what it starts. This machine itself is never asked by a proxy.
+ */
+export function network(env, exists = existsSync) {
+  const set = (names) => names.filter((name) => env[name]);
+  const [given] = set(CERTIFICATES);
+  const { npm_config_cafile: cafile, npm_config_noproxy: noProxy } = env;
+  const certificates = given === undefined ? cafile && exists(cafile) && cafile : env[given];
+  const named = set(PROXIES).map((name) => [name, env[name].includes('://') ? env[name] : `http://${env[name]}`]);
+  const proxies = named.length > 0 ? Object.fromEntries(named) : proxiesOfNpm(env);
+  if (Object.keys(proxies).length === 0) return certificates ? { NODE_EXTRA_CA_CERTS: certificates } : {};
+  const direct = set(NO_PROXY).length > 0 ? set(NO_PROXY).map((name) => [name, env[name]]) : [['NO_PROXY', noProxy]];
+  const withSelf = (list) => (list === '*' ? list : [...(list ? [list] : []), ...SELF].join(','));
+  return {
+    ...(certificates && { NODE_EXTRA_CA_CERTS: certificates }),
+    ...proxies,
+    ...Object.fromEntries(direct.map(([name, list]) => [name, withSelf(list)])),
+  };
+}
+
 const STORE_VARIABLES = ['KUBEMBED_STORE', 'HF_HUB_CACHE', 'HF_HOME', 'XDG_CACHE_HOME'];
 
-/** The environment to run in: where the home can hold no models, they go into the clone. */
-export function environment() {
-  if (STORE_VARIABLES.some((name) => process.env[name])) return process.env;
+/** Where the home can hold no models, they go into the clone. */
+function storeElsewhere() {
+  if (STORE_VARIABLES.some((name) => process.env[name])) return {};
   try {
     mkdirSync(join(homedir(), '.cache', 'huggingface', 'hub'), { recursive: true });
-    return process.env;
+    return {};
   } catch {
-    return { ...process.env, HF_HOME: join(ROOT, '.kubembed', 'huggingface') };
+    return { HF_HOME: join(ROOT, '.kubembed', 'huggingface') };
   }
 }
+
+/** The environment to run in. */
+export const environment = () => ({ ...process.env, ...network(process.env), ...storeElsewhere() });
 
 async function megabytesIn(folder) {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -124,20 +159,6 @@ function showProgress(folder, disk) {
   };
 }
 
-/** What npm needs of an environment that was made for Python's tools: its certificates, and a proxy with a scheme. */
-export function npmNetwork(env) {
-  const given = ['NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'].find(
-    (name) => env[name],
-  );
-  const proxies = ['HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'].filter(
-    (name) => env[name] && !env[name].includes('://'),
-  );
-  return {
-    ...(given === undefined ? {} : { NODE_EXTRA_CA_CERTS: env[given] }),
-    ...Object.fromEntries(proxies.map((name) => [name, `http://${env[name]}`])),
-  };
-}
-
 /** npm, whatever its settings leave out. No package's script is needed: binaries come in packages. */
 async function install(folder, { what, download, disk }, more) {
   const time = download < 60 ? 'half a minute or so' : 'a minute or two';
@@ -149,13 +170,16 @@ async function install(folder, { what, download, disk }, more) {
     '--no-global',
     '--no-dry-run',
     '--no-update-notifier',
+    // Packages want the Node that is brought, not the one that runs npm; and are looked for where the lock file has them.
+    '--no-engine-strict',
+    '--install-strategy=hoisted',
     '--loglevel=error',
   ];
   const included = ['--include=prod', '--include=optional', '--include=peer', `--cache=${cacheFolder()}`];
   const done = showProgress(join(folder, 'node_modules'), disk);
   const child = spawn('npm', ['ci', ...options, ...included, ...more], {
     cwd: folder,
-    env: { ...process.env, ...npmNetwork(process.env) },
+    env: { ...process.env, ...network(process.env) },
     stdio: ['ignore', 2, 2],
   });
   const end = (signal) => {

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, onTestFinished } from 'vitest';
-import { missingPackages, npmNetwork, obstacle } from './setup.mjs';
+import { missingPackages, network, obstacle } from './setup.mjs';
 
 it.each([
   [{ platform: 'linux', arch: 'x64', glibc: '2.28' }, undefined],
@@ -41,14 +41,42 @@ it('looks whether npm brought what the lock file names, for the purpose, in its 
   expect(missingPackages({ packages }, root, true)).toEqual([...gone, 'node_modules/tool']);
 });
 
+const SELF = 'localhost,127.0.0.1,::1';
+
 it.each([
   [{}, {}],
-  [
-    { SSL_CERT_FILE: '/ca.pem', HTTPS_PROXY: 'proxy:8080' },
-    { NODE_EXTRA_CA_CERTS: '/ca.pem', HTTPS_PROXY: 'http://proxy:8080' },
-  ],
+  [{ SSL_CERT_FILE: '/ca.pem' }, { NODE_EXTRA_CA_CERTS: '/ca.pem' }],
   [{ NODE_EXTRA_CA_CERTS: '/own.pem', REQUESTS_CA_BUNDLE: '/ca.pem' }, { NODE_EXTRA_CA_CERTS: '/own.pem' }],
-  [{ https_proxy: 'https://proxy', http_proxy: '' }, {}],
-])('tells npm of the network in its own words: %j', (env, given) => {
-  expect(npmNetwork(env)).toEqual(given);
+  [{ HTTPS_PROXY: 'proxy:8080' }, { HTTPS_PROXY: 'http://proxy:8080', NO_PROXY: SELF }],
+  [
+    { https_proxy: 'https://proxy', http_proxy: '', no_proxy: '.example.com' },
+    { https_proxy: 'https://proxy', no_proxy: `.example.com,${SELF}` },
+  ],
+  [
+    { ALL_PROXY: 'http://proxy', NO_PROXY: '*' },
+    { ALL_PROXY: 'http://proxy', NO_PROXY: '*' },
+  ],
+])('tells the way out in words that npm, Node and the fetch of weights know: %j', (env, given) => {
+  expect(network(env)).toEqual(given);
+});
+
+it.each([
+  [
+    { npm_config_proxy: 'http://p', npm_config_noproxy: '' },
+    { HTTPS_PROXY: 'http://p', HTTP_PROXY: 'http://p', NO_PROXY: SELF },
+  ],
+  [
+    { npm_config_https_proxy: 'http://s', npm_config_noproxy: '.example.com' },
+    { HTTPS_PROXY: 'http://s', NO_PROXY: `.example.com,${SELF}` },
+  ],
+  [{ npm_config_proxy: 'null', npm_config_https_proxy: 'false' }, {}],
+  [
+    { npm_config_https_proxy: 'http://s', https_proxy: 'http://own' },
+    { https_proxy: 'http://own', NO_PROXY: SELF },
+  ],
+  [{ npm_config_cafile: '/ca.pem' }, { NODE_EXTRA_CA_CERTS: '/ca.pem' }],
+  [{ npm_config_cafile: '/ca.pem', SSL_CERT_FILE: '/own.pem' }, { NODE_EXTRA_CA_CERTS: '/own.pem' }],
+  [{ npm_config_cafile: '/gone.pem' }, {}],
+])('takes it from the settings of npm where no variable says it: %j', (env, given) => {
+  expect(network(env, (file) => file === '/ca.pem')).toEqual(given);
 });

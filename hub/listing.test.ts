@@ -41,6 +41,15 @@ test.each(['', '<html>', '{}', '{"sha":"../..","siblings":[]}', '[]'])('%j is no
   expect(parseListing(text)).toBeUndefined();
 });
 
+test('a page that forbids comes from a proxy: no model is to blame, and other sources are asked', () => {
+  const { status, body } = answer(403);
+  const page = { status, body, headers: { 'content-type': 'text/html; charset=utf-8' } };
+  const error = refusal(page, { ...wanted, hub: hub(false) });
+  expect(error.reason).toBe('HubUnreachable');
+  expect(error.message).toMatch(/blocked on the way.* HF_ENDPOINT/);
+  expect(refusal({ ...page, status: 401 }, { ...wanted, hub: hub(false) }).reason).toBe('GatedRepository');
+});
+
 test.each([
   [401, 'RepoNotFound', 'RepositoryNotFound'],
   [401, 'GatedRepo', 'GatedRepository'],

@@ -78,12 +78,21 @@ const advice = (reason: ModelErrorReason, { modelId, hub }: Pick<HubRepository, 
   return words[reason] ?? 'the answer is not one of a Hugging Face Hub; check HF_ENDPOINT';
 };
 
+/** A hub forbids by an error code or by JSON. A company's proxy shows people a page. */
+const isBlocked = ({ status, headers }: Pick<HubResponse, 'status' | 'headers'>): boolean =>
+  status === 403 && headers['x-error-code'] === undefined && (headers['content-type'] ?? '').startsWith('text/html');
+
 /** The error for a final refusal. */
 export const refusal = (
-  { status, headers }: Pick<HubResponse, 'status' | 'headers'>,
+  response: Pick<HubResponse, 'status' | 'headers'>,
   repository: Pick<HubRepository, 'modelId' | 'revision' | 'hub'>,
 ): ModelError => {
+  const { status, headers } = response;
   const { modelId, revision, hub } = repository;
+  if (isBlocked(response)) {
+    const words = `${hub.endpoint} answered 403 with a web page, as no hub does. It may be blocked on the way: ask for an exception, or name a mirror in HF_ENDPOINT`;
+    return new ModelError('HubUnreachable', `${modelId}@${revision}: ${words}`);
+  }
   const code = headers['x-error-code'] ?? '';
   const reason = REASON_BY_ERROR_CODE[code] ?? REASON_BY_STATUS[status] ?? 'HubUnreachable';
   const said = `${hub.endpoint} answered ${status}${code === '' ? '' : ` (${code})`}`;

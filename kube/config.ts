@@ -1,9 +1,9 @@
 // How to reach the API server: from inside a pod, or from a kubeconfig file (client-node is loaded only for that).
 import { readFile } from 'node:fs/promises';
 import type { RequestOptions } from 'node:https';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from './clock.ts';
+import { homeFolder } from '../common/util/process.ts';
 
 export interface TlsOptions {
   readonly ca?: string;
@@ -36,9 +36,11 @@ const CREDENTIAL_LIFETIME_MS = 60_000;
 
 /** `KUBECONFIG` if set, else the pod's service account, else `~/.kube/config`. */
 export async function loadConnection(sources: ConfigSources): Promise<ConnectionConfig> {
-  const { KUBECONFIG: file, KUBERNETES_SERVICE_HOST: host, HOME: home = homedir() } = sources.env;
+  const { KUBECONFIG: file, KUBERNETES_SERVICE_HOST: host } = sources.env;
   if (file) return await fromKubeconfig(file, sources);
-  return host ? await fromServiceAccount(sources) : await fromKubeconfig(join(home, '.kube', 'config'), sources);
+  return host
+    ? await fromServiceAccount(sources)
+    : await fromKubeconfig(join(homeFolder(sources.env), '.kube', 'config'), sources);
 }
 
 async function fromServiceAccount({

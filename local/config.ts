@@ -1,11 +1,11 @@
 // Options of local mode: command line first, then KUBEMBED_* variables, then defaults; and what the terminal is told of them.
-import { homedir } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
 import { ConfigError } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
+import { homeFolder } from '../common/util/process.ts';
 import { errorText } from '../common/util/text.ts';
 import { readModelSettings } from '../hub/paths.ts';
 import type { ModelSettings } from '../hub/paths.ts';
@@ -79,7 +79,7 @@ export function readLocalConfig(
     if (typeof given === 'string') return given;
     return variables.map(set).find((value) => value !== undefined) ?? fallback;
   };
-  const { store: modelStore, hub } = readModelSettings(env, homedir());
+  const { store: modelStore, hub } = readModelSettings(env, homeFolder(env));
   return {
     host: choose('host', ['KUBEMBED_HOST'], '127.0.0.1'),
     port: readPort(choose('port', ['EMBEDDINGS_PORT', 'KUBEMBED_PORT'], '11445')),

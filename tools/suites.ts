@@ -64,7 +64,7 @@ export const SUITES = {
   e2e: {
     command: 'npm run test:e2e',
     projects: ['e2e'],
-    runs: 'images, chart and walkthroughs on a real single-node cluster, and a newcomer in a fresh Debian',
+    runs: 'images, chart and walkthroughs on a real single-node cluster, and newcomers in a fresh Debian, behind a proxy too',
     needs: 'root on Debian, or KUBECONFIG of a cluster that has the images',
     minutes: { first: 30, later: 20 },
     programs: [],

@@ -66,7 +66,7 @@ interface Program {
 const asInContainer = (process: ProcessName): Record<string, string> => ({
   MALLOC_ARENA_MAX: '1',
   MALLOC_MMAP_THRESHOLD_: '2000000',
-  NODE_OPTIONS: `--enable-source-maps --max-old-space-size=${MAX_MEMORY_MB[process] / 2}`,
+  NODE_OPTIONS: `--max-old-space-size=${MAX_MEMORY_MB[process] / 2}`,
 });
 
 const ENVIRONMENTS: Readonly<Record<ProcessName, Readonly<Record<string, string>>>> = {

@@ -4,26 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cacheTwin, readTwin } from '../../tests/helpers/twins.ts';
 import type { CliIo } from '../command.ts';
-import { modelsGroup, withModel, withoutModel } from './models.ts';
-
-describe('the list of supported models', () => {
-  it('adds a line once, whatever the end of the file', () => {
-    expect(withModel('a/b', 'c/d')).toBe('a/b\nc/d\n');
-    expect(withModel('a/b\n', 'a/b')).toBe('a/b\n');
-    expect(withModel('', 'c/d alias=x')).toBe('c/d alias=x\n');
-  });
-
-  it('refuses what is no id', () => {
-    expect(() => withModel('', '../x')).toThrow('"../x" is not a Hugging Face id');
-    expect(() => withModel('', 'a/b/c alias=x')).toThrow('"a/b/c" is not a Hugging Face id');
-    expect(() => withModel('', 'a/b wrong=1')).toThrow(/wrong=1/);
-  });
-
-  it('removes every line of a model and nothing else', () => {
-    expect(withoutModel('# top\na/b\nc/d alias=x # why\ne/f\n', 'c/d')).toBe('# top\na/b\ne/f\n');
-    expect(() => withoutModel('a/b\n', 'c/d')).toThrow('c/d is not in the list');
-  });
-});
+import { modelsGroup } from './models.ts';
 
 describe('adding a model', () => {
   let folder: string;
@@ -60,6 +41,22 @@ describe('adding a model', () => {
     expect((await add(['twins/bert-cls', 'pooling=mean'])).list).toBe('twins/bert-cls pooling=mean\n');
     const followed = await add(['twins/bert-cls'], { KUBEMBED_UNSET_POOLING: 'declared' });
     expect(followed.list).toBe('twins/bert-cls\n');
+  });
+
+  it('says of a model that nobody could be asked about that it is not known, not that it cannot be served', async () => {
+    const said: string[] = [];
+    const io = {
+      env: { HF_HUB_CACHE: folder, HF_HUB_OFFLINE: '1' },
+      write: (text: string) => void said.push(text),
+      output: { colour: false },
+      signal: new AbortController().signal,
+    } as unknown as CliIo;
+    const check = async (...words: string[]) => await modelsGroup.commands['check']?.run(words, io);
+    expect(await check('twins/unknown')).toBe(1);
+    expect(said.join('')).toMatch(/^\? twins\/unknown: not known whether it can be served: HubUnreachable/);
+    said.length = 0;
+    await check('twins/unknown', '--json');
+    expect(JSON.parse(said.join(''))).toMatchObject({ servable: null, reason: 'HubUnreachable' });
   });
 
   it('adds the line of a model that nobody knows, and says that', async () => {

@@ -4,7 +4,6 @@ import { availableParallelism } from 'node:os';
 import { parseCatalog } from '../../api/catalog.ts';
 import type { EmbeddingModelSpec } from '../../api/types.ts';
 import type { Environment } from '../../common/util/env.ts';
-import { suggestion } from '../../common/util/text.ts';
 import { checkModel, dropDamaged, listModels } from '../../hub/verify.ts';
 import type { FileCheck } from '../../hub/verify.ts';
 import { declaredPooling, POOLING_CHOICES } from '../../runtime/model/modules.ts';
@@ -16,6 +15,7 @@ import { assess, report } from '../assess.ts';
 import type { Choices } from '../assess.ts';
 import { CommandError, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command, Group, Parsed } from '../command.ts';
+import { withModel, withoutModel } from '../model-list.ts';
 import { hubOptions, repositoryInStore, repositoryOnHub, storeFolder } from '../repository.ts';
 import type { Repository } from '../repository.ts';
 import { painter } from '../terminal.ts';
@@ -35,32 +35,6 @@ async function readList(file: string): Promise<string> {
   } catch (cause) {
     throw new CommandError(`${file} cannot be read; name the list with --file.`, undefined, { cause });
   }
-}
-
-/** The list with one more line; an id that is there already changes nothing. */
-export function withModel(text: string, line: string): string {
-  const catalog = parseCatalog(line);
-  const [fault] = catalog.faults;
-  const [entry] = catalog.entries;
-  if (fault?.message.startsWith('spec.model:') === true)
-    throw new UsageError(
-      `"${line.split(/\s/, 1)[0] ?? ''}" is not a Hugging Face id, which is "name" or "organisation/name".`,
-    );
-  if (fault !== undefined || entry === undefined) throw new UsageError(fault?.message ?? `"${line}" is no model id`);
-  if (parseCatalog(text).models.has(entry.spec.model)) return text;
-  const end = text === '' || text.endsWith('\n') ? '' : '\n';
-  return `${text}${end}${line}\n`;
-}
-
-/** The list without every line of this model. */
-export function withoutModel(text: string, model: string): string {
-  const { entries, models } = parseCatalog(text);
-  const gone = new Set(entries.filter(({ spec }) => spec.model === model).map(({ line }) => line));
-  if (gone.size === 0) throw new CommandError(`${model} is not in the list.${suggestion(model, [...models])}`);
-  return text
-    .split('\n')
-    .filter((_, index) => !gone.has(index + 1))
-    .join('\n');
 }
 
 const LIST_OPTIONS = { ...FILE_OPTION, json: { type: 'boolean' } } as const;
@@ -110,7 +84,8 @@ Appends a line, e.g. "BAAI/bge-small-en-v1.5 pooling=declared alias=text-embeddi
     const [modelId, ...options] = parsed.positionals;
     const silent = modelId !== undefined && !options.some((option) => option.startsWith('pooling='));
     const added = silent ? await declaredOption(modelId, parsed, io) : [];
-    return await editList(args, io, (list, words) => withModel(list, [...words, ...added].join(' ')));
+    const wanted = options.length === 0 ? undefined : parsed.positionals.join(' ');
+    return await editList(args, io, (list, words) => withModel(list, [...words, ...added].join(' '), wanted));
   },
 };
 
@@ -234,11 +209,14 @@ async function check(modelId: string, parsed: Parsed, io: CliIo): Promise<boolea
   } catch (error) {
     const refusal = asRefusal(error);
     if (refusal === undefined) throw error;
-    io.write(
-      isJson
-        ? `${JSON.stringify({ servable: false, model: modelId, ...refusal })}\n`
-        : `${paint('red', '✘')} ${paint('bold', modelId)} cannot be served: ${paint('red', refusal.reason)}\n\n  ${refusal.message}\n`,
-    );
+    const { reason, message } = refusal;
+    // Nobody could be asked: that says nothing of the model.
+    const isKnown = reason !== 'HubUnreachable';
+    const said = isKnown
+      ? `${paint('red', '✘')} ${paint('bold', modelId)} cannot be served: ${paint('red', reason)}`
+      : `${paint('yellow', '?')} ${paint('bold', modelId)}: not known whether it can be served: ${paint('yellow', reason)}`;
+    const json = { servable: isKnown ? false : null, model: modelId, ...refusal };
+    io.write(isJson ? `${JSON.stringify(json)}\n` : `${said}\n\n  ${message}\n`);
     return false;
   }
 }
@@ -250,7 +228,8 @@ const checkCommand: Command = {
                       [--file supported_models.txt] [--json]
 
 Reads the repository's file list, its configuration and the headers of its weights, never the weights: from the hub
-(HF_ENDPOINT, HF_TOKEN), else from the store. Options that are not given are those of the model's line in the list. Exit code 1 when one of the models cannot be served.`,
+(HF_ENDPOINT, HF_TOKEN), else from the store. Options that are not given are those of the model's line in the list. Exit code 1 when
+one of the models cannot be served, or nobody could be asked about it.`,
   options: CHECK_OPTIONS,
   choices: { device: DEVICES, precision: PRECISIONS, pooling: POOLING_CHOICES },
   async run(args, io) {

@@ -203,7 +203,8 @@ export function openApiDocument(
       description: 'Text embeddings, compatible with the OpenAI API.',
       license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
     },
-    servers: [{ url: '/' }],
+    // Relative to this document, which may lie behind a prefix.
+    servers: [{ url: '.' }],
     tags: [{ name: 'Embeddings' }, { name: 'Models' }, { name: 'Health' }],
     paths: { ...pathsWith(model), ...(metrics && METRICS_PATHS), ...(statusPage && STATUS_PATHS) },
     components: {

@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { packageVersion, threadUrl, usableCpus, usableMemory } from './process.ts';
+import { homeFolder, packageVersion, threadUrl, usableCpus, usableMemory } from './process.ts';
 
 const files = (tree: Readonly<Record<string, string>>) => (path: string) => tree[path];
 
@@ -74,4 +74,19 @@ it('finds a thread beside code that runs as written, and beside compiled code', 
 
 it('knows the version of the package', () => {
   expect(packageVersion()).toMatch(/^\d+\.\d+\.\d+/);
+});
+
+it.each([
+  [{ HOME: '/home/me' }, '/home/me'],
+  [{ HOME: '' }, '/home/known'],
+  [{}, '/home/known'],
+])('the home of %j is %s', (env, home) => {
+  expect(homeFolder(env, () => '/home/known')).toBe(home);
+});
+
+it('a user whom the system does not know is at home in the root folder', () => {
+  const unknown = (): string => {
+    throw new Error('uv_os_homedir returned ENOENT');
+  };
+  expect(homeFolder({}, unknown)).toBe('/');
 });

@@ -1,6 +1,7 @@
-// What a process finds around it: CPUs and memory that it may use, its package's version, the files of its threads.
+// What a process finds around it: CPUs and memory that it may use, its user's home, its package's version, the files of its threads.
 import { readFileSync } from 'node:fs';
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism, homedir, totalmem } from 'node:os';
+import type { Environment } from './env.ts';
 
 /** The text of a file, or undefined when there is none. */
 export type ReadText = (path: string) => string | undefined;
@@ -23,6 +24,16 @@ export function usableCpus(read: ReadText = readTextFile, parallelism: number = 
 
 /** Bytes; what the machine has when nothing limits it. */
 export const usableMemory = (): number => Math.min(process.constrainedMemory() || Infinity, totalmem());
+
+/** For a user whom the system does not know and nobody gave a home it is `/`, as container runtimes have it: there Node's own function throws. */
+export function homeFolder({ HOME: given }: Environment, ask: () => string = homedir): string {
+  if (given) return given;
+  try {
+    return ask();
+  } catch {
+    return '/';
+  }
+}
 
 const ROOT = '/sys/fs/cgroup';
 

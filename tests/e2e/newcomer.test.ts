@@ -1,43 +1,19 @@
 // What README and quickstart tell a newcomer to type, typed as it stands there in a fresh Debian: a clone, git, curl, Node, npm, Python.
-import { spawn } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { blocksOf } from '../helpers/docs-blocks.ts';
 import type { Block } from '../helpers/docs-blocks.ts';
+import { asNewcomer, LIMIT_MS } from '../helpers/newcomer-machine.ts';
 import { outcomesIn, scriptOf } from '../helpers/newcomer.ts';
 import type { Outcome } from '../helpers/newcomer.ts';
 import { publishTimes } from '../helpers/newcomer-times.ts';
 import { vectorPattern } from '../helpers/vector-pattern.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const SCRIPT = join(ROOT, 'tests', 'helpers', 'newcomer.sh');
-/** A busy machine takes minutes to install; the file system ends what runs in it a little earlier than the test ends. */
-const LIMIT_SECONDS = 1200;
 
 const blocksFor = async (page: string): Promise<Block[]> =>
   blocksOf(await readFile(join(ROOT, page), 'utf8'), page).filter(({ run }) => run === 'here' || run === 'server');
-
-/** @returns all that was printed. Rejects, with the end of it, when the script fails. */
-async function asNewcomer(script: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'kubembed-newcomer-'));
-  try {
-    const file = join(folder, 'script');
-    await writeFile(file, script);
-    const env = { ...process.env, NEWCOMER_SECONDS: String(LIMIT_SECONDS - 120) };
-    const child = spawn(SCRIPT, [file], { env, stdio: ['ignore', 'pipe', 'pipe'] });
-    let output = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
-    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-    if (code !== 0)
-      throw new Error(`exit code ${code ?? 'none'}; the end of what was printed:\n${output.slice(-4000)}`);
-    return output;
-  } finally {
-    await rm(folder, { recursive: true });
-  }
-}
 
 const MINILM_VECTOR = vectorPattern(384);
 
@@ -56,7 +32,7 @@ const SEEN: readonly (readonly [string, RegExp])[] = [
 
 describe.skipIf(process.getuid?.() !== 0)('in a root file system of its own, which takes root', () => {
   const name = 'a newcomer types what README and quickstart say, and sees what they promise';
-  it(name, { timeout: LIMIT_SECONDS * 1000 }, async () => {
+  it(name, { timeout: LIMIT_MS }, async () => {
     const readme = await blocksFor('README.md');
     const quickstart = await blocksFor('docs/quickstart.md');
     // Both start the same server; the second would find the port taken.

@@ -51,6 +51,8 @@ export interface HubServerOptions {
   readonly cdnPort?: number;
   /** LFS files come from the hub itself. */
   readonly noCdn?: boolean;
+  /** As what the second origin is known to clients, where something stands between: `https://cdn.example.com`. */
+  readonly cdnAddress?: string;
   /** Grants access to gated repositories. */
   readonly token?: string;
   /**
@@ -331,7 +333,7 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
       return;
     }
     const name = (request.headers.host ?? host).replace(/:\d+$/, '');
-    const cdnBase = `http://${name}:${new URL(cdnOrigin).port}`;
+    const cdnBase = options.cdnAddress ?? `http://${name}:${new URL(cdnOrigin).port}`;
     const location =
       options.xet === undefined ? `${cdnBase}/blobs/${file.etag}` : signedAddress(cdnBase, file, options.xet);
     if (options.xet !== undefined) {

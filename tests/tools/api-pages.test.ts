@@ -1,5 +1,8 @@
 // The pages about the API in a real browser: dark where the reader's system is, nothing from elsewhere, and a request that answers as it is offered.
+import { once } from 'node:events';
 import { mkdir } from 'node:fs/promises';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect } from 'vitest';
@@ -49,15 +52,45 @@ describe.each(Object.entries(BY_PAGE))('%s', (path, content) => {
   });
 });
 
-it('Execute on /docs sends what is filled in, and gets whole vectors', { timeout: 120_000 }, async () => {
-  const { page } = await openPage(await started());
-  await page.goto(`${service.url}/docs`);
-  await page.locator('#operations-Embeddings-createEmbedding .opblock-summary').click();
-  const answered = page.waitForResponse((response) => response.url().endsWith('/v1/embeddings'));
-  await page.locator('#operations-Embeddings-createEmbedding .execute').click();
-  const response = await answered;
-  const { data } = (await response.json()) as { data: { embedding: number[] }[] };
-  expect(response.status()).toBe(200);
-  expect(data.map(({ embedding }) => embedding.length)).toEqual([384, 384]);
-  await page.context().close();
-});
+/** As an Ingress has it that serves several teams: it takes the prefix away. */
+async function behindPrefix(prefix: string): Promise<{ url: string } & AsyncDisposable> {
+  const server = createServer((incoming, response) => {
+    const { method = 'GET', url = '', headers } = incoming;
+    if (!url.startsWith(`${prefix}/`)) {
+      response.writeHead(404).end();
+      return;
+    }
+    const outgoing = request(service.url + url.slice(prefix.length), { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers);
+      answer.pipe(response);
+    });
+    incoming.pipe(outgoing);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${prefix}`;
+  return {
+    url,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      await once(server.close(), 'close');
+    },
+  };
+}
+
+it.each(['', '/team/ai'])(
+  'Execute on %s/docs sends what is filled in, and gets whole vectors',
+  { timeout: 120_000 },
+  async (prefix) => {
+    await using front = await behindPrefix(prefix);
+    const { page } = await openPage(await started());
+    await page.goto(`${front.url}/docs`);
+    await page.locator('#operations-Embeddings-createEmbedding .opblock-summary').click();
+    const answered = page.waitForResponse((response) => response.url().endsWith('/v1/embeddings'));
+    await page.locator('#operations-Embeddings-createEmbedding .execute').click();
+    const response = await answered;
+    const { data } = (await response.json()) as { data: { embedding: number[] }[] };
+    expect(response.status()).toBe(200);
+    expect(data.map(({ embedding }) => embedding.length)).toEqual([384, 384]);
+    await page.context().close();
+  },
+);

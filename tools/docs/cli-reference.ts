@@ -24,7 +24,7 @@ export const renderCli = (commands: Commands): string => `# Command line
 \`npx kubembed COMMAND\` in a clone of the repository. \`embed\`, \`bench\` and \`status\` talk to any server of the OpenAI embeddings API: that of \`--endpoint\`,
 else of \`KUBEMBED_ENDPOINT\` or \`OPENAI_BASE_URL\`, else local mode on this machine (port \`EMBEDDINGS_PORT\` or 11445); the key is that of \`--key\`, else \`OPENAI_API_KEY\`.
 
-The exit code is 0 on success, 1 on failure (also when a model that was checked cannot be served), and 2 when the command line is wrong. With \`--json\` answers go to standard
+The exit code is 0 on success, 1 on failure (also when a model that was checked cannot be served, or nothing could be learned of it), and 2 when the command line is wrong. With \`--json\` answers go to standard
 output as JSON and errors to standard error as \`{"error": {"message", "reason"}}\`. Colours appear on a terminal; \`NO_COLOR\` and \`FORCE_COLOR\` are respected.
 
 ${sections(commands).join('\n\n')}

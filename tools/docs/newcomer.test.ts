@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { printTime, renderNewcomer, STEPS } from './newcomer.ts';
+import { printTime, renderMachines, renderNewcomer, STEPS } from './newcomer.ts';
 import type { NewcomerTimes } from './newcomer.ts';
 
 const seconds = Object.fromEntries(Object.keys(STEPS).map((step, at) => [step, 30 * at])) as NewcomerTimes['seconds'];
@@ -33,4 +33,11 @@ it('says of a step that it was not measured, and leaves it out of the sum', () =
   const rows = renderNewcomer({ machine: '', date: '', seconds: measured }).split('\n');
   expect(rows.find((row) => row.includes('first vector, by'))).toMatch(/\| not measured yet \| – \|$/);
   expect(rows.find((row) => row.includes('`models/`'))).toMatch(/\| 1:30 \| 2:00 \|$/);
+});
+
+it('has a row for each machine, and says what was not measured', () => {
+  const root = { seconds: 61, disk: 747.4, downloaded: 320 };
+  const [, , ...rows] = renderMachines({ machine: '', date: '', seconds: {}, machines: { root } }).split('\n');
+  expect(rows[0]).toMatch(/\| 320 \| 747 \| 1:01 \|$/);
+  expect(rows[1]).toMatch(/\| not counted \| not measured yet \| not measured yet \|$/);
 });

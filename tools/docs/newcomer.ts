@@ -1,4 +1,5 @@
-// How long a newcomer takes for each step, as the tests that type them measured it, in a table for people. Pure.
+// How long a newcomer takes for each step, and what an installation takes on each kind of machine, as the tests that type the commands
+// measured it, in tables for people. Pure.
 import { table } from './markdown.ts';
 
 /** In the order in which they are taken. */
@@ -14,12 +15,32 @@ export const STEPS = {
 } as const;
 export type Step = keyof typeof STEPS;
 
+/** The machines on which the two commands of the README are typed. */
+export const MACHINES = {
+  root: 'Node 20 with npm 10, as root',
+  settings:
+    "Node 20, a read-only home, `NODE_ENV=production`, npm's `omit`, `ignore-scripts`, `engine-strict` and `install-strategy`",
+  proxy: 'Node 20, behind a proxy with a password and an authority of its own',
+  npmrc: 'Node 24, behind this proxy, which only `~/.npmrc` names',
+  blocked: 'Node 24, behind this proxy, which blocks the hub: the model comes by pip',
+} as const;
+export type MachineName = keyof typeof MACHINES;
+
+export interface MachineNumbers {
+  /** Of `npm start`, until it serves. */
+  readonly seconds: number;
+  /** Megabytes: what is installed, and what came over the network where nothing was there before. */
+  readonly disk: number;
+  readonly downloaded?: number;
+}
+
 export interface NewcomerTimes {
   /** What they were measured on, in words. */
   readonly machine: string;
   readonly date: string;
   /** Of the steps that were measured. */
   readonly seconds: Readonly<Partial<Record<Step, number>>>;
+  readonly machines?: Readonly<Partial<Record<MachineName, MachineNumbers>>>;
 }
 
 const SECONDS_A_MINUTE = 60;
@@ -39,4 +60,13 @@ export function renderNewcomer({ machine, date, seconds }: NewcomerTimes): strin
     return [words, printTime(taken), printTime(sum)];
   });
   return `${table(['step', 'min:s', 'min:s since the beginning'], rows)}\n\nMeasured on ${date}, on ${machine}.`;
+}
+
+export function renderMachines({ machine, date, machines = {} }: NewcomerTimes): string {
+  const rows = (Object.entries(MACHINES) as [MachineName, string][]).map(([name, words]) => {
+    const { seconds, disk, downloaded } = machines[name] ?? {};
+    const measured = [disk?.toFixed(0), seconds === undefined ? undefined : printTime(seconds)];
+    return [words, downloaded?.toFixed(0) ?? 'not counted', ...measured.map((cell) => cell ?? 'not measured yet')];
+  });
+  return `${table(['machine', 'MB downloaded', 'MB installed', '`npm start`, until it serves, min:s'], rows)}\n\nMeasured on ${date}, on ${machine}.`;
 }

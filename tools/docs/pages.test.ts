@@ -108,6 +108,18 @@ describe('YAML on pages', () => {
   });
 });
 
+it('commands that install the chart say where the images are: there is no default', () => {
+  const commands = [...PAGES, 'charts/kubembed/README.md', 'examples/README.md'].flatMap((page) =>
+    [
+      ...read(page)
+        .replaceAll('\\\n', ' ')
+        .matchAll(/\bhelm (?:upgrade|install) [^\n`]*charts\/kubembed[^\n`]*/g),
+    ].map(([command]) => `${page}: ${command}`),
+  );
+  expect(commands.length).toBeGreaterThan(5);
+  expect(commands.filter((command) => !/images\.registry|--values|--reuse-values/.test(command))).toEqual([]);
+});
+
 describe('the evidence for the README', () => {
   const evidence = read('docs/evidence.md');
 

@@ -14,7 +14,7 @@ import type { OpenApi } from './api-reference.ts';
 import { renderCli } from './cli-reference.ts';
 import { renderCrd } from './crd-reference.ts';
 import { between } from './markdown.ts';
-import { renderNewcomer } from './newcomer.ts';
+import { renderMachines, renderNewcomer } from './newcomer.ts';
 import type { NewcomerTimes } from './newcomer.ts';
 import { renderNumbers } from './numbers.ts';
 import { renderSizing } from './sizing.ts';
@@ -34,7 +34,7 @@ function withValues(page: string): string {
 
 const firstStart = (): string => renderFirstStart(JSON.parse(read('tools/docs/first-start.json')) as FirstStart);
 
-const newcomer = (): string => renderNewcomer(JSON.parse(read('tools/docs/newcomer.json')) as NewcomerTimes);
+const newcomerTimes = (): NewcomerTimes => JSON.parse(read('tools/docs/newcomer.json')) as NewcomerTimes;
 
 const GENERATED: Readonly<Record<string, () => string>> = {
   'docs/reference/api.md': () =>
@@ -58,8 +58,13 @@ const GENERATED: Readonly<Record<string, () => string>> = {
   'docs/clouds.md': () => withValues(read('docs/clouds.md')),
   'docs/teams.md': () => withValues(read('docs/teams.md')),
   'docs/quickstart.md': () =>
-    between(between(read('docs/quickstart.md'), 'first start', firstStart()), 'newcomer', newcomer()),
-  'docs/install.md': () => between(read('docs/install.md'), 'first start', firstStart()),
+    between(
+      between(read('docs/quickstart.md'), 'first start', firstStart()),
+      'newcomer',
+      renderNewcomer(newcomerTimes()),
+    ),
+  'docs/install.md': () =>
+    between(between(read('docs/install.md'), 'first start', firstStart()), 'machines', renderMachines(newcomerTimes())),
   'CONTRIBUTING.md': () => between(read('CONTRIBUTING.md'), 'suites', renderSuites()),
 };
 
