@@ -27,6 +27,35 @@ describe('parseCatalog', () => {
     });
   });
 
+  test('says the same whatever was read before, and keeps what it read of lines that are in both', () => {
+    const line = fc.constantFrom(
+      'a',
+      'b',
+      'A',
+      'a alias=b',
+      'b alias=c',
+      'c strange',
+      'a revision=v1',
+      '# a',
+      '',
+      'x y=z',
+    );
+    const text = fc.array(line, { maxLength: 8 }).map((lines) => lines.join('\n'));
+    fc.assert(
+      fc.property(text, text, (first, second) => {
+        const before = parseCatalog(first);
+        expect(parseCatalog(second, before)).toEqual(parseCatalog(second));
+      }),
+    );
+    const [before] = [parseCatalog('a alias=x\nb')];
+    const { entries } = parseCatalog('# new\nb\na alias=x\nc', before);
+    expect(entries.map(({ spec }) => spec).slice(0, 2)).toEqual([before.entries[1]!.spec, before.entries[0]!.spec]);
+    expect([entries[0]!.spec === before.entries[1]!.spec, entries[1]!.spec === before.entries[0]!.spec]).toEqual([
+      true,
+      true,
+    ]);
+  });
+
   test('a line gives its names prompts of the repository', () => {
     const { entries, faults } = parseCatalog(
       'org/a alias=q,p:1 prompts=q:query,p:1:passage\norg/b prompts=q:query\norg/c prompts=query',

@@ -83,7 +83,13 @@ const linesOf = (text: string): readonly (readonly [line: number, content: strin
     .map((raw, index) => [index + 1, raw.replace(/#.*$/, '').trim()] as const)
     .filter(([, content]) => content !== '');
 
-export function parseCatalog(text: string): Catalog {
+/** By content. Lists have thousands of lines, of which one is changed at a time. */
+const linesRead = new WeakMap<Catalog, ReadonlyMap<string, ParsedLine>>();
+
+/** @param before what was read before: the specs of lines that are in both stay the same objects */
+export function parseCatalog(text: string, before?: Catalog): Catalog {
+  const known = before && linesRead.get(before);
+  const read = new Map<string, ParsedLine>();
   const entries: CatalogEntry[] = [];
   const faults: CatalogFault[] = [];
   const unread = new Set<string>();
@@ -91,7 +97,9 @@ export function parseCatalog(text: string): Catalog {
   const ids = new Map<string, number>();
   const names = new Map<string, number>();
   for (const [line, content] of linesOf(text)) {
-    const { draft, faults: own } = parseLine(content);
+    const parsed = known?.get(content) ?? parseLine(content);
+    read.set(content, parsed);
+    const { draft, faults: own } = parsed;
     const { model } = draft;
     const sameId = ids.get(foldName(model));
     if (sameId !== undefined) {
@@ -112,5 +120,7 @@ export function parseCatalog(text: string): Catalog {
     if (specFaults({ model }).length === 0) unread.add(model);
   }
   const kept = new Set([...unread].filter((model) => !ids.has(foldName(model))));
-  return { entries, faults, kept, models: new Set([...entries.map(({ spec }) => spec.model), ...kept]) };
+  const catalog = { entries, faults, kept, models: new Set([...entries.map(({ spec }) => spec.model), ...kept]) };
+  linesRead.set(catalog, read);
+  return catalog;
 }

@@ -17,6 +17,12 @@ describe('parseDemandLine', () => {
     expect(parseDemandLine(text.replace('{"instance"', '{"future":1,"instance"'))).toEqual(JSON.parse(text));
   });
 
+  test('knows a line of changes from a whole one', () => {
+    const text = line({ 'a/b': {} });
+    expect(parseDemandLine(text.replace('{', '{"changes":true,'))?.changes).toBe(true);
+    expect(parseDemandLine(text)?.changes).toBeUndefined();
+  });
+
   test.each([
     '',
     'x',

@@ -1,9 +1,11 @@
-// The demand stream, router → operator: its schema, and how one line is read. Cumulative counters, so that nothing is lost
-// between two samples. Pure.
+// The demand stream, router → operator: its schema, how it is asked for, and how one line is read. Cumulative counters, so that nothing
+// is lost between two samples. Pure.
 import * as z from 'zod';
 
 /** Newline-delimited JSON on the router's internal port. */
 export const DEMAND_PATH = '/internal/demand';
+/** In the query: who asks with it gets a whole line first, and then lines of what has changed. Routers before that give whole lines. */
+export const CHANGES_PARAMETER = 'changes';
 
 const count = z.number().nonnegative();
 
@@ -30,6 +32,8 @@ const demandSnapshot = z
     instance: z.string().min(1),
     /** Rises with every line of one instance. */
     sequence: count,
+    /** The line tells of models that have changed since the one before; absent: of all. */
+    changes: z.literal(true).optional(),
     /** By EmbeddingModel key, `namespace/name`. */
     models: z.record(z.string(), modelDemand).readonly(),
   })
@@ -37,7 +41,7 @@ const demandSnapshot = z
 
 /** One model's demand as one router process has seen it since that process started. Counters only ever grow. */
 export type ModelDemand = z.infer<typeof modelDemand>;
-/** One line: the whole state, never a delta. */
+/** One line: of each model that it tells of the whole state, never a difference. */
 export type DemandSnapshot = z.infer<typeof demandSnapshot>;
 
 /** Undefined when the line is no snapshot. A router of another version may say more or less; what is not sound is refused. */

@@ -19,6 +19,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   limit: async (args) => await BENCHES['runtime']!(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
   gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
   families: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args)),
+  int8: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args, true)),
   bulk: async (args) => await (await import('./bulk/main.ts')).benchBulk(readBulkOptions(args)),
   router: async (args) => await (await import('./router/main.ts')).benchRouter(readRouterOptions(args)),
   scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),

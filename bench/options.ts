@@ -113,9 +113,11 @@ const FAMILY_TIMING: Timing = { warmUpSeconds: 1, seconds: 4, repeats: 3, retrie
 /** Sentences and passages, one client and several. */
 const FAMILY_CELLS: readonly string[] = ['A:1', 'A:8', 'B:1', 'B:8'];
 
-export function readFamiliesOptions(args: readonly string[]) {
+/** @param int8 whether it is int8 beside float32 that is measured, instead of each family beside bare sessions */
+export function readFamiliesOptions(args: readonly string[], int8 = false) {
   const { families, cells, peer, ...values } = read(args, { families: TEXT, cells: TEXT, peer: PEER, ...WINDOWS });
   return {
+    int8,
     families: families === undefined ? undefined : names(families),
     cells: (cells === undefined ? FAMILY_CELLS : names(cells)).map(cellOf),
     checkouts: checkoutsOf(peer),
@@ -217,7 +219,7 @@ export function readColdStartOptions(args: readonly string[]) {
   };
 }
 
-export const USAGE = `usage: npm run bench -- runtime|limit|families|bulk|router|scale|cold-start|gpu|setup [options]
+export const USAGE = `usage: npm run bench -- runtime|limit|families|int8|bulk|router|scale|cold-start|gpu|setup [options]
 
 runtime   --peers kubembed,limit,…   whom to measure; default: whoever is installed (see: npm run bench -- setup)
           --peer NAME=PATH           another checkout of kubembed, installed, in turn with this one; may be given again
@@ -229,6 +231,7 @@ runtime   --peers kubembed,limit,…   whom to measure; default: whoever is inst
 limit     the limit line alone
 families  --families t5,qwen3,…      which; default: all
           --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
+int8      int8 beside float32: --families e5,base; all else as families
 bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
 gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE

@@ -9,6 +9,7 @@ const DOCUMENT = fileURLToPath(new URL('../docs/performance.md', import.meta.url
 export type Section =
   | 'bench:runtime'
   | 'bench:families'
+  | 'bench:int8'
   | 'bench:bulk'
   | 'bench:router'
   | 'bench:router-memory'

@@ -70,11 +70,53 @@ const requestRange = async (range: Range, { repository, file }: Download): Promi
 const isSystemError = (error: unknown): boolean => typeof (error as { syscall?: unknown }).syscall === 'string';
 const DISK_CODES = new Set(['ENOSPC', 'EDQUOT', 'EROFS', 'EIO', 'EFBIG', 'ESTALE']);
 
+/** Chunks are of 16 or 64 kB, and to write one of them costs as much as to receive it. */
+const GATHERED_BYTES = 512 << 10;
+/** What waits for more is not told of, and a killed process loses it: not for long. */
+const GATHERED_MS = 50;
+
+/** Writes chunks of one range together. A failure is told by the next call. */
+const gatherWrites = (partial: PartialFile, { at }: Range, onBytes: Download['onBytes']) => {
+  let chunks: Buffer[] = [];
+  let bytes = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let writing = Promise.resolve();
+  const flush = async (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    const together = chunks;
+    [chunks, bytes] = [[], 0];
+    if (together.length > 0) {
+      writing = writing.then(async () => {
+        await partial.append(at, together);
+        onBytes(partial.bytes);
+      });
+    }
+    await writing;
+  };
+  return {
+    add: async (chunk: Buffer): Promise<void> => {
+      chunks.push(chunk);
+      bytes += chunk.length;
+      timer ??= setTimeout(() => void flush().catch(() => undefined), GATHERED_MS);
+      if (bytes >= GATHERED_BYTES) await flush();
+    },
+    flush,
+  };
+};
+
 const write = async (body: AsyncIterable<Buffer>, partial: PartialFile, range: Range, onBytes: Download['onBytes']) => {
-  for await (const chunk of body) {
-    if (range.start + range.have + chunk.length > range.end) throw new Mismatch('more bytes came than were asked for');
-    await partial.append(range.at, chunk);
-    onBytes(partial.bytes);
+  const writes = gatherWrites(partial, range, onBytes);
+  let end = range.start + range.have;
+  try {
+    for await (const chunk of body) {
+      end += chunk.length;
+      if (end > range.end) throw new Mismatch('more bytes came than were asked for');
+      await writes.add(chunk);
+    }
+  } finally {
+    // What came before a cut is kept.
+    await writes.flush();
   }
 };
 

@@ -3,14 +3,12 @@ import { performance } from 'node:perf_hooks';
 import pLimit from 'p-limit';
 import { isCommitSha } from '../common/util/text.ts';
 import { together } from '../common/util/together.ts';
-import { DEFAULT_TIMEOUTS, createHubClient } from './client.ts';
 import type { HubOptions, Retry, RetryPolicy } from './client.ts';
 import { ModelError, isModelError, preferSafetensors } from './files.ts';
 import type { ChooseWeights, RepositoryFile } from './files.ts';
 import { acquireLock, isAlive, readIdentity } from './lock.ts';
 import { checkRevision, storePaths } from './paths.ts';
 import type { ModelRevision, StorePaths } from './paths.ts';
-import { hubSource } from './source.ts';
 import type { DownloadWatch, RemoteSnapshot, WeightSource } from './source.ts';
 import {
   explainDisk,
@@ -152,6 +150,11 @@ const fillOnce = async (fetch: Fetch, remote: RemoteSnapshot): Promise<ModelFile
 
 const fetchFromHub = async (fetch: Fetch, revision: string, hasAlternative: boolean): Promise<ModelFiles> => {
   const { options, signal, onEvent, wanted } = fetch;
+  // Only now: where all is in the store, the HTTP client would be most of what is loaded.
+  const [{ DEFAULT_TIMEOUTS, createHubClient }, { hubSource }] = await Promise.all([
+    import('./client.ts'),
+    import('./source.ts'),
+  ]);
   const hub = createHubClient(options);
   try {
     const timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };

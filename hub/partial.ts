@@ -124,14 +124,15 @@ export class PartialFile {
     return this.#ranges.reduce((sum, { have }) => sum + have, 0);
   }
 
-  /** Puts `chunk` behind what range `at` has. */
-  async append(at: number, chunk: Buffer): Promise<void> {
+  /** Puts `chunks` behind what range `at` has. */
+  async append(at: number, chunks: readonly Buffer[]): Promise<void> {
     const range = this.#ranges[at];
-    if (range === undefined || range.start + range.have + chunk.length > range.end) {
-      throw new RangeError(`range ${at} has no room for ${chunk.length} bytes more`);
+    const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
+    if (range === undefined || range.start + range.have + bytes > range.end) {
+      throw new RangeError(`range ${at} has no room for ${bytes} bytes more`);
     }
-    await this.#file.write(chunk, 0, chunk.length, range.start + range.have);
-    range.have += chunk.length;
+    await this.#file.writev(chunks, range.start + range.have);
+    range.have += bytes;
     this.#grown.emit('grown');
     if (range.have - range.noted >= NOTED_EVERY || isWhole(range)) await this.#noteDown(range);
   }

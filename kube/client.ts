@@ -23,7 +23,11 @@ export interface ListOptions extends Selection, CallOptions {
 }
 
 export interface WatchOptions extends Selection {
-  readonly resourceVersion: string;
+  /**
+   * Undefined: first all that there is, each as ADDED, and after the last of them a bookmark that says so (`isInitialEnd`).
+   * A server that cannot do that refuses it as invalid.
+   */
+  readonly resourceVersion: string | undefined;
   /** The server ends the watch after this long. */
   readonly timeoutSeconds: number;
   readonly signal: AbortSignal;

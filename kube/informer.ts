@@ -213,6 +213,8 @@ export type Indexers<T> = Readonly<Record<string, (object: T) => readonly string
 export interface ReadStore<T extends KubeObject> {
   get(key: ObjectKey): T | undefined;
   list(): readonly T[];
+  /** With its key, as `formatKey` makes it. */
+  entries(): Iterable<readonly [key: string, object: T]>;
   byIndex(index: string, value: string): readonly T[];
   readonly size: number;
 }
@@ -237,6 +239,10 @@ export class ObjectStore<T extends KubeObject> implements ReadStore<T> {
 
   list(): readonly T[] {
     return [...this.objects.values()];
+  }
+
+  entries(): Iterable<readonly [key: string, object: T]> {
+    return this.objects;
   }
 
   byIndex(index: string, value: string): readonly T[] {

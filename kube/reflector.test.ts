@@ -85,8 +85,12 @@ describe('transition', () => {
   });
 });
 
-/** A server that plays a script: one entry for each watch; lists always answer. */
-function scripted(watches: (() => AsyncGenerator<WatchEvent<KubeObject>>)[], clock: FakeClock) {
+type Script = (() => AsyncGenerator<WatchEvent<KubeObject>>)[];
+
+const invalid = new ApiError({ status: 422, reason: 'Invalid', message: 'sendInitialEvents is forbidden' });
+
+/** A server that plays scripts: one entry for each streamed list, which are refused without one, and one for each watch; lists always answer. */
+function scripted(watches: Script, clock: FakeClock, streams?: Script) {
   const calls: string[] = [];
   const started = clock.now();
   const at = (): number => clock.now() - started;
@@ -96,8 +100,10 @@ function scripted(watches: (() => AsyncGenerator<WatchEvent<KubeObject>>)[], clo
       return { metadata: { resourceVersion: String(limit) }, items: [object('listed', '1')] };
     },
     watch: (_type: unknown, { resourceVersion, signal }: WatchOptions) => {
-      calls.push(`watch ${resourceVersion} ${at()}`);
-      return watches.shift()?.() ?? silence(signal);
+      if (resourceVersion === undefined && streams === undefined) throw invalid;
+      calls.push(resourceVersion === undefined ? `stream ${at()}` : `watch ${resourceVersion} ${at()}`);
+      const script = resourceVersion === undefined ? streams : watches;
+      return script?.shift()?.() ?? silence(signal);
     },
   } as unknown as KubeClient;
   const seen: string[] = [];
@@ -168,6 +174,73 @@ describe('runReflector', () => {
     stop.abort();
     await done;
     expect(clock.pending()).toBe(0);
+  });
+});
+
+describe('a streamed list', () => {
+  type Event = WatchEvent<KubeObject>;
+  const change = (type: 'ADDED' | 'MODIFIED' | 'DELETED', name: string, version = '1'): Event => ({
+    type,
+    object: object(name, version),
+  });
+  const bookmark = (resourceVersion: string, annotations = {}): Event => ({
+    type: 'BOOKMARK',
+    object: { metadata: { resourceVersion, annotations } },
+  });
+  const end = (resourceVersion: string): Event => bookmark(resourceVersion, { 'k8s.io/initial-events-end': 'true' });
+  const told = (events: readonly Event[], failure?: Error) =>
+    async function* (): AsyncGenerator<Event> {
+      yield* events;
+      if (failure) throw failure;
+    };
+  async function run(streams: Script, ms: number, watches: Script = []) {
+    const clock = new FakeClock();
+    const { calls, seen, stop, done } = scripted(watches, clock, streams);
+    await clock.advance(ms);
+    stop.abort();
+    await done;
+    expect(clock.pending()).toBe(0);
+    return { calls, seen };
+  }
+
+  it('is told as one, with what changed meanwhile, and goes on as a watch', async () => {
+    const first = [change('ADDED', 'a'), change('ADDED', 'b'), change('ADDED', 'c')];
+    const meanwhile = [bookmark('3'), change('DELETED', 'b', '4'), change('MODIFIED', 'c', '5')];
+    const later = [change('ADDED', 'd', '6')];
+    const { calls, seen } = await run([told([...first, ...meanwhile, end('5'), ...later], reset)], 1000);
+    expect(seen).toEqual(['= a,c', 'ADDED d']);
+    expect(calls).toEqual(['stream 0', 'watch 6 800']);
+  });
+
+  it('is told for nothing there, too', async () => {
+    expect((await run([told([end('5')], reset)], 1000)).seen).toEqual(['= ']);
+  });
+
+  it.each([
+    ['cut', reset],
+    ['ended', undefined],
+  ])('that is %s before its end says nothing, and is asked for again', async (_how, failure) => {
+    const { calls, seen } = await run([told([change('ADDED', 'a')], failure), told([end('7')], reset)], 1000);
+    expect(seen).toEqual(['= ']);
+    expect(calls).toEqual(['stream 0', 'stream 800']);
+  });
+
+  it('comes after a version is gone, as the first one did', async () => {
+    const { calls, seen } = await run([told([end('5')], gone), told([change('ADDED', 'a'), end('9')], reset)], 2000);
+    expect(seen).toEqual(['= ', '= a']);
+    expect(calls).toEqual(['stream 0', 'stream 800']);
+  });
+
+  it('is had in pages where the server refuses it, and not asked for again', async () => {
+    const { calls, seen } = await run([told([], invalid)], 2000, [told([], gone)]);
+    expect(calls).toEqual(['stream 0', 'list 0', 'watch 500 0', 'list 800', 'watch 500 800']);
+    expect(seen).toEqual(['= listed', '= listed']);
+  });
+
+  it('is had in pages where it does not go on', async () => {
+    const { calls, seen } = await run([], 20_000);
+    expect(calls).toEqual(['stream 0', 'list 10000', 'watch 500 10000']);
+    expect(seen).toEqual(['= listed']);
   });
 });
 

@@ -1,10 +1,10 @@
 // Reflector: keeps a sink equal to a list on the server — list, watch, and what to do after every way these can end.
 import { backoffMs } from '../common/util/pacing.ts';
-import { ApiError, isExpired } from './client.ts';
+import { ApiError, isExpired, isInvalid } from './client.ts';
 import type { KubeClient, ListOptions, Selection, WatchOptions } from './client.ts';
 import { sleep } from './clock.ts';
-import type { Environment } from './clock.ts';
-import { typeName } from './types.ts';
+import type { Clock, Environment } from './clock.ts';
+import { formatKey, isInitialEnd, keyOf, typeName } from './types.ts';
 import type { KubeList, KubeObject, ResourceType, WatchEvent } from './types.ts';
 
 const PAGE_SIZE = 500;
@@ -16,6 +16,8 @@ const FORGET_FAILURES_MS = 120_000;
 const SHORT_WATCH_MS = 1_000;
 /** The server closes a watch in time; one that is open this much longer is half-open and will never speak again. */
 const SILENCE_GRACE_MS = 5_000;
+/** A server that takes longer for the next object of a stream, or for the word that it was the last, is asked for pages. */
+const STREAM_SILENCE_MS = 10_000;
 /** Watches in a row that brought nothing before the resourceVersion itself is doubted. */
 const FRUITLESS_WATCHES = 3;
 
@@ -24,7 +26,7 @@ export interface ReflectedList<T extends KubeObject> {
   readonly type: ResourceType<T>;
   readonly selection: Selection;
   readonly maxPauseMs?: number | undefined;
-  /** What is kept of an object. It is called as each page comes, so that no whole list is ever in memory. */
+  /** What is kept of an object. It is called as each object or page comes, so that no whole list is ever in memory. */
   readonly transform?: (object: T) => T;
 }
 
@@ -137,6 +139,65 @@ export async function listAll<T extends KubeObject>(
   return { metadata: { resourceVersion }, items };
 }
 
+class StreamSilent extends Error {
+  override readonly name = 'StreamSilent';
+}
+
+/** The server has no streamed lists, or something on the way holds them up: it will be so the next time, too. */
+const cannotStream = (error: unknown): boolean => isInvalid(error) || error instanceof StreamSilent;
+
+/** Calls back once there was no note for so long. */
+function startWatchdog(clock: Clock, ms: number, silent: () => void) {
+  let noted = false;
+  const look = (): (() => void) =>
+    clock.setTimeout(() => {
+      if (!noted) {
+        silent();
+        return;
+      }
+      noted = false;
+      cancel = look();
+    }, ms);
+  let cancel = look();
+  return { note: (): void => void (noted = true), stop: (): void => cancel() };
+}
+
+/**
+ * What a watch has told so far. One that begins with all there is has told nothing before it is whole, and is then told as one.
+ *
+ * @param from undefined: it begins with all there is
+ */
+function readWatch<T extends KubeObject>(sink: Sink<T>, transform: (object: T) => T, from: string | undefined) {
+  const items = new Map<string, T>();
+  let resourceVersion = from;
+  let isWhole = from !== undefined;
+  let events = 0;
+
+  function gather({ type, object }: Parameters<Sink<T>['apply']>[0]): void {
+    const key = formatKey(keyOf(object));
+    if (type === 'DELETED') items.delete(key);
+    else items.set(key, object);
+  }
+
+  return {
+    take(event: WatchEvent<T>): void {
+      events += 1;
+      if (event.type !== 'BOOKMARK') {
+        const change = { type: event.type, object: transform(event.object) };
+        if (isWhole) sink.apply(change);
+        else gather(change);
+      } else if (!isWhole && isInitialEnd(event)) {
+        isWhole = true;
+        sink.replace([...items.values()]);
+        items.clear();
+      }
+      if (isWhole) resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+    },
+    /** Undefined: it is not whole. */
+    soFar: () => (resourceVersion === undefined ? undefined : { resourceVersion, events }),
+  };
+}
+
 /** Runs until the signal aborts; never rejects. */
 export async function runReflector<T extends KubeObject>(
   source: ReflectedList<T>,
@@ -147,6 +208,7 @@ export async function runReflector<T extends KubeObject>(
   const { clock, random, log } = environment;
   const resource = typeName(source.type);
   const { transform = (object: T): T => object } = source;
+  const server = { canStream: true };
 
   async function list(): Promise<Ending> {
     try {
@@ -159,11 +221,21 @@ export async function runReflector<T extends KubeObject>(
     }
   }
 
-  async function watch(from: string): Promise<Ending> {
-    let resourceVersion = from;
-    let events = 0;
+  async function watchFailed(error: unknown, told: ReturnType<typeof readWatch<T>>): Promise<Ending> {
+    const soFar = told.soFar();
+    if (soFar !== undefined) return { kind: 'watchFailed', ...soFar, error };
+    server.canStream &&= !cannotStream(error);
+    // Pages may be had where a stream is not.
+    return !server.canStream || mustRelist(error) ? await list() : { kind: 'listFailed', error };
+  }
+
+  /** @param from undefined: what there is comes first, and then what changes. */
+  async function watch(from: string | undefined): Promise<Ending> {
+    const told = readWatch(sink, transform, from);
     const started = clock.now();
     const silence = new AbortController();
+    const fallSilent = (): void => silence.abort(new StreamSilent('The list went silent'));
+    const watchdog = from === undefined ? startWatchdog(clock, STREAM_SILENCE_MS, fallSilent) : undefined;
     // Spread, so that a fleet's watches do not end together.
     const timeoutSeconds = 300 + Math.floor(random() * 300);
     const cancel = clock.setTimeout(
@@ -172,20 +244,23 @@ export async function runReflector<T extends KubeObject>(
     );
     const options: WatchOptions = {
       ...source.selection,
-      resourceVersion,
+      resourceVersion: from,
       timeoutSeconds,
       signal: AbortSignal.any([signal, silence.signal]),
     };
     try {
       for await (const event of source.client.watch(source.type, options)) {
-        events += 1;
-        if (event.type !== 'BOOKMARK') sink.apply({ type: event.type, object: transform(event.object) });
-        resourceVersion = event.object.metadata.resourceVersion ?? resourceVersion;
+        told.take(event);
+        if (told.soFar() === undefined) watchdog?.note();
+        else watchdog?.stop();
       }
-      return { kind: 'watchClosed', resourceVersion, events, ms: clock.now() - started };
+      const soFar = told.soFar();
+      if (soFar === undefined) return { kind: 'listFailed', error: new Error('The list was cut short') };
+      return { kind: 'watchClosed', ...soFar, ms: clock.now() - started };
     } catch (error) {
-      return { kind: 'watchFailed', resourceVersion, events, error };
+      return await watchFailed(error, told);
     } finally {
+      watchdog?.stop();
       cancel();
     }
   }
@@ -193,7 +268,8 @@ export async function runReflector<T extends KubeObject>(
   const stopped = (): boolean => signal.aborted;
   let state = { ...INITIAL, maxPauseMs: source.maxPauseMs ?? MAX_PAUSE_MS };
   while (!stopped()) {
-    const ending = state.resourceVersion === undefined ? await list() : await watch(state.resourceVersion);
+    const mustList = state.resourceVersion === undefined && !server.canStream;
+    const ending = mustList ? await list() : await watch(state.resourceVersion);
     const step = transition(state, ending, clock.now(), random());
     state = step.state;
     if (step.delayMs === 0 || stopped()) continue;

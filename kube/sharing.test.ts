@@ -28,6 +28,19 @@ describe('share', () => {
     );
   });
 
+  test('looks at each value once, however deep it lies', () => {
+    let looks = 0;
+    const leaf = {
+      get value() {
+        looks += 1;
+        return 1;
+      },
+    };
+    const { share } = createSharing();
+    share({ a: { b: { c: { d: [leaf] } } } });
+    expect(looks).toBe(1);
+  });
+
   test('forgets what was not seen for long', () => {
     const { share } = createSharing(2);
     const first = share({ labels: { app: 'a' } }).labels;

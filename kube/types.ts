@@ -59,7 +59,15 @@ export interface KubeList<T extends KubeObject> {
 
 export type WatchEvent<T extends KubeObject> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
-  | { readonly type: 'BOOKMARK'; readonly object: { readonly metadata: { readonly resourceVersion: string } } };
+  | { readonly type: 'BOOKMARK'; readonly object: { readonly metadata: BookmarkMeta } };
+
+type BookmarkMeta = Pick<ObjectMeta, 'annotations'> & { readonly resourceVersion: string };
+
+export const INITIAL_EVENTS_END = 'k8s.io/initial-events-end';
+
+/** All that there was when the watch began has been told. */
+export const isInitialEnd = <T extends KubeObject>({ type, object }: WatchEvent<T>): boolean =>
+  type === 'BOOKMARK' && object.metadata.annotations?.[INITIAL_EVENTS_END] === 'true';
 
 /** Who made it and answers for it: there is one at most. */
 export const controllerOf = ({ metadata }: Pick<KubeObject, 'metadata'>): OwnerReference | undefined =>

@@ -1,8 +1,8 @@
 // Options of local mode: command line first, then KUBEMBED_* variables, then defaults; and what the terminal is told of them.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
 import { ConfigError } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import { homeFolder } from '../common/util/process.ts';

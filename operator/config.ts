@@ -2,8 +2,8 @@
 import * as z from 'zod';
 import type { CacheSpec, Device, ResourceRequirements, UnsetPooling } from '../api/types.ts';
 import { specFaults } from '../api/validation.ts';
-import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import { errorText } from '../common/util/text.ts';

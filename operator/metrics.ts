@@ -9,7 +9,7 @@ import { modelKey } from '../api/names.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { createApp, probeRoutes } from '../common/http/app.ts';
 import type { Log } from '../common/obs/log.ts';
-import { metricsHandler } from '../common/obs/metrics.ts';
+import { metricsHandler, ReadGauge } from '../common/obs/metrics.ts';
 import { OpenAIError } from '../common/openai/errors.ts';
 import type { AnsweredCall } from '../kube/rest.ts';
 import type { RouterState } from './autoscaler/demand.ts';
@@ -45,18 +45,11 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
   const registers = [registry];
   let shadowed = 0;
   const perModel = (name: string, help: string, valueOf: (model: EmbeddingModel) => number | undefined): void => {
-    new Gauge({
-      name,
-      help,
-      registers,
-      labelNames: MODEL_LABELS,
-      collect() {
-        this.reset();
-        for (const model of state.models()) {
-          const value = valueOf(model);
-          if (value !== undefined) this.set(labelsOf(model), value);
-        }
-      },
+    new ReadGauge({ name, help, registers, labelNames: MODEL_LABELS }, function* () {
+      for (const model of state.models()) {
+        const value = valueOf(model);
+        if (value !== undefined) yield { labels: labelsOf(model), value };
+      }
     });
   };
   const single = (name: string, help: string, read: () => number | undefined): void => {
@@ -75,19 +68,20 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     (model) => state.replicas(modelKey(model)) ?? model.status?.desiredReplicas,
   );
   perModel('kubembed_model_replicas_ready', 'Replicas that serve.', ({ status }) => status?.readyReplicas ?? 0);
-  new Gauge({
-    name: 'kubembed_model_condition',
-    help: 'Conditions of each model: 1 while True, 0 otherwise.',
-    registers,
-    labelNames: [...MODEL_LABELS, 'condition', 'reason'],
-    collect() {
-      this.reset();
+  new ReadGauge(
+    {
+      name: 'kubembed_model_condition',
+      help: 'Conditions of each model: 1 while True, 0 otherwise.',
+      registers,
+      labelNames: [...MODEL_LABELS, 'condition', 'reason'],
+    },
+    function* () {
       for (const model of state.models())
         for (const { type, status, reason } of model.status?.conditions ?? [])
           if (CONDITION_TYPES.includes(type))
-            this.set({ ...labelsOf(model), condition: type, reason }, status === 'True' ? 1 : 0);
+            yield { labels: { ...labelsOf(model), condition: type, reason }, value: status === 'True' ? 1 : 0 };
     },
-  });
+  );
   single('kubembed_operator_leader', '1 in the process that reconciles.', () => (state.leading() ? 1 : 0));
   single(
     'kubembed_catalog_models',

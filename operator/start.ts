@@ -119,8 +119,12 @@ export function startOperator(options: OperatorOptions): RunningOperator {
   const autoscaler = createAutoscaler({
     clock,
     demand,
-    models: () =>
-      caches.models.store.list().filter((model) => model.spec.replicas === undefined && acceptance.isAccepted(model)),
+    models: function* () {
+      for (const entry of caches.models.store.entries()) {
+        const [key, { spec }] = entry;
+        if (spec.replicas === undefined && acceptance.of(key)?.status === 'True') yield entry;
+      }
+    },
     observed,
     drainBacklogMs: scaler.drainBacklogMs,
     scaleDownMs: scaler.scaleDownMs,

@@ -27,7 +27,7 @@ import type { Model, Models } from './models/model.ts';
 import type { EmbeddingsHandler } from './proxy/embeddings.ts';
 import { findModel, promptOfName } from './routing/table.ts';
 import type { ServedModel } from './routing/table.ts';
-import { unknownModel } from './routing/unknown.ts';
+import type { UnknownModel } from './routing/unknown.ts';
 import type { Activity } from './status/activity.ts';
 import { statusDocument, statusPages, STATUS_JSON } from './status/routes.ts';
 import type { StatusSources } from './status/routes.ts';
@@ -80,11 +80,16 @@ const listModels = (models: Models, response: Response, caller: Caller): void =>
   sendJson(response, 200, modelList(shown.map(([name, served]) => modelEntry(name, served))));
 };
 
-const showModel = (models: Models, id: string, response: Response, caller: Caller): void => {
+const showModel = (
+  { models, unknown }: Pick<PublicDeps, 'models' | 'unknown'>,
+  id: string,
+  response: Response,
+  caller: Caller,
+): void => {
   models.requireSynced();
   const table = models.table();
   const served = findModel(table, id);
-  if (served === undefined || !caller.mayUse(served)) throw unknownModel(id, table, caller);
+  if (served === undefined || !caller.mayUse(served)) throw unknown(id, table, caller);
   // In the case in which it is served.
   const name = table.byName.has(id) ? id : served.names.find((one) => foldName(one) === foldName(id));
   sendJson(response, 200, modelObject(modelEntry(name ?? id, served)));
@@ -97,6 +102,7 @@ export interface PublicDeps extends HealthDeps {
   readonly byKey: ReadonlyMap<string, Model>;
   readonly authenticator: Authenticator;
   readonly embeddings: EmbeddingsHandler;
+  readonly unknown: UnknownModel;
   /** Of all that is held for clients. */
   readonly memory: MemoryBudget;
   readonly metrics: RouterMetrics;
@@ -150,7 +156,7 @@ export const createPublicApp = (deps: PublicDeps): RequestListener => {
     get: (_request, response, caller) => listModels(models, response, caller),
   };
   const show: CallerRoutes[string] = {
-    get: (request, response, caller) => showModel(models, wildcardOf(request, 'model'), response, caller),
+    get: (request, response, caller) => showModel(deps, wildcardOf(request, 'model'), response, caller),
   };
   const forKeys: CallerRoutes = {
     '/v1/embeddings': { post: embeddings },

@@ -1,6 +1,6 @@
 // The router's configuration: one schema over the environment, with defaults that suit a pod.
 import { z } from 'zod';
-import { LOG_LEVELS } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
 import { readTracing } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';

@@ -1,7 +1,7 @@
 // The router's Prometheus metrics: bounded labels, and no series left of a model that is gone.
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
-import { DURATION_BUCKETS } from '../common/obs/metrics.ts';
+import { DURATION_BUCKETS, ReadGauge } from '../common/obs/metrics.ts';
 import type { ColdStartStage } from './models/demand.ts';
 
 const PREFIX = 'kubembed_router_';
@@ -61,15 +61,8 @@ export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<stri
     new Histogram({ name: `${PREFIX}${name}`, help, labelNames: ['model'], buckets: [...buckets], registers });
   /** A current value for each model, read when scraped. */
   const gauge = (name: string, help: string, read: (model: MeasuredModel) => number): Gauge<'model'> =>
-    new Gauge({
-      name: `${PREFIX}${name}`,
-      help,
-      labelNames: ['model'],
-      registers,
-      collect() {
-        this.reset();
-        for (const [key, model] of models) this.set({ model: key }, read(model));
-      },
+    new ReadGauge({ name: `${PREFIX}${name}`, help, labelNames: ['model'], registers }, function* () {
+      for (const [key, model] of models) yield { labels: { model: key }, value: read(model) };
     });
 
   const requests = counter('requests_total', 'Embedding requests answered, by status code.', ['model', 'code']);
@@ -99,20 +92,21 @@ export const createRouterMetrics = (registry: Registry, models: ReadonlyMap<stri
   gauge('in_flight_requests', 'Requests sent to an endpoint and not yet answered.', ({ balancer }) =>
     balancer.inFlight(),
   );
-  new Gauge({
-    name: `${PREFIX}endpoints`,
-    help: 'Endpoints in the routing table, by what the router thinks of them.',
-    labelNames: ['model', 'state'],
-    registers,
-    collect() {
-      this.reset();
+  new ReadGauge(
+    {
+      name: `${PREFIX}endpoints`,
+      help: 'Endpoints in the routing table, by what the router thinks of them.',
+      labelNames: ['model', 'state'],
+      registers,
+    },
+    function* () {
       for (const [model, { served, balancer }] of models) {
         const usable = balancer.healthy();
-        this.set({ model, state: 'usable' }, usable);
-        this.set({ model, state: 'ejected' }, served.endpoints.length - usable);
+        yield { labels: { model, state: 'usable' }, value: usable };
+        yield { labels: { model, state: 'ejected' }, value: served.endpoints.length - usable };
       }
     },
-  });
+  );
   const synced = new Gauge({
     name: `${PREFIX}table_synced`,
     help: '1 once the routing table has been read whole.',

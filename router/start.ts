@@ -30,6 +30,7 @@ import { embeddingsRoute } from './proxy/embeddings.ts';
 import { createForwardWithRetry } from './proxy/forward.ts';
 import { createForward } from './proxy/shard.ts';
 import { startDiscovery } from './routing/discovery.ts';
+import { createUnknownModel } from './routing/unknown.ts';
 import { Activity, OVERALL } from './status/activity.ts';
 
 /** Monotonic milliseconds, and a source of randomness in [0, 1). */
@@ -109,6 +110,8 @@ const start = async (
   const activity = config.statusPage ? new Activity(OVERALL, now) : undefined;
   const demand = createDemandStream(randomUUID(), byKey);
   stops.push(demand.close);
+  const health = startHealthChecker({ endpoints, now });
+  stops.push(health.stop);
   const prober = createStartupProber({
     probe: async (origin, timeoutMs) =>
       (await askOnce(`${origin}/readyz`, { timeoutMs, maxBytes: MAX_PROBE_BYTES }))?.status === 200,
@@ -124,7 +127,9 @@ const start = async (
     endpoints,
     metrics,
     recordsActivity: config.statusPage,
+    onBusy: health.watch,
     onWait: prober.watch,
+    onDemand: ({ key }) => demand.changed(key),
     onWake: ({ key }) => {
       log.info({ model: key }, 'Waking a model without endpoints');
       metrics.activated(key);
@@ -138,7 +143,6 @@ const start = async (
   stops.push(() => {
     for (const endpoint of endpoints) endpoint.client.destroy();
   });
-  stops.push(startHealthChecker({ endpoints, now }));
   const { namespaces, releases } = config;
   const discovery = startDiscovery({ client, namespaces, releases, log, random, now, onTable: models.update });
   stops.push(discovery.stop);
@@ -154,6 +158,7 @@ const start = async (
   const { maxBodyBytes } = config;
   const memory = createMemoryBudget(config.maxHeldBytes);
   stops.push(collectAtRest(memory));
+  const unknown = createUnknownModel(now);
   const forwardWithRetry = createForwardWithRetry({ metrics, now });
   const embeddings = embeddingsRoute({
     models,
@@ -161,6 +166,7 @@ const start = async (
     parser,
     cache: config.cache.models.length > 0 ? createResponseCache({ ...config.cache, metrics }) : undefined,
     forward: createForward({ forwardWithRetry, metrics, splitMs: config.split.targetMs }),
+    unknown,
     metrics,
     activity,
     now,
@@ -180,6 +186,7 @@ const start = async (
       ...shared,
       byKey,
       embeddings,
+      unknown,
       memory,
       metrics,
       tracer,

@@ -1,7 +1,7 @@
 // The runtime's configuration: the environment as one value, or every fault in it at once.
 import * as z from 'zod';
-import { LOG_LEVELS } from '../common/obs/log.ts';
-import type { LogLevel } from '../common/obs/log.ts';
+import { LOG_LEVELS } from '../common/obs/log-level.ts';
+import type { LogLevel } from '../common/obs/log-level.ts';
 import { readTracing } from '../common/obs/tracing.ts';
 import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';

@@ -13,9 +13,9 @@ import { buildCorpora, writeCorpora } from '../runtime/corpora.ts';
 import type { Corpora } from '../runtime/corpora.ts';
 import { build, checkoutPeer, PEERS } from '../runtime/peers.ts';
 import { runSession } from '../runtime/session.ts';
-import { FAMILY_MODELS } from './models.ts';
+import { FAMILY_MODELS, INT8_MODELS } from './models.ts';
 import type { FamilyModel } from './models.ts';
-import { OWN_PEERS, renderFamilies } from './report.ts';
+import { INT8_PEERS, OWN_PEERS, renderFamilies, renderInt8 } from './report.ts';
 import type { FamilyResult } from './report.ts';
 
 const REPORTS = join(ROOT, 'reports');
@@ -52,8 +52,9 @@ async function measure(
   try {
     const snapshotDir = await writeMadeModel(store, model, { tokenizer });
     const context = { modelId: model.id, store, snapshotDir, corpora, corporaFile, threads, python: '' };
-    const peers = [...PEERS.filter((peer) => OWN_PEERS.includes(peer.name)), ...options.checkouts.map(checkoutPeer)];
-    const { samples, failed } = await runSession(peers, context, {
+    const names = options.int8 ? INT8_PEERS : OWN_PEERS;
+    const peers = [...PEERS.filter((peer) => names.includes(peer.name)), ...options.checkouts.map(checkoutPeer)];
+    const { samples, peakRssMb, failed } = await runSession(peers, context, {
       ...options,
       starts: 1,
       quick: false,
@@ -63,7 +64,7 @@ async function measure(
       keep: () => Promise.resolve(),
     });
     for (const { name: peer, reason } of failed) throw new Error(`${name}, ${peer}: ${reason}`);
-    return { shape, samples };
+    return { shape, samples, peakRssMb };
   } finally {
     await rm(store, { recursive: true, force: true });
   }
@@ -71,13 +72,14 @@ async function measure(
 
 export async function benchFamilies(options: FamiliesOptions): Promise<void> {
   exitOnSignals();
-  const { families, checkouts, cells, timing, threads = availableParallelism() } = options;
-  const unknown = families?.filter((name) => !FAMILY_MODELS.some((one) => one.name === name)) ?? [];
+  const { families, int8, checkouts, cells, timing, threads = availableParallelism() } = options;
+  const models = int8 ? INT8_MODELS : FAMILY_MODELS;
+  const unknown = families?.filter((name) => !models.some((one) => one.name === name)) ?? [];
   if (unknown.length > 0) {
-    const known = FAMILY_MODELS.map(({ name }) => name).join(', ');
+    const known = models.map(({ name }) => name).join(', ');
     throw new RangeError(`no family ${unknown.join(', ')}; there are ${known}`);
   }
-  const chosen = FAMILY_MODELS.filter(({ name }) => families?.includes(name) ?? true);
+  const chosen = models.filter(({ name }) => families?.includes(name) ?? true);
   for (const path of [ROOT, ...checkouts.map((one) => one.path)]) build(path, 'runtime');
   const { snapshotDir } = await minilm();
   const wordPieces = await readFile(join(snapshotDir, 'tokenizer.json'), 'utf8');
@@ -102,9 +104,10 @@ export async function benchFamilies(options: FamiliesOptions): Promise<void> {
         `windows of ${seconds} s after ${warmUpSeconds} s, ${repeats} rounds`,
       ),
     };
-    const raw = `bench-families-${new Date().toISOString().replaceAll(/[:.]/g, '-')}.json`;
+    const name = int8 ? 'int8' : 'families';
+    const raw = `bench-${name}-${new Date().toISOString().replaceAll(/[:.]/g, '-')}.json`;
     await writeFile(join(REPORTS, raw), `${JSON.stringify({ options, ...report }, undefined, 1)}\n`);
-    await publish(renderFamilies(report), 'bench:families', options.write);
+    await publish((int8 ? renderInt8 : renderFamilies)(report), `bench:${name}`, options.write);
     say(`Raw numbers: reports/${raw}`);
   } finally {
     await rm(folder, { recursive: true, force: true });

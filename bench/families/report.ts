@@ -10,6 +10,8 @@ export interface FamilyResult {
   /** What was measured, in words. */
   readonly shape: string;
   readonly samples: readonly Sample[];
+  /** Of each peer, MB. */
+  readonly peakRssMb: Readonly<Record<string, number>>;
 }
 
 export interface FamiliesReport {
@@ -22,6 +24,9 @@ export interface FamiliesReport {
 
 /** Of `PEERS`. */
 export const OWN_PEERS: readonly string[] = ['limit', 'kubembed', 'bare'];
+
+/** As above, for int8. */
+export const INT8_PEERS: readonly string[] = ['kubembed', 'kubembed-int8'];
 
 /** Of what bare sessions do with the same texts. */
 export const MIN_SHARE = 0.85;
@@ -96,4 +101,33 @@ export function renderFamilies(report: FamiliesReport): string {
     disturbance(report),
     ...checkouts.flatMap((checkout) => against(checkout, report)),
   ].join('\n\n');
+}
+
+const INT8_HEAD = [
+  ...['', 'cell', 'float32, tokens per second', 'int8', 'int8 against float32', 'goal'],
+  ...['CPU per token', 'resident at most, MB: float32', 'int8'],
+];
+
+/** One client waits for one text after the other; several share the cores. */
+const int8Goal = ({ concurrency }: Cell): number => (concurrency === 1 ? 1.5 : 2.5);
+
+function int8Rows({ shape, samples, peakRssMb }: FamilyResult, cells: readonly Cell[]): string[][] {
+  return cells.map((one) => {
+    const pair = { cell: cellName(one), of: 'kubembed-int8', to: 'kubembed' };
+    const rates = INT8_PEERS.map((peer) => whole(median(samplesOf(samples, pair.cell, peer).map(tokensPerSecond))));
+    const ratio = pairedRatio(samples, pair, tokensPerSecond);
+    const goal = int8Goal(one);
+    const judged = [
+      times(ratio),
+      `≥ ${goal} ×: ${met(ratio >= goal)}`,
+      times(pairedRatio(samples, pair, cpuPerMillion)),
+    ];
+    return [shape, pair.cell, ...rates, ...judged, ...INT8_PEERS.map((peer) => whole(peakRssMb[peer] ?? NaN))];
+  });
+}
+
+export function renderInt8(report: FamiliesReport): string {
+  const { results, cells, circumstances } = report;
+  const rows = results.flatMap((result) => int8Rows(result, cells));
+  return [list(circumstances), table(INT8_HEAD, rows), disturbance(report)].join('\n\n');
 }

@@ -14,16 +14,19 @@ import { startControlPlane } from '../../tests/helpers/control-plane.ts';
 import type { ControlPlane } from '../../tests/helpers/control-plane.ts';
 import { startKubelets } from '../../tests/helpers/stub-kubelets.ts';
 import type { Kubelets } from '../../tests/helpers/stub-kubelets.ts';
+import { imageTuning } from '../../tools/build/image-tuning.ts';
 import { circumstances, cpuSeconds, peakRssMb, ROOT, rssMb } from '../machine.ts';
 import type { ScaleOptions } from '../options.ts';
 import { exitOnSignals, startChild } from '../process.ts';
 import { publish } from '../report.ts';
 import { build } from '../runtime/peers.ts';
+import { median, spreadOf } from '../statistics.ts';
 import {
   addLine,
   announceRouter,
   applyOwn,
   createAsker,
+  fewName,
   isAwake,
   listedModel,
   listParts,
@@ -37,17 +40,22 @@ import { MAX_MEMORY_MB, renderScale, sumOf } from './report.ts';
 import type { Latencies, ProcessName, ScaleResults, Start, Use } from './report.ts';
 
 const ENDPOINT_PORT = 8080;
-const PORTS = { router: 18_080, internal: 18_081, operator: 18_082 } as const;
+const PORTS = { router: 18_080, internal: 18_081, operator: 18_082, small: 18_083, smallInternal: 18_084 } as const;
 const ROUTER_ADDRESS = '10.245.0.1';
 const PACE_MS = 500;
 const CALLS = ['GET', 'POST', 'PATCH', 'DELETE'];
 const LOG_CHARACTERS = 4000;
+const LOOK_MS = 250;
 /** Of what is applied one by one. */
 const FEW_REPLICAS = 5;
-const REQUESTS = 4000;
+const REQUESTS = 2000;
+const ROUNDS = 5;
 const CLIENTS = 8;
-/** What the first look at the router's CPU has, before the others come. */
+/** Of a namespace of their own, which is all that a second router looks at. */
 const FEW_MODELS = 10;
+const FEW = 'few';
+/** As Prometheus does by default in the chart's ServiceMonitors. */
+const SCRAPE_MS = 30_000;
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -57,17 +65,16 @@ interface Program {
   /** From the start of the process to its first `/readyz` 200. */
   readonly readySeconds: number;
   readonly use: () => Use;
-  /** Sum of a metric's series whose labels contain all of `labels`, written as in the exposition. */
-  readonly metric: (name: string, ...labels: readonly string[]) => Promise<number>;
+  /** The page that Prometheus reads. */
+  readonly metrics: () => Promise<string>;
   readonly stop: () => Promise<void>;
 }
 
-/** As the images have them; and the heap that Node gives itself in a container with the memory of the target. */
-const asInContainer = (process: ProcessName): Record<string, string> => ({
-  MALLOC_ARENA_MAX: '1',
-  MALLOC_MMAP_THRESHOLD_: '2000000',
-  NODE_OPTIONS: `--enable-source-maps --max-old-space-size=${MAX_MEMORY_MB[process] / 2}`,
-});
+/** As the image has them; and the heap that Node gives itself in a container with the memory of the target. */
+function asInContainer(process: ProcessName): Record<string, string> {
+  const { NODE_OPTIONS = '', ...tuning } = imageTuning('Dockerfile.operator');
+  return { ...tuning, NODE_OPTIONS: `${NODE_OPTIONS} --max-old-space-size=${MAX_MEMORY_MB[process] / 2}` };
+}
 
 const ENVIRONMENTS: Readonly<Record<ProcessName, Readonly<Record<string, string>>>> = {
   operator: {
@@ -85,9 +92,15 @@ const ENVIRONMENTS: Readonly<Record<ProcessName, Readonly<Record<string, string>
   },
 };
 
+const SMALL: Readonly<Record<string, string>> = {
+  KUBEMBED_PORT: String(PORTS.small),
+  KUBEMBED_INTERNAL_PORT: String(PORTS.smallInternal),
+  KUBEMBED_WATCH_NAMESPACES: FEW,
+};
+
 async function startProgram(name: ProcessName, given: Record<string, string>, logs: string): Promise<Program> {
-  const url = `http://127.0.0.1:${PORTS[name]}`;
-  const env = { NODE_ENV: 'production', ...given, ...ENVIRONMENTS[name] };
+  const env = { ...ENVIRONMENTS[name], ...given };
+  const url = `http://127.0.0.1:${env['KUBEMBED_PORT'] ?? ''}`;
   const args = [join(ROOT, 'dist', name, 'main.js')];
   const log = join(logs, `${name}.log`);
   const child = startChild({ file: process.execPath, args, env }, log);
@@ -98,15 +111,22 @@ async function startProgram(name: ProcessName, given: Record<string, string>, lo
   return {
     readySeconds: (performance.now() - startedMs) / 1000,
     use: () => ({ rssMb: rssMb(pid), peakMb: peakRssMb(pid), cpuSeconds: cpuSeconds(pid) }),
-    metric: async (metric, ...labels) => sumOf(await (await fetch(`${url}/metrics`)).text(), metric, labels),
+    metrics: async () => await (await fetch(`${url}/metrics`)).text(),
     stop: () => child.stop(),
   };
+}
+
+/** One that knows of a few models alone, of those that the other knows. */
+interface SmallRouter {
+  readonly program: Program;
+  readonly asker: Asker;
 }
 
 interface Stage {
   readonly plane: ControlPlane;
   readonly kubelets: Kubelets;
   readonly asker: Asker;
+  readonly small: SmallRouter;
   /** ConfigMaps of the list, the last of which gets what is added to it. */
   readonly parts: readonly string[];
   readonly programs: Record<ProcessName, Program>;
@@ -128,12 +148,10 @@ function startEndpoints(): () => void {
   return () => server.close().closeAllConnections();
 }
 
-async function callsOf({ metric }: Program): Promise<Record<string, number>> {
-  const counts = CALLS.map(async (method) => [
-    method,
-    await metric('kubembed_api_requests_total', `method="${method}"`),
-  ]);
-  return Object.fromEntries(await Promise.all(counts)) as Record<string, number>;
+async function callsOf({ metrics }: Program): Promise<Record<string, number>> {
+  const page = await metrics();
+  const counts = CALLS.map((method) => [method, sumOf(page, 'kubembed_api_requests_total', [`method="${method}"`])]);
+  return Object.fromEntries(counts) as Record<string, number>;
 }
 
 const totalOf = (calls: Record<string, number>): number => Object.values(calls).reduce((sum, one) => sum + one, 0);
@@ -168,21 +186,36 @@ async function untilSettled({ plane }: Stage, models: number): Promise<void> {
 
 // What is measured.
 
-/** In microseconds, of the router alone. */
-async function cpuOfRequest({ asker, programs }: Stage): Promise<number> {
-  await asker.untilAnswered(listedModel(0), 100);
-  const requests = async (count: number): Promise<void> => {
-    const left = Array.from({ length: count }).values();
-    const ask = async (): Promise<void> => {
-      while (left.next().done !== true) await asker.untilAnswered(listedModel(0), 100);
-    };
-    await Promise.all(Array.from({ length: CLIENTS }, ask));
+/** In microseconds, of the router alone: what it would have used without the requests is taken off. */
+async function cpuOfRequest({ program, asker }: SmallRouter, idleShare: number): Promise<number> {
+  const left = Array.from({ length: REQUESTS }).keys();
+  const ask = async (): Promise<void> => {
+    for (const at of left) await asker.untilAnswered(fewName(at % FEW_MODELS), 100);
   };
-  // What is compiled while it runs is compiled by then.
-  await requests(REQUESTS / 2);
-  const before = programs.router.use().cpuSeconds;
-  await requests(REQUESTS);
-  return ((programs.router.use().cpuSeconds - before) / REQUESTS) * 1e6;
+  const [startedAt, before] = [performance.now(), program.use().cpuSeconds];
+  await Promise.all(Array.from({ length: CLIENTS }, ask));
+  const seconds = (performance.now() - startedAt) / 1000;
+  return ((program.use().cpuSeconds - before - idleShare * seconds) / REQUESTS) * 1e6;
+}
+
+/** In turn, so that what else the machine does meanwhile is the same for both. */
+async function compareRequests(
+  { programs, asker, small }: Stage,
+  idle: ScaleResults['idle'],
+): Promise<ScaleResults['requestUs']> {
+  say('Asking a router of few models and the one of all in turn …');
+  const share = (process: ProcessName | 'small'): number => idle.cpuSeconds[process] / idle.seconds;
+  const routers = { few: small, all: { program: programs.router, asker } };
+  const us: Record<keyof typeof routers, number[]> = { few: [], all: [] };
+  // The first is of what is compiled while it runs.
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    us.few.push(await cpuOfRequest(routers.few, share('small')));
+    us.all.push(await cpuOfRequest(routers.all, share('router')));
+  }
+  const few = us.few.slice(1);
+  const all = us.all.slice(1);
+  const ratios = all.map((one, at) => one / (few[at] ?? Number.NaN));
+  return { models: FEW_MODELS, fewUs: median(few), allUs: median(all), ratio: spreadOf(ratios) };
 }
 
 async function applyAll(stage: Stage, options: ScaleOptions) {
@@ -204,8 +237,7 @@ async function applyAll(stage: Stage, options: ScaleOptions) {
   await untilSettled(stage, models);
   await sleep(2000);
   const after = await callsOf(programs.operator);
-  const made = models - Math.min(FEW_MODELS, models);
-  const calls = CALLS.map((method) => [method, (after[method]! - before.calls[method]!) / Math.max(1, made)] as const);
+  const calls = CALLS.map((method) => [method, (after[method]! - before.calls[method]!) / models] as const);
   return { bulkSeconds, calls: Object.fromEntries(calls), bulkCpuSeconds: since(before.cpu, cpuOf(programs)) };
 }
 
@@ -229,18 +261,20 @@ async function timeApplies(stage: Stage, { models, applies }: ScaleOptions): Pro
       return listedModel(models + index);
     }),
     await timed('an EmbeddingModel of one’s own, in another namespace', async (index) => {
-      return await applyOwn(admin, index, FEW_REPLICAS);
+      return await applyOwn(admin, { index, name: `own-${index}`, namespace: 'team', replicas: FEW_REPLICAS });
     }),
   ];
 }
 
-async function rest({ programs }: Stage, seconds: number): Promise<ScaleResults['idle']> {
+async function rest({ programs, small }: Stage, seconds: number): Promise<ScaleResults['idle']> {
   say(`Idle for ${seconds} s …`);
-  const look = async () => ({ calls: totalOf(await callsOf(programs.operator)), cpu: cpuOf(programs) });
-  const before = await look();
+  const look = () => ({ ...cpuOf(programs), small: small.program.use().cpuSeconds });
+  const callsBefore = totalOf(await callsOf(programs.operator));
+  const before = look();
   await sleep(seconds * 1000);
-  const after = await look();
-  return { seconds, calls: after.calls - before.calls, cpuSeconds: since(before.cpu, after.cpu) };
+  const after = look();
+  const calls = totalOf(await callsOf(programs.operator)) - callsBefore;
+  return { seconds, calls, cpuSeconds: { ...since(before, after), small: after.small - before.small } };
 }
 
 async function restart({ plane, programs, start }: Stage): Promise<readonly Start[]> {
@@ -252,9 +286,10 @@ async function restart({ plane, programs, start }: Stage): Promise<readonly Star
   const startedAt = performance.now();
   const operator = await start('operator');
   programs.operator = operator;
-  const looked = async (): Promise<number> =>
-    await operator.metric('controller_reconcile_total', 'controller="embeddingmodel"', 'result="success"');
-  while ((await looked()) < models) await sleep(50);
+  const labels = ['controller="embeddingmodel"', 'result="success"'];
+  const looked = async (): Promise<number> => sumOf(await operator.metrics(), 'controller_reconcile_total', labels);
+  // To look is work for it.
+  while ((await looked()) < models) await sleep(LOOK_MS);
   const reconciledSeconds = (performance.now() - startedAt) / 1000;
   await sleep(2000);
   const writes = writesOf(await callsOf(operator));
@@ -264,20 +299,36 @@ async function restart({ plane, programs, start }: Stage): Promise<readonly Star
   ];
 }
 
+/** As Prometheus reads them all the while, which takes memory too. */
+function startScrapes({ programs }: Stage): () => void {
+  const scrape = async (): Promise<void> => {
+    await Promise.allSettled(Object.values(programs).map(async ({ metrics }) => (await metrics()).length));
+  };
+  const timer = setInterval(() => void scrape(), SCRAPE_MS);
+  return () => clearInterval(timer);
+}
+
+async function applyFew({ plane, small, asker }: Stage, { models, replicas }: ScaleOptions): Promise<void> {
+  for (let index = 0; index < FEW_MODELS; index += 1) {
+    const name = fewName(index);
+    // Any that is on the list will do.
+    await applyOwn(plane.admin, { index: index % models, name, namespace: FEW, replicas });
+    await Promise.all([small.asker, asker].map(async (router) => await router.untilAnswered(name, 100)));
+  }
+}
+
 async function measure(stage: Stage, options: ScaleOptions): Promise<ScaleResults> {
-  await writeList(stage.plane.admin, { ...options, models: Math.min(FEW_MODELS, options.models) }, stage.parts);
-  const fewUs = await cpuOfRequest(stage);
   const bulk = await applyAll(stage, options);
-  const endpoints = stage.kubelets.pods();
-  const allUs = await cpuOfRequest(stage);
   const latencies = await timeApplies(stage, options);
-  await untilSettled(stage, options.models + options.applies);
+  await applyFew(stage, options);
+  const endpoints = stage.kubelets.pods();
+  await untilSettled(stage, options.models + options.applies + FEW_MODELS);
   await sleep(3000);
   const idle = await rest(stage, options.idleSeconds);
+  const requestUs = await compareRequests(stage, idle);
   const use = { operator: stage.programs.operator.use(), router: stage.programs.router.use() };
   const starts = await restart(stage);
   const { models } = options;
-  const requestUs = { few: FEW_MODELS, fewUs, allUs };
   const shared = circumstances('shared with etcd, kube-apiserver and what stands in for kubelets');
   return { models, ...bulk, endpoints, requestUs, latencies, idle, use, starts, circumstances: shared };
 }
@@ -291,22 +342,28 @@ async function benchInside(options: ScaleOptions): Promise<void> {
   say('Starting etcd and kube-apiserver …');
   const plane = await startControlPlane({ crds: [join(ROOT, 'crds', 'embeddingmodels.yaml')] });
   stack.defer(async () => await plane.stop());
-  await makeNamespaces(plane.admin, [NAMESPACE, 'team']);
+  await makeNamespaces(plane.admin, [NAMESPACE, 'team', FEW]);
   await announceRouter(plane.admin, ROUTER_ADDRESS, PORTS.internal);
   const parts = listParts(options.models + options.applies);
   const lists = { KUBEMBED_CATALOG_CONFIGMAP: parts.join(',') };
-  const start = async (name: ProcessName): Promise<Program> => {
-    const given = name === 'operator' ? lists : {};
+  const start = async (name: ProcessName, more: Record<string, string> = {}): Promise<Program> => {
+    const given = name === 'operator' ? lists : more;
     const program = await startProgram(name, { KUBECONFIG: plane.kubeconfig, ...given }, logs);
     stack.defer(program.stop);
     return program;
   };
   const kubelets = await startKubelets(plane.client('kubelets'), { port: ENDPOINT_PORT, put: putPods(plane.store) });
   stack.defer(kubelets.stop);
-  const asker = createAsker(`http://127.0.0.1:${PORTS.router}`);
-  stack.defer(asker.close);
+  const ask = (port: number): Asker => {
+    const asker = createAsker(`http://127.0.0.1:${port}`);
+    stack.defer(asker.close);
+    return asker;
+  };
+  const small = { program: await start('router', SMALL), asker: ask(PORTS.small) };
   const programs = { operator: await start('operator'), router: await start('router') };
-  const results = await measure({ plane, kubelets, asker, parts, start, programs }, options);
+  const stage: Stage = { plane, kubelets, asker: ask(PORTS.router), small, parts, start, programs };
+  stack.defer(startScrapes(stage));
+  const results = await measure(stage, options);
   await publish(renderScale(results), 'bench:scale', options.write);
 }
 

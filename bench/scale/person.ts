@@ -71,12 +71,22 @@ export async function addLine(client: KubeClient, index: number, replicas: numbe
   await writePart(client, part, [data['supported_models.txt'] ?? '', line]);
 }
 
+export const fewName = (index: number): string => `few-${index}`;
+
+export interface Own {
+  /** Of the listed model. */
+  readonly index: number;
+  /** Its own, under which it is served too. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly replicas: number;
+}
+
 /** An EmbeddingModel of one's own for a model that is listed, under a name of its own. */
-export async function applyOwn(client: KubeClient, index: number, replicas: number): Promise<string> {
-  const alias = `own-${index}`;
-  const spec = { model: listedModel(index), servedNames: [alias], revision: SHA, replicas };
-  await client.apply(EMBEDDING_MODELS, manifest(`own-${index}`, spec, 'team'), USER);
-  return alias;
+export async function applyOwn(client: KubeClient, { index, name, namespace, replicas }: Own): Promise<string> {
+  const spec = { model: listedModel(index), servedNames: [name], revision: SHA, replicas };
+  await client.apply(EMBEDDING_MODELS, manifest(name, spec, namespace), USER);
+  return name;
 }
 
 /** Lets the operator find the router, whose demand it then hears. */

@@ -39,14 +39,15 @@ test('what misses its target is said to', () => {
       { process: 'operator', readySeconds: 1, reconciledSeconds: 2, writes: 0 },
       { process: 'router', readySeconds: 1.5 },
     ],
-    requestUs: { few: 10, fewUs: 200.4, allUs: 201 },
-    idle: { seconds: 60, calls: 0, cpuSeconds: { operator: 0.6, router: 0.3 } },
+    requestUs: { models: 10, fewUs: 200.4, allUs: 201, ratio: { min: 0.98, median: 1.004, max: 1.03 } },
+    idle: { seconds: 60, calls: 0, cpuSeconds: { operator: 0.6, router: 0.3, small: 0.1 } },
     circumstances: ['a machine'],
   });
   expect(markdown).toContain('| fast | 2 | 100 | 200 | 200 | met |');
   expect(markdown).toContain('| slow | 2 | 100 | 2,500 | 2,500 | **missed** |');
-  expect(markdown).toContain('| operator | 100 | 120 | 700: met | 10.0 |');
+  expect(markdown).toContain('| operator | 100 | 120 | 700: met | 244 | 10.0 |');
   expect(markdown).toContain('1.0 GET, 8.0 PATCH, 9.0 in all (at most 3: **missed**)');
-  expect(markdown).toContain('200 µs with 10 models, 201 µs with all of them');
+  expect(markdown).toContain('200 µs for one that knows of 10 models, 201 µs for the one that knows of all');
+  expect(markdown).toContain('1.00 (0.98–1.03; at most 1.05: met)');
   expect(markdown).toContain('| router | 1.5 | – | – | met |');
 });

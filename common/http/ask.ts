@@ -1,5 +1,7 @@
 // One GET on a connection of its own, with bounds on time and size: how replicas that are starting are asked how they are.
-import { get } from 'node:http';
+
+// Not imported: see ./server.ts.
+const { get } = process.getBuiltinModule('node:http');
 
 export interface AskOptions {
   /** For all of it. Where packets are dropped a connection is given up with it, so that the next question does not wait for it. */

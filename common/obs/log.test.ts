@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
 import { LEVEL_SIGNAL, createLog, readableLine, switchLevelOnSignal } from './log.ts';
-import type { LogLevel } from './log.ts';
+import type { LogLevel } from './log-level.ts';
 
 function capture(readable: boolean): { lines: string[]; log: ReturnType<typeof createLog>['log'] } {
   const lines: string[] = [];

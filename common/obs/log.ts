@@ -2,14 +2,13 @@
 import type { EventEmitter } from 'node:events';
 import pino from 'pino';
 import type { DestinationStream, Logger } from 'pino';
+import type { LogLevel } from './log-level.ts';
+import { withSourceLines } from './source-lines.ts';
 
 export type Log = Pick<
   Logger,
   'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'child' | 'level' | 'isLevelEnabled'
 >;
-
-export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
-export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogOptions {
   readonly name: string;
@@ -41,6 +40,7 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
       formatters: { level: (label) => ({ level: label }) },
       messageKey: 'message',
       errorKey: 'error',
+      serializers: { error: serializeError },
       hooks: {
         logMethod(args, write, severity) {
           write.apply(this, args);
@@ -52,6 +52,14 @@ export function createLog({ name, level, readable, destination }: LogOptions): L
     stream,
   );
   return { log, flush };
+}
+
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const serialized = pino.stdSerializers.err(error);
+  // Whoever throws may have deleted it.
+  const stack = serialized.stack as string | undefined;
+  return stack === undefined ? serialized : { ...serialized, stack: withSourceLines(stack) };
 }
 
 const STDOUT = 1;

@@ -1,5 +1,6 @@
 // A registry of Prometheus metrics for one process (never the library's global one), and its page.
-import { Registry, collectDefaultMetrics } from 'prom-client';
+import { Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import type { GaugeConfiguration, MetricObjectWithValues, MetricValue } from 'prom-client';
 import type { Request, Response } from 'express';
 
 /** Gauges that the library names like counters, which promtool refuses; without `_total` it has each of them by type. */
@@ -11,6 +12,20 @@ export function createRegistry(): Registry {
   collectDefaultMetrics({ register });
   for (const name of MISNAMED) register.removeSingleMetric(name);
   return register;
+}
+
+/** What there is a value of for each of thousands: read when scraped, and not kept. The library's own are found by texts made of their labels. */
+export class ReadGauge<L extends string> extends Gauge<L> {
+  readonly #read: () => Iterable<MetricValue<L>>;
+
+  constructor(configuration: Omit<GaugeConfiguration<L>, 'collect'>, read: () => Iterable<MetricValue<L>>) {
+    super(configuration);
+    this.#read = read;
+  }
+
+  override async get(): Promise<MetricObjectWithValues<MetricValue<L>>> {
+    return { ...(await super.get()), values: [...this.#read()] };
+  }
 }
 
 export function metricsHandler(register: Registry): (request: Request, response: Response) => Promise<void> {

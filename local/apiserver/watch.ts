@@ -2,6 +2,7 @@
 import { ApiError } from '../../kube/client.ts';
 import type { Selection, WatchOptions } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
+import { INITIAL_EVENTS_END } from '../../kube/types.ts';
 import type { KubeObject, ResourceType, WatchEvent } from '../../kube/types.ts';
 import { fieldsOf } from './fields.ts';
 
@@ -141,13 +142,17 @@ export async function* watchStore(
   ];
   options.signal.addEventListener('abort', notify);
   try {
-    let position = Number(options.resourceVersion);
+    let position = Number(options.resourceVersion ?? 0);
     if (position === 0) {
       position = Number(store.resourceVersion());
       yield* store
         .list(type)
         .filter(selected)
         .map((object) => ({ type: 'ADDED' as const, object }));
+    }
+    if (options.resourceVersion === undefined) {
+      const annotations = { [INITIAL_EVENTS_END]: 'true' };
+      yield { type: 'BOOKMARK', object: { metadata: { resourceVersion: String(position), annotations } } };
     }
     for (;;) {
       options.signal.throwIfAborted();

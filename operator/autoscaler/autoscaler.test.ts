@@ -1,10 +1,15 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { embeddingModel } from '../../tests/helpers/builders.ts';
+import { embeddingModel, NO_DEMAND } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { statedDemand } from '../../tests/helpers/operator-fixture.ts';
+import { modelKey } from '../../api/names.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import { createAutoscaler } from './autoscaler.ts';
 import type { ScaleChange } from './autoscaler.ts';
+import { decide, newScaler } from './decide.ts';
+import type { Decision } from './decide.ts';
+import type { RouterState } from './demand.ts';
 
 function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
   const clock = new FakeClock();
@@ -13,7 +18,7 @@ function setUp(models: EmbeddingModel[] = [embeddingModel('a')]) {
   const autoscaler = createAutoscaler({
     clock,
     demand: demand.source,
-    models: () => models,
+    models: () => models.map((model) => [modelKey(model), model] as const),
     observed: () => ({ replicas: 0, starting: false, progressing: false }),
     drainBacklogMs: 10_000,
     scaleDownMs: 120_000,
@@ -68,4 +73,80 @@ test('stopped, it decides no more', async () => {
   clock.tick(10_000);
   expect(moves(changes)).toEqual([]);
   expect(clock.pending()).toBe(0);
+});
+
+test('while it sleeps it is not decided for, and what is decided is the same as with a decision a second', () => {
+  const step = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ requests: fc.nat({ max: 40 }), seconds: fc.integer({ min: 1, max: 8 }) }) },
+    { weight: 1, arbitrary: fc.record({ wakes: fc.constant(true), seconds: fc.integer({ min: 1, max: 60 }) }) },
+    { weight: 1, arbitrary: fc.record({ answers: fc.constant(true), seconds: fc.integer({ min: 1, max: 700 }) }) },
+    { weight: 1, arbitrary: fc.record({ silent: fc.boolean(), seconds: fc.integer({ min: 1, max: 100 }) }) },
+    { weight: 1, arbitrary: fc.record({ restarts: fc.constant(true), seconds: fc.integer({ min: 1, max: 100 }) }) },
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
+      const clock = new FakeClock();
+      let demand = NO_DEMAND;
+      let [instance, reachable] = [1, true];
+      let router: RouterState | undefined;
+      const say = (): void => {
+        const snapshot = { instance: String(instance), sequence: 1, models: { 'default/a': demand } };
+        router = { id: 'r', reachable, leaving: false, snapshot };
+      };
+      say();
+      const model = embeddingModel('a', {
+        spec: { scaling: { idleSeconds: 300, maxReplicas: 4, targetUtilization: 0.7 } },
+      });
+      const autoscaler = createAutoscaler({
+        clock,
+        demand: {
+          routers: () => [router!],
+          onUrgent: () => undefined,
+          run: async () => await new Promise(() => undefined),
+        },
+        models: () => [[modelKey(model), model]],
+        observed: () => ({ replicas: 0, starting: false, progressing: false }),
+        drainBacklogMs: 10_000,
+        scaleDownMs: 120_000,
+      });
+      void autoscaler.run(new AbortController().signal);
+      let state = newScaler(clock.now());
+      const settings = {
+        minReplicas: 0,
+        maxReplicas: 4,
+        targetUtilization: 0.7,
+        idleMs: 300_000,
+        drainMs: 10_000,
+        downMs: 120_000,
+      };
+      const decideEverySecond = (): Decision => {
+        const routers = [{ id: 'r', reachable, instance: String(instance), demand }];
+        const sample = { routers, replicas: state.decision?.replicas ?? 0, starting: false, progressing: false };
+        const { state: next, ...decision } = decide(state, sample, settings, clock.now());
+        state = next;
+        return decision;
+      };
+      clock.tick(0);
+      expect(autoscaler.target('default/a')).toEqual(decideEverySecond());
+      for (const move of steps) {
+        if ('requests' in move)
+          demand = {
+            ...demand,
+            offeredTokens: demand.offeredTokens + 500 * move.requests,
+            offeredRequests: demand.offeredRequests + move.requests,
+            capacityTokensPerSecond: 900,
+          };
+        if ('wakes' in move) demand = { ...demand, activations: demand.activations + 1 };
+        if ('answers' in move)
+          demand = { ...demand, completedTokens: demand.offeredTokens, completedRequests: demand.offeredRequests };
+        if ('silent' in move) reachable = !move.silent;
+        if ('restarts' in move) [instance, demand] = [instance + 1, NO_DEMAND];
+        say();
+        for (let second = 0; second < move.seconds; second += 1) {
+          clock.tick(1000);
+          expect(autoscaler.target('default/a')).toEqual(decideEverySecond());
+        }
+      }
+    }),
+  );
 });

@@ -294,6 +294,16 @@ function choose(moment: Moment, need: Need, want: number): Decision {
 }
 
 /**
+ * Whether nothing but another sample can change what is decided: it sleeps, nothing is asked of it, and what was asked is too long ago to
+ * matter. The one decision at the end of such a time does for all those within it.
+ */
+export const isAtRest = (state: ScalerState, { starting }: Sample, { idleMs }: ScaleSettings, now: number): boolean =>
+  state.decision?.replicas === 0 &&
+  state.wants.at(-1)?.replicas === 0 &&
+  !starting &&
+  (state.lastDemandAt === undefined || now - Math.max(state.lastDemandAt, state.since) >= idleMs);
+
+/**
  * Fast up, slow down, to zero after exactly `idleMs` without demand; while any router cannot be heard replicas are added but
  * never taken. A new process starts from the replicas that it finds.
  */

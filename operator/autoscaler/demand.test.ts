@@ -98,7 +98,7 @@ describe('streams', () => {
   async function router(port = 0): Promise<FakeRouter> {
     const listeners: ServerResponse[] = [];
     const server = createServer((request, response) => {
-      if (request.url !== '/internal/demand') return void response.writeHead(404).end();
+      if (request.url !== '/internal/demand?changes') return void response.writeHead(404).end();
       response.writeHead(200, { 'content-type': 'application/x-ndjson' });
       response.flushHeaders();
       listeners.push(response);
@@ -154,6 +154,32 @@ describe('streams', () => {
     expect(urgent).toHaveBeenCalledTimes(1);
   });
 
+  test('puts changes over what it knows; what did not change stays the same object', async () => {
+    const client = newStore();
+    const one = await router();
+    await publish(client, [one.port]);
+    const source = follow(client);
+    const urgent = vi.fn();
+    source.onUrgent(urgent);
+    await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
+    const changes = (text: string): string => text.replace('{', '{"changes":true,');
+    const known = () => source.routers()[0]?.snapshot;
+    one.say(line(1, { a: { activations: 1 }, b: { offeredRequests: 1 } }));
+    await vi.waitFor(() => expect(known()?.sequence).toBe(1));
+    const b = known()?.models['b'];
+    one.say(changes(line(2, { a: { activations: 1, offeredRequests: 2 }, c: {} })));
+    await vi.waitFor(() => expect(known()?.sequence).toBe(2));
+    expect(known()?.models).toMatchObject({ a: { offeredRequests: 2 }, b: { offeredRequests: 1 }, c: NO_DEMAND });
+    expect(known()?.models['b']).toBe(b);
+    expect(urgent).toHaveBeenCalledTimes(1);
+    one.say(changes(line(3, { c: { activations: 1 } })));
+    await vi.waitFor(() => expect(urgent).toHaveBeenCalledTimes(2));
+    // A whole line takes the place of all that was said before, as one of another process does.
+    one.say(line(1, { c: {} }, 'two'));
+    await vi.waitFor(() => expect(known()?.instance).toBe('two'));
+    expect(Object.keys(known()?.models ?? {})).toEqual(['c']);
+  });
+
   test('opens a cut stream again, and takes silence for absence', async () => {
     const client = newStore();
     const one = await router();
@@ -178,6 +204,7 @@ describe('streams', () => {
     await publish(client, [one.port, two.port]);
     const source = follow(client);
     await vi.waitFor(() => expect(source.routers()).toHaveLength(2));
+    await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
     await client.delete(ENDPOINT_SLICES, { namespace: 'ns', name: `s-${one.port}` });
     await vi.waitFor(() => expect(source.routers().map(({ id }) => id)).toEqual([`127.0.0.1:${two.port}`]));
     await vi.waitFor(() => expect(one.listeners[0]?.destroyed).toBe(true));

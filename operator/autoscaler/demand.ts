@@ -1,7 +1,7 @@
 // Demand as the routers tell it: one stream per router that the EndpointSlices name, kept open, and how fresh each is.
 import { Client } from 'undici';
-import { DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
-import type { DemandSnapshot } from '../../api/demand.ts';
+import { CHANGES_PARAMETER, DEMAND_PATH, parseDemandLine } from '../../api/demand.ts';
+import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 import { backoffMs, jittered } from '../../common/util/pacing.ts';
 import { lines } from '../../common/util/lines.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -19,7 +19,7 @@ export interface RouterState {
   readonly reachable: boolean;
   /** It ends: it holds what it holds, and takes no more. */
   readonly leaving: boolean;
-  /** The newest line; undefined until the first. */
+  /** As of the newest line; undefined until the first. What has not changed stays the same object. */
   readonly snapshot: DemandSnapshot | undefined;
 }
 
@@ -45,6 +45,8 @@ interface FollowedRouter {
   readonly stop: AbortController;
   readonly done: Promise<void>;
   leaving: boolean;
+  /** Of the snapshot. Of many models few change with a line: it is not made anew for each. */
+  models: Record<string, ModelDemand>;
   snapshot: DemandSnapshot | undefined;
   heardAt: number;
 }
@@ -55,11 +57,13 @@ export function createDemandStreams(options: StreamsOptions, environment: Enviro
   const routers = new Map<string, FollowedRouter>();
   const listeners = new Set<() => void>();
 
-  function heard(address: string, snapshot: DemandSnapshot): void {
+  function heard(address: string, line: DemandSnapshot): void {
     const router = routers.get(address);
     if (router === undefined) return;
-    const urgent = isUrgent(router.snapshot, snapshot);
-    router.snapshot = snapshot;
+    const urgent = isUrgent(router.snapshot, line);
+    if (line.changes !== true) router.models = { ...line.models };
+    else for (const [key, demand] of Object.entries(line.models)) router.models[key] = demand;
+    router.snapshot = { ...line, models: router.models };
     router.heardAt = clock.now();
     if (urgent) for (const listener of listeners) listener();
   }
@@ -68,7 +72,7 @@ export function createDemandStreams(options: StreamsOptions, environment: Enviro
     const stop = new AbortController();
     const stream = { origin: `http://${address}`, silenceMs: staleMs, heard: heard.bind(undefined, address) };
     const done = followStream(stream, environment, AbortSignal.any([stop.signal, signal]));
-    const router = { stop, done, leaving: false, snapshot: undefined, heardAt: -Infinity };
+    const router = { stop, done, leaving: false, models: {}, snapshot: undefined, heardAt: -Infinity };
     routers.set(address, router);
     log.info({ router: address }, 'Following a router');
     return router;
@@ -159,8 +163,9 @@ interface StreamOptions {
 
 const CONNECT_MS = 1_000;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
-/** A line holds every model; a thousand of them make a quarter of this. */
-const MAX_LINE_BYTES = 1 << 20;
+/** The first line of a stream holds every model that was ever asked for; ten thousand of them make an eighth of this. */
+const MAX_LINE_BYTES = 16 << 20;
+const PATH = `${DEMAND_PATH}?${CHANGES_PARAMETER}`;
 
 /** Read line by line, opened again with back-off when it ends, until the signal aborts. */
 async function followStream(options: StreamOptions, environment: Environment, stop: AbortSignal): Promise<void> {
@@ -169,7 +174,7 @@ async function followStream(options: StreamOptions, environment: Environment, st
   let failures = 0;
 
   async function follow(client: Client): Promise<void> {
-    const { statusCode, body } = await client.request({ method: 'GET', path: DEMAND_PATH, signal: stop });
+    const { statusCode, body } = await client.request({ method: 'GET', path: PATH, signal: stop });
     if (statusCode !== 200) throw new Error(`The router answered ${statusCode}`);
     for await (const line of lines(body as AsyncIterable<Uint8Array>, { maxBytes: MAX_LINE_BYTES })) {
       const snapshot = parseDemandLine(line);

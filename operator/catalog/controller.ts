@@ -168,8 +168,11 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
   }
 
   function wantedOf(read: ReadCatalog): readonly ListedModel[] {
-    if (made?.read !== read) made = { read, wanted: catalogManifests(read.catalog, read, deps.config.release) };
-    return made.wanted;
+    if (made?.read === read) return made.wanted;
+    const isSameList = made?.read.name === read.name && made.read.namespace === read.namespace;
+    const wanted = catalogManifests(read.catalog, read, deps.config.release, isSameList ? made?.wanted : []);
+    made = { read, wanted };
+    return wanted;
   }
 
   /** What the catalog of a release that is gone made is this one's now. */

@@ -35,6 +35,16 @@ describe('planCatalog', () => {
     expect(plan('a/b\nc', first.apply.map(stored))).toEqual(NOTHING);
   });
 
+  test('manifests of lines that stayed are kept, those of changed ones are made', () => {
+    const before = parseCatalog('a\nb revision=v1\nc');
+    const made = catalogManifests(before, SETTINGS, 'here/operator');
+    const next = parseCatalog('c\nb revision=v2\na', before);
+    const again = catalogManifests(next, SETTINGS, 'here/operator', made);
+    expect(again).toEqual(catalogManifests(next, SETTINGS, 'here/operator'));
+    expect(again[0]!.manifest).toBe(made[2]!.manifest);
+    expect(again[1]!.manifest).not.toBe(made[1]!.manifest);
+  });
+
   test('changes what differs, takes back options no longer listed, prunes what is gone', () => {
     const existing = plan('a revision=v1\nb\nc', []).apply.map(stored);
     const next = plan('a\nb', existing);

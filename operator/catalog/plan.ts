@@ -63,12 +63,20 @@ export interface ListedModel {
   readonly manifest: EmbeddingModel;
 }
 
-/** What the catalog asks for, one EmbeddingModel per entry. Worth keeping while it stays: each is hashed. */
-export const catalogManifests = (
+/**
+ * What the catalog asks for, one EmbeddingModel per entry. Worth keeping while it stays: each is hashed.
+ *
+ * @param before of the same list; what it made of a spec that is the same object is taken over
+ */
+export function catalogManifests(
   { entries }: Pick<Catalog, 'entries'>,
   settings: Settings,
   release: string,
-): readonly ListedModel[] => entries.map(({ line, spec }) => ({ line, manifest: manifestOf(spec, settings, release) }));
+  before: readonly ListedModel[] = [],
+): readonly ListedModel[] {
+  const known = new Map(before.map(({ manifest }) => [manifest.spec, manifest]));
+  return entries.map(({ line, spec }) => ({ line, manifest: known.get(spec) ?? manifestOf(spec, settings, release) }));
+}
 
 export interface CatalogState extends Pick<CatalogText, 'namespace'> {
   /** Whether the catalog made it, or that of a release which is gone did. */
@@ -79,6 +87,17 @@ export interface CatalogState extends Pick<CatalogText, 'namespace'> {
   readonly kept: ReadonlySet<string>;
   /** Accepted EmbeddingModels of the list's namespace that it did not make, by each (folded) name that is theirs. */
   readonly holders: ReadonlyMap<string, EmbeddingModel>;
+}
+
+/** As it was compared last: of ten thousand few change between two looks. */
+const covered = new WeakMap<EmbeddingModel, Manifest>();
+
+function isCovered(found: EmbeddingModel | undefined, manifest: Manifest): boolean {
+  if (found === undefined) return false;
+  if (covered.get(found) === manifest) return true;
+  const isSame = !needsApply(found, manifest);
+  if (isSame) covered.set(found, manifest);
+  return isSame;
 }
 
 /** Who keeps a line from being served as it is written. */
@@ -116,7 +135,7 @@ export function planCatalog(state: CatalogState): CatalogPlan {
     // What is going away, whoever made it, is made anew when it is gone.
     apply: served.filter((manifest) => {
       const found = named.get(manifest.metadata.name);
-      return (found === undefined || !isGoing(found)) && needsApply(found, manifest);
+      return (found === undefined || !isGoing(found)) && !isCovered(found, manifest);
     }),
     prune: own.filter(
       (model) => !names.has(model.metadata.name) && !isGoing(model) && !kept.has(foldName(model.spec.model)),

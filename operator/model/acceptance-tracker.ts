@@ -20,7 +20,6 @@ export interface ReadCatalog extends CatalogText {
 export interface AcceptanceTracker {
   /** As of the last `refresh`; undefined for a model that came later. */
   readonly of: (key: string) => Acceptance | undefined;
-  readonly isAccepted: (model: EmbeddingModel) => boolean;
   /** Looks at all models anew, if one that matters or the catalog changed since, and calls back for whose acceptance changed. */
   readonly refresh: () => void;
   /** The same, whether anything changed or not. */
@@ -106,7 +105,7 @@ export function trackAcceptance(
     if (text === undefined) return undefined;
     if (read?.text === text.text && read.origin === text.origin) isRefused = false;
     else {
-      const parsed = parseCatalog(text.text);
+      const parsed = parseCatalog(text.text, read?.catalog);
       // A slip of whoever writes it, far more likely than a wish to serve nothing.
       isRefused = parsed.models.size === 0;
       if (!isRefused) read = { ...text, catalog: parsed };
@@ -194,7 +193,6 @@ export function trackAcceptance(
   ];
   return {
     of: (key) => accepted.get(key),
-    isAccepted: (model) => accepted.get(modelKey(model))?.status === 'True',
     refresh,
     reconsider,
     onChange: (told) => void listeners.add(told),

@@ -324,11 +324,11 @@ test('whose acceptance changed is told by a refresh, and by nothing that is mere
   const old = made('old', { model: 'org/a', servedNames: ['shared'] }, { second: 1 });
   const young = made('young', { model: 'org/b', servedNames: ['shared'] }, { second: 2 });
   for (const model of [old, young]) set(model);
-  expect(tracker.isAccepted(old)).toBe(false);
+  expect(tracker.of(modelKey(old))).toBeUndefined();
   expect(told).toEqual([]);
   tracker.refresh();
   expect(told.splice(0)).toEqual(['team/old', 'team/young']);
-  expect([tracker.isAccepted(old), tracker.isAccepted(young)]).toEqual([true, false]);
+  expect([old, young].map((model) => tracker.of(modelKey(model))?.status)).toEqual(['True', 'False']);
   remove(old);
   expect(tracker.of('team/young')?.reason).toBe('NameTaken');
   tracker.refresh();

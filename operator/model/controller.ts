@@ -1,5 +1,5 @@
 // The controller of EmbeddingModels: observe → plan → execute → one status write, only if different → events.
-import { FIELD_MANAGER, LABEL_MODEL, modelKey } from '../../api/names.ts';
+import { FIELD_MANAGER, LABEL_MODEL, modelKey, shortHash } from '../../api/names.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelStatus } from '../../api/types.ts';
 import { errorText, rfc3339 } from '../../common/util/text.ts';
@@ -255,7 +255,7 @@ async function writeStatus(
   const { name, namespace, uid } = model.metadata;
   // With the uid, the status of a model that is gone never lands on its successor.
   const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata: { name, namespace, uid }, status };
-  const [id, hash] = [repeatId('status', keyOf(model)), JSON.stringify(status)];
+  const [id, hash] = [repeatId('status', keyOf(model)), shortHash(JSON.stringify(status), 16)];
   if (repeats.paused(id)?.hash === hash) return;
   const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
   const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);

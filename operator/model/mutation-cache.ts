@@ -2,6 +2,7 @@
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { ifPresent } from '../../kube/client.ts';
+import { withoutHistory } from '../../kube/informer.ts';
 import { formatKey, keyOf } from '../../kube/types.ts';
 import type { ReadStore } from '../../kube/informer.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
@@ -61,7 +62,9 @@ export function createMutationCache(clock: Pick<Clock, 'setTimeout'>): MutationC
       const now = version(store, key);
       // An apply that changed nothing; or the cache was faster than the answer, and may know of the object's end already.
       if (now === object.metadata.resourceVersion || now !== base) return;
-      written.set(id, { object, base, cancel: clock.setTimeout(() => expire(id, object), EXPIRE_MS) });
+      // When thousands are made at once, thousands stand here for half a minute.
+      const kept = withoutHistory(object);
+      written.set(id, { object: kept, base, cancel: clock.setTimeout(() => expire(id, kept), EXPIRE_MS) });
     },
     forget: (kind, key) => forget(idOf(kind, key)),
     onExpire: (expired) => void listeners.add(expired),

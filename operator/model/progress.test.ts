@@ -25,7 +25,7 @@ const setUp = () => {
   const tracker = createProgressTracker({
     clock,
     pods: {
-      store: { size: 1, list: () => [...pods.values()], get: () => undefined, byIndex: () => [] },
+      store: { size: 1, list: () => [...pods.values()], entries: () => pods, get: () => undefined, byIndex: () => [] },
       onChange: (handler) => {
         handlers.add(handler);
         return () => handlers.delete(handler);

@@ -151,6 +151,7 @@ describe('the balancer', () => {
       random: () => 0,
       slowStartMs: 0,
       endpoints,
+      onBusy: () => undefined,
       onEject: () => undefined,
       onFree: () => undefined,
       connect: (origin) => ({

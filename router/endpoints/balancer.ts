@@ -188,6 +188,8 @@ export interface BalancerOptions {
   readonly connect: (origin: string) => EndpointClient;
   /** Gets every endpoint that there is, those included that left the table with something running on them. */
   readonly endpoints: Set<Endpoint>;
+  /** Something runs on the endpoint, or it has failed: somebody has to look after it. */
+  readonly onBusy: (endpoint: Endpoint) => void;
   readonly onEject: (endpoint: Endpoint) => void;
   /** A place became free, or an endpoint healthy: whoever waits may try. */
   readonly onFree: () => void;
@@ -267,6 +269,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     const isNow = isHealthy(endpoint.health);
     if (wasHealthy === isNow) return;
     if (!isNow) {
+      options.onBusy(endpoint);
       options.onEject(endpoint);
       return;
     }
@@ -325,13 +328,8 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
   const reserve: Balancer['reserve'] = ({ priority, tokens, tried, thorough }) => {
     const nowMs = now();
     const all = [...current.values()];
-    const slowness =
-      all.length > 1
-        ? slownessOf(
-            all.map(({ pace }) => pace),
-            nowMs,
-          )
-        : [];
+    const paces = all.map(({ pace }) => pace);
+    const slowness = all.length > 1 ? slownessOf(paces, nowMs) : [];
     const candidates = all.map((endpoint, at) => ({
       endpoint,
       id: endpoint.id,
@@ -369,6 +367,7 @@ export const createBalancer = (options: BalancerOptions): Balancer => {
     try {
       attempt = start();
       endpoint.running.set(attempt, startedMs);
+      options.onBusy(endpoint);
       outcome = await attempt.outcome;
       learnFrom(reservation, outcome, startedMs, now());
       const given = signalOf(outcome);

@@ -79,6 +79,7 @@ describe('the health checker', () => {
   let answering: Set<string>;
   let probes: { origin: string; atMs: number }[];
   let freed: number;
+  let watch: (endpoint: Endpoint) => void;
   let end: () => void;
 
   beforeEach(() => {
@@ -93,6 +94,7 @@ describe('the health checker', () => {
       random: () => 0,
       slowStartMs: 0,
       endpoints,
+      onBusy: (endpoint) => watch(endpoint),
       onEject: () => undefined,
       onFree: () => (freed += 1),
       connect: (origin) => ({
@@ -105,7 +107,8 @@ describe('the health checker', () => {
         destroy: () => undefined,
       }),
     });
-    end = startHealthChecker({ endpoints, now });
+    const checker = startHealthChecker({ endpoints, now });
+    ({ stop: end, watch } = checker);
   });
   afterEach(() => {
     end();

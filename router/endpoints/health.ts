@@ -107,13 +107,19 @@ const isSilent = (endpoint: WatchedEndpoint, nowMs: number): boolean =>
   endpoint.running.size > 0 && nowMs - Math.max(endpoint.aliveMs, oldestStart(endpoint)) > SILENT_MS;
 
 export interface HealthCheckerOptions {
-  /** Those of the routing table, and others while something runs on them; read anew at each look. */
-  readonly endpoints: Iterable<WatchedEndpoint>;
+  /** Those of the routing table, and others while something runs on them. */
+  readonly endpoints: ReadonlySet<WatchedEndpoint>;
   readonly now: () => number;
 }
 
-/** Returns the function that ends it. */
-export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): (() => void) => {
+export interface HealthChecker {
+  /** Something runs on the endpoint, or it has failed: it is looked at until neither is so. Of tens of thousands that are few. */
+  readonly watch: (endpoint: WatchedEndpoint) => void;
+  readonly stop: () => void;
+}
+
+export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): HealthChecker => {
+  const watched = new Set<WatchedEndpoint>();
   const busy = new Set<WatchedEndpoint>();
 
   const recover = async (endpoint: WatchedEndpoint): Promise<void> => {
@@ -143,10 +149,13 @@ export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): ((
 
   const tick = (): void => {
     const nowMs = now();
-    for (const endpoint of endpoints) {
+    for (const endpoint of watched) {
       const isDown = !isHealthy(endpoint.health);
-      // Of tens of thousands nearly all have nothing to do.
-      if ((!isDown && endpoint.running.size === 0) || busy.has(endpoint)) continue;
+      if (!endpoints.has(endpoint) || (!isDown && endpoint.running.size === 0)) {
+        watched.delete(endpoint);
+        continue;
+      }
+      if (busy.has(endpoint)) continue;
       const isLast = endpoint.isLast();
       if (isSilent(endpoint, nowMs) && !(isDown && isLast)) once(endpoint, suspect);
       else if (isDown && probeDue(endpoint.health, nowMs, isLast)) once(endpoint, recover);
@@ -154,5 +163,8 @@ export const startHealthChecker = ({ endpoints, now }: HealthCheckerOptions): ((
   };
 
   const timer = setInterval(tick, TICK_MS).unref();
-  return () => clearInterval(timer);
+  return {
+    watch: (endpoint) => void watched.add(endpoint),
+    stop: () => clearInterval(timer),
+  };
 };

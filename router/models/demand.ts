@@ -1,6 +1,7 @@
 // Demand, as the operator's autoscaler hears of it: cumulative counters of one model, its wake-up calls, and the stream of lines
 // (`GET /internal/demand`), one a second and one at once when a model must wake.
 import type { Response } from 'express';
+import { CHANGES_PARAMETER } from '../../api/demand.ts';
 import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 import type { Handler } from '../../common/http/app.ts';
 
@@ -12,23 +13,27 @@ export type ColdStartStage = 'address' | 'endpoint';
 
 export class DemandCounters {
   readonly #now: () => number;
+  readonly #onChange: () => void;
   readonly #counts = { offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0, activations: 0 };
   /** When the wake-up call that is not yet answered by an endpoint was made. */
   #calledMs: number | undefined;
   #hasAddress = false;
 
-  constructor(now: () => number) {
+  constructor(now: () => number, onChange: () => void) {
     this.#now = now;
+    this.#onChange = onChange;
   }
 
   offer(tokens: number): void {
     this.#counts.offeredRequests += 1;
     this.#counts.offeredTokens += tokens;
+    this.#onChange();
   }
 
   complete(tokens: number): void {
     this.#counts.completedRequests += 1;
     this.#counts.completedTokens += tokens;
+    this.#onChange();
   }
 
   /**
@@ -41,6 +46,7 @@ export class DemandCounters {
     this.#calledMs = this.#now();
     this.#hasAddress = false;
     this.#counts.activations += 1;
+    this.#onChange();
     return true;
   }
 
@@ -67,6 +73,8 @@ export interface DemandedModel {
 
 export interface DemandStream {
   readonly handler: Handler;
+  /** Something was counted for the model, or it is gone. */
+  readonly changed: (key: string) => void;
   /** Sends a line to every listener soon. */
   readonly push: () => void;
   readonly close: () => void;
@@ -74,42 +82,87 @@ export interface DemandStream {
 
 const PERIOD_MS = 1000;
 
+interface Listener {
+  readonly response: Response;
+  /** Models to tell it of in the next line; undefined: it gets whole lines. */
+  readonly news: Set<string> | undefined;
+}
+
+/** Nothing was asked of it, or it is gone. */
+const NOTHING: ModelDemand = {
+  ...{ offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0 },
+  ...{ queuedRequests: 0, activations: 0 },
+};
+
+/** Express parses no queries here. */
+const asksForChanges = (url: string): boolean => new URLSearchParams(url.split('?', 2)[1]).has(CHANGES_PARAMETER);
+
+/** Its counters stay as they are until something new is asked of it. */
+const isAtRest = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
+  offeredRequests === completedRequests && queuedRequests === 0;
+
 /** `instance` is unique per process. */
 export const createDemandStream = (instance: string, models: ReadonlyMap<string, DemandedModel>): DemandStream => {
-  const listeners = new Set<Response>();
+  const listeners = new Set<Listener>();
   let sequence = 0;
   let isDue = false;
 
-  const line = (): string => {
-    sequence += 1;
+  const demandOf = (key: string): ModelDemand => {
+    const model = models.get(key);
+    if (model === undefined) return NOTHING;
+    const { demand, queue, balancer } = model;
+    return { ...demand.read(), queuedRequests: queue.size(), capacityTokensPerSecond: balancer.capacity() };
+  };
+
+  const print = (snapshot: Omit<DemandSnapshot, 'instance'>): string =>
+    `${JSON.stringify({ instance, ...snapshot } satisfies DemandSnapshot)}\n`;
+
+  const whole = (): string => {
     const told: Record<string, ModelDemand> = {};
-    for (const [key, { demand, queue, balancer }] of models) {
-      const counters = demand.read();
-      // Most models are asked for nothing: they need no place in every line.
-      if (counters.offeredRequests + counters.activations === 0) continue;
-      told[key] = { ...counters, queuedRequests: queue.size(), capacityTokensPerSecond: balancer.capacity() };
+    for (const [key, { demand }] of models) {
+      const { offeredRequests, activations } = demand.read();
+      // Most models are asked for nothing: they need no place in the line.
+      if (offeredRequests + activations > 0) told[key] = demandOf(key);
     }
-    const snapshot: DemandSnapshot = { instance, sequence, models: told };
-    return `${JSON.stringify(snapshot)}\n`;
+    return print({ sequence, models: told });
+  };
+
+  const changes = (news: Set<string>): string => {
+    const told: Record<string, ModelDemand> = {};
+    for (const key of news) {
+      const demand = demandOf(key);
+      told[key] = demand;
+      if (isAtRest(demand)) news.delete(key);
+    }
+    return print({ sequence, changes: true, models: told });
   };
 
   const send = (): void => {
     isDue = false;
     if (listeners.size === 0) return;
-    const text = line();
-    // A line is the whole state: a listener that cannot keep up loses nothing by missing one.
-    for (const listener of listeners) if (!listener.writableNeedDrain) listener.write(text);
+    sequence += 1;
+    // A listener that cannot keep up loses nothing by missing one: what a line says of a model is all there is to say.
+    for (const { response, news } of listeners)
+      if (!response.writableNeedDrain) response.write(news === undefined ? whole() : changes(news));
   };
 
   const timer = setInterval(send, PERIOD_MS).unref();
 
   return {
-    handler: (_request, response) => {
+    handler: (request, response) => {
       response.setHeader('content-type', 'application/x-ndjson');
       response.setHeader('cache-control', 'no-store');
-      response.write(line());
-      listeners.add(response);
-      response.once('close', () => listeners.delete(response));
+      const listener = {
+        response,
+        news: asksForChanges(request.url) ? new Set<string>() : undefined,
+      };
+      sequence += 1;
+      response.write(whole());
+      listeners.add(listener);
+      response.once('close', () => listeners.delete(listener));
+    },
+    changed: (key) => {
+      for (const { news } of listeners) news?.add(key);
     },
     push: () => {
       // Several models may be asked for in one turn.
@@ -118,7 +171,7 @@ export const createDemandStream = (instance: string, models: ReadonlyMap<string,
     },
     close: () => {
       clearInterval(timer);
-      for (const listener of listeners) listener.end();
+      for (const { response } of listeners) response.end();
     },
   };
 };

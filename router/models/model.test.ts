@@ -76,7 +76,9 @@ describe('endpoints that are not ready yet', () => {
       endpoints,
       metrics: createRouterMetrics(new Registry(), new Map()),
       recordsActivity: false,
+      onBusy: () => undefined,
       onWait: () => undefined,
+      onDemand: () => undefined,
       onWake: () => undefined,
       onEject: () => undefined,
     });

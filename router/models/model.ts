@@ -87,13 +87,17 @@ export interface ModelDeps {
   readonly queueLimits: QueueLimits;
   readonly slowStartMs: number;
   readonly connect: (origin: string) => EndpointClient;
-  /** Gets every model's endpoints: what the health checker looks at. */
+  /** Gets every model's endpoints. */
   readonly endpoints: Set<Endpoint>;
+  /** Gets those that there is something to look after: one works, or has failed. */
+  readonly onBusy: (endpoint: Endpoint) => void;
   readonly metrics: RouterMetrics;
   /** Without it nothing is kept for the status page. */
   readonly recordsActivity: boolean;
   /** A request waits for an endpoint. */
   readonly onWait: (model: Model) => void;
+  /** Something was counted, or it is gone. */
+  readonly onDemand: (model: Model) => void;
   /** A request found no endpoint, and the operator should hear of it now. */
   readonly onWake: (model: Model) => void;
   readonly onEject: (model: Model, endpoint: Endpoint) => void;
@@ -136,7 +140,7 @@ export class Model {
       },
       onFree: () => this.queue.drain(),
     });
-    this.demand = new DemandCounters(deps.now);
+    this.demand = new DemandCounters(deps.now, () => deps.onDemand(this));
     this.activity = deps.recordsActivity ? new Activity(PER_MODEL, deps.now) : undefined;
   }
 
@@ -195,6 +199,7 @@ export class Model {
   /** Whoever waits is told; what runs is finished. */
   forget(): void {
     this.isGone = true;
+    this.#deps.onDemand(this);
     this.balancer.update([]);
     this.queue.drain();
   }

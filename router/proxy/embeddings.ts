@@ -21,7 +21,7 @@ import type { Answer, AnswerStream } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
 import type { Models } from '../models/model.ts';
 import type { Activity } from '../status/activity.ts';
-import { unknownModel } from '../routing/unknown.ts';
+import type { UnknownModel } from '../routing/unknown.ts';
 import type { Cached, ResponseCache } from './cache.ts';
 import { ModelGone } from './forward.ts';
 import type { RequestContext } from './forward.ts';
@@ -34,6 +34,7 @@ export interface EmbeddingsDeps {
   /** Undefined: no model uses one. */
   readonly cache: ResponseCache | undefined;
   readonly forward: Forward;
+  readonly unknown: UnknownModel;
   readonly metrics: RouterMetrics;
   /** Of all models, where there is a status page. */
   readonly activity: Activity | undefined;
@@ -114,7 +115,7 @@ const endOf = (chunks: readonly Buffer[]): Buffer => {
 const LATE = new OpenAIError('deadline_exceeded', 'The request was not answered before its deadline.');
 
 export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
-  const { models, bodies, parser, cache, metrics, now } = deps;
+  const { models, bodies, parser, cache, unknown, metrics, now } = deps;
 
   const findContext = async (
     { headers }: IncomingMessage,
@@ -147,7 +148,7 @@ export const embeddingsRoute = (deps: EmbeddingsDeps): EmbeddingsHandler => {
   ): Pick<RequestContext, 'model' | 'estimate' | 'headers'> => {
     const model = models.find(name);
     // What a key does not open is, for it, not there.
-    if (model === undefined || !caller.mayUse(model.served)) throw unknownModel(name, models.table(), caller);
+    if (model === undefined || !caller.mayUse(model.served)) throw unknown(name, models.table(), caller);
     exchange.facts['model'] = model.key;
     const passedOn = upstreamHeaders(headers, exchange, model.served.model);
     return { model, estimate: model.estimate(inputs), headers: passedOn };

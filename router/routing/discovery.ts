@@ -83,7 +83,8 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
     labelSelector: LABEL_MODEL,
     transform: kept(slimSlice),
   });
-  let pauseMs = MIN_PAUSE_MS;
+  /** Before then no table is built: of a change after a calm time nobody waits to hear. */
+  let nextMs = -Infinity;
   let timer: NodeJS.Timeout | undefined;
   let isSynced = false;
   const synced = Promise.withResolvers<undefined>();
@@ -99,7 +100,8 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
     if (!models.hasSynced() || !slices.hasSynced()) return;
     const startedMs = now();
     const table = buildTable(resources(), slices.store.list());
-    pauseMs = Math.max(MIN_PAUSE_MS, (now() - startedMs) * PAUSE_PER_BUILD);
+    const endedMs = now();
+    nextMs = endedMs + (endedMs - startedMs) * PAUSE_PER_BUILD;
     if (!isSynced) log.info({ models: table.byKey.size }, 'Routing table read');
     isSynced = true;
     onTable(table);
@@ -107,7 +109,7 @@ export const startDiscovery = (options: DiscoveryOptions): Discovery => {
   };
 
   const changed = (): void => {
-    timer ??= setTimeout(rebuild, pauseMs);
+    timer ??= setTimeout(rebuild, Math.max(MIN_PAUSE_MS, nextMs - now()));
   };
 
   const run = async (informer: typeof models | typeof slices): Promise<void> => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Caller } from '../auth/limits.ts';
 import type { RouteTable, ServedModel } from './table.ts';
-import { nearest, unknownModel } from './unknown.ts';
+import { createUnknownModel, nearest } from './unknown.ts';
 
 const table = (names: readonly string[]): RouteTable => ({
   byKey: new Map(),
@@ -15,6 +15,8 @@ const sees = (isSeen: (name: string) => boolean): Caller => ({
 });
 
 describe('the 404 for an unknown model', () => {
+  const unknownModel = createUnknownModel(() => 0);
+
   it('names the nearest first', () => {
     const names = ['BAAI/bge-m3', 'sentence-transformers/all-MiniLM-L6-v2', 'intfloat/e5-small'];
     expect(nearest('all-minilm-l6-v2', names, 2)[0]).toBe('sentence-transformers/all-MiniLM-L6-v2');
@@ -54,5 +56,22 @@ describe('the 404 for an unknown model', () => {
         sees(() => true),
       ).message.length,
     ).toBeLessThan(1000);
+  });
+
+  it('compares names so often a second at most, and says less beyond that', () => {
+    let nowMs = 0;
+    const unknown = createUnknownModel(() => nowMs);
+    let looks = 0;
+    const caller = sees(() => {
+      looks += 1;
+      return true;
+    });
+    const ask = () => unknown('org/b', table(['org/a']), caller).message;
+    const messages = Array.from({ length: 1000 }, ask);
+    expect(looks).toBe(20);
+    expect(messages.at(-1)).toContain('GET /v1/models');
+    expect(messages.at(-1)).not.toContain('org/a');
+    nowMs = 1000;
+    expect(ask()).toContain('`org/a`');
   });
 });

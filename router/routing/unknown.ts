@@ -1,14 +1,17 @@
 // The 404 for a name that nobody serves, or nobody whom the caller may see: the nearest names there are, and how a name comes to be.
 import { foldName } from '../../api/names.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
+import { fullBucket, take } from '../../common/util/pacing.ts';
 import { clip } from '../../common/util/text.ts';
 import type { Caller } from '../auth/limits.ts';
 import type { RouteTable } from './table.ts';
 
 const SHOWN = 5;
-/** Names that are compared, and letters of each: a client chooses how often it asks. */
+/** Names that are compared, and letters of each. */
 const MAX_NAMES = 2000;
 const MAX_LETTERS = 96;
+/** How often names are compared, which takes some milliseconds where there are thousands: a client chooses how often it asks. */
+const COMPARISONS = { burst: 20, perMs: 5 / 1000 };
 
 const pairsOf = (text: string): ReadonlySet<string> => {
   const folded = foldName(text.slice(0, MAX_LETTERS));
@@ -41,13 +44,25 @@ const listed = (name: string, names: readonly string[]): string => {
 const HOW =
   'To add one, put its Hugging Face id in supported_models.txt; an alias for an OpenAI name is `sentence-transformers/all-MiniLM-L6-v2 alias=text-embedding-3-small` there, or a name in servedNames of an EmbeddingModel.';
 
-/** The same words whether the name is served to others or to nobody. */
-export const unknownModel = (name: string, { byName }: RouteTable, caller: Caller): OpenAIError => {
+const namesFor = ({ byName }: RouteTable, caller: Caller): readonly string[] => {
   const names: string[] = [];
   for (const [one, served] of byName) {
     if (names.length === MAX_NAMES) break;
     if (caller.mayUse(served)) names.push(one);
   }
-  const message = `The model \`${clip(name)}\` does not exist or you do not have access to it. ${listed(name, names)} ${HOW}`;
-  return new OpenAIError('model_not_found', message);
+  return names;
+};
+
+/** The same words whether the name is served to others or to nobody. */
+export type UnknownModel = (name: string, table: RouteTable, caller: Caller) => OpenAIError;
+
+export const createUnknownModel = (now: () => number): UnknownModel => {
+  let bucket = fullBucket(COMPARISONS, now());
+  return (name, table, caller) => {
+    const left = take(COMPARISONS, bucket, 1, now());
+    bucket = left ?? bucket;
+    const here = left === undefined ? 'GET /v1/models lists those there are.' : listed(name, namesFor(table, caller));
+    const message = `The model \`${clip(name)}\` does not exist or you do not have access to it. ${here} ${HOW}`;
+    return new OpenAIError('model_not_found', message);
+  };
 };

@@ -106,6 +106,11 @@ function explain(error: unknown, device: Device): EngineStartError {
   return new EngineStartError('CorruptWeights', `ONNX Runtime refuses the model: ${words}`, { cause: error });
 }
 
+/** Has ONNX Runtime do what it does before the first session, for a thread that has no model yet: that of no model is refused after it. */
+export const startOnnxRuntime = async (): Promise<void> => {
+  await InferenceSession.create(new Uint8Array(0)).catch(() => undefined);
+};
+
 export async function createSession(given: SessionModel, settings: SessionSettings): Promise<Session> {
   const options = sessionOptions(given, settings);
   let session: InferenceSession;

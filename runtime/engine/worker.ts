@@ -6,6 +6,7 @@ import type { EngineStartReason, OutputEncoding } from './contract.ts';
 import { cutVector, isFiniteVector, maxBytes, writeVector } from './json.ts';
 import { createRunner, prepareModel, preparedIn } from './runner.ts';
 import type { RunnableModel, Runner, Vectors } from './runner.ts';
+import { startOnnxRuntime } from './session.ts';
 import type { Device } from './session.ts';
 
 // What crosses between the main thread and a worker; every array of numbers is transferred, not copied.
@@ -137,3 +138,5 @@ const port = parentPort;
 port?.once('message', (first: FirstMessage) => {
   if (first.kind === 'setup') void serve(port, first.setup);
 });
+// Until the first message there is nothing else to do.
+void startOnnxRuntime();

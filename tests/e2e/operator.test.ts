@@ -37,20 +37,26 @@ const manifest = (name: string, spec: object): object => ({
   spec: { model: `org/${name}`, ...spec },
 });
 
+const MODELS = ['sleepy', 'restless', 'shared', 'meshed', 'stocked', 'passing'];
+const install = async (listed: readonly string[]): Promise<void> => {
+  await installChart(cluster, {
+    supportedModels: listed.map((name) => `org/${name}\n`).join(''),
+    'catalog.removalGraceSeconds': 0,
+    'huggingFace.endpoint': hub.endpoint,
+    'router.statusPage': true,
+    'runtime.openPodTemplates': true,
+    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+  });
+};
+
 beforeAll(async () => {
   cluster = await startCluster({ test: import.meta.filename });
   cleanup.push(cluster.stop);
   hub = await serveHub(cluster.host, { noCdn: true });
   cleanup.push(async () => await hub.close());
   const files = await tinyModel();
-  for (const name of ['sleepy', 'restless', 'shared', 'meshed', 'stocked']) hub.commit(`org/${name}`, files);
-  await installChart(cluster, {
-    supportedModels: 'org/sleepy\norg/restless\norg/shared\norg/meshed\norg/stocked\n',
-    'huggingFace.endpoint': hub.endpoint,
-    'router.statusPage': true,
-    'runtime.openPodTemplates': true,
-    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
-  });
+  for (const name of MODELS) hub.commit(`org/${name}`, files);
+  await install(MODELS);
 });
 
 afterAll(async () => {
@@ -373,6 +379,33 @@ describe('a sidecar that is the only way out, as a mesh’s', () => {
     await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/stocked', '--for=condition=Ready', '--timeout=180s']);
     // With a full cache there is nothing to fetch, and the proxy is still there.
     expect(await initContainers('stocked')).toEqual(['proxy']);
+  });
+});
+
+describe('a model that leaves the list', () => {
+  const KINDS = 'deployment,service,serviceaccount,networkpolicy,poddisruptionbudget';
+  const children = async (): Promise<readonly string[]> => {
+    const found = await cluster.kubectl([
+      'get',
+      KINDS,
+      '-n',
+      NAMESPACE,
+      '-l',
+      'kubembed.dev/model=passing',
+      '-o',
+      'name',
+    ]);
+    return found.split('\n').filter((line) => line !== '');
+  };
+
+  it('serves no more, with all that was made for it, and serves again when it is back', async () => {
+    await cluster.apply(manifest('passing', { scaling: { minReplicas: 2, maxReplicas: 2 } }));
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/passing', '--for=condition=Ready', '--timeout=180s']);
+    await eventually('one of each', async () => ((await children()).length === 5 ? true : undefined));
+    await install(MODELS.filter((name) => name !== 'passing'));
+    await eventually('nothing left', async () => ((await children()).length === 0 ? true : undefined));
+    await install(MODELS);
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/passing', '--for=condition=Ready', '--timeout=180s']);
   });
 });
 

@@ -30,11 +30,15 @@ export const granted = (roles: readonly Role[], component: Component): readonly 
       ),
     );
 
-/** The API server's verb for a server-side apply of what is not there yet is a patch too, and it asks for both rights. */
+/**
+ * The API server's verb for a server-side apply of what is not there yet is a patch too, and it asks for both rights. Whoever watches has
+ * read all there is first: as the beginning of the watch on this server, by a list on one that cannot do that.
+ */
 export const used = (requests: readonly Write[]): readonly string[] =>
   requests.flatMap(({ verb, group, resource, code }) => [
     `${verb} ${group}/${resource}`,
     ...(verb === 'patch' && code === 201 ? [`create ${group}/${resource}`] : []),
+    ...(verb === 'watch' ? [`list ${group}/${resource}`] : []),
   ]);
 
 export const difference = (all: readonly string[], but: readonly string[]): readonly string[] =>

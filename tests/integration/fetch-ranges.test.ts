@@ -97,6 +97,17 @@ test('while one connection gives nothing, the others go on', async () => {
   expect(last).toMatchObject({ fileBytes: WEIGHTS.length - 8 * MIB });
 });
 
+test('what has come is on disk and told of while nothing more comes', async () => {
+  hub.faults = [{ match: BLOB, stallAfterBytes: 100_000 }];
+  const arrived = (RANGES - 1) * 100_000 + (WEIGHTS.length % (8 * MIB));
+  const stop = new AbortController();
+  const onEvent = (event: FetchEvent): void => {
+    if (event.kind === 'progress' && event.fileBytes === arrived) stop.abort();
+  };
+  const fetching = fetchSnapshot(options({ onEvent, signal: stop.signal, timeouts: { stallMs: 600_000 } }));
+  await expect(fetching).rejects.toThrow('was stopped');
+});
+
 test('what a connection keeps back is fetched over another one, from where it stopped', async () => {
   hub.faults = [{ match: BLOB, stallAfterBytes: 3 * MIB, times: 1 }];
   expect(await fetched({ timeouts: { ...options().timeouts, stallMs: 300 } })).toBe(BLOB);

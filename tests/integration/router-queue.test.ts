@@ -222,6 +222,33 @@ describe('the demand stream', () => {
   });
 });
 
+describe('the demand stream of changes', () => {
+  it('is whole at first, and then tells of a model only when something has changed', async () => {
+    const url = await boot();
+    await cluster.endpoints('model', [stub.port]);
+    await eventually(async () => (await embed(url, ask)).status === 200);
+    const stopping = new AbortController();
+    const from = `${cluster.router.internalUrl}/internal/demand?changes`;
+    const response = await fetch(from, { signal: stopping.signal });
+    const lines: DemandSnapshot[] = [];
+    const reading = (async () => {
+      for await (const chunk of response.body!)
+        for (const line of Buffer.from(chunk).toString().trim().split('\n'))
+          lines.push(JSON.parse(line) as DemandSnapshot);
+    })().catch(() => undefined);
+    await eventually(() => lines.length > 1);
+    expect(lines.slice(0, 2).map(({ changes, models }) => [changes, Object.keys(models)])).toEqual([
+      [undefined, [KEY]],
+      [true, []],
+    ]);
+    const before = lines[0]!.models[KEY]!.completedRequests;
+    await embed(url, ask);
+    await eventually(() => lines.some(({ models }) => models[KEY]?.completedRequests === before + 1));
+    stopping.abort();
+    await reading;
+  });
+});
+
 describe('a replica that is starting', () => {
   const STARTING = { ready: false };
   const metric = async (name: string): Promise<string | undefined> =>

@@ -1,9 +1,10 @@
 // A small project of one process, bundled and run: it finds its files, its thread and its package outside where the source has them.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { withSourceLines } from '../../common/obs/source-lines.ts';
 import { bundle, packageFolderOf } from './bundle.ts';
 import type { Bundled } from './bundle.ts';
 
@@ -50,11 +51,7 @@ describe('bundle', () => {
     mkdirSync(dirname(join(root, path)), { recursive: true });
     writeFileSync(join(root, path), text);
   };
-  const run = (...args: string[]): string =>
-    execFileSync(process.execPath, ['--enable-source-maps', join(root, 'dist', 'server', 'main.js'), ...args], {
-      encoding: 'utf8',
-      stdio: 'pipe',
-    });
+  const main = (): string => join(root, 'dist', 'server', 'main.js');
 
   beforeAll(async () => {
     root = mkdtempSync(join(tmpdir(), 'bundle-'));
@@ -70,7 +67,13 @@ describe('bundle', () => {
   afterAll(() => rmSync(root, { recursive: true }));
 
   it('runs without its sources, with its thread, its files and its packages', () => {
-    expect(JSON.parse(run())).toEqual(['thread inside alone', 'a page', 'inside alone', 'outside', true]);
+    expect(JSON.parse(execFileSync(process.execPath, [main()], { encoding: 'utf8' }))).toEqual([
+      'thread inside alone',
+      'a page',
+      'inside alone',
+      'outside',
+      true,
+    ]);
   });
 
   it('names no folder of the machine that made it', () => {
@@ -83,9 +86,10 @@ describe('bundle', () => {
     expect([...bundled.served]).toEqual(['pages/page.css']);
   });
 
-  it('names the lines of the source in its stack traces', () => {
+  it('has what tells the lines of the source in its stack traces', () => {
     const line = FILES['server/main.ts'].split('\n').findIndex((text) => text.includes(`'fail'`)) + 1;
-    expect(() => run('fail')).toThrow(`server/main.ts:${line}:`);
+    const { stderr } = spawnSync(process.execPath, [main(), 'fail'], { encoding: 'utf8' });
+    expect(withSourceLines(stderr)).toContain(`${join(root, 'server', 'main.ts')}:${line}:`);
   });
 });
 

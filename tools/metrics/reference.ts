@@ -41,6 +41,7 @@ const REGISTER: Readonly<Record<Exclude<ProcessName, 'every process'>, (registry
 const KINDS: Readonly<Record<string, string>> = {
   Counter: 'counter',
   Gauge: 'gauge',
+  ReadGauge: 'gauge',
   Histogram: 'histogram',
   Summary: 'summary',
 };
