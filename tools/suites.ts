@@ -66,7 +66,7 @@ export const SUITES = {
     projects: ['e2e'],
     runs: 'images, chart and walkthroughs on a real single-node cluster, and newcomers in a fresh Debian, behind a proxy too',
     needs: 'root on Debian, or KUBECONFIG of a cluster that has the images',
-    minutes: { first: 30, later: 20 },
+    minutes: { first: 35, later: 25 },
     programs: [],
   },
   nodes: {

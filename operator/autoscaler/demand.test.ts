@@ -204,6 +204,7 @@ describe('streams', () => {
     await publish(client, [one.port, two.port]);
     const source = follow(client);
     await vi.waitFor(() => expect(source.routers()).toHaveLength(2));
+    await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
     await client.delete(ENDPOINT_SLICES, { namespace: 'ns', name: `s-${one.port}` });
     await vi.waitFor(() => expect(source.routers().map(({ id }) => id)).toEqual([`127.0.0.1:${two.port}`]));
     await vi.waitFor(() => expect(one.listeners[0]?.destroyed).toBe(true));

@@ -60,10 +60,11 @@ const MACHINES: readonly Case[] = [
     node: 20,
     // npm's cache goes where it goes in such a home.
     prepare: `mkdir .kubembed; mv ~/.npm .kubembed/npm
-printf '%s\\n' 'omit[]=dev' 'omit[]=optional' ignore-scripts=true engine-strict=true install-strategy=linked >>~/.npmrc
-export NODE_ENV=production
+printf '%s\\n' 'omit[]=dev' 'omit[]=optional' ignore-scripts=true engine-strict=true >>~/.npmrc
+export NODE_ENV=production npm_config_install_strategy=linked
 chmod 555 ~`,
-    then: 'export npm_config_cache=$PWD/.kubembed/npm',
+    // npx of npm 10 fails by itself under that strategy.
+    then: 'export npm_config_cache=$PWD/.kubembed/npm; unset npm_config_install_strategy',
   },
   {
     name: 'proxy',
