@@ -1,6 +1,7 @@
 // The two commands of the README on the machines that newcomers have: Node 20 and 24, as root and not, under settings of companies, and
 // behind a proxy that asks for a password and opens TLS, from where no other way leads out. Sizes and times are published.
-import { mkdtemp, mkdir, readFile, rm } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, mkdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -43,6 +44,17 @@ const address = (scheme: string): string =>
   `${scheme}${LOGIN.username}:${encodeURIComponent(LOGIN.password)}@127.0.0.1:3128`;
 const AUTHORITY = '~/company.pem';
 
+const blocksIn = (page: string): Block[] => blocksOf(readFileSync(join(ROOT, page), 'utf8'), page);
+
+/** What the page about installing tells people to type there, with this proxy in place of its example. */
+const asThePageSays = (): string =>
+  blocksIn('docs/install.md')
+    .filter(({ run }) => run === 'proxy')
+    .map(({ code }) => code)
+    .join('\n')
+    .replaceAll('http://user:password@proxy.example.com:3128', address('http://'))
+    .replaceAll('/etc/ssl/certs/company.pem', AUTHORITY);
+
 interface Case extends Omit<NewcomerMachine, 'socket'> {
   readonly name: MachineName;
   /** Typed before the README's commands, as whoever sets the machine up would. */
@@ -71,8 +83,7 @@ chmod 555 ~`,
     node: 20,
     isCold: true,
     blocked: [],
-    prepare: `export https_proxy=${address('')} http_proxy=${address('')} no_proxy=localhost,127.0.0.1
-export NODE_EXTRA_CA_CERTS=${AUTHORITY}`,
+    prepare: asThePageSays(),
   },
   {
     name: 'npmrc',
@@ -91,10 +102,7 @@ npm config set cafile ${AUTHORITY}`,
 
 const block = (at: string, code: string): Block => ({ at, language: 'sh', run: 'here', code });
 
-const readme = async (): Promise<Block[]> =>
-  blocksOf(await readFile(join(ROOT, 'README.md'), 'utf8'), 'README.md').filter(
-    ({ run }) => run === 'here' || run === 'server',
-  );
+const readme = (): Block[] => blocksIn('README.md').filter(({ run }) => run === 'here' || run === 'server');
 
 /** Files of what is installed, in bytes: packages, and Node. */
 const INSTALLED = block(
@@ -123,7 +131,7 @@ interface Typed {
 /** Types it all, and sees what the README promises. */
 async function type(one: Case, proxy: CompanyProxy | undefined, socket: string): Promise<Typed> {
   const prepare = block('prepared', [proxy === undefined ? '' : behind(proxy), one.prepare].join('\n'));
-  const [start, ...others] = await readme();
+  const [start, ...others] = readme();
   const blocks = [prepare, start!, block('then', one.then ?? ''), ...others, INSTALLED];
   const output = await asNewcomer(scriptOf(blocks), { ...one, socket: proxy && socket });
 

@@ -58,6 +58,7 @@ describe('what people are told to type', () => {
 
   it.each([
     ['e2e/newcomer.test.ts', ['here', 'server']],
+    ['e2e/newcomer-machines.test.ts', ['here', 'server', 'proxy']],
     ['e2e/walkthrough.test.ts', ['cluster', 'cluster-server']],
     ['tools/clients.test.ts', ['client']],
   ])('has %s for its runners', (name, runners) => {

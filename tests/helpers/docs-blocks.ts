@@ -1,7 +1,7 @@
 // The code blocks of a Markdown page, and who runs them: written after the language, as in ```sh run=here. Pure.
 
-/** `here`: in a newcomer's file system. `server`: there too, in a terminal of its own. `cluster`: on a test cluster. `client`: by a client of local mode. `ci`: by .ci/run itself. */
-export const RUNNERS = ['here', 'server', 'cluster', 'cluster-server', 'client', 'ci'] as const;
+/** `here`: in a newcomer's file system. `server`: there too, in a terminal of its own. `proxy`: there, where only a proxy leads out. `cluster`: on a test cluster. `client`: by a client of local mode. `ci`: by .ci/run itself. */
+export const RUNNERS = ['here', 'server', 'proxy', 'cluster', 'cluster-server', 'client', 'ci'] as const;
 export type Runner = (typeof RUNNERS)[number];
 
 export interface Block {
