@@ -211,8 +211,15 @@ export function applyFields(live: Fields, managers: Managers, manager: string, i
   const gone = dropped(managers.get(manager) ?? new Set(), wanted, next);
   next.set(manager, new Set(wanted.keys()));
   const merged = fieldsOf(mergeFields(live, ownable(intent)));
-  return { object: fieldsOf(removeFields(merged, gone)), managers: withoutEmpty(next), conflicts };
+  const object = fieldsOf(removeFields(merged, gone));
+  // An item that goes takes along what others set in it: they own nothing of one that comes after it.
+  const removed = missingIn(owned(object), present);
+  for (const [other, paths] of next) if (other !== manager) next.set(other, paths.difference(removed));
+  return { object, managers: withoutEmpty(next), conflicts };
 }
+
+const missingIn = (now: ReadonlyMap<FieldPath, unknown>, before: ReadonlyMap<FieldPath, unknown>): Set<FieldPath> =>
+  new Set([...before.keys()].filter((path) => !now.has(path)));
 
 function dropped(
   before: ReadonlySet<FieldPath>,
@@ -234,7 +241,7 @@ export function recordUpdate(before: Fields, after: Fields, managers: Managers, 
   const changed = new Set(
     [...now].filter(([path, value]) => !isDeepStrictEqual(old.get(path), value)).map(([path]) => path),
   );
-  const removed = new Set([...old.keys()].filter((path) => !now.has(path)));
+  const removed = missingIn(now, old);
   if (changed.size === 0 && removed.size === 0) return managers;
   const next = new Map<string, ReadonlySet<FieldPath>>();
   for (const [other, paths] of managers) next.set(other, paths.difference(changed).difference(removed));

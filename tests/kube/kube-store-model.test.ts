@@ -174,6 +174,26 @@ function compact(tree: unknown): unknown {
   return kept.length > 0 ? Object.fromEntries(kept) : undefined;
 }
 
+/** Found by chance: what an update had set in an item is nobody's once an apply has dropped the item and made it anew. */
+const REMADE_ITEM: Move[] = (() => {
+  const written = (first: string, ...more: string[]) => ({
+    labels: { l: '1' as const },
+    spec: { env: [{ name: 'A', value: first }, ...more.map((b) => ({ name: 'B', value: b }))], selector: { x: '1' } },
+  });
+  const apply = (fields: ReturnType<typeof written>): Move => ({
+    do: 'apply',
+    manager: 'one',
+    force: false,
+    ...fields,
+  });
+  return [
+    apply(written('1', '1')),
+    { do: 'patch', manager: 'one', ...written('1', '2') },
+    apply(written('1')),
+    apply(written('1', '1')),
+  ];
+})();
+
 it('answers as the API server does', async () => {
   let runs = 0;
   const real = plane.client('model');
@@ -185,6 +205,6 @@ it('answers as the API server does', async () => {
         expect(await outcome(store, name, step), JSON.stringify(step)).toEqual(await outcome(real, name, step));
       }
     }),
-    { numRuns: 100 },
+    { numRuns: 100, examples: [[REMADE_ITEM]] },
   );
 });
