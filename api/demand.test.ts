@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { NO_DEMAND } from '../tests/helpers/builders.ts';
-import { parseDemandLine } from './demand.ts';
+import { NO_DEMAND, parseDemandLine } from './demand.ts';
 import type { ModelDemand } from './demand.ts';
 
 const line = (models: Record<string, Partial<ModelDemand>> = {}): string =>

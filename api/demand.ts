@@ -41,6 +41,16 @@ const demandSnapshot = z
 
 /** One model's demand as one router process has seen it since that process started. Counters only ever grow. */
 export type ModelDemand = z.infer<typeof modelDemand>;
+/** Of a model that nothing was asked of, or that is gone. */
+export const NO_DEMAND: ModelDemand = {
+  ...{ offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0 },
+  ...{ queuedRequests: 0, activations: 0 },
+};
+
+/** Whether requests wait or are being answered. */
+export const isWorking = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
+  offeredRequests > completedRequests || queuedRequests > 0;
+
 /** One line: of each model that it tells of the whole state, never a difference. */
 export type DemandSnapshot = z.infer<typeof demandSnapshot>;
 

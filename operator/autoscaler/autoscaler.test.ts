@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { embeddingModel, NO_DEMAND } from '../../tests/helpers/builders.ts';
+import { NO_DEMAND } from '../../api/demand.ts';
+import { embeddingModel } from '../../tests/helpers/builders.ts';
 import { FakeClock } from '../../tests/helpers/fake-clock.ts';
 import { statedDemand } from '../../tests/helpers/operator-fixture.ts';
 import { modelKey } from '../../api/names.ts';

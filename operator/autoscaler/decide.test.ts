@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { ModelDemand } from '../../api/demand.ts';
-import { NO_DEMAND } from '../../tests/helpers/builders.ts';
+import { NO_DEMAND } from '../../api/demand.ts';
 import { PLANT, SETTINGS, reversals, simulate } from '../../tests/helpers/simulate-demand.ts';
 import type { Step, Trace } from '../../tests/helpers/simulate-demand.ts';
 import { decide, newScaler } from './decide.ts';

@@ -1,4 +1,5 @@
 // The autoscaler's decision: a pure function of what it remembers, what the routers say, and the time.
+import { isWorking } from '../../api/demand.ts';
 import type { ModelDemand } from '../../api/demand.ts';
 import { median } from '../../common/util/stats.ts';
 
@@ -65,9 +66,6 @@ function baseline(before: Totals, { id, leaving = false }: RouterDemand, now: Se
   if (last?.instance === now.instance) return last;
   return (last !== undefined || before.warm) && !leaving ? ZERO : now;
 }
-
-const isWorking = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
-  offeredRequests > completedRequests || queuedRequests > 0;
 
 const isSilent = ({ reachable, instance }: RouterDemand): boolean => !reachable || instance === undefined;
 

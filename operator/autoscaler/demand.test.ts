@@ -3,7 +3,6 @@ import { createServer } from 'node:http';
 import type { Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { NO_DEMAND } from '../../tests/helpers/builders.ts';
 import type { ModelDemand } from '../../api/demand.ts';
 import { silentLog, systemClock } from '../../kube/clock.ts';
 import type { KubeClient } from '../../kube/client.ts';
@@ -11,7 +10,7 @@ import { ENDPOINT_SLICES } from '../../kube/resources.ts';
 import type { Endpoint, EndpointSlice } from '../../kube/resources.ts';
 import { createStoreClient } from '../../local/apiserver/store.ts';
 import { ApiStore } from '../../local/apiserver/store.ts';
-import { parseDemandLine } from '../../api/demand.ts';
+import { NO_DEMAND, parseDemandLine } from '../../api/demand.ts';
 import { createDemandStreams, isUrgent, routersIn } from './demand.ts';
 import type { DemandSource } from './demand.ts';
 
@@ -133,7 +132,8 @@ describe('streams', () => {
       await client.apply(ENDPOINT_SLICES, slice([{ addresses: ['127.0.0.1'] }], port, `s-${port}`), apply);
   };
 
-  test('reads lines however they are cut, and tells at once of an activation', async () => {
+  /** One router, whose stream is open. */
+  async function followed() {
     const client = newStore();
     const one = await router();
     await publish(client, [one.port]);
@@ -141,6 +141,11 @@ describe('streams', () => {
     const urgent = vi.fn();
     source.onUrgent(urgent);
     await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
+    return { one, source, urgent };
+  }
+
+  test('reads lines however they are cut, and tells at once of an activation', async () => {
+    const { one, source, urgent } = await followed();
     expect(source.routers()).toEqual([
       { id: `127.0.0.1:${one.port}`, reachable: false, leaving: false, snapshot: undefined },
     ]);
@@ -155,13 +160,7 @@ describe('streams', () => {
   });
 
   test('puts changes over what it knows; what did not change stays the same object', async () => {
-    const client = newStore();
-    const one = await router();
-    await publish(client, [one.port]);
-    const source = follow(client);
-    const urgent = vi.fn();
-    source.onUrgent(urgent);
-    await vi.waitFor(() => expect(one.listeners).toHaveLength(1));
+    const { one, source, urgent } = await followed();
     const changes = (text: string): string => text.replace('{', '{"changes":true,');
     const known = () => source.routers()[0]?.snapshot;
     one.say(line(1, { a: { activations: 1 }, b: { offeredRequests: 1 } }));

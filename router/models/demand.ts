@@ -1,7 +1,7 @@
 // Demand, as the operator's autoscaler hears of it: cumulative counters of one model, its wake-up calls, and the stream of lines
 // (`GET /internal/demand`), one a second and one at once when a model must wake.
 import type { Response } from 'express';
-import { CHANGES_PARAMETER } from '../../api/demand.ts';
+import { CHANGES_PARAMETER, NO_DEMAND, isWorking } from '../../api/demand.ts';
 import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 import type { Handler } from '../../common/http/app.ts';
 
@@ -88,18 +88,8 @@ interface Listener {
   readonly news: Set<string> | undefined;
 }
 
-/** Nothing was asked of it, or it is gone. */
-const NOTHING: ModelDemand = {
-  ...{ offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0 },
-  ...{ queuedRequests: 0, activations: 0 },
-};
-
 /** Express parses no queries here. */
 const asksForChanges = (url: string): boolean => new URLSearchParams(url.split('?', 2)[1]).has(CHANGES_PARAMETER);
-
-/** Its counters stay as they are until something new is asked of it. */
-const isAtRest = ({ offeredRequests, completedRequests, queuedRequests }: ModelDemand): boolean =>
-  offeredRequests === completedRequests && queuedRequests === 0;
 
 /** `instance` is unique per process. */
 export const createDemandStream = (instance: string, models: ReadonlyMap<string, DemandedModel>): DemandStream => {
@@ -109,7 +99,7 @@ export const createDemandStream = (instance: string, models: ReadonlyMap<string,
 
   const demandOf = (key: string): ModelDemand => {
     const model = models.get(key);
-    if (model === undefined) return NOTHING;
+    if (model === undefined) return NO_DEMAND;
     const { demand, queue, balancer } = model;
     return { ...demand.read(), queuedRequests: queue.size(), capacityTokensPerSecond: balancer.capacity() };
   };
@@ -132,7 +122,8 @@ export const createDemandStream = (instance: string, models: ReadonlyMap<string,
     for (const key of news) {
       const demand = demandOf(key);
       told[key] = demand;
-      if (isAtRest(demand)) news.delete(key);
+      // Its counters stay as they are until something new is asked of it.
+      if (!isWorking(demand)) news.delete(key);
     }
     return print({ sequence, changes: true, models: told });
   };

@@ -139,6 +139,17 @@ export function activation({ graph }: Context, rows: Value, name: string): Value
 export const splitRows = ({ graph }: Context, rows: Value, parts: number): readonly Value[] =>
   graph.nodes('Split', [rows], { attributes: { axis: { int: -1 }, num_outputs: { int: parts } }, outputs: parts });
 
+/** Queries, keys and values fused head by head, `heads × 3 × headSize` a row → each as rows of its own. */
+export function splitByHead(
+  context: Context,
+  fused: Value,
+  { hidden, headSize }: { readonly hidden: number; readonly headSize: number },
+): readonly Value[] {
+  const { graph } = context;
+  const perHead = graph.node('Reshape', [fused, graph.int64([-1, 3 * headSize])]);
+  return splitRows(context, perHead, 3).map((part) => graph.node('Reshape', [part, graph.int64([-1, hidden])]));
+}
+
 /** activation(gate) × up. */
 export const gate = (context: Context, [gated, up]: readonly [Value, Value], activationName: string): Value =>
   context.graph.node('Mul', [activation(context, gated, activationName), up]);

@@ -1,5 +1,4 @@
 // Builders of test objects: valid by default, each test names only what matters to it.
-import type { ModelDemand } from '../../api/demand.ts';
 import { API_VERSION, EMBEDDING_MODELS } from '../../api/types.ts';
 import type { EmbeddingModel, EmbeddingModelSpec, EmbeddingModelStatus } from '../../api/types.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
@@ -12,14 +11,6 @@ import type { KubeObject, ObjectMeta, OwnerReference } from '../../kube/types.ts
 
 export const MINILM = 'sentence-transformers/all-MiniLM-L6-v2';
 export const SHA = 'c9745ed1d9f207416be6d2e6f8de32d1f16199bf';
-export const NO_DEMAND: ModelDemand = {
-  offeredTokens: 0,
-  completedTokens: 0,
-  offeredRequests: 0,
-  completedRequests: 0,
-  queuedRequests: 0,
-  activations: 0,
-};
 
 interface ModelParts {
   readonly metadata?: Partial<ObjectMeta>;

@@ -11,7 +11,7 @@ import type { OperatorConfig } from '../../operator/config.ts';
 import type { DemandSource } from '../../operator/autoscaler/demand.ts';
 import { startOperator } from '../../operator/start.ts';
 import type { RunningOperator } from '../../operator/start.ts';
-import { NO_DEMAND } from './builders.ts';
+import { NO_DEMAND } from '../../api/demand.ts';
 
 export const NAMESPACE = 'kubembed';
 

@@ -2,7 +2,7 @@
 import type { DemandSnapshot, ModelDemand } from '../../api/demand.ts';
 import { decide, newScaler } from '../../operator/autoscaler/decide.ts';
 import type { ScaleSettings } from '../../operator/autoscaler/decide.ts';
-import { NO_DEMAND } from './builders.ts';
+import { NO_DEMAND } from '../../api/demand.ts';
 
 /** docs/autoscaling.md describes this format. */
 export interface Phase {

@@ -3,7 +3,7 @@ import { Agent, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DemandSnapshot } from '../../api/demand.ts';
-import { NO_DEMAND } from '../helpers/builders.ts';
+import { NO_DEMAND } from '../../api/demand.ts';
 import { startStubCluster, embed, eventually, readDemand } from '../helpers/stub-runtime-cluster.ts';
 import type { StubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime } from '../helpers/stub-runtime.ts';

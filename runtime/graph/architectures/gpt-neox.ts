@@ -8,7 +8,7 @@ import { encoderShapeOf, tokenEmbeddings } from '../encoder.ts';
 import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
-import { activation, add, normalize } from '../ops.ts';
+import { activation, add, normalize, splitByHead } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
 import { ropeOf, rotaryTables } from '../rotary.ts';
 import { belowPrefix } from '../weights.ts';
@@ -22,17 +22,9 @@ interface Layer {
 }
 
 function attentionOf(context: Context, rows: Value, { weights, shape, bias, attention }: Layer): Value {
-  const { graph } = context;
   const { hidden, heads, headSize } = shape;
   const fused = linear(context, rows, weights.below('query_key_value.'), { inputs: hidden, outputs: 3 * hidden, bias });
-  const perHead = graph.node('Reshape', [fused, graph.int64([-1, 3 * headSize])]);
-  const parts = graph.nodes('Split', [perHead], {
-    attributes: { axis: { int: -1 }, num_outputs: { int: 3 } },
-    outputs: 3,
-  });
-  const [query = '', key = '', value = ''] = parts.map((part) =>
-    graph.node('Reshape', [part, graph.int64([-1, hidden])]),
-  );
+  const [query = '', key = '', value = ''] = splitByHead(context, fused, shape);
   const attended = attend(context, [query, key, value], { heads, headSize, ...attention });
   return linear(context, attended, weights.below('dense.'), { inputs: hidden, outputs: hidden, bias });
 }

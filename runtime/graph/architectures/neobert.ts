@@ -3,9 +3,10 @@ import { attend } from '../attention.ts';
 import { headSizeOf, integerOf, numberOf, requireSetting } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { tokenEmbeddings } from '../encoder.ts';
+import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
-import { add, gate, rootMeanSquareNorm, splitRows } from '../ops.ts';
+import { add, gate, rootMeanSquareNorm, splitByHead, splitRows } from '../ops.ts';
 import type { Architecture, Context } from '../ops.ts';
 import { frequenciesOf, rotaryTables, unscaled } from '../rotary.ts';
 import type { RotaryTables } from '../rotary.ts';
@@ -24,15 +25,7 @@ const COMPUTED: Readonly<Record<string, readonly unknown[]>> = {
   ngpt: [false],
 };
 
-interface NeoBertShape {
-  readonly layers: number;
-  readonly hidden: number;
-  /** Two thirds of what config.json says, which is the width of a feed-forward without a gate. */
-  readonly intermediate: number;
-  readonly heads: number;
-  readonly headSize: number;
-  readonly epsilon: number;
-}
+type NeoBertShape = Omit<EncoderShape, 'activation'>;
 
 function shapeOf(config: Config): NeoBertShape {
   const hidden = integerOf(config, ['hidden_size'], 768);
@@ -41,6 +34,7 @@ function shapeOf(config: Config): NeoBertShape {
   return {
     layers: integerOf(config, ['num_hidden_layers'], 28),
     hidden,
+    // What config.json says is the width of a feed-forward without a gate.
     intermediate: WIDTH_STEP * Math.ceil(Math.floor((2 * ungated) / 3) / WIDTH_STEP),
     heads,
     headSize: headSizeOf(hidden, heads),
@@ -55,13 +49,9 @@ interface Layer {
 }
 
 function attentionOf(context: Context, rows: Value, { weights, shape, rotary }: Layer): Value {
-  const { graph } = context;
   const { hidden, heads, headSize } = shape;
   const fused = linear(context, rows, weights.below('qkv.'), { inputs: hidden, outputs: 3 * hidden, bias: false });
-  const perHead = graph.node('Reshape', [fused, graph.int64([-1, 3 * headSize])]);
-  const [query = '', key = '', value = ''] = splitRows(context, perHead, 3).map((part) =>
-    graph.node('Reshape', [part, graph.int64([-1, hidden])]),
-  );
+  const [query = '', key = '', value = ''] = splitByHead(context, fused, shape);
   const attended = attend(context, [query, key, value], { heads, headSize, rotary });
   return linear(context, attended, weights.below('wo.'), { inputs: hidden, outputs: hidden, bias: false });
 }

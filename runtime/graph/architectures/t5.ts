@@ -3,6 +3,7 @@ import { attend } from '../attention.ts';
 import { integerOf, numberOf, requireSetting, stringOf, unsupported } from '../../model/description.ts';
 import type { Config } from '../../model/description.ts';
 import { tokenEmbeddings } from '../encoder.ts';
+import type { EncoderShape } from '../encoder.ts';
 import { linear } from '../linear.ts';
 import type { Value } from '../onnx.ts';
 import { activation, add, gate, rootMeanSquareNorm } from '../ops.ts';
@@ -12,14 +13,7 @@ import { relativeBias } from '../relative.ts';
 import { belowPrefix } from '../weights.ts';
 import type { Weights } from '../weights.ts';
 
-interface T5Shape {
-  readonly layers: number;
-  readonly hidden: number;
-  readonly intermediate: number;
-  readonly heads: number;
-  readonly headSize: number;
-  readonly epsilon: number;
-  readonly activation: string;
+interface T5Shape extends EncoderShape {
   readonly gated: boolean;
 }
 
