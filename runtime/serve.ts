@@ -81,6 +81,26 @@ export async function serve<E extends EngineCore>(deps: ServeDeps<E>, stop: Abor
   log.info('Stopped');
 }
 
+/**
+ * After a failure, as when the port turns out to be taken. To leave with a session half made would abort the process, so what loads may
+ * end first; once somebody asks for the end, for no longer than requests would have got.
+ */
+export async function abandon<E extends EngineCore>(
+  {
+    config,
+    creating,
+    door,
+  }: Pick<ServeDeps<E>, 'creating' | 'door'> & { readonly config: Pick<RuntimeConfig, 'drainMs'> },
+  stop: AbortSignal,
+): Promise<void> {
+  const closing = creating.then(
+    async (engine) => await engine.close(AbortSignal.abort()),
+    () => undefined,
+  );
+  const late = aborted(stop).then(() => sleep(config.drainMs));
+  await Promise.race([Promise.all([closing, door.close()]), late]);
+}
+
 const aborted = async (signal: AbortSignal): Promise<undefined> => {
   if (!signal.aborted) await once(signal, 'abort');
   return undefined;
