@@ -6,6 +6,7 @@ import { EMBEDDING_MODELS } from '../api/types.ts';
 import { ApiError } from '../kube/client.ts';
 import type { KubeClient } from '../kube/client.ts';
 import {
+  CONFIG_MAPS,
   DEPLOYMENTS,
   JOBS,
   NETWORK_POLICIES,
@@ -70,17 +71,18 @@ describe('names in other hands', () => {
     [NETWORK_POLICIES, 'em-own'],
     [SERVICES, 'em-own'],
     [POD_DISRUPTION_BUDGETS, 'em-own'],
-    [PERSISTENT_VOLUME_CLAIMS, 'em-own-cache'],
     [JOBS, 'em-own-prefetch'],
     [DEPLOYMENTS, 'em-own'],
   ];
-  /** One that has all of them. */
+  /** One that has all of them, and no claim. */
   const own = manifest('own', {
     model: 'org/a',
     prefetch: true,
-    cache: { claim: { size: '5Gi' } },
+    cache: { existingClaim: 'shared' },
     scaling: { maxReplicas: 4 },
   });
+  const CLAIM = [PERSISTENT_VOLUME_CLAIMS, 'em-own-cache'] as const;
+  const withClaim = manifest('own', { ...own.spec, cache: { claim: { size: '5Gi' } } });
   const withPolicies = { KUBEMBED_NETWORK_POLICY: JSON.stringify({ ingress: [], egress: [] }) };
   const foreign = ({ group, version, kind }: ResourceType, name: string) => ({
     apiVersion: group === '' ? version : `${group}/${version}`,
@@ -89,62 +91,81 @@ describe('names in other hands', () => {
     spec: { theirs: true },
   });
   const present = async (client: KubeClient) => {
-    const all = await Promise.all(CHILDREN.map(async ([type, name]) => await find(client, type, name, 'default')));
+    const all = await Promise.all(
+      [...CHILDREN, CLAIM].map(async ([type, name]) => await find(client, type, name, 'default')),
+    );
     return all.filter((child) => child !== undefined);
   };
 
-  test.each(CHILDREN.map(([type, name]) => ({ kind: type.kind, type, name })))(
+  const cases = (children: typeof CHILDREN, model: typeof own) =>
+    children.map(([type, name]) => ({ kind: type.kind, type, name, model }));
+  const blocked = async (client: KubeClient) =>
+    await until(async () =>
+      expect(readyReason(await find(client, EMBEDDING_MODELS, 'own', 'default'))).toBe('NameConflict'),
+    );
+
+  test.each([
+    ...cases(CHILDREN, own),
+    ...cases([...CHILDREN, CLAIM], withClaim).map((one) => ({ ...one, kind: `${one.kind} (with a claim)` })),
+  ])(
     'a $kind of somebody else is left alone, and nothing is made beside it, until it is gone',
-    async ({ type, name }) => {
+    async ({ type, name, model }) => {
       const { client, writes } = countingClient(newStore());
       const theirs = await client.create<KubeObject>(type, foreign(type, name));
       start({ client, catalog: writtenCatalog('org/a').source, env: withPolicies });
-      await client.create(EMBEDDING_MODELS, own);
-      await until(async () =>
-        expect(readyReason(await find(client, EMBEDDING_MODELS, 'own', 'default'))).toBe('NameConflict'),
-      );
+      await client.create(EMBEDDING_MODELS, model);
+      await blocked(client);
       expect(await present(client)).toEqual([theirs]);
       const before = writes.length;
       await quiet(writes);
       expect(writes.slice(before)).toEqual([]);
       await client.delete(type, { namespace: 'default', name });
       await clock.advance(A_WHILE_MS);
-      await until(async () => expect(await present(client)).toHaveLength(CHILDREN.length));
+      const whole = CHILDREN.length + (model === withClaim ? 1 : 0);
+      await until(async () => expect(await present(client)).toHaveLength(whole));
     },
   );
 
-  test('what comes between the look and the write is left alone too', async () => {
-    const store = newStore();
-    const [theirs] = [foreign(SERVICES, 'em-own')];
-    const client: KubeClient = {
-      ...store,
-      apply: async (type, object, options) => {
-        if (type.kind === SERVICES.kind && (await find(store, type, 'em-own', 'default')) === undefined)
-          await store.create<KubeObject>(SERVICES, theirs);
-        return await store.apply(type, object, options);
-      },
-    };
-    start({ client, catalog: writtenCatalog('org/a').source });
-    await client.create(EMBEDDING_MODELS, own);
-    await until(async () =>
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'own', 'default'))).toBe('NameConflict'),
-    );
-    expect(await present(client)).toMatchObject([theirs]);
-  });
+  test.each(cases(CHILDREN, withClaim))(
+    'a $kind that comes between look and write is left alone too, and nothing else serves',
+    async ({ type, name, model }) => {
+      const store = newStore();
+      const theirs = foreign(type, name);
+      const client: KubeClient = {
+        ...store,
+        apply: async (applied, object, options) => {
+          if (applied.kind === type.kind && (await find(store, type, name, 'default')) === undefined)
+            await store.create<KubeObject>(type, theirs);
+          return await store.apply(applied, object, options);
+        },
+        // The operator has no right to.
+        delete: async (deleted, key, options) => {
+          const kept: readonly string[] = [CONFIG_MAPS.kind, PERSISTENT_VOLUME_CLAIMS.kind];
+          if (kept.includes(deleted.kind)) throw new ApiError({ status: 403, reason: 'Forbidden', message: 'no' });
+          await store.delete(deleted, key, options);
+        },
+      };
+      start({ client, catalog: writtenCatalog('org/a').source, env: withPolicies });
+      await client.create(EMBEDDING_MODELS, model);
+      await blocked(client);
+      await clock.advance(A_WHILE_MS);
+      const serve = (await present(client)).filter(({ kind }) => kind !== PERSISTENT_VOLUME_CLAIMS.kind);
+      expect(serve).toMatchObject([theirs]);
+    },
+  );
 
   test('what serves goes on serving when somebody’s object has the place of another child', async () => {
-    const client = newStore();
+    const { client, writes } = countingClient(newStore());
     start({ client, catalog: writtenCatalog('org/a').source });
     await client.create(EMBEDDING_MODELS, own);
     const key = { namespace: 'default', name: 'em-own' };
     await until(async () => expect(await find(client, DEPLOYMENTS, 'em-own', 'default')).toBeDefined());
     const made = await present(client);
     const theirs = foreign(POD_DISRUPTION_BUDGETS, 'em-own');
+    await quiet(writes);
     await client.delete(POD_DISRUPTION_BUDGETS, key);
     await client.create<KubeObject>(POD_DISRUPTION_BUDGETS, theirs);
-    await until(async () =>
-      expect(readyReason(await find(client, EMBEDDING_MODELS, 'own', 'default'))).toBe('NameConflict'),
-    );
+    await blocked(client);
     const uids = (objects: readonly KubeObject[]) =>
       objects.map(({ kind, metadata }) => `${kind} ${metadata.uid ?? ''}`);
     const kept = uids(made).filter((one) => !one.startsWith(POD_DISRUPTION_BUDGETS.kind));
@@ -168,7 +189,7 @@ describe('names in other hands', () => {
     expect(conflicts).toBe(4);
   });
 
-  test('an operator killed while it finds a name taken leaves nothing that has pods, and its heir ends where it would have', async () => {
+  test('an operator killed while it finds a name taken leaves nothing that serves, and its heir ends where it would have', async () => {
     const theirs = foreign(DEPLOYMENTS, 'em-own');
     const life = async (deathAt: number) => {
       const store = newStore();
@@ -191,9 +212,7 @@ describe('names in other hands', () => {
       const { store } = await life(cut);
       const heir = countingClient(store);
       const { operator } = start({ client: heir.client, catalog: writtenCatalog('org/a').source, env: withPolicies });
-      await until(async () =>
-        expect(readyReason(await find(store, EMBEDDING_MODELS, 'own', 'default'))).toBe('NameConflict'),
-      );
+      await blocked(store);
       await quiet(heir.writes);
       expect(await find(store, DEPLOYMENTS, 'em-own', 'default')).toMatchObject(theirs);
       // Those of the one that died may be there still, and are the model's.

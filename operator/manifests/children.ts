@@ -39,7 +39,7 @@ import type { Manifest } from './manifest.ts';
 import { podTemplate, prefetchTemplate } from './pod.ts';
 
 /**
- * The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. What has pods comes last:
+ * The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. What serves comes last:
  * where the name of any other is taken, it is not made.
  */
 export const CHILD_KINDS = {

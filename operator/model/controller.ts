@@ -25,7 +25,7 @@ import type { Repeats } from '../repeats.ts';
 import type { Rollouts } from '../rollouts.ts';
 import { apply, remove } from './mutation-cache.ts';
 import { foreignAmong, ownChildren } from './ownership.ts';
-import { plan, wasBlocked } from './plan.ts';
+import { plan, SERVING, wasBlocked } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
 import { isStuck } from './pods.ts';
 import type { ProgressTracker } from './progress.ts';
@@ -173,16 +173,31 @@ async function decideAgain(
 async function carryOut(observed: Snapshot, deps: ModelControllerDeps, signal: AbortSignal) {
   const { model } = observed;
   const planned = decide(observed, deps);
-  // What was in the way may be there still, and what is made in vain and taken back comes here again.
-  const first = wasBlocked(model) ? await decideAgain(planned, deps, signal) : planned;
+  const first = mustLook(planned) ? await decideAgain(planned, deps, signal) : planned;
   const tried = await executeChildren(first, deps, signal);
   if (!tried.isTaken) return { ...first, outcome: tried };
   const second = await decideAgain(first, deps, signal);
   const { children } = second.snapshot;
-  // As it was: what serves goes on serving, and what does not has nothing.
   if (foreignAmong(children, model) !== undefined)
-    for (const kind of tried.made) await removeChild(kind, ownChildren(children, model), deps, signal);
+    await takeBack(tried.made, ownChildren(children, model), deps, signal);
   return { ...second, outcome: await executeChildren(second, deps, signal) };
+}
+
+/**
+ * Before anything is made, the server is asked for the names where something was in the way, which may be there still: what is made in vain
+ * and taken back comes here again. And where a claim is made: it may cost money, and stays.
+ */
+const mustLook = ({ snapshot: { model, children }, decided }: Decided): boolean =>
+  wasBlocked(model) || (children.claim === undefined && decided.apply.some(({ kind }) => kind === 'claim'));
+
+/** As it was: what serves goes on serving, and what does not has nothing that serves. */
+async function takeBack(
+  made: readonly ChildKind[],
+  children: Snapshot['children'],
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const kind of made) if (SERVING.includes(kind)) await removeChild(kind, children, deps, signal);
 }
 
 // Execute: through the API server, as a set: what becomes of one child never keeps the others from what they need

@@ -38,7 +38,7 @@ type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
-const SERVING: readonly ChildKind[] = [
+export const SERVING: readonly ChildKind[] = [
   'prefetch',
   'deployment',
   'service',
