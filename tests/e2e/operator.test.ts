@@ -3,6 +3,8 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findCondition } from '../../api/conditions.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment, EndpointSlice, Pod } from '../../kube/resources.ts';
 import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
@@ -37,7 +39,7 @@ const manifest = (name: string, spec: object): object => ({
   spec: { model: `org/${name}`, ...spec },
 });
 
-const MODELS = ['sleepy', 'restless', 'shared', 'meshed', 'stocked', 'passing'];
+const MODELS = ['sleepy', 'slow', 'restless', 'shared', 'meshed', 'stocked', 'passing'];
 const install = async (listed: readonly string[]): Promise<void> => {
   await installChart(cluster, {
     supportedModels: listed.map((name) => `org/${name}\n`).join(''),
@@ -245,6 +247,26 @@ describe.runIf(HAS_NODE)('a leader', () => {
         process.kill(pid, 'SIGCONT');
       }
     });
+  });
+});
+
+describe('a download', () => {
+  it('is told of in the model’s conditions and by kubectl get, with its rate and what is left', async () => {
+    // In two pieces, with a quarter of a minute between them.
+    hub.faults = [{ match: 'org/slow/resolve', method: 'GET', bytesPerSecond: 4000 }];
+    await cluster.apply(manifest('slow', { scaling: { minReplicas: 1 } }));
+    await eventually('a progress', async () => {
+      const line = await cluster.kubectl(['get', 'em', 'slow', '-n', NAMESPACE, '--no-headers']);
+      const { status } = await cluster.get<EmbeddingModel>('em', 'slow', '-n', NAMESPACE);
+      const { message = '' } = findCondition(status?.conditions, 'Ready') ?? {};
+      const isShort = /\sFetching\s+6\d %, \d+ s\s/.test(line);
+      const isLong = /^Fetching: 6\d % of \d+ kB, [\d.]+ kB\/s, \d+ s left$/.test(message);
+      if (isShort && isLong) return true;
+      throw new Error(`${line} ${message}`);
+    });
+    hub.faults = [];
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/slow', '--for=condition=Ready', '--timeout=180s']);
+    expect(await cluster.kubectl(['get', 'em', 'slow', '-n', NAMESPACE, '--no-headers'])).not.toContain('%');
   });
 });
 
