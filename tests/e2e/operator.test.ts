@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment, EndpointSlice, Pod } from '../../kube/resources.ts';
+import { START_STAGES } from '../../operator/starts.ts';
 import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
@@ -94,8 +95,11 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
 
   const ROUTERS = 'kubernetes.io/service-name=kubembed-router-internal';
 
+  const metricsOf = async (pod: string): Promise<string> =>
+    await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/pods/${pod}:8081/proxy/metrics`]);
+
   const heldBy = async (pod: string): Promise<number> => {
-    const page = await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/pods/${pod}:8081/proxy/metrics`]);
+    const page = await metricsOf(pod);
     const [, held = '0'] = /^kubembed_router_queued_requests\{[^}]*sleepy[^}]*\} (\d+)/m.exec(page) ?? [];
     return Number(held);
   };
@@ -113,7 +117,19 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
     expectAnswers(await burst(1), 1);
     console.log(`woken and answered after ${String(Date.now() - since)} ms`);
     expect(await wakes(since)).toEqual([1]);
+    await eventually('a start with all its stages', async () =>
+      (await stagesTold()).join() === START_STAGES.join() ? true : undefined,
+    );
   });
+
+  /** By the operators' metrics, in the order of a start. */
+  const stagesTold = async (): Promise<readonly string[]> => {
+    const pods = await componentPods(cluster, 'operator');
+    const pages = await Promise.all(pods.map(async ({ metadata }) => await metricsOf(metadata.name)));
+    return START_STAGES.filter((stage) =>
+      pages.some((page) => page.includes(`kubembed_cold_start_stage_seconds_count{stage="${stage}"}`)),
+    );
+  };
 
   it('is woken by 1,000 requests, by one write, and answers them all', async () => {
     const since = await asleep();
