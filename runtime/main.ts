@@ -108,7 +108,7 @@ async function serveFrom<E extends EngineCore>(starting: Starting<E>, context: C
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [{ log }, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
+  const [{ log }, { switchLevelOnSignal }, { abandon, serve }, { createRegistry }] = await Promise.all([
     openLog(),
     import('../common/obs/log.ts'),
     import('./serve.ts'),
@@ -121,12 +121,7 @@ async function serveFrom<E extends EngineCore>(starting: Starting<E>, context: C
   try {
     await serve({ ...parts, creating, door }, stop);
   } catch (error) {
-    // To leave with a session half made would abort the process, as when the port turns out to be taken.
-    const closing = creating.then(
-      (engine) => engine.close(AbortSignal.abort()),
-      () => undefined,
-    );
-    await Promise.all([closing, door.close()]);
+    await abandon({ config, creating, door }, stop);
     throw error;
   }
 }
