@@ -21,6 +21,8 @@ const modelDemand = z
     queuedRequests: count,
     /** Rises by one whenever a request finds no endpoint: an activation outlives the client that caused it. */
     activations: count,
+    /** W3C trace context of the request that woke it, while it starts and where requests are traced. */
+    traceparent: z.string().optional(),
     /** Tokens per second that one endpoint says it can do, newest median over endpoints; absent until one answered. */
     capacityTokensPerSecond: count.optional(),
   })

@@ -114,6 +114,8 @@ export type FamiliesOptions = ReturnType<typeof readFamiliesOptions>;
 const FAMILY_TIMING: Timing = { warmUpSeconds: 1, seconds: 4, repeats: 3, retries: 1 };
 /** Sentences and passages, one client and several. */
 const FAMILY_CELLS: readonly string[] = ['A:1', 'A:8', 'B:1', 'B:8'];
+/** And the usual mixture, which few texts of a run have one length in. */
+const INT8_CELLS: readonly string[] = [...FAMILY_CELLS, 'C:8'];
 
 /** @param int8 whether it is int8 beside float32 that is measured, instead of each family beside bare sessions */
 export function readFamiliesOptions(args: readonly string[], int8 = false) {
@@ -121,7 +123,7 @@ export function readFamiliesOptions(args: readonly string[], int8 = false) {
   return {
     int8,
     families: families === undefined ? undefined : names(families),
-    cells: (cells === undefined ? FAMILY_CELLS : names(cells)).map(cellOf),
+    cells: (cells === undefined ? (int8 ? INT8_CELLS : FAMILY_CELLS) : names(cells)).map(cellOf),
     checkouts: checkoutsOf(peer),
     timing: timingOf(values, FAMILY_TIMING),
     write: values.write ?? [families, cells, peer].every((part) => part === undefined),
@@ -311,7 +313,7 @@ runtime   --peers kubembed,limit,…   whom to measure; default: whoever is inst
 limit     the limit line alone
 families  --families t5,qwen3,…      which; default: all
           --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
-int8      int8 beside float32: --families e5,base; all else as families
+int8      int8 beside float32: --families e5,base; C:8 as well; all else as families
 bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
 gpu       on a machine with an NVIDIA GPU: --models minilm,bge-m3,qwen3,gemma --peers st,vllm --cells A:1,L:8,…
           --python FILE --vllm FILE  interpreter with sentence-transformers; vLLM's executable

@@ -60,8 +60,17 @@ test('as long as something is gained it goes on', async () => {
     return left > 0 ? await Promise.reject(new TransientError('cut')) : 'done';
   };
   const retries: Retry[] = [];
-  await expect(retrying(policy(retries), 'x', attempt, () => true)).resolves.toBe('done');
+  await expect(retrying(policy(retries), 'x', attempt, { own: () => true })).resolves.toBe('done');
   expect(retries.length).toBe(9);
+});
+
+test('while something is gained beside it, it goes on, with pauses that stay short', async () => {
+  let gains = 10;
+  const { attempt } = failing(new TransientError('busy'));
+  const retries: Retry[] = [];
+  const beside = (): boolean => gains-- > 0;
+  await expect(retrying(policy(retries), 'x', attempt, { own: () => false, beside })).rejects.toThrow('busy');
+  expect(retries.length).toBe(11);
 });
 
 test.each(['http://me:sec/ret@mirror', 'me:secret@mirror', 'ftp://me:sec@ret@mirror'])(

@@ -91,22 +91,35 @@ export interface RetryPolicy {
   readonly onRetry: (retry: Retry) => void;
 }
 
-/** Runs `attempt` until it succeeds, fails for good, or has failed too often in a row without gaining anything. */
+/** Whether anything was gained since it was last asked. */
+export interface Gains {
+  /** By the attempts themselves. */
+  readonly own: () => boolean;
+  /** By whatever goes on beside them: one of many that is refused is not cut off, it waits its turn. */
+  readonly beside?: () => boolean;
+}
+
+const NOTHING: Gains = { own: () => false };
+
+/** Runs `attempt` until it succeeds, fails for good, or has failed too often in a row without a gain. */
 export const retrying = async <T>(
   policy: RetryPolicy,
   what: string,
   attempt: () => Promise<T>,
-  gained: () => boolean = () => false,
+  gains: Gains = NOTHING,
 ): Promise<T> => {
   let failures = 0;
+  let inVain = 0;
   for (;;) {
     try {
       return await attempt();
     } catch (error) {
       if (!(error instanceof TransientError)) throw error;
-      failures = gained() ? 1 : failures + 1;
       const allowed = error.unreachable ? policy.unreachableAttempts : policy.timeouts.attempts;
-      if (failures >= allowed) throw error;
+      const [own, beside] = [gains.own(), gains.beside?.() ?? false];
+      inVain = own || beside ? 1 : inVain + 1;
+      if (inVain >= allowed) throw error;
+      failures = own ? 1 : Math.min(failures + 1, allowed);
       const { retryAfterMs } = error;
       const delayMs = retryDelayMs(failures, policy.timeouts, { retryAfterMs, random: policy.random() });
       policy.onRetry({ what, why: error.message, delayMs });

@@ -134,6 +134,27 @@ const bringRest = async (partial: PartialFile, range: Range, download: Download)
   if (!isWhole(range)) throw new TransientError(`ended after ${partial.bytes} bytes`);
 };
 
+/** Of one fetch, over all its files. */
+interface Connections {
+  readonly limit: LimitFunction;
+  /** Bytes that came over any of them. */
+  readonly arrived: () => number;
+  readonly count: (bytes: number) => void;
+}
+
+/** To the hub and its CDN. */
+const MOST_CONNECTIONS = 8;
+
+const openConnections = (): Connections => {
+  let arrived = 0;
+  return {
+    limit: pLimit(MOST_CONNECTIONS),
+    arrived: () => arrived,
+    // What is thrown away and comes again has come twice.
+    count: (bytes) => void (arrived += Math.max(0, bytes)),
+  };
+};
+
 /** Whether there was any growth since it was last asked. */
 const growthOf = (count: () => number) => {
   let best = count();
@@ -145,42 +166,50 @@ const growthOf = (count: () => number) => {
   };
 };
 
-const bringRange = async (partial: PartialFile, range: Range, download: Download): Promise<void> => {
+const bringRange = async (
+  partial: PartialFile,
+  range: Range,
+  download: Download,
+  { arrived }: Connections,
+): Promise<void> => {
   const { repository, file } = download;
   repository.retry.signal.throwIfAborted();
   if (isWhole(range)) return;
-  const gained = growthOf(() => range.have);
-  await persistently(repository, file.name, async () => await bringRest(partial, range, download), gained);
+  const gains = { own: growthOf(() => range.have), beside: growthOf(arrived) };
+  await persistently(repository, file.name, async () => await bringRest(partial, range, download), gains);
 };
 
 // One file.
 
 /** All its ranges and its hash. */
-const bringFile = async (download: Download, layout: readonly Range[], limit: LimitFunction): Promise<void> => {
+const bringFile = async (download: Download, layout: readonly Range[], connections: Connections): Promise<void> => {
   const { repository, file, partial: paths, onBytes } = download;
   await using partial = await PartialFile.open(paths, layout, file.size);
   onBytes(partial.bytes);
   const [hash] = await together<unknown>(repository.retry.signal, (signal) => {
     const stoppable = { ...download, repository: { ...repository, retry: { ...repository.retry, signal } } };
-    const ranges = partial.ranges.map((range) => limit(() => bringRange(partial, range, stoppable)));
+    const ranges = partial.ranges.map((range) =>
+      connections.limit(() => bringRange(partial, range, stoppable, connections)),
+    );
     return [partial.hash(file, signal), ...ranges];
   });
   await partial.sync();
   if (hash !== file.etag) throw new Mismatch('the hash of what came is not the one listed');
 };
 
-const bring = async (download: Download, limit: LimitFunction): Promise<void> => {
+const bring = async (download: Download, connections: Connections): Promise<void> => {
   const { repository, file, partial } = download;
   let layout = divide(file.size);
   let bytes = 0;
   let mismatches = 0;
   const onBytes = (now: number): void => {
+    connections.count(now - bytes);
     bytes = now;
     download.onBytes(now);
   };
   const once = async (): Promise<void> => {
     try {
-      await bringFile({ ...download, onBytes }, layout, limit);
+      await bringFile({ ...download, onBytes }, layout, connections);
     } catch (error) {
       if (!(error instanceof Mismatch || error instanceof RangesIgnored)) throw error;
       await removePartial(partial);
@@ -193,22 +222,14 @@ const bring = async (download: Download, limit: LimitFunction): Promise<void> =>
       );
     }
   };
-  await persistently(
-    repository,
-    file.name,
-    once,
-    growthOf(() => bytes),
-  );
+  await persistently(repository, file.name, once, { own: growthOf(() => bytes) });
 };
-
-/** Connections to the hub and its CDN, over all files of one fetch. */
-const CONNECTIONS = 8;
 
 /**
  * Brings files whole and proven to their partial paths, going on with what lies there; calls side by side share the connections.
  * Rejects with a ModelError.
  */
 export const createDownloader = (): ((download: Download) => Promise<void>) => {
-  const limit = pLimit(CONNECTIONS);
-  return async (download) => await bring(download, limit);
+  const connections = openConnections();
+  return async (download) => await bring(download, connections);
 };

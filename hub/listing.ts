@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { isCommitSha } from '../common/util/text.ts';
 import { CREDENTIALS, TransientError, discardBody, readBody, refuseTransient, retrying } from './client.ts';
-import type { HubClient, HubResponse, RetryPolicy } from './client.ts';
+import type { Gains, HubClient, HubResponse, RetryPolicy } from './client.ts';
 import { ModelError, isEtag, parseObject } from './files.ts';
 import type { ModelErrorReason, RepositoryFile } from './files.ts';
 import type { ModelRevision } from './paths.ts';
@@ -104,10 +104,10 @@ export const persistently = async <T>(
   { hub, modelId, retry }: HubRepository,
   what: string,
   attempt: () => Promise<T>,
-  gained?: () => boolean,
+  gains?: Gains,
 ): Promise<T> => {
   try {
-    return await retrying(retry, what, attempt, gained);
+    return await retrying(retry, what, attempt, gains);
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
     throw new ModelError(

@@ -42,6 +42,8 @@ export interface ApplyOptions extends PatchOptions {
   readonly fieldManager: string;
   /** Take fields over from other managers; a controller says true. */
   readonly force?: boolean;
+  /** Only where nothing has the name: otherwise it is left as it is, and the call fails with a conflict. */
+  readonly ifAbsent?: boolean;
 }
 
 export interface DeleteOptions extends CallOptions {

@@ -183,10 +183,11 @@ export function createRestClient(connection: ConnectionConfig, options: RestOpti
       const path = pathOf(type, targetKey(type, object.metadata));
       return await request({ method: 'PUT', path, body: object }, given);
     },
-    apply: async (type, object, { fieldManager, force, subresource, ...given }) => {
+    apply: async (type, object, { fieldManager, force, ifAbsent = false, subresource, ...given }) => {
       const path = pathOf(type, targetKey(type, object.metadata as ObjectMeta), subresource);
       const query = { fieldManager, force };
-      return await request({ method: 'PATCH', path, query, body: object, contentType: APPLY_PATCH }, given);
+      const body = ifAbsent ? { ...object, metadata: { ...object.metadata, resourceVersion: NEVER } } : object;
+      return await request({ method: 'PATCH', path, query, body, contentType: APPLY_PATCH }, given);
     },
     patch: async (type, key, patch, { fieldManager, subresource, ...given } = {}) => {
       const path = pathOf(type, key, subresource);
@@ -291,6 +292,12 @@ interface Status {
   readonly message?: string;
   readonly details?: { readonly retryAfterSeconds?: number };
 }
+
+/**
+ * A version that no object has: etcd counts from 2. Server-side apply takes it for a condition on what is there, and for nothing where
+ * nothing is. A POST would say the same, but what it makes is not owned as what is applied: no field of it would ever go again.
+ */
+const NEVER = '1';
 
 /** For answers that are not a Status: those of load balancers and of servers that are going down. */
 const REASONS: Readonly<Record<number, string>> = {

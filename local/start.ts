@@ -193,9 +193,16 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
   // The files come first: a model somebody wrote a file for is not made from the list as well.
   const models = followModelsDir(config.modelsDir, { client, namespace: NAMESPACE, warn }, signal);
   await Promise.all([catalog.loaded, models.loaded]);
+  const tracer =
+    settings.tracing &&
+    (await import('../common/obs/tracer.ts')).createTracer(settings.tracing, {
+      service: 'kubembed-operator',
+      version: packageVersion(),
+    });
   const operator = startOperator({
     client: reached,
     registry,
+    tracer,
     config: operatorConfig(config),
     log,
     clock: systemClock,
@@ -210,7 +217,7 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
     await router.close();
     await operator.stop();
     stopping.abort();
-    await Promise.all([controllers, models.done, kubelet.stop()]);
+    await Promise.all([controllers, models.done, kubelet.stop(), tracer?.close()]);
   };
   return { url: router.url, client, stop: async () => await (stopped ??= stop()) };
 }

@@ -4,6 +4,8 @@ import type { CacheSpec, Device, ResourceRequirements, UnsetPooling } from '../a
 import { specFaults } from '../api/validation.ts';
 import { LOG_LEVELS } from '../common/obs/log-level.ts';
 import type { LogLevel } from '../common/obs/log-level.ts';
+import { readTracing } from '../common/obs/tracing.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
 import { flag, port, readEnvironment, seconds, whole } from '../common/util/env.ts';
 import type { Environment } from '../common/util/env.ts';
 import { errorText } from '../common/util/text.ts';
@@ -193,6 +195,8 @@ export interface OperatorConfig {
   readonly workers: number;
   readonly maxRollouts: number;
   readonly logLevel: LogLevel;
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingConfig | undefined;
 }
 
 /** Small enough for a laptop, Burstable with a memory limit so that a leak ends one pod and not the node. */
@@ -258,5 +262,6 @@ export function readOperatorConfig(env: Environment): OperatorConfig {
     workers: given.KUBEMBED_WORKERS,
     maxRollouts: given.KUBEMBED_MAX_ROLLOUTS,
     logLevel: given.KUBEMBED_LOG_LEVEL,
+    tracing: readTracing(env),
   };
 }

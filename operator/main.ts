@@ -2,6 +2,7 @@
 import { startServer } from '../common/http/server.ts';
 import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
+import type { TracingConfig } from '../common/obs/tracing.ts';
 import { packageVersion } from '../common/util/process.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
@@ -17,6 +18,14 @@ const MAX_CONNECTIONS = 256;
 const config = readOperatorConfig(process.env);
 const logs = createLog({ name: 'operator', level: config.logLevel, readable: process.stdout.isTTY });
 const { log } = logs;
+
+/** Who does not trace does not load the SDK. */
+const openTracer = async (tracing: TracingConfig | undefined) =>
+  tracing &&
+  (await import('../common/obs/tracer.ts')).createTracer(tracing, {
+    service: 'kubembed-operator',
+    version: packageVersion(),
+  });
 
 const exit = (code: number): never => {
   logs.flush();
@@ -37,7 +46,8 @@ const client = createRestClient(connection, {
   userAgent: `kubembed-operator/${packageVersion()}`,
   observe: createApiCallMetrics(registry),
 });
-const operator = startOperator({ client, config, log, registry });
+const tracer = await openTracer(config.tracing);
+const operator = startOperator({ client, config, log, registry, tracer });
 const server = await startServer({
   host: config.host,
   port: config.port,
@@ -54,6 +64,7 @@ const stop = async (): Promise<void> => {
   await operator.stop();
   await server.drain(AbortSignal.timeout(STOP_MS));
   await client.close();
+  await tracer?.close();
   exit(0);
 };
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop().catch(die));

@@ -13,6 +13,7 @@ import { metricsHandler, ReadGauge } from '../common/obs/metrics.ts';
 import { OpenAIError } from '../common/openai/errors.ts';
 import type { AnsweredCall } from '../kube/rest.ts';
 import type { RouterState } from './autoscaler/demand.ts';
+import type { StartStage } from './starts.ts';
 
 export interface OperatorState {
   readonly leading: () => boolean;
@@ -28,6 +29,8 @@ export interface OperatorState {
 }
 
 export interface OperatorMetrics {
+  /** A stage of a model's start was seen, so long after the one before. */
+  readonly startStage: (stage: StartStage, seconds: number) => void;
   readonly decided: (from: number, to: number) => void;
   readonly shadowed: (lines: number) => void;
 }
@@ -118,7 +121,15 @@ export function createOperatorMetrics(registry: Registry, state: OperatorState):
     registers,
     labelNames: ['direction'],
   });
+  const stages = new Histogram({
+    name: 'kubembed_cold_start_stage_seconds',
+    help: 'Stages of starts from zero, each from the one before; the first from the decision.',
+    registers,
+    labelNames: ['stage'],
+    buckets: [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800],
+  });
   return {
+    startStage: (stage, seconds) => stages.observe({ stage }, seconds),
     shadowed: (lines) => void (shadowed = lines),
     decided: (from, to) => {
       if (from !== to) decisions.inc({ direction: direction(from, to) });

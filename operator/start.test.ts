@@ -419,21 +419,6 @@ describe('pods and other hands', () => {
     await until(async () => expect(await told()).toMatchObject({ revision: SHA }));
   });
 
-  test('an object of somebody else is left alone', async () => {
-    const client = newStore();
-    const foreign = {
-      apiVersion: 'v1',
-      kind: 'Service',
-      metadata: { name: 'em-org--a', namespace: NAMESPACE },
-      spec: { ports: [{ port: 1 }] },
-    };
-    await client.create(SERVICES, foreign);
-    start({ client, catalog: writtenCatalog('org/a minReplicas=1').source });
-    await until(async () => expect(readyReason(await find(client, EMBEDDING_MODELS, 'org--a'))).toBe('NameConflict'));
-    expect((await find(client, SERVICES, 'em-org--a'))?.spec).toEqual(foreign.spec);
-    expect(await names(client, DEPLOYMENTS)).toEqual([]);
-  });
-
   test.each(['Background', 'Foreground', 'Orphan'] as const)(
     'deletion in mode %s makes nothing anew',
     async (propagation) => {

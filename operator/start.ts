@@ -5,6 +5,7 @@ import { MANAGED_BY, childName, modelKey } from '../api/names.ts';
 import { askOnce } from '../common/http/ask.ts';
 import { MAX_PROGRESS_BYTES, PROGRESS_PATH, parseProgress } from '../common/http/fetch-progress.ts';
 import type { FetchProgress } from '../common/http/fetch-progress.ts';
+import type { Tracer } from '../common/obs/tracing.ts';
 import { systemClock } from '../kube/clock.ts';
 import type { Clock, Environment } from '../kube/clock.ts';
 import type { KubeClient } from '../kube/client.ts';
@@ -31,6 +32,7 @@ import { isPodOfDeployment, modelOfPod, ownershipOf } from './model/ownership.ts
 import { isProgressing } from './model/pods.ts';
 import { createProgressTracker } from './model/progress.ts';
 import type { ProgressDeps } from './model/progress.ts';
+import { createStarts } from './starts.ts';
 
 export interface OperatorOptions {
   readonly client: KubeClient;
@@ -44,6 +46,8 @@ export interface OperatorOptions {
   readonly catalog?: CatalogSource;
   /** Demand of the routers; streams from the EndpointSlices of `config.router.service` when absent. */
   readonly demand?: DemandSource;
+  /** Absent: starts of models are not traced. */
+  readonly tracer?: Tracer | undefined;
   /** Asks the pod at a host how far it is with fetching; over HTTP when absent. */
   readonly askProgress?: ProgressDeps['ask'];
 }
@@ -147,12 +151,20 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     isCatalogRefused: acceptance.isRefused,
   });
   const port = String(config.manifests.port);
+  const keyOf = (pod: Pod): string | undefined => {
+    const model = modelOfPod(pod, caches);
+    return model && modelKey(model);
+  };
+  const starts = createStarts({
+    pods: caches.pods,
+    keyOf,
+    now: () => performance.now(),
+    observe: metrics.startStage,
+    tracer: options.tracer,
+  });
   const progress = createProgressTracker({
     pods: caches.pods,
-    keyOf: (pod) => {
-      const model = modelOfPod(pod, caches);
-      return model && modelKey(model);
-    },
+    keyOf,
     ask: options.askProgress ?? (async (host) => await askProgress(`http://${host}:${port}${PROGRESS_PATH}`)),
     clock,
   });
@@ -175,8 +187,10 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     },
     environment,
   );
-  autoscaler.onChange(({ key, from, to, reason }) => {
+  autoscaler.onChange(({ key, from, to, reason, traceparent }) => {
     metrics.decided(from, to);
+    if (from === 0 && to > 0) starts.begin(key, traceparent);
+    if (to === 0) starts.giveUp(key);
     if (from !== to) log.info({ model: key, from, to, reason }, 'Scaling');
   });
 

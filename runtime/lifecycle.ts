@@ -60,6 +60,13 @@ function identityOf(
   return createHash('sha256').update(facts).digest('base64url').slice(0, 22);
 }
 
+/** Milliseconds after the process began, in their order: it listens, has its model loaded, and has embedded the probe text. */
+export interface StartTimes {
+  readonly listening: number;
+  readonly loaded: number;
+  readonly ready: number;
+}
+
 export type Phase = 'starting' | 'ready' | 'draining';
 
 export interface Lifecycle<E = Engine> {
@@ -68,7 +75,9 @@ export interface Lifecycle<E = Engine> {
   readonly serving: () => Serving<E> | undefined;
   /** What is served, or the 503 that says why nothing is. */
   readonly requireServing: () => Serving<E>;
-  readonly becomeReady: (serving: Serving<E>) => void;
+  readonly becomeReady: (serving: Serving<E>, times?: StartTimes) => void;
+  /** How long the start took, once it is over. */
+  readonly startTimes: () => StartTimes | undefined;
   /** Called when it becomes ready. */
   readonly onReady: (listener: (serving: Serving<E>) => void) => void;
   readonly startDraining: () => void;
@@ -77,6 +86,7 @@ export interface Lifecycle<E = Engine> {
 export function createLifecycle<E = Engine>(): Lifecycle<E> {
   let phase: Phase = 'starting';
   let serving: Serving<E> | undefined;
+  let startTimes: StartTimes | undefined;
   const listeners: ((serving: Serving<E>) => void)[] = [];
   return {
     phase: () => phase,
@@ -85,8 +95,10 @@ export function createLifecycle<E = Engine>(): Lifecycle<E> {
       if (phase === 'ready' && serving !== undefined) return serving;
       throw unavailable(phase);
     },
-    becomeReady: (loaded) => {
+    startTimes: () => startTimes,
+    becomeReady: (loaded, times) => {
       serving = loaded;
+      startTimes = times;
       for (const listener of listeners) listener(loaded);
       if (phase === 'starting') phase = 'ready';
     },

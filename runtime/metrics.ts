@@ -19,7 +19,7 @@ export interface MetricsFacts {
 }
 
 /** What is served by whatever runs in this process. */
-type Watched = Pick<Lifecycle<EngineCore>, 'phase' | 'serving' | 'onReady'>;
+type Watched = Pick<Lifecycle<EngineCore>, 'phase' | 'serving' | 'onReady' | 'startTimes'>;
 
 const PREFIX = 'kubembed_runtime_';
 
@@ -64,6 +64,15 @@ export function observeProcess(register: Registry, lifecycle: Watched, facts: Me
     registers,
     collect() {
       this.set(lifecycle.phase() === 'ready' ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: `${PREFIX}start_seconds`,
+    help: 'Time from the beginning of the process until it listened, had its model loaded, and was ready.',
+    labelNames: ['stage'],
+    registers,
+    collect() {
+      for (const [stage, ms] of Object.entries(lifecycle.startTimes() ?? {})) this.set({ stage }, Number(ms) / 1000);
     },
   });
   observeRuns(registers, lifecycle);

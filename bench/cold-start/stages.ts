@@ -1,7 +1,7 @@
 // The stages of a start from zero, read from what the cluster and the replica's log say, and the tables made of many starts. Pure.
-import { FETCH_CONTAINER, SERVE_CONTAINER } from '../../api/names.ts';
 import { isRecord } from '../../common/util/text.ts';
-import type { ContainerStatus, EndpointSlice, Pod } from '../../kube/resources.ts';
+import type { EndpointSlice, Pod } from '../../kube/resources.ts';
+import { stagesOfPod as reachedBy } from '../../operator/starts.ts';
 import { table } from '../../tools/docs/markdown.ts';
 import { list, met } from '../report.ts';
 import { median, quantile } from '../statistics.ts';
@@ -27,23 +27,8 @@ const NAMES = Object.keys(STAGES) as readonly Stage[];
 /** One start: milliseconds from the request to each stage that was seen. */
 export type Start = Partial<Readonly<Record<Stage, number>>>;
 
-const stateOf = (statuses: readonly ContainerStatus[] = [], name: string): ContainerStatus['state'] =>
-  statuses.find((status) => status.name === name)?.state;
-
-/** What a pod has reached, as the API server shows it. */
-export function stagesOfPod({ spec, status }: Pod): readonly Stage[] {
-  const fetching = stateOf(status?.initContainerStatuses, FETCH_CONTAINER);
-  const serving = stateOf(status?.containerStatuses, SERVE_CONTAINER);
-  const reached: Partial<Record<Stage, boolean>> = {
-    created: true,
-    scheduled: spec.nodeName !== undefined,
-    address: status?.podIP !== undefined,
-    fetching: fetching?.running !== undefined || fetching?.terminated !== undefined,
-    fetched: fetching?.terminated !== undefined,
-    started: serving?.running !== undefined,
-  };
-  return NAMES.filter((stage) => reached[stage] === true);
-}
+/** What a pod has reached; when it is ready its log says sooner. */
+export const stagesOfPod = (pod: Pod): readonly Stage[] => reachedBy(pod).filter((stage) => stage !== 'ready');
 
 export const hasReadyEndpoint = ({ endpoints }: EndpointSlice): boolean =>
   (endpoints ?? []).some(({ conditions }) => conditions?.ready === true);

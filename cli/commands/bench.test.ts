@@ -66,7 +66,12 @@ it('sends the texts of a corpus in their order, and refuses one that there is no
   const sentences = await readCorpus('A');
   expect(texts.length).toBeGreaterThan(10);
   expect(texts).toEqual(texts.map((_text, at) => sentences[at % sentences.length]));
+  const asked = seen.length;
   await expect(benchCommand.run([...args, '--corpus', 'Z'], io)).rejects.toThrow('--corpus: expected one of A, B, C');
+  await expect(benchCommand.run([...args, '--corpus', 'A', '--words', '5'], io)).rejects.toThrow('--words: the texts');
+  // What is wrong with a command line is said before anybody is asked for a list of models.
+  await expect(benchCommand.run(['--corpus', 'Z'], io)).rejects.toThrow('--corpus: expected one of A, B, C');
+  expect(seen).toHaveLength(asked);
   server.closeAllConnections();
   server.close();
 });

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quantile } from '../../common/util/stats.ts';
 import { errorText } from '../../common/util/text.ts';
-import { isAborted, parse, sayCommand } from '../command.ts';
+import { isAborted, parse, sayCommand, UsageError } from '../command.ts';
 import type { CliIo, Command } from '../command.ts';
 import { chooseModel, embed, endpointFrom, ENDPOINT_OPTIONS } from '../endpoint.ts';
 import type { Endpoint } from '../endpoint.ts';
@@ -130,17 +130,20 @@ export const benchCommand: Command = {
 A closed loop: each of the concurrent clients sends its next request when it has the answer to the last.
 --corpus sends the texts of the project's own benches, to this or any other OpenAI-compatible service: A sentences, B passages of 200 tokens, C lengths as they are mixed.`,
   options: OPTIONS,
+  choices: { corpus: CORPUS_NAMES },
   async run(args, io) {
     const { text, flag, count, choice } = parse(args, OPTIONS);
     const endpoint = endpointFrom(text, io.env);
-    const model = await chooseModel(endpoint, text('model'), io.signal);
     const corpus = choice('corpus', CORPUS_NAMES);
     const [inputs, words] = [count('inputs', 1), count('words', 20)];
+    const [seconds, concurrency] = [count('seconds', 10), count('concurrency', 8)];
+    if (corpus !== undefined && text('words') !== undefined)
+      throw new UsageError(
+        '--words: the texts of a corpus have the lengths that they have; give one of --corpus and --words',
+      );
+    const model = await chooseModel(endpoint, text('model'), io.signal);
     const load = {
-      endpoint,
-      model,
-      seconds: count('seconds', 10),
-      concurrency: count('concurrency', 8),
+      ...{ endpoint, model, seconds, concurrency },
       inputs: corpus === undefined ? madeUp(inputs, words) : fromCorpus(await readCorpus(corpus), inputs),
     };
     // The first request may wake the model: it is no part of the measurement.

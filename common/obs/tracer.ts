@@ -111,6 +111,7 @@ function startSpan({ tracer, context, clock }: Origin, name: string, options: Sp
     child: (childName, childOptions) => startSpan(own, childName, childOptions),
     rename: (to) => void span.updateName(to),
     set: (more) => void span.setAttributes(more),
+    event: (what, atMs) => void span.addEvent(what, clock(atMs)),
     end: ({ endMs = performance.now(), error } = {}) => {
       if (error !== undefined) fail(span, error);
       span.end(clock(endMs));

@@ -26,6 +26,8 @@ export interface Span {
   child(name: string, options?: SpanOptions): Span;
   rename(name: string): void;
   set(attributes: Attributes): void;
+  /** Something that happened while it lasted. */
+  event(name: string, atMs: number): void;
   end(how?: SpanEnd): void;
   /** For a request that is made under this span. */
   headers(): Readonly<Record<string, string>>;

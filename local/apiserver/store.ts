@@ -101,6 +101,7 @@ export class ApiStore {
     const key = targetKey(type, body.metadata as ObjectMeta);
     const current = this.registry.find(type, key);
     if (!current && options.subresource) throw notFound(type, key.name);
+    if (current && options.ifAbsent === true) throw modified(type, key.name);
     checkPreconditions(type, current, fieldsOf(whole['metadata']));
     const next = this.applied(type, key, current, { intent: intentOf(whole, options.subresource), options });
     return this.registry.save(type, next, current);

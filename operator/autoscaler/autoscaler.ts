@@ -11,6 +11,8 @@ export interface ScaleChange {
   readonly from: number;
   readonly to: number;
   readonly reason: string | undefined;
+  /** Of a request that asked for it, where requests are traced. */
+  readonly traceparent: string | undefined;
 }
 
 /** What a model's Deployment says. */
@@ -88,6 +90,9 @@ const demandOf = ({ id, reachable, leaving, snapshot }: RouterState, key: string
   demand: snapshot?.models[key],
 });
 
+const askerOf = ({ routers }: Sample): string | undefined =>
+  routers.map((router) => router.demand?.traceparent).find((traceparent) => traceparent !== undefined);
+
 export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
   const { clock, demand } = deps;
   const all = new Map<string, Scaled>();
@@ -126,8 +131,9 @@ export function createAutoscaler(deps: AutoscalerDeps): Autoscaler {
     const { state, reason, replicas: to } = decide(before, sample, settings, now);
     const isResting = isAtRest(state, sample, settings, now);
     all.set(key, { state, rest: isResting ? { settings, model, sample, untilMs: now } : undefined, tick: ticks });
-    if (before.decision === undefined || to !== from)
-      for (const changed of listeners) changed({ key, from, to, reason });
+    if (before.decision !== undefined && to === from) return;
+    const traceparent = askerOf(sample);
+    for (const changed of listeners) changed({ key, from, to, reason, traceparent });
   }
 
   function tick(): void {

@@ -7,10 +7,8 @@ import type { EmbeddingModel } from '../../api/types.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { createController } from '../../kube/controller.ts';
 import type { Controller, ControllerMetrics, ReconcileResult, RunContext } from '../../kube/controller.ts';
-import { ifPresent } from '../../kube/client.ts';
 import type { EventRecorder } from '../../kube/events.ts';
-import { createInformer, withoutHistory } from '../../kube/informer.ts';
-import { listAll } from '../../kube/reflector.ts';
+import { createInformer } from '../../kube/informer.ts';
 import { formatKey, keyOf } from '../../kube/types.ts';
 import type { Environment } from '../../kube/clock.ts';
 import { CONFIG_MAPS } from '../../kube/resources.ts';
@@ -24,7 +22,7 @@ import type { Repeats } from '../repeats.ts';
 import { namesOnRecord } from '../model/acceptance.ts';
 import type { AcceptanceTracker, ReadCatalog } from '../model/acceptance-tracker.ts';
 import type { Caches } from '../model/caches.ts';
-import { remove } from '../model/mutation-cache.ts';
+import { apply, remove } from '../model/mutation-cache.ts';
 import type { MutationCache } from '../model/mutation-cache.ts';
 import { catalogManifests, planCatalog } from './plan.ts';
 import type { CatalogSource, CatalogText, ListedModel, ShadowedLine } from './plan.ts';
@@ -99,9 +97,6 @@ export interface CatalogControllerDeps {
 const KEY = { namespace: '', name: 'catalog' };
 const DEADLINE_MS = 600_000;
 const PARALLEL = 8;
-/** So many new names are read with a list of all, instead of one by one. */
-const MANY = 50;
-const AT_A_TIME = 2000;
 /** Many models change together, and each look is at all of them: a tenth of the time at most goes into looking. */
 const GATHER_MS = 50;
 const GATHER_PER_LOOK = 10;
@@ -123,7 +118,7 @@ const shapeOf = (model: EmbeddingModel | undefined): string => {
 };
 
 export function createCatalogController(deps: CatalogControllerDeps, environment: Environment): Controller {
-  const { client, caches, written, acceptance } = deps;
+  const { caches, written, acceptance } = deps;
   const { store } = caches.models;
   const { clock } = environment;
   let gatherMs = GATHER_MS;
@@ -211,39 +206,16 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   const isKnown = (key: ObjectKey): boolean => written.read(store, EMBEDDING_MODELS.kind, key) !== undefined;
 
-  /**
-   * The cache may be behind: somebody's own resource, made just now, would be taken over by a forced apply. Each name is asked about
-   * before it is used; of very many all that exists is read instead.
-   */
-  async function takenNames(manifests: readonly Manifest[], namespace: string, signal: AbortSignal) {
-    const unknown = manifests.map(keyOf);
-    if (unknown.length < MANY) {
-      const found = await Promise.all(
-        unknown.map(async (key) => await ifPresent(client.get(EMBEDDING_MODELS, key, { signal }))),
-      );
-      return new Set(found.flatMap((model) => model?.metadata.name ?? []));
-    }
-    const { items } = await listAll(client, EMBEDDING_MODELS, { namespace, signal }, withoutHistory);
-    return new Set(items.map(({ metadata }) => metadata.name));
-  }
-
-  /** Some at a time, so that what was read of them is not old when they are made. */
-  async function applyAll(manifests: readonly Manifest[], namespace: string, signal: AbortSignal): Promise<void> {
+  async function applyAll(manifests: readonly Manifest[], signal: AbortSignal): Promise<void> {
     // As of the plan: what the cache learns of later is somebody's own, and in nobody's plan.
     const planned = new Set(manifests.filter((manifest) => isKnown(keyOf(manifest))));
-    for (let at = 0; at < manifests.length; at += AT_A_TIME) {
-      const some = manifests.slice(at, at + AT_A_TIME);
-      const fresh = some.filter((manifest) => !planned.has(manifest));
-      const taken = await takenNames(fresh, namespace, signal);
-      // Whoever has a name, the cache will tell of it soon.
-      const free = some.filter(
-        (manifest) => planned.has(manifest) || (!taken.has(manifest.metadata.name) && !isKnown(keyOf(manifest))),
-      );
-      await inParallel(free, async (manifest) => await apply(manifest, signal));
-    }
+    await inParallel(manifests, async (manifest) => {
+      const isPlanned = planned.has(manifest);
+      if (isPlanned || !isKnown(keyOf(manifest))) await applyOne(manifest, isPlanned, signal);
+    });
   }
 
-  async function apply(manifest: Manifest, signal: AbortSignal): Promise<void> {
+  async function applyOne(manifest: Manifest, isPlanned: boolean, signal: AbortSignal): Promise<void> {
     const key = keyOf(manifest);
     const [id, hash] = [repeatId(EMBEDDING_MODELS.kind, key), hashOf(manifest)];
     const pause = deps.repeats.paused(id);
@@ -252,7 +224,8 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
       return;
     }
     const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
-    await written.write(store, key, async () => await client.apply(EMBEDDING_MODELS, manifest, options));
+    // Whoever has the name, the cache will tell of it soon.
+    if (!(await apply({ type: EMBEDDING_MODELS, manifest, store, isKnown: isPlanned }, deps, options))) return;
     if (deps.repeats.applied(id, hash)) {
       environment.log.warn({ model: formatKey(key) }, REASONS.Contested.message);
       deps.events.record(manifest, { type: 'Warning', reason: 'Contested', message: REASONS.Contested.message });
@@ -283,7 +256,7 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: read.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await remove(EMBEDDING_MODELS, model, deps, signal));
-    await applyAll(plan.apply, read.namespace, signal);
+    await applyAll(plan.apply, signal);
     return {};
   }
 

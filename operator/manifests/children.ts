@@ -38,19 +38,21 @@ import { canonicalJson, withHash } from './manifest.ts';
 import type { Manifest } from './manifest.ts';
 import { podTemplate, prefetchTemplate } from './pod.ts';
 
-/** The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. */
+/**
+ * The kinds of children, in the order in which they are applied: what each is, and what that of a model is called. What serves comes last:
+ * where the name of any other is taken, it is not made.
+ */
 export const CHILD_KINDS = {
   serviceAccount: { type: SERVICE_ACCOUNTS, nameOf: childName },
   /** ConfigMap with the resolved revision and what else the first fetch found out. */
   revision: { type: CONFIG_MAPS, nameOf: revisionConfigMapName },
-  claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
-  /** Before there are pods that it guards. */
   networkPolicy: { type: NETWORK_POLICIES, nameOf: childName },
+  service: { type: SERVICES, nameOf: childName },
+  disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
+  claim: { type: PERSISTENT_VOLUME_CLAIMS, nameOf: cacheClaimName },
   /** Fills the cache, and goes when that is done. */
   prefetch: { type: JOBS, nameOf: prefetchName },
   deployment: { type: DEPLOYMENTS, nameOf: childName },
-  service: { type: SERVICES, nameOf: childName },
-  disruptionBudget: { type: POD_DISRUPTION_BUDGETS, nameOf: childName },
 } as const satisfies Readonly<
   Record<string, { readonly type: ResourceType; readonly nameOf: (modelName: string) => string }>
 >;

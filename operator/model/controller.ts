@@ -23,13 +23,14 @@ import type { Releases } from '../releases.ts';
 import { repeatId } from '../repeats.ts';
 import type { Repeats } from '../repeats.ts';
 import type { Rollouts } from '../rollouts.ts';
-import { remove } from './mutation-cache.ts';
-import { plan } from './plan.ts';
+import { apply, remove } from './mutation-cache.ts';
+import { foreignAmong, ownChildren } from './ownership.ts';
+import { plan, SERVING, wasBlocked } from './plan.ts';
 import type { Change, Plan } from './plan.ts';
 import { isStuck } from './pods.ts';
 import type { ProgressTracker } from './progress.ts';
 import { handedOver } from './status.ts';
-import { lookBeforeMaking, observe, withWarnings } from './snapshot.ts';
+import { lookAt, observe, withWarnings } from './snapshot.ts';
 import type { ObserveDeps, Refusal, Snapshot } from './snapshot.ts';
 
 /** While a pod does not start or a claim is not bound, events may tell why. */
@@ -131,8 +132,9 @@ async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: 
     tellOfManager(model, manager, deps);
     return await handOver(model, manager, deps, signal);
   }
-  const { snapshot, decided } = await decide(await withWarnings(observe(model, deps), deps, signal), deps, signal);
-  const { refusals, error } = await executeChildren(snapshot, decided, deps, signal);
+  const observed = await withWarnings(observe(model, deps), deps, signal);
+  const { snapshot, decided, outcome } = await carryOut(observed, deps, signal);
+  const { refusals, error } = outcome;
   const told = refusals.length === 0 ? decided : plan({ ...snapshot, refusals }, deps.config);
   if (told.status !== undefined) await writeStatus(model, told.status, deps, signal);
   for (const event of told.events) deps.events.record(model, event);
@@ -144,16 +146,58 @@ async function reconcile(key: ObjectKey, deps: ModelControllerDeps, { signal }: 
   return waits.length > 0 ? { requeueAfterMs: Math.min(...waits) } : {};
 }
 
-/** Plans, and plans again where a name that would be made turns out to be taken. */
-async function decide(snapshot: Snapshot, deps: ModelControllerDeps, signal: AbortSignal) {
-  const first = plan(snapshot, deps.config);
-  const kinds = first.apply.map(({ kind }) => kind);
-  const certain = await lookBeforeMaking(snapshot, kinds, deps, signal);
-  const decided = certain === snapshot ? first : plan(certain, deps.config);
+interface Decided {
+  readonly snapshot: Snapshot;
+  readonly decided: Plan;
+}
+
+function decide(snapshot: Snapshot, deps: ModelControllerDeps): Decided {
+  const decided = plan(snapshot, deps.config);
   const key = modelKey(snapshot.model);
-  if (!decided.apply.some(({ rolls }) => rolls) || deps.rollouts.mayStart(key)) return { snapshot: certain, decided };
-  const queued = { ...certain, isRolloutQueued: true };
+  if (!decided.apply.some(({ rolls }) => rolls) || deps.rollouts.mayStart(key)) return { snapshot, decided };
+  const queued = { ...snapshot, isRolloutQueued: true };
   return { snapshot: queued, decided: plan(queued, deps.config) };
+}
+
+/** Plans again, with what is there of what was to be made. */
+async function decideAgain(
+  { snapshot, decided }: Decided,
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<Decided> {
+  const kinds = decided.apply.map(({ kind }) => kind);
+  return decide(await lookAt(snapshot, kinds, deps, signal), deps);
+}
+
+/** Decides and executes, and does so again where a name that was to be used turns out to be taken. */
+async function carryOut(observed: Snapshot, deps: ModelControllerDeps, signal: AbortSignal) {
+  const { model } = observed;
+  const planned = decide(observed, deps);
+  const first = mustLook(planned) ? await decideAgain(planned, deps, signal) : planned;
+  const tried = await executeChildren(first, deps, signal);
+  if (!tried.isTaken) return { ...first, outcome: tried };
+  const second = await decideAgain(first, deps, signal);
+  const { children } = second.snapshot;
+  if (foreignAmong(children, model) !== undefined)
+    await takeBack(tried.made, ownChildren(children, model), deps, signal);
+  return { ...second, outcome: await executeChildren(second, deps, signal) };
+}
+
+/**
+ * Before anything is made, the server is asked for the names where something was in the way, which may be there still: what is made in vain
+ * and taken back comes here again. And where a claim is made: it may cost money, and stays.
+ */
+const mustLook = ({ snapshot: { model, children }, decided }: Decided): boolean =>
+  wasBlocked(model) || (children.claim === undefined && decided.apply.some(({ kind }) => kind === 'claim'));
+
+/** As it was: what serves goes on serving, and what does not has nothing that serves. */
+async function takeBack(
+  made: readonly ChildKind[],
+  children: Snapshot['children'],
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const kind of made) if (SERVING.includes(kind)) await removeChild(kind, children, deps, signal);
 }
 
 // Execute: through the API server, as a set: what becomes of one child never keeps the others from what they need
@@ -163,6 +207,9 @@ interface Outcome {
   readonly refusals: readonly Refusal[];
   /** The first failure, for which all is tried again with back-off. */
   readonly error: ApiError | undefined;
+  readonly made: readonly ChildKind[];
+  /** Something has a name that was to be used: what comes after it was not tried. */
+  readonly isTaken: boolean;
 }
 
 /** Refused for what it is (a field that no schema knows is a 500 to server-side apply), or by something that must be asked and cannot be. */
@@ -173,36 +220,44 @@ const isRefusal = (error: unknown): boolean =>
 
 /** Throws what is no answer of the API server: nothing else would come through either. */
 async function executeChildren(
-  snapshot: Snapshot,
-  { apply, remove: superfluous, scale }: Plan,
+  { snapshot, decided }: Decided,
   deps: ModelControllerDeps,
   signal: AbortSignal,
 ): Promise<Outcome> {
+  const { apply: changes, remove: superfluous, scale } = decided;
   const refusals: Refusal[] = [];
+  const made: ChildKind[] = [];
   let failure: ApiError | undefined;
-  const attempt = async (change: Change | undefined, work: () => Promise<void>): Promise<void> => {
+  const attempt = async <T>(change: Change | undefined, work: () => Promise<T>): Promise<T | undefined> => {
     try {
-      await work();
+      return await work();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       failure ??= error;
-      if (change === undefined || !isRefusal(error)) return;
+      if (change === undefined || !isRefusal(error)) return undefined;
       const { kind, metadata } = change.manifest;
       const isUsable = await worksWithout(change, snapshot, deps, signal);
       refusals.push({ kind, name: metadata.name, message: errorText(error), isUsable });
+      return undefined;
     }
   };
-  for (const kind of superfluous) {
-    const child = snapshot.children[kind];
-    if (child === undefined) continue;
-    await attempt(undefined, async () => await remove(CHILD_KINDS[kind].type, child, deps, signal));
+  for (const kind of superfluous)
+    await attempt(undefined, async () => await removeChild(kind, snapshot.children, deps, signal));
+  for (const change of changes) {
+    const { kind, manifest } = change;
+    const isKnown = snapshot.children[kind] !== undefined;
+    const isApplied = await attempt(change, async () => await applyChild(change, isKnown, deps, signal));
+    if (isApplied === false) return { refusals, error: nameTaken(manifest), made, isTaken: true };
+    if (isApplied === true && !isKnown) made.push(kind);
   }
-  for (const change of apply) await attempt(change, async () => await applyChild(change, deps, signal));
   const { deployment } = snapshot.children;
   if (deployment !== undefined && scale !== undefined)
     await attempt(undefined, async () => await setScale(keyOf(deployment), scale, deps, signal));
-  return { refusals, error: failure };
+  return { refusals, error: failure, made, isTaken: false };
 }
+
+const nameTaken = ({ kind, metadata: { name } }: KubeObject): ApiError =>
+  new ApiError({ status: 409, reason: 'AlreadyExists', message: `${kind} ${name} exists` });
 
 /** Pods come up without these. */
 const DISPENSABLE: ReadonlySet<ChildKind> = new Set(['revision', 'disruptionBudget', 'prefetch']);
@@ -238,12 +293,29 @@ async function setScale(
   await written.write(caches.children.deployment.store, key, send);
 }
 
-async function applyChild({ kind, manifest }: Change, deps: ModelControllerDeps, signal: AbortSignal): Promise<void> {
-  const { client, caches, written } = deps;
-  const options = { fieldManager: FIELD_MANAGER, force: true, signal };
-  const send = async (): Promise<KubeObject> => await client.apply(CHILD_KINDS[kind].type, manifest, options);
-  await written.write(caches.children[kind].store, keyOf(manifest), send);
-  deps.repeats.applied(repeatId(manifest.kind, keyOf(manifest)), hashOf(manifest));
+const applyOptions = (signal: AbortSignal) => ({ fieldManager: FIELD_MANAGER, force: true, signal });
+
+/** @returns whether it was; if not, something that is not known has its name */
+async function applyChild(
+  { kind, manifest }: Change,
+  isKnown: boolean,
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const intent = { type: CHILD_KINDS[kind].type, manifest, store: deps.caches.children[kind].store, isKnown };
+  const isApplied = await apply(intent, deps, applyOptions(signal));
+  if (isApplied) deps.repeats.applied(repeatId(manifest.kind, keyOf(manifest)), hashOf(manifest));
+  return isApplied;
+}
+
+async function removeChild(
+  kind: ChildKind,
+  children: Snapshot['children'],
+  deps: ModelControllerDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  const child = children[kind];
+  if (child !== undefined) await remove(CHILD_KINDS[kind].type, child, deps, signal);
 }
 
 async function writeStatus(
@@ -257,7 +329,7 @@ async function writeStatus(
   const body = { apiVersion: API_VERSION, kind: EMBEDDING_MODELS.kind, metadata: { name, namespace, uid }, status };
   const [id, hash] = [repeatId('status', keyOf(model)), shortHash(JSON.stringify(status), 16)];
   if (repeats.paused(id)?.hash === hash) return;
-  const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
+  const options = { ...applyOptions(signal), subresource: 'status' } as const;
   const send = async (): Promise<EmbeddingModel> => await client.apply(EMBEDDING_MODELS, body, options);
   await ifPresent(written.write(caches.models.store, keyOf(model), send));
   repeats.applied(id, hash);

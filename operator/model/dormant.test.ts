@@ -9,7 +9,7 @@ import type { Plan } from './plan.ts';
 import type { Snapshot } from './snapshot.ts';
 
 const CONFIG = manifestConfig();
-const CHILDREN = ['serviceAccount', 'deployment', 'service'];
+const CHILDREN = ['serviceAccount', 'service', 'deployment'];
 
 const listed = (spec: Partial<EmbeddingModelSpec> = {}, status?: EmbeddingModelStatus) =>
   embeddingModel('minilm', { metadata: { labels: { [LABEL_CATALOG]: 'list' } }, spec, ...(status && { status }) });
@@ -49,7 +49,7 @@ describe('a line of the list', () => {
     const asleep = planned({ ...awake, ...target(0, 'idle') });
     expect([kindsOf(asleep), asleep.remove]).toEqual([['deployment'], []]);
     const robbed = { ...awake.children, service: undefined };
-    expect(kindsOf(planned({ ...awake, children: robbed, ...target(0, 'idle') }))).toEqual(['deployment', 'service']);
+    expect(kindsOf(planned({ ...awake, children: robbed, ...target(0, 'idle') }))).toEqual(['service', 'deployment']);
   });
 });
 

@@ -12,7 +12,7 @@ import { templateFaults } from '../manifests/template-faults.ts';
 import type { Acceptance } from './acceptance.ts';
 import { cacheFacts } from './cache.ts';
 import type { CacheFacts } from './cache.ts';
-import { ownChildren, ownershipOf } from './ownership.ts';
+import { foreignAmong, ownChildren } from './ownership.ts';
 import { claimOf, claimWarning, parseFetched, podWarning, readPods } from './pods.ts';
 import type { Failure, PodFacts, Problem } from './pods.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -73,8 +73,7 @@ function standing({ model, acceptance }: Snapshot): Acceptance {
 function acceptanceOf(snapshot: Snapshot): Acceptance {
   const acceptance = standing(snapshot);
   if (acceptance.status !== 'True') return acceptance;
-  const children = Object.values(snapshot.children).filter((child) => child !== undefined);
-  const foreign = children.find((child) => ownershipOf(child, snapshot.model) === 'foreign');
+  const foreign = foreignAmong(snapshot.children, snapshot.model);
   if (foreign === undefined) return acceptance;
   return {
     status: 'False',

@@ -1,11 +1,12 @@
 // Mutation cache: read your own writes. What a write returned stands in for the cached object until the informer has moved on.
-import type { KubeClient } from '../../kube/client.ts';
+import type { ApplyOptions, CallOptions, KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { ifPresent } from '../../kube/client.ts';
+import { ifPresent, isConflict } from '../../kube/client.ts';
 import { withoutHistory } from '../../kube/informer.ts';
 import { formatKey, keyOf } from '../../kube/types.ts';
 import type { ReadStore } from '../../kube/informer.ts';
 import type { KubeObject, ObjectKey, ResourceType } from '../../kube/types.ts';
+import type { Manifest } from '../manifests/manifest.ts';
 
 interface Written {
   readonly object: KubeObject;
@@ -72,16 +73,54 @@ export function createMutationCache(clock: Pick<Clock, 'setTimeout'>): MutationC
   };
 }
 
-export interface RemoveDeps {
+export interface WriteDeps {
   readonly client: KubeClient;
   readonly written: MutationCache;
 }
+
+interface Intent {
+  readonly type: ResourceType;
+  readonly manifest: Manifest;
+  readonly store: ReadStore<KubeObject>;
+  /** The plan knows of the object: it may be applied to. */
+  readonly isKnown: boolean;
+}
+
+/**
+ * Applies a manifest, to an object of which nothing is known only where its name is free. The cache may be behind, and of what others make
+ * it holds nothing: a forced apply would quietly take that over.
+ *
+ * @returns whether it was applied; if not, something has the name
+ */
+export async function apply(
+  { type, manifest, store, isKnown }: Intent,
+  { client, written }: WriteDeps,
+  options: ApplyOptions,
+): Promise<boolean> {
+  const key = keyOf(manifest);
+  const send = async (more: Partial<ApplyOptions>): Promise<void> =>
+    await written.write(store, key, async () => await client.apply(type, manifest, { ...options, ...more }));
+  if (!isKnown) {
+    try {
+      await send({ ifAbsent: true });
+      return true;
+    } catch (error) {
+      if (!isConflict(error)) throw error;
+    }
+    if ((await ifPresent(client.get(type, key, callOptions(options)))) !== undefined) return false;
+    // Conflicts have other causes as well: a quota that is counted at the same time.
+  }
+  await send({});
+  return true;
+}
+
+const callOptions = ({ signal }: ApplyOptions): CallOptions => (signal === undefined ? {} : { signal });
 
 /** Deletes one object, and that very one: whoever has its name by now is left alone. */
 export async function remove(
   type: ResourceType,
   object: KubeObject,
-  { client, written }: RemoveDeps,
+  { client, written }: WriteDeps,
   signal: AbortSignal,
 ): Promise<void> {
   await ifPresent(client.delete(type, keyOf(object), { signal, uid: object.metadata.uid }));

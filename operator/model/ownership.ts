@@ -35,6 +35,13 @@ export function ownChildren<T extends Readonly<Record<string, KubeObject | undef
   return Object.fromEntries(own) as Partial<T>;
 }
 
+/** Something that carries the name of a child and is somebody else's. */
+export const foreignAmong = (
+  children: Readonly<Record<string, KubeObject | undefined>>,
+  model: EmbeddingModel,
+): KubeObject | undefined =>
+  Object.values(children).find((child) => child !== undefined && ownershipOf(child, model) === 'foreign');
+
 /** ReplicaSets by the uid of the Deployment that owns them. */
 export const BY_OWNER = 'owner';
 export const ownerUid = (object: KubeObject): readonly string[] => {

@@ -249,7 +249,7 @@ describe('reasons', () => {
 describe('life of a model', () => {
   test('new and without demand: children at zero replicas, ready to be woken', () => {
     const result = plan(snapshot(), CONFIG);
-    expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'deployment', 'service']);
+    expect(result.apply.map(({ kind }) => kind)).toEqual(['serviceAccount', 'service', 'deployment']);
     expect(replicasIn(result)).toBe(0);
     expect(reasonOf(result, 'Ready')).toBe('Unknown/NotFetched');
     expect(reasonOf(result, 'Available')).toBe('False/ScaledToZero');

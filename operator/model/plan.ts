@@ -38,7 +38,7 @@ type Changes = Pick<Plan, 'apply' | 'remove' | 'scale'>;
 const NO_CHANGES: Changes = { apply: [], remove: [], scale: undefined };
 
 /** What a refused model loses. Its revision and its claim stay: weights are dear, and it may be listed again. */
-const SERVING: readonly ChildKind[] = [
+export const SERVING: readonly ChildKind[] = [
   'prefetch',
   'deployment',
   'service',
@@ -109,16 +109,19 @@ function wantedOf(snapshot: Snapshot, facts: Facts, config: ManifestConfig): Chi
 const isOwn = (child: KubeObject | undefined, model: EmbeddingModel): boolean =>
   child !== undefined && ownershipOf(child, model) !== 'predecessor';
 
+/** Somebody else's object was in its way when it was looked at last. */
+export const wasBlocked = ({ status }: EmbeddingModel): boolean =>
+  findCondition(status?.conditions, 'Accepted')?.reason === 'NameConflict';
+
 /**
  * A line of the list that nobody has asked for yet: all there is of it is its EmbeddingModel. Of ten thousand lines most are never asked for.
  * What somebody wrote is made whole at once, for its author to hear what the cluster says of it; and so is a line that something was in the
  * way of, to see whether it still is.
  */
 function isDormant({ model, children, pods }: Snapshot, { replicas, awaitsCache, acceptance }: Facts): boolean {
-  const { metadata, spec, status } = model;
+  const { metadata, spec } = model;
   const isWritten = metadata.labels?.[LABEL_CATALOG] === undefined || spec.podTemplate !== undefined;
-  const wasBlocked = findCondition(status?.conditions, 'Accepted')?.reason === 'NameConflict';
-  if (isWritten || wasBlocked || acceptance.status !== 'True') return false;
+  if (isWritten || wasBlocked(model) || acceptance.status !== 'True') return false;
   const isAsked = replicas > 0 || pods.length > 0 || awaitsCache;
   return !isAsked && !SERVING.some((kind) => isOwn(children[kind], model));
 }

@@ -142,11 +142,8 @@ export async function withWarnings(
   return { ...snapshot, warnings: lists.flatMap(({ items }) => items) };
 }
 
-/**
- * Caches hold our own children only. Before one is made, the server is asked whether the name is free: a forced apply
- * would quietly take over an object of somebody else.
- */
-export async function lookBeforeMaking(
+/** Caches hold our own children only: what else has one of these names, the server is asked. */
+export async function lookAt(
   snapshot: Snapshot,
   kinds: readonly ChildKind[],
   { client }: Pick<ObserveDeps, 'client'>,

@@ -9,15 +9,21 @@ import type { Handler } from '../../common/http/app.ts';
 const RECALL_MS = 10_000;
 
 /** What a model without endpoints gets one after the other: a replica's address, and an endpoint that is ready. */
-export type ColdStartStage = 'address' | 'endpoint';
+export const COLD_START_STAGES = ['address', 'endpoint'] as const;
+export type ColdStartStage = (typeof COLD_START_STAGES)[number];
+
+interface Start {
+  /** When the wake-up call was made. */
+  readonly calledMs: number;
+  readonly traceparent: string | undefined;
+  readonly reachedMs: Partial<Record<ColdStartStage, number>>;
+}
 
 export class DemandCounters {
   readonly #now: () => number;
   readonly #onChange: () => void;
   readonly #counts = { offeredTokens: 0, completedTokens: 0, offeredRequests: 0, completedRequests: 0, activations: 0 };
-  /** When the wake-up call that is not yet answered by an endpoint was made. */
-  #calledMs: number | undefined;
-  #hasAddress = false;
+  #start: Start | undefined;
 
   constructor(now: () => number, onChange: () => void) {
     this.#now = now;
@@ -36,15 +42,20 @@ export class DemandCounters {
     this.#onChange();
   }
 
+  /** The start that is not yet ended by an endpoint. */
+  #underWay(): Start | undefined {
+    return this.#start?.reachedMs.endpoint === undefined ? this.#start : undefined;
+  }
+
   /**
    * A request found no endpoint. True when that makes a call: one, however many requests, until an endpoint is there, and again
    * when nobody waited (`queued` is 0) for long enough.
    */
-  wake(queued: number): boolean {
-    const isCalled = this.#calledMs !== undefined && (queued > 0 || this.#now() - this.#calledMs < RECALL_MS);
+  wake(queued: number, traceparent: () => string | undefined = () => undefined): boolean {
+    const start = this.#underWay();
+    const isCalled = start !== undefined && (queued > 0 || this.#now() - start.calledMs < RECALL_MS);
     if (isCalled) return false;
-    this.#calledMs = this.#now();
-    this.#hasAddress = false;
+    this.#start = { calledMs: this.#now(), traceparent: traceparent(), reachedMs: {} };
     this.#counts.activations += 1;
     this.#onChange();
     return true;
@@ -52,15 +63,21 @@ export class DemandCounters {
 
   /** A stage of the start is done. Returns how many milliseconds that took since the call, once for each call that was made. */
   reached(stage: ColdStartStage): number | undefined {
-    if (this.#calledMs === undefined || (stage === 'address' && this.#hasAddress)) return undefined;
-    const tookMs = this.#now() - this.#calledMs;
-    this.#hasAddress = stage === 'address';
-    if (stage === 'endpoint') this.#calledMs = undefined;
-    return tookMs;
+    const start = this.#underWay();
+    if (start === undefined || start.reachedMs[stage] !== undefined) return undefined;
+    const nowMs = this.#now();
+    start.reachedMs[stage] = nowMs;
+    return nowMs - start.calledMs;
+  }
+
+  /** When the latest start reached what it reached. */
+  reachedMs(): Readonly<Start['reachedMs']> {
+    return this.#start?.reachedMs ?? {};
   }
 
   read(): Omit<ModelDemand, 'queuedRequests' | 'capacityTokensPerSecond'> {
-    return { ...this.#counts };
+    const traceparent = this.#underWay()?.traceparent;
+    return { ...this.#counts, ...(traceparent !== undefined && { traceparent }) };
   }
 }
 

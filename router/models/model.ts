@@ -2,6 +2,8 @@
 import type { Cause, Reason } from '../../api/conditions.ts';
 import { RawText } from '../../common/http/embeddings-parser.ts';
 import type { OutlinedInput } from '../../common/http/embeddings-parser.ts';
+import { TRACEPARENT } from '../../common/obs/tracing.ts';
+import type { Span } from '../../common/obs/tracing.ts';
 import { OpenAIError } from '../../common/openai/errors.ts';
 import { createBalancer } from '../endpoints/balancer.ts';
 import type { Balancer, Endpoint, Reservation } from '../endpoints/balancer.ts';
@@ -215,8 +217,8 @@ export class Model {
   }
 
   /** A request found no endpoint. */
-  wake(): void {
-    if (this.demand.wake(this.queue.size())) this.#deps.onWake(this);
+  wake(span: Span | undefined): void {
+    if (this.demand.wake(this.queue.size(), () => span?.headers()[TRACEPARENT])) this.#deps.onWake(this);
   }
 
   estimate(inputs: readonly OutlinedInput[]): Estimate {

@@ -10,6 +10,7 @@ import { OpenAIError } from '../../common/openai/errors.ts';
 import type { Endpoint, Reservation } from '../endpoints/balancer.ts';
 import type { Answer, AnswerStream, Attempt, Failure, Outcome } from '../endpoints/client.ts';
 import type { RouterMetrics } from '../metrics.ts';
+import { COLD_START_STAGES } from '../models/demand.ts';
 import { earn, spend } from '../models/model.ts';
 import type { Estimate, Model } from '../models/model.ts';
 import { QueueError } from '../models/queue.ts';
@@ -146,6 +147,15 @@ export const refusalOf = (error: unknown, { model, request }: RequestContext, si
 
 // What a trace tells: a span while a request is queued, one per attempt.
 
+/** What the model's start reached while the request was queued. */
+const tellOfStart = (span: Span, { demand }: Model, sinceMs: number): void => {
+  const reachedMs = demand.reachedMs();
+  for (const stage of COLD_START_STAGES) {
+    const atMs = reachedMs[stage];
+    if (atMs !== undefined && atMs >= sinceMs) span.event(stage, atMs);
+  }
+};
+
 /** A call of a model as GenAI conventions have it: the runtime's own span becomes its child. */
 const attemptSpan = (
   { span, tokens, priority }: ForwardRequest,
@@ -207,7 +217,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     if (model.isGone) throw new ModelGone();
     const { endpoints, blocked } = model.served;
     if (endpoints.length === 0) {
-      model.wake();
+      model.wake(request.span);
       if (blocked && !model.mayReturn(blocked)) throw cannotComeUp(asked.model, blocked);
       return undefined;
     }
@@ -232,6 +242,7 @@ export const createForwardWithRetry = ({ metrics, now }: ForwardDeps): ForwardWi
     const waiter = { priority, bytes: body.byteLength, signal, take: () => take(progress), onWait };
     try {
       const reservation = await context.model.queue.enter(waiter);
+      if (span !== undefined && sinceMs !== undefined) tellOfStart(span, context.model, sinceMs);
       span?.end();
       return reservation;
     } catch (error) {

@@ -3,7 +3,10 @@ import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { findCondition } from '../../api/conditions.ts';
+import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment, EndpointSlice, Pod } from '../../kube/resources.ts';
+import { START_STAGES } from '../../operator/starts.ts';
 import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
@@ -37,7 +40,7 @@ const manifest = (name: string, spec: object): object => ({
   spec: { model: `org/${name}`, ...spec },
 });
 
-const MODELS = ['sleepy', 'restless', 'shared', 'meshed', 'stocked', 'passing'];
+const MODELS = ['sleepy', 'slow', 'restless', 'shared', 'meshed', 'stocked', 'passing'];
 const install = async (listed: readonly string[]): Promise<void> => {
   await installChart(cluster, {
     supportedModels: listed.map((name) => `org/${name}\n`).join(''),
@@ -92,8 +95,11 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
 
   const ROUTERS = 'kubernetes.io/service-name=kubembed-router-internal';
 
+  const metricsOf = async (pod: string): Promise<string> =>
+    await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/pods/${pod}:8081/proxy/metrics`]);
+
   const heldBy = async (pod: string): Promise<number> => {
-    const page = await cluster.kubectl(['get', '--raw', `/api/v1/namespaces/kubembed/pods/${pod}:8081/proxy/metrics`]);
+    const page = await metricsOf(pod);
     const [, held = '0'] = /^kubembed_router_queued_requests\{[^}]*sleepy[^}]*\} (\d+)/m.exec(page) ?? [];
     return Number(held);
   };
@@ -111,7 +117,19 @@ describe.runIf(HAS_NODE)('a model at zero', () => {
     expectAnswers(await burst(1), 1);
     console.log(`woken and answered after ${String(Date.now() - since)} ms`);
     expect(await wakes(since)).toEqual([1]);
+    await eventually('a start with all its stages', async () =>
+      (await stagesTold()).join() === START_STAGES.join() ? true : undefined,
+    );
   });
+
+  /** By the operators' metrics, in the order of a start. */
+  const stagesTold = async (): Promise<readonly string[]> => {
+    const pods = await componentPods(cluster, 'operator');
+    const pages = await Promise.all(pods.map(async ({ metadata }) => await metricsOf(metadata.name)));
+    return START_STAGES.filter((stage) =>
+      pages.some((page) => page.includes(`kubembed_cold_start_stage_seconds_count{stage="${stage}"}`)),
+    );
+  };
 
   it('is woken by 1,000 requests, by one write, and answers them all', async () => {
     const since = await asleep();
@@ -245,6 +263,26 @@ describe.runIf(HAS_NODE)('a leader', () => {
         process.kill(pid, 'SIGCONT');
       }
     });
+  });
+});
+
+describe('a download', () => {
+  it('is told of in the model’s conditions and by kubectl get, with its rate and what is left', async () => {
+    // In two pieces, with a quarter of a minute between them.
+    hub.faults = [{ match: 'org/slow/resolve', method: 'GET', bytesPerSecond: 4000 }];
+    await cluster.apply(manifest('slow', { scaling: { minReplicas: 1 } }));
+    await eventually('a progress', async () => {
+      const line = await cluster.kubectl(['get', 'em', 'slow', '-n', NAMESPACE, '--no-headers']);
+      const { status } = await cluster.get<EmbeddingModel>('em', 'slow', '-n', NAMESPACE);
+      const { message = '' } = findCondition(status?.conditions, 'Ready') ?? {};
+      const isShort = /\sFetching\s+6\d %, \d+ s\s/.test(line);
+      const isLong = /^Fetching: 6\d % of \d+ kB, [\d.]+ kB\/s, \d+ s left$/.test(message);
+      if (isShort && isLong) return true;
+      throw new Error(`${line} ${message}`);
+    });
+    hub.faults = [];
+    await cluster.kubectl(['wait', '-n', NAMESPACE, 'em/slow', '--for=condition=Ready', '--timeout=180s']);
+    expect(await cluster.kubectl(['get', 'em', 'slow', '-n', NAMESPACE, '--no-headers'])).not.toContain('%');
   });
 });
 

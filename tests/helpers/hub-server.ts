@@ -35,6 +35,8 @@ export interface Fault {
   readonly flip?: boolean;
   /** Answer a range request with the whole file. */
   readonly ignoreRange?: boolean;
+  /** Answer 503 while so many such requests are being answered, as a proxy does with too many connections of one client. */
+  readonly mostAtOnce?: number;
 }
 
 export interface RequestRecord {
@@ -258,6 +260,7 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
     signatures.set(signature, uses - 1);
   };
 
+  const underWay = new Map<Fault, number>();
   const nextFault = (origin: 'hub' | 'cdn', request: IncomingMessage): Fault => {
     const fault = state.faults.find(
       (rule) =>
@@ -382,6 +385,15 @@ export const startHubServer = async (options: HubServerOptions = {}): Promise<Hu
       authorization: request.headers.authorization,
     });
     const fault = nextFault(origin, request);
+    if (fault.mostAtOnce !== undefined) {
+      const others = underWay.get(fault) ?? 0;
+      if (others >= fault.mostAtOnce) {
+        response.writeHead(503).end();
+        return;
+      }
+      underWay.set(fault, others + 1);
+      response.once('close', () => underWay.set(fault, (underWay.get(fault) ?? 1) - 1));
+    }
     if (fault.slowStartMs !== undefined) await Promise.race([sleep(fault.slowStartMs), never(response)]);
     if (fault.status !== undefined) response.writeHead(fault.status, { ...fault.headers }).end();
     else await route(origin, request, response, fault);

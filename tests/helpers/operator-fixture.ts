@@ -20,9 +20,10 @@ export interface Write {
   readonly what: string;
 }
 
-/** Counts writes; `allow` may refuse one by throwing, as a connection that is cut. */
+/** Counts writes, and looks at single objects; `allow` may refuse a write by throwing, as a connection that is cut. */
 export function countingClient(client: KubeClient, allow: (write: Write) => void = () => undefined) {
   const writes: Write[] = [];
+  const gets: string[] = [];
   const note = (verb: Write['verb'], kind: string, name: string | undefined): void => {
     const write = { verb, what: `${kind}/${name ?? ''}` };
     allow(write);
@@ -31,6 +32,10 @@ export function countingClient(client: KubeClient, allow: (write: Write) => void
   const nameOf = (object: object): string | undefined => (object as { metadata?: { name?: string } }).metadata?.name;
   const counted: KubeClient = {
     ...client,
+    get: async (type, key, options) => {
+      gets.push(`${type.kind}/${key.name}`);
+      return await client.get(type, key, options);
+    },
     create: async (type, object, options) => {
       note('create', type.kind, nameOf(object));
       return await client.create(type, object, options);
@@ -52,7 +57,7 @@ export function countingClient(client: KubeClient, allow: (write: Write) => void
       await client.delete(type, key, options);
     },
   };
-  return { client: counted, writes };
+  return { client: counted, writes, gets };
 }
 
 /** A list that the test rewrites. */

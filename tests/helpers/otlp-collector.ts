@@ -14,8 +14,9 @@ message ScopeSpans { repeated Span spans = 2; }
 message Span {
   bytes trace_id = 1; bytes span_id = 2; string trace_state = 3; bytes parent_span_id = 4;
   string name = 5; int32 kind = 6; fixed64 start_time_unix_nano = 7; fixed64 end_time_unix_nano = 8;
-  repeated KeyValue attributes = 9; Status status = 15;
+  repeated KeyValue attributes = 9; repeated Event events = 11; Status status = 15;
 }
+message Event { fixed64 time_unix_nano = 1; string name = 2; }
 message Status { string message = 2; int32 code = 3; }
 message KeyValue { string key = 1; AnyValue value = 2; }
 message ArrayValue { repeated AnyValue values = 1; }
@@ -39,6 +40,7 @@ export interface CollectedSpan {
   readonly startNs: bigint;
   readonly endNs: bigint;
   readonly attributes: Readonly<Record<string, unknown>>;
+  readonly events: readonly { readonly name: string; readonly atNs: bigint }[];
   readonly failed: boolean;
 }
 
@@ -70,6 +72,7 @@ interface WireSpan {
   readonly startTimeUnixNano: string;
   readonly endTimeUnixNano: string;
   readonly attributes?: readonly KeyValue[];
+  readonly events?: readonly { readonly name: string; readonly timeUnixNano: string }[];
   readonly status?: { readonly code?: number };
 }
 interface WireRequest {
@@ -98,6 +101,7 @@ const toSpan = (service: string, wire: WireSpan): CollectedSpan => ({
   startNs: BigInt(wire.startTimeUnixNano),
   endNs: BigInt(wire.endTimeUnixNano),
   attributes: attributesOf(wire.attributes),
+  events: (wire.events ?? []).map(({ name, timeUnixNano }) => ({ name, atNs: BigInt(timeUnixNano) })),
   failed: wire.status?.code === 2,
 });
 

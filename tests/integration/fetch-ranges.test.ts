@@ -25,11 +25,13 @@ let hub: HubServer;
 let store: string;
 let events: FetchEvent[];
 
+const TIMEOUTS = { connectMs: 1000, headersMs: 2000, stallMs: 1000, maxBackoffMs: 20, attempts: 5 };
+
 const options = (more: Partial<FetchOptions> = {}): FetchOptions => ({
   modelId: MODEL,
   store,
   endpoint: hub.endpoint,
-  timeouts: { connectMs: 1000, headersMs: 2000, stallMs: 1000, maxBackoffMs: 20, attempts: 5 },
+  timeouts: TIMEOUTS,
   ...more,
 });
 
@@ -110,12 +112,51 @@ test('what has come is on disk and told of while nothing more comes', async () =
 
 test('what a connection keeps back is fetched over another one, from where it stopped', async () => {
   hub.faults = [{ match: BLOB, stallAfterBytes: 3 * MIB, times: 1 }];
-  expect(await fetched({ timeouts: { ...options().timeouts, stallMs: 300 } })).toBe(BLOB);
+  expect(await fetched({ timeouts: { ...TIMEOUTS, stallMs: 300 } })).toBe(BLOB);
   const starts = asked().map((range) => Number(/\d+/.exec(range)?.[0] ?? 0));
   const again = starts.filter((start) => start % (8 * MIB) !== 0);
   expect([starts.length, again.length]).toEqual([RANGES + 1, 1]);
   // Within what a socket held: nothing that had come is fetched again.
   expect(again[0]! % (8 * MIB)).toBe(3 * MIB);
+});
+
+test('more connections than a proxy allows are no failure while those that it allows bring bytes', async () => {
+  hub.faults = [{ match: BLOB, mostAtOnce: 2, bytesPerSecond: 4 * MIB }];
+  const timeouts = { ...TIMEOUTS, maxBackoffMs: 200 };
+  expect(await fetched({ timeouts })).toBe(BLOB);
+  // Each of those that wait is refused more often than it would be tried alone.
+  expect(events.filter(({ kind }) => kind === 'retry').length).toBeGreaterThan((RANGES - 2) * timeouts.attempts);
+});
+
+test('a refusal that stays ends it, though others bring bytes for a while', async () => {
+  hub.faults = [
+    { match: BLOB, status: 503, times: 1 },
+    { match: BLOB, times: RANGES - 1, bytesPerSecond: 8 * MIB },
+    { match: BLOB, status: 503 },
+  ];
+  await expect(fetched()).rejects.toThrow('answered 503');
+});
+
+test('files come side by side, over as many connections as one file', async () => {
+  const shards = Array.from({ length: 3 }, () => randomBytes(20 * MIB));
+  const names = shards.map((_, at) => `model-0000${at + 1}-of-00003.safetensors`);
+  const weight_map = Object.fromEntries(names.map((name, at) => [`tensor.${at}`, name]));
+  hub.commit(MODEL, {
+    ...Object.fromEntries(Object.entries(leastModel(WEIGHTS)).filter(([name]) => !name.endsWith('.safetensors'))),
+    'model.safetensors.index.json': Buffer.from(JSON.stringify({ metadata: {}, weight_map })),
+    ...Object.fromEntries(names.map((name, at) => [name, shards[at]!])),
+  });
+  // Nobody's body begins before all have been asked for that may be.
+  hub.faults = [{ origin: 'cdn', stallAfterBytes: 0 }];
+  const stop = new AbortController();
+  const fetching = fetchSnapshot(options({ signal: stop.signal, timeouts: { stallMs: 600_000 } }));
+  const bodies = () => hub.requests.filter(({ origin, method }) => origin === 'cdn' && method === 'GET');
+  await expect.poll(() => bodies().length, { timeout: 10_000 }).toBe(8);
+  await sleep(300);
+  stop.abort();
+  await expect(fetching).rejects.toThrow('was stopped');
+  expect(bodies()).toHaveLength(8);
+  expect(new Set(bodies().map(({ path: where }) => where)).size).toBe(3);
 });
 
 test('a wrong byte that stays is refused, and nothing of the file is kept', async () => {

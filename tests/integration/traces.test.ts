@@ -1,11 +1,18 @@
 // Traces over real sockets: what the runtime and the router tell a collector, and what they hand on.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { parseTraceparent } from '../../common/obs/tracing.ts';
+import { START_STAGES } from '../../operator/starts.ts';
+import { startHubServer } from '../helpers/hub-server.ts';
+import { startLocalProcess } from '../helpers/local-process.ts';
+import { tinyModel } from '../helpers/tiny-model.ts';
 import { startCollector } from '../helpers/otlp-collector.ts';
 import type { CollectedSpan, Collector } from '../helpers/otlp-collector.ts';
 import { createTinyStore, startRuntime, TINY_DIMENSIONS, TINY_MODEL } from '../helpers/runtime-process.ts';
 import type { RuntimeProcess, TinyStore } from '../helpers/runtime-process.ts';
-import { embed, eventually, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
+import { embed, eventually, readDemand, startStubCluster } from '../helpers/stub-runtime-cluster.ts';
 import { startStubRuntime } from '../helpers/stub-runtime.ts';
 import type { StubOptions, StubRuntime } from '../helpers/stub-runtime.ts';
 
@@ -222,12 +229,20 @@ describe('the router', () => {
       const page = await (await fetch(`${cluster.router.internalUrl}/metrics`)).text();
       return page.includes('kubembed_router_queued_requests{model="ns/model"} 1');
     });
-    await cluster.endpoints('model', [late.port]);
+    const { models } = await readDemand(cluster.router);
+    // The model has an address first, and says by itself that it is ready.
+    await cluster.endpoints('model', [late.port], { ready: false });
     expect((await asking).status).toBe(200);
     const spans = await collector.trace(traceId, 3);
     const queue = only(spans, 'queue');
-    nests(queue, only(spans, 'POST /v1/embeddings'));
+    const request = only(spans, 'POST /v1/embeddings');
+    nests(queue, request);
+    expect(queue.events.map(({ name }) => name)).toEqual(['address', 'endpoint']);
+    for (const { atNs } of queue.events) expect(atNs >= queue.startNs && atNs <= queue.endNs).toBe(true);
     expect(only(spans, 'embeddings org/model').startNs).toBeGreaterThanOrEqual(queue.endNs);
+    // Whom the model was woken for goes to the operator with the demand, for as long as it starts.
+    expect(parseTraceparent(models['ns/model']?.traceparent)).toEqual({ traceId, spanId: request.spanId, flags: 1 });
+    expect((await readDemand(cluster.router)).models['ns/model']).not.toHaveProperty('traceparent');
   });
 
   it('tells the shards of a split request, with an attempt each', async () => {
@@ -278,6 +293,70 @@ describe('the router', () => {
       [undefined, undefined],
     ]);
   });
+});
+
+describe('a request that wakes a model', () => {
+  it('is one trace of router, operator and runtime, with every stage of the start; the replica’s own start is another', async () => {
+    const hub = await startHubServer();
+    const cache = await mkdtemp(join(tmpdir(), 'kubembed-store-'));
+    hub.commit('tiny/one', await tinyModel());
+    const local = await startLocalProcess({
+      supportedModels: 'tiny/one\n',
+      env: { HF_ENDPOINT: hub.endpoint, HF_HUB_CACHE: cache, ...tracing() },
+    });
+    try {
+      const { traceId, headers } = caller();
+      const reply = await embed(local.url, { model: 'tiny/one', input: 'abc' }, { headers });
+      expect(reply.status).toBe(200);
+      // Here nobody has to find a node. Router: request, queue, attempt. Operator: the start. Runtime: request and four stages.
+      const stages = START_STAGES.filter((stage) => stage !== 'scheduled');
+      const spans = await collector.trace(traceId, 3 + 1 + stages.length + 5);
+      const request = spans.find(({ service, kind }) => service === 'kubembed-router' && kind === 'server')!;
+      const queue = only(
+        spans.filter(({ service }) => service === 'kubembed-router'),
+        'queue',
+      );
+      expect(queue.events.map(({ name }) => name)).toEqual(['address', 'endpoint']);
+      const ofOperator = spans.filter(({ service }) => service === 'kubembed-operator');
+      const start = only(ofOperator, 'start');
+      expect(start).toMatchObject({ parentId: request.spanId, failed: false });
+      expect(start.attributes['kubembed.model']).toBe('default/tiny--one');
+      for (const stage of stages) nests(only(ofOperator, stage), start);
+      expect(ofOperator).toHaveLength(1 + stages.length);
+
+      await eventually(() => collector.spans.filter(isOwnStart).length === 4);
+      const own = collector.spans.filter(isOwnStart);
+      const root = only(own, 'start');
+      for (const stage of ['listening', 'loaded', 'ready']) nests(only(own, stage), root);
+      expect(root.attributes).toMatchObject({ 'gen_ai.request.model': 'tiny/one' });
+
+      const page = await (await fetch(`${local.url}/metrics`)).text();
+      for (const stage of stages) expect(page).toContain(`kubembed_cold_start_stage_seconds_count{stage="${stage}"} 1`);
+      expect(page).toMatch(/^kubembed_router_cold_start_seconds_count\{.*\} 1$/m);
+      expect(page).toMatch(/^kubembed_router_cold_start_address_seconds_count\{.*\} 1$/m);
+    } finally {
+      await local.stop();
+      await hub.close();
+      await rm(cache, { recursive: true, force: true });
+    }
+  });
+
+  /** A replica of `tiny/one` begins a trace of its own. */
+  const isOwnStart = ({ service, traceId }: CollectedSpan): boolean =>
+    service === 'kubembed-runtime' &&
+    collector.spans.some(
+      ({ name, traceId: other, attributes }) =>
+        name === 'start' && other === traceId && attributes['gen_ai.request.model'] === 'tiny/one',
+    );
+});
+
+it('tells how long a replica took to start', async () => {
+  const page = await (await fetch(`${runtimeUrl}/metrics`)).text();
+  const seconds = ['listening', 'loaded', 'ready'].map((stage) =>
+    Number(new RegExp(`^kubembed_runtime_start_seconds\\{stage="${stage}"\\} (\\S+)$`, 'm').exec(page)?.[1]),
+  );
+  expect(seconds[0]).toBeGreaterThan(0);
+  expect(seconds).toEqual(seconds.toSorted((a, b) => a - b));
 });
 
 it('a process that is told to stop sends what it still has', async () => {

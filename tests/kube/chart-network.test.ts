@@ -167,12 +167,12 @@ describe('with values', () => {
       ],
     ],
     [
-      'of a collector, routers and models reach it',
+      'of a collector, operators, routers and models reach it',
       { 'tracing.endpoint': 'http://collector:4318' },
       [
         ['router', 'hub', 4318, true],
         ['model', 'hub', 4318, true],
-        ['operator', 'hub', 4318, false],
+        ['operator', 'hub', 4318, true],
       ],
     ],
     [

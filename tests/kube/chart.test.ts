@@ -110,10 +110,14 @@ describe('values', () => {
 
   it('hands every runtime setting on to the operator', async () => {
     const all = manifests(await renderChart({}, FULL));
-    const { manifests: given, watch } = readOperatorConfig(
-      environmentOf(find(all, 'Deployment', 'embeddings-operator')),
-    );
+    const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));
+    const {
+      manifests: given,
+      watch,
+      tracing,
+    } = readOperatorConfig(environmentOf(find(all, 'Deployment', 'embeddings-operator')));
     expect(watch).toEqual({ namespaces: ['models'], selector: undefined });
+    expect(tracing).toEqual(router.tracing);
     expect(given).toMatchObject({
       imagePullSecrets: [{ name: 'registry' }],
       podTemplate: { metadata: { annotations: { 'example.com/mesh': 'false', 'prometheus.io/scrape': 'true' } } },
@@ -130,7 +134,6 @@ describe('values', () => {
         gpu: { podTemplate: { spec: { runtimeClassName: 'nvidia', priorityClassName: 'high' } } },
       },
     });
-    const router = readRouterConfig(environmentOf(find(all, 'Deployment', 'embeddings-router')));
     expect(router).toMatchObject({
       namespaces: ['models'],
       cache: { models: ['org/model-a', 'org/model-b'] },

@@ -53,6 +53,8 @@ async function failure(call: Promise<unknown>): Promise<object> {
 }
 const NOT_FOUND = { status: 404, reason: 'NotFound' };
 const CONFLICT = { status: 409, reason: 'Conflict' };
+/** Servers word it in one way or the other. */
+const TAKEN = { status: 409 };
 const EXISTS = { status: 409, reason: 'AlreadyExists' };
 
 describe.each(Object.entries(clients))('%s', (_, make) => {
@@ -114,6 +116,33 @@ describe.each(Object.entries(clients))('%s', (_, make) => {
     expect(await failure(apply(deployment(key, 'j', 2), 'op', false))).toEqual(CONFLICT);
     expect((await apply(deployment(key, 'j', 2))).spec.replicas).toBe(2);
     expect((await apply(deployment(key, 'j', 2), 'op', false)).spec.replicas).toBe(2);
+  });
+
+  it('applies where nothing has the name, and changes nothing of what has it', async () => {
+    const client = make();
+    const options = { fieldManager: 'op', force: true, ifAbsent: true } as const;
+    const theirs = fresh();
+    const before = await client.create(CONFIG_MAPS, configMap(theirs));
+    const takeover = { ...configMap(theirs), data: { a: '2' } };
+    expect(await failure(client.apply(CONFIG_MAPS, takeover, options))).toMatchObject(TAKEN);
+    expect(await client.get(CONFIG_MAPS, theirs)).toEqual(before);
+
+    const key = fresh();
+    const made = await client.apply(DEPLOYMENTS, deployment(key, 'i', 2, { mine: 'x' }), options);
+    expect(made.metadata).toMatchObject({ generation: 1, labels: { mine: 'x' } });
+    const same = deployment(key, 'i', 2, { mine: 'x' });
+    expect(await failure(client.apply(DEPLOYMENTS, same, options))).toMatchObject(TAKEN);
+    // What was made is owned as what is applied: a field that is no longer named goes.
+    const after = await client.apply(DEPLOYMENTS, deployment(key, 'i', 2), { fieldManager: 'op', force: true });
+    expect(after.metadata.labels ?? {}).not.toHaveProperty('mine');
+
+    // Gone, the name is free again, and going it is not.
+    const going = fresh();
+    await client.apply(CONFIG_MAPS, configMap({ ...going, finalizers: ['kubembed.dev/test'] }), options);
+    await client.delete(CONFIG_MAPS, going);
+    expect(await failure(client.apply(CONFIG_MAPS, configMap(going), options))).toMatchObject(TAKEN);
+    await client.patch(CONFIG_MAPS, going, { metadata: { finalizers: null } });
+    await client.apply(CONFIG_MAPS, configMap(going), options);
   });
 
   it('lets replicas be owned by another, apart from the rest', async () => {

@@ -280,6 +280,12 @@ const runtimes: Row = {
       'Compute threads started again, in all.',
       query(POD, runtime('worker_restarts_total')),
     ),
+    chart(
+      'Starts',
+      's',
+      'From the beginning of the process until it listened, had its model loaded and was ready: the latest of all.',
+      query('{{stage}}', `max by (stage) (${runtime('start_seconds')})`),
+    ),
     {
       title: 'Models served',
       unit: 'short',
@@ -305,6 +311,12 @@ const operator: Row = {
       query('desired {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_desired')),
       query('ready {{namespace}}/{{model}}', ofModels('kubembed_model_replicas_ready')),
       query('say so {{namespace}}/{{model}}', sumBy('namespace, model', runtime('ready'))),
+    ),
+    chart(
+      'Stages of starts from zero',
+      's',
+      'p50 of each, from the one before: pod created, has a node, an address, fetches, has fetched, serving container begun, ready.',
+      query('{{stage}}', quantile(0.5, 'kubembed_cold_start_stage_seconds_bucket', 'stage')),
     ),
     chart(
       'Scale decisions',
