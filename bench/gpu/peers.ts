@@ -84,9 +84,13 @@ export interface GpuPeerChoices {
 /** That of kubembed, by precision, in the tables and the verdicts. */
 export const ownName = (precision: Precision): string => `kubembed-${precision}`;
 
-export const kubembed = (device: RuntimeChoices['device'], precision: Precision): Peer => ({
+export const kubembed = (
+  device: RuntimeChoices['device'],
+  precision: Precision,
+  env: RuntimeChoices['env'] = {},
+): Peer => ({
   ...{ name: ownName(precision), title: `kubembed, ${precision}`, missing: available, takes: everything },
-  start: server(runtime({ device, precision, pooling: 'declared' })),
+  start: server(runtime({ device, precision, pooling: 'declared', env })),
 });
 
 export function gpuPeers({ device, model: { maxTokens, precisions }, vllm }: GpuPeerChoices): readonly Peer[] {

@@ -1,6 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { between } from '../../tools/docs/markdown.ts';
 import type { Sample } from '../runtime/peer.ts';
-import { scoresMb } from './long.ts';
+import { kernelsIn, scoresMb } from './long.ts';
+import { MODEL_NAMES } from './names.ts';
 import { goalsOf, renderModel, renderPair } from './report.ts';
 import type { ModelReport } from './report.ts';
 
@@ -27,7 +30,7 @@ const report: ModelReport = {
     sample('kubembed-float16', 'A:1', { card: { busyShare: 0.2, memoryMb: 4100 } }),
   ],
   cosines: { 'kubembed-float16': 0.99951, 'kubembed-float32': 0.9999 },
-  long: [{ precision: 'float16', tokens: 8192, memoryMb: 700, scoresMb: 2048 }],
+  long: [{ precision: 'float16', tokens: 8192, kernels: ['FLASH_ATTENTION'], memoryMb: 2700, scoresMb: 2048 }],
   notRun: [{ name: 'sentence-transformers, float16', reason: 'no Python environment' }],
   circumstances: ['NVIDIA H200'],
 };
@@ -35,7 +38,7 @@ const report: ModelReport = {
 const verdicts = (changes: Partial<ModelReport>) =>
   Object.fromEntries(goalsOf({ ...report, ...changes }).map(({ what, verdict }) => [what, verdict]));
 const BUSY = 'card busy, A:64, float16';
-const LONG = 'memory of the card for a text of 8,192 tokens, float16';
+const LONG = "no scores of all pairs in the card's memory: a text of 8,192 tokens, float16";
 const COSINE = 'smallest cosine to sentence-transformers in float32,';
 
 it('scores of all pairs are one number for each head and pair', () => {
@@ -53,24 +56,42 @@ describe('goals', () => {
     });
   });
 
-  it('are missed by a card that waits, and by what scores would take', () => {
+  it('are missed by a card that waits, and by the kernel that holds scores', () => {
     const idle = sample('kubembed-float16', 'A:64', { card: { busyShare: 0.59, memoryMb: 1 } });
     const [use] = report.long;
-    const missed = verdicts({ samples: [idle], long: [{ ...use!, memoryMb: 2048 }] });
+    const missed = verdicts({ samples: [idle], long: [{ ...use!, kernels: ['FLASH_ATTENTION', 'MATH'] }] });
     expect([missed[BUSY], missed[LONG]]).toEqual([false, false]);
   });
 
   it('are not claimed where nothing can be told', () => {
     const slice = sample('kubembed-float16', 'A:64', { card: { busyShare: NaN, memoryMb: 1 } });
     const [use] = report.long;
-    const untold = verdicts({ samples: [slice], cosines: {}, long: [{ ...use!, scoresMb: 24 }] });
+    const untold = verdicts({ samples: [slice], cosines: {}, long: [{ ...use!, kernels: [] }] });
     expect(Object.values(untold)).toEqual([
       'the card does not tell',
-      'too few tokens to tell',
+      'ONNX Runtime does not say',
       'not compared',
       'not compared',
     ]);
   });
+});
+
+it('scores are none where kernels are not told and the memory has no room for them', () => {
+  const [use] = report.long;
+  expect(verdicts({ long: [{ ...use!, kernels: [], memoryMb: 2047 }] })[LONG]).toBe(true);
+});
+
+it('kernels are read from what ONNX Runtime prints in colour', () => {
+  const line = (kernel: string) =>
+    `\u001B[36mOperator=MultiHeadAttention Node=n_12 DataType=fp16 SdpaKernel=${kernel}\u001B[0m\n`;
+  const printed = [line('TRT_FLASH_ATTENTION'), 'other words\n', line('MATH'), line('MATH')].join('');
+  expect(kernelsIn(printed)).toEqual(['TRT_FLASH_ATTENTION', 'MATH']);
+  expect(kernelsIn('AttentionKernelOptions: FLASH_ATTENTION=1 MATH=1')).toEqual([]);
+});
+
+it('has a place on the page for every model and for two at once', () => {
+  const page = readFileSync(new URL('../../docs/gpu.md', import.meta.url), 'utf8');
+  for (const name of [...MODEL_NAMES, 'pair']) expect(between(page, `bench:gpu-${name}`, 'here')).toContain('here');
 });
 
 it('is written with everybody measured, and who was left out', () => {

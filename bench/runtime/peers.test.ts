@@ -47,7 +47,14 @@ it('starts TEI as it is given, measures it, and stops it', async () => {
   await writeFile(binary, STAND_IN);
   await chmod(binary, 0o755);
   const one = corpusOf(['a text']);
-  const corpora: Corpora = { A: one, B: one, C: one, C32: one, L: one, D: corpusOf(Array<string>(2048).fill('a text')) };
+  const corpora: Corpora = {
+    A: one,
+    B: one,
+    C: one,
+    C32: one,
+    L: one,
+    D: corpusOf(Array<string>(2048).fill('a text')),
+  };
   const running = await teiPeer(binary).start(
     {
       ...{ modelId: 'org/model', snapshotDir: '/snapshot', store: folder, corporaFile: '', threads: 2, python: '' },

@@ -28,12 +28,14 @@ export interface RuntimeChoices {
   readonly device: 'cpu' | 'gpu';
   /** `declared`: the repository's own. */
   readonly pooling: 'mean' | 'declared';
+  /** Further variables. */
+  readonly env: Readonly<Record<string, string>>;
   /** Where the sources are. */
   readonly checkout: string;
 }
 
 export const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
-  const { precision = 'float32', device = 'cpu', pooling = 'mean', checkout = ROOT } = choices;
+  const { precision = 'float32', device = 'cpu', pooling = 'mean', checkout = ROOT, env } = choices;
   return {
     command: ({ modelId, store, threads }, port) => ({
       file: process.execPath,
@@ -48,6 +50,7 @@ export const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
         KUBEMBED_PRECISION: precision,
         KUBEMBED_POOLING: pooling,
         KUBEMBED_TERMINATION_LOG: '/dev/null',
+        ...env,
         ...(device === 'cpu' && { KUBEMBED_THREADS: String(threads) }),
       },
     }),
