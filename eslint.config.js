@@ -36,6 +36,7 @@ export default tseslint.config(
       '.kubembed',
       '**/.venv',
       '.venv-bench',
+      '.venv-vllm',
       'docs/site',
       'reports',
       'coverage',

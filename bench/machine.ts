@@ -1,5 +1,5 @@
 // What the numbers were measured on, and what /proc says meanwhile: CPU time and memory of a process with all its descendants.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -50,13 +50,25 @@ export function circumstances(sharedWith: string, ...more: readonly string[]): s
 const PACKAGES = ['onnxruntime-node', 'tokenizers'];
 const REQUIREMENTS = ['torch', 'transformers', 'sentence-transformers', 'infinity_emb', 'onnxruntime', 'fastapi'];
 
-/** Versions of what the runtime and its peers compute with. */
-export function versions(): string[] {
-  const pinned = read(join(ROOT, 'bench/peers/requirements.txt')).split('\n');
-  const npm = PACKAGES.map((name) => {
+/** Of what the runtime computes with. */
+export const ownVersions = (): string[] =>
+  PACKAGES.map((name) => {
     const { version } = JSON.parse(read(join(ROOT, 'node_modules', name, 'package.json'))) as { version: string };
     return `${name} ${version}`;
   });
+
+/** Of what an interpreter has installed; undefined where it lacks one of them. */
+export function pythonVersions(python: string, packages: readonly string[]): string[] | undefined {
+  const script =
+    'import sys, importlib.metadata as m; print(*[f"{p} {m.version(p)}" for p in sys.argv[1:]], sep="\\n")';
+  const { status, stdout } = spawnSync(python, ['-c', script, ...packages], { encoding: 'utf8' });
+  return status === 0 ? stdout.trim().split('\n') : undefined;
+}
+
+/** Versions of what the runtime and its peers compute with. */
+export function versions(): string[] {
+  const pinned = read(join(ROOT, 'bench/peers/requirements.txt')).split('\n');
+  const npm = ownVersions();
   const { dependencies } = JSON.parse(read(join(ROOT, 'bench/peers/package.json'))) as {
     dependencies: Readonly<Record<string, string>>;
   };

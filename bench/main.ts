@@ -5,6 +5,7 @@ import {
   readColdStartOptions,
   readFamiliesOptions,
   readFrontOptions,
+  readGpuOptions,
   readRouterOptions,
   readScaleOptions,
   USAGE,
@@ -12,13 +13,11 @@ import {
 
 type Bench = (args: readonly string[]) => Promise<void>;
 
-const GPU_PEERS = 'gpu,gpu-float32,torch-gpu,torch-gpu-256';
-
 /** Each loads what it needs and no more. */
 const BENCHES: Readonly<Record<string, Bench>> = {
   runtime: async (args) => await (await import('./runtime/main.ts')).benchRuntime(args),
   limit: async (args) => await BENCHES['runtime']!(['--peers', 'limit', '--cells', 'A:1,B:1,C:1', ...args]),
-  gpu: async (args) => await BENCHES['runtime']!(['--no-write', '--peers', GPU_PEERS, ...args]),
+  gpu: async (args) => await (await import('./gpu/main.ts')).benchGpu(readGpuOptions(args)),
   families: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args)),
   int8: async (args) => await (await import('./families/main.ts')).benchFamilies(readFamiliesOptions(args, true)),
   bulk: async (args) => await (await import('./bulk/main.ts')).benchBulk(readBulkOptions(args)),
@@ -26,7 +25,11 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   front: async (args) => await (await import('./front/main.ts')).benchFront(readFrontOptions(args)),
   scale: async (args) => await (await import('./scale/main.ts')).benchScale(readScaleOptions(args), args),
   'cold-start': async (args) => await (await import('./cold-start/main.ts')).benchColdStart(readColdStartOptions(args)),
-  setup: async () => await (await import('./runtime/main.ts')).setUp(),
+  setup: async ([what]) => {
+    if (what === undefined) await (await import('./runtime/main.ts')).setUp();
+    else if (what === 'vllm') (await import('./gpu/peers.ts')).setUpVllm();
+    else throw new RangeError(`no environment ${what} to set up, only vllm`);
+  },
 };
 
 const [what = '', ...args] = process.argv.slice(2);

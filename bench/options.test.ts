@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { numberOf, readColdStartOptions, readRuntimeOptions } from './options.ts';
+import { numberOf, readColdStartOptions, readGpuOptions, readRuntimeOptions } from './options.ts';
 
 const seconds = (given?: string) => numberOf({ seconds: given }, 'seconds', { otherwise: 8, atLeast: 0.1 });
 const rounds = (given?: string) => numberOf({ rounds: given }, 'rounds', { otherwise: 3, atLeast: 1, whole: true });
@@ -26,4 +26,29 @@ it('measures cold starts of the bench’s own models, or of one that is named wh
 it('takes another server’s executable as a peer', () => {
   expect(readRuntimeOptions(['--tei', '/opt/tei']).tei).toBe('/opt/tei');
   expect(readRuntimeOptions([]).tei).toBeUndefined();
+});
+
+it('measures all of the GPU bench, and writes it, where nothing is left out', () => {
+  const whole = readGpuOptions([]);
+  expect([whole.models, whole.peers, whole.write]).toEqual([
+    ['minilm', 'bge-m3', 'qwen3', 'gemma'],
+    ['st', 'vllm'],
+    true,
+  ]);
+  expect(whole.cells).toContainEqual({ corpus: 'L', concurrency: 8 });
+  expect(readGpuOptions(['--models', 'qwen3']).write).toBe(true);
+  for (const part of [['--quick'], ['--peers', 'st'], ['--cells', 'A:64'], ['--stand-in']]) {
+    expect(readGpuOptions(part).write).toBe(false);
+  }
+  expect(readGpuOptions(['--quick', '--write']).write).toBe(true);
+});
+
+it.each([
+  [['--models', 'bert'], 'no model bert; there are minilm, bge-m3, qwen3, gemma'],
+  [['--peers', 'tei'], 'no peer tei; there are st, vllm'],
+  [['--cells', 'Z:1'], 'no corpus Z'],
+  [['--cells', 'A:0'], '--cells: 0 is not a whole number from 1'],
+  [['--stand-in', '--write'], '--stand-in measures no GPU'],
+] as const)('refuses %j of the GPU bench by name', (args, message) => {
+  expect(() => readGpuOptions(args)).toThrow(message);
 });

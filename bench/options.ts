@@ -1,8 +1,10 @@
 // Command lines → what is measured, and for how long; refused by the name of the option. Pure.
 import { parseArgs } from 'node:util';
 import type { ParseArgsConfig } from 'node:util';
+import { MODEL_NAMES, PEER_NAMES } from './gpu/names.ts';
 import { CELLS, cellName, QUICK_CELLS } from './runtime/cells.ts';
-import type { Cell } from './runtime/cells.ts';
+import type { Cell, JudgedCell } from './runtime/cells.ts';
+import { CORPUS_NAMES } from './runtime/corpora.ts';
 
 type Values = Readonly<Record<string, string | boolean | undefined | readonly (string | boolean)[]>>;
 
@@ -73,7 +75,7 @@ export type RuntimeOptions = ReturnType<typeof readRuntimeOptions>;
 const QUICK: Timing = { warmUpSeconds: 0.7, seconds: 2, repeats: 1, retries: 0 };
 const FULL: Timing = { warmUpSeconds: 1.5, seconds: 8, repeats: 3, retries: 2 };
 
-function cellOf(name: string): Cell {
+function cellOf(name: string): JudgedCell {
   const cell = CELLS.find((candidate) => cellName(candidate) === name);
   if (cell === undefined) throw new RangeError(`no cell ${name}; there are ${CELLS.map(cellName).join(', ')}`);
   return cell;
@@ -112,6 +114,8 @@ export type FamiliesOptions = ReturnType<typeof readFamiliesOptions>;
 const FAMILY_TIMING: Timing = { warmUpSeconds: 1, seconds: 4, repeats: 3, retries: 1 };
 /** Sentences and passages, one client and several. */
 const FAMILY_CELLS: readonly string[] = ['A:1', 'A:8', 'B:1', 'B:8'];
+/** And the usual mixture, which few texts of a run have one length in. */
+const INT8_CELLS: readonly string[] = [...FAMILY_CELLS, 'C:8'];
 
 /** @param int8 whether it is int8 beside float32 that is measured, instead of each family beside bare sessions */
 export function readFamiliesOptions(args: readonly string[], int8 = false) {
@@ -119,11 +123,65 @@ export function readFamiliesOptions(args: readonly string[], int8 = false) {
   return {
     int8,
     families: families === undefined ? undefined : names(families),
-    cells: (cells === undefined ? FAMILY_CELLS : names(cells)).map(cellOf),
+    cells: (cells === undefined ? (int8 ? INT8_CELLS : FAMILY_CELLS) : names(cells)).map(cellOf),
     checkouts: checkoutsOf(peer),
     timing: timingOf(values, FAMILY_TIMING),
     write: values.write ?? [families, cells, peer].every((part) => part === undefined),
     threads: threadsOf(values),
+  };
+}
+
+// The GPU bench.
+
+export type GpuOptions = ReturnType<typeof readGpuOptions>;
+
+/** Sentences, passages, 2,048 texts in one request, and the longest texts. */
+const GPU_CELLS: readonly string[] = ['A:1', 'A:8', 'A:64', 'B:1', 'B:8', 'B:64', 'D:1', 'L:1', 'L:8'];
+const GPU_QUICK_CELLS: readonly string[] = ['A:1', 'A:64', 'B:64', 'L:1'];
+const GPU_TIMING: Timing = { warmUpSeconds: 1, seconds: 4, repeats: 3, retries: 0 };
+const GPU_QUICK: Timing = { warmUpSeconds: 1, seconds: 2, repeats: 1, retries: 0 };
+
+const oneOf = <T extends string>(known: readonly T[], what: string, given: string | undefined): readonly T[] =>
+  (given === undefined ? known : names(given)).map((name) => {
+    const found = known.find((one) => one === name);
+    if (found === undefined) throw new RangeError(`no ${what} ${name}; there are ${known.join(', ')}`);
+    return found;
+  });
+
+function gpuCell(name: string): Cell {
+  const [corpus = '', clients] = name.split(':');
+  const known = CORPUS_NAMES.find((one) => one === corpus);
+  if (known === undefined) throw new RangeError(`no corpus ${corpus}; there are ${CORPUS_NAMES.join(', ')}`);
+  return {
+    corpus: known,
+    concurrency: numberOf({ cells: clients }, 'cells', { otherwise: 1, atLeast: 1, whole: true }),
+  };
+}
+
+export function readGpuOptions(args: readonly string[]) {
+  const flag = { type: 'boolean', default: false } as const;
+  const { models, peers, cells, python, vllm, quick, ...values } = read(args, {
+    ...{ models: TEXT, peers: TEXT, cells: TEXT, python: TEXT, vllm: TEXT, quick: flag, 'stand-in': flag },
+    ...WINDOWS,
+  });
+  const standIn = values['stand-in'];
+  if (standIn && values.write === true)
+    throw new RangeError('--stand-in measures no GPU: it cannot be written with --write');
+  const whole = [peers, cells, vllm].every((part) => part === undefined) && !quick && !standIn;
+  return {
+    models: oneOf(MODEL_NAMES, 'model', models),
+    peers: oneOf(PEER_NAMES, 'peer', peers),
+    cells: (cells === undefined ? (quick ? GPU_QUICK_CELLS : GPU_CELLS) : names(cells)).map(gpuCell),
+    /** Whether the CPU computes instead, with small models, to try the command where there is no GPU. */
+    standIn,
+    timing: timingOf(values, quick ? GPU_QUICK : GPU_TIMING),
+    quick,
+    write: values.write ?? whole,
+    threads: threadsOf(values),
+    /** The interpreter that has sentence-transformers; undefined: that of the bench's own environment. */
+    python,
+    /** vLLM's executable; undefined: that of its own environment. */
+    vllm,
   };
 }
 
@@ -255,13 +313,17 @@ runtime   --peers kubembed,limit,…   whom to measure; default: whoever is inst
 limit     the limit line alone
 families  --families t5,qwen3,…      which; default: all
           --cells, --peer, --seconds, --warm-up, --repeats, --retries, --threads   as above; default A and B, 1 and 8 clients
-int8      int8 beside float32: --families e5,base; all else as families
+int8      int8 beside float32: --families e5,base; C:8 as well; all else as families
 bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
-gpu       the same on an NVIDIA GPU; --architectures compares the vectors of the tiny models instead (--device cpu|gpu)
+gpu       on a machine with an NVIDIA GPU: --models minilm,bge-m3,qwen3,gemma --peers st,vllm --cells A:1,L:8,…
+          --python FILE --vllm FILE  interpreter with sentence-transformers; vLLM's executable
+          --seconds, --warm-up, --repeats, --threads, --quick   as above; about half an hour, --quick ten minutes
+          --stand-in                 the CPU instead, with small models: tries the command, measures no GPU
+setup     the Python peers' environment; setup vllm: that of vLLM, about ten gigabytes
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
 front     --fronts 1,2 --seconds S --rounds N --connections N --depth N   how many threads; each window; the load
 scale     --models N --awake PERCENT --replicas N --applies N --idle-seconds N
 cold-start --wakes N                 on the test cluster, which it brings up; or with --model NAMESPACE/NAME that sleeps
           --namespace NAMESPACE      on the cluster of KUBECONFIG, whose release is in this namespace; default kubembed
-all       --write, --no-write        whether docs/performance.md gets the tables; default: after a whole run`;
+all       --write, --no-write        whether docs/performance.md (gpu: docs/gpu.md) gets the tables; default: after a whole run`;

@@ -1,10 +1,9 @@
-// What the tables of all benches share, and how they get into docs/performance.md: between the markers of their section.
+// What the tables of all benches share, and how they get into the documentation: between the markers of their section.
 import { readFile, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { between } from '../tools/docs/markdown.ts';
 import { formatMarkdown } from '../tools/generated.ts';
-
-const DOCUMENT = fileURLToPath(new URL('../docs/performance.md', import.meta.url));
+import { ROOT } from './machine.ts';
 
 export type Section =
   | 'bench:runtime'
@@ -15,7 +14,8 @@ export type Section =
   | 'bench:router-memory'
   | 'bench:front'
   | 'bench:scale'
-  | 'bench:cold-start';
+  | 'bench:cold-start'
+  | `bench:gpu-${string}`;
 export type Row = readonly string[];
 
 export const list = (lines: readonly string[]): string => lines.map((line) => `- ${line}`).join('\n');
@@ -28,7 +28,8 @@ export const times = (value: number): string => (Number.isNaN(value) ? '–' : `
 export async function publish(markdown: string, section: Section, write: boolean): Promise<void> {
   process.stdout.write(`${markdown}\n\n`);
   if (!write) return;
-  const document = between(await readFile(DOCUMENT, 'utf8'), section, markdown);
-  await writeFile(DOCUMENT, await formatMarkdown(document));
-  process.stderr.write('Tables written to docs/performance.md\n');
+  const page = section.startsWith('bench:gpu-') ? 'docs/gpu.md' : 'docs/performance.md';
+  const file = join(ROOT, page);
+  await writeFile(file, await formatMarkdown(between(await readFile(file, 'utf8'), section, markdown)));
+  process.stderr.write(`Tables written to ${page}\n`);
 }

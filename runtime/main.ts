@@ -5,14 +5,12 @@ import type { LogLevel } from '../common/obs/log-level.ts';
 import type { LogHandle } from '../common/obs/log.ts';
 import { packageVersion, usableCpus, usableMemory } from '../common/util/process.ts';
 import type { WeightSource } from '../hub/source.ts';
-import type { ModelFiles } from '../hub/store.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { EngineOptions, OwnCompute } from './engine/compute.ts';
 import type { Engine, EngineCore } from './engine/contract.ts';
 import { startThreads } from './engine/pool.ts';
 import type { StartedThreads } from './engine/pool.ts';
 import { failureOf, writeTerminationMessage } from './lifecycle.ts';
-import type { ModelDescription } from './model/description.ts';
 import type { OpenedModel } from './model/snapshot.ts';
 import type { Door, ProcessParts } from './serve.ts';
 
@@ -110,7 +108,7 @@ async function serveFrom<E extends EngineCore>(starting: Starting<E>, context: C
   // A failure is told by `serve`, once it can be logged.
   await Promise.race([underWay, creating.catch(() => undefined)]);
   // The compute threads now read the weights on other cores; meanwhile comes all that answers requests.
-  const [{ log }, { switchLevelOnSignal }, { serve }, { createRegistry }] = await Promise.all([
+  const [{ log }, { switchLevelOnSignal }, { abandon, serve }, { createRegistry }] = await Promise.all([
     openLog(),
     import('../common/obs/log.ts'),
     import('./serve.ts'),
@@ -123,12 +121,7 @@ async function serveFrom<E extends EngineCore>(starting: Starting<E>, context: C
   try {
     await serve({ ...parts, creating, door }, stop);
   } catch (error) {
-    // To leave with a session half made would abort the process, as when the port turns out to be taken.
-    const closing = creating.then(
-      (engine) => engine.close(AbortSignal.abort()),
-      () => undefined,
-    );
-    await Promise.all([closing, door.close()]);
+    await abandon({ config, creating, door }, stop);
     throw error;
   }
 }
@@ -143,7 +136,7 @@ async function startAlone(context: Context): Promise<Starting<Engine>> {
   ]);
   const opening = openModel(context.config);
   const { options, underWay } = engineOptions(context, 1);
-  const creating = opening.then(async (opened) => await createEngine(await options(opened)));
+  const creating = opening.then(async (opened) => await createEngine(options(opened)));
   return { opening, creating, underWay, doorFor: async (parts) => (await import('./door.ts')).ownDoor(parts) };
 }
 
@@ -171,7 +164,7 @@ async function startWithFronts(context: Context, count: number): Promise<Startin
   const { options, underWay } = engineOptions(context, count);
   const creating = opening.then(async (opened) => {
     const loading = () => fronts.loadTokenizers(tokenizerOptions(opened));
-    return (await openCompute(await options(opened), loading)).compute;
+    return (await openCompute(options(opened), loading)).compute;
   });
   return {
     opening,
@@ -189,11 +182,11 @@ function engineOptions({ config, openLog, startedThreads }: Context, fronts: num
   const { pooling, precision, device, threads, maxQueueTokens } = config;
   let onLoading = (): void => undefined;
   const underWay = new Promise<void>((resolve) => (onLoading = resolve));
-  const options = async ({ files, description }: OpenedModel): Promise<EngineOptions> => ({
+  const options = ({ files, description }: OpenedModel): EngineOptions => ({
     files,
     description,
     pooling,
-    precision: isInt8(precision, files) ? await int8OrFaster(description, openLog) : precision,
+    precision,
     device,
     threads: threads ?? usableCpus(),
     fronts,
@@ -208,22 +201,6 @@ function engineOptions({ config, openLog, startedThreads }: Context, fronts: num
       }),
   });
   return { options, underWay };
-}
-
-/** Not of a repository's own ONNX file, which says itself that there is no int8 of it. */
-const isInt8 = (precision: RuntimeConfig['precision'], { onnxModel }: ModelFiles): boolean =>
-  precision === 'int8' && onnxModel === undefined;
-
-/** int8 is asked for to be faster; on a CPU where it is not, it would cost accuracy for nothing. */
-async function int8OrFaster({ hiddenSize }: ModelDescription, openLog: Context['openLog']) {
-  const { fasterPrecision, measurePrecisions } = await import('./engine/load.ts');
-  const times = await measurePrecisions({ hiddenSize });
-  const precision = fasterPrecision(times);
-  if (precision !== 'int8') {
-    const { log } = await openLog();
-    log.warn({ asked: 'int8', precision, ...times }, 'This CPU is not faster in int8: serving float32');
-  }
-  return precision;
 }
 
 /** What libraries read from the environment and a GPU needs otherwise than by default. */

@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import type { Log } from '../common/obs/log.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { EngineCore } from './engine/contract.ts';
 import { createLifecycle, resultHeaders } from './lifecycle.ts';
@@ -81,6 +82,26 @@ export async function serve<E extends EngineCore>(deps: ServeDeps<E>, stop: Abor
   log.info('Stopped');
 }
 
+/**
+ * After a failure, as when the port turns out to be taken. To leave with a session half made would abort the process, so what loads may
+ * end first; once somebody asks for the end, for no longer than requests would have got.
+ */
+export async function abandon<E extends EngineCore>(
+  {
+    config,
+    creating,
+    door,
+  }: Pick<ServeDeps<E>, 'creating' | 'door'> & { readonly config: Pick<RuntimeConfig, 'drainMs'> },
+  stop: AbortSignal,
+): Promise<void> {
+  const closing = creating.then(
+    async (engine) => await engine.close(AbortSignal.abort()),
+    () => undefined,
+  );
+  const late = aborted(stop).then(() => sleep(config.drainMs));
+  await Promise.race([Promise.all([closing, door.close()]), late]);
+}
+
 const aborted = async (signal: AbortSignal): Promise<undefined> => {
   if (!signal.aborted) await once(signal, 'abort');
   return undefined;
@@ -109,9 +130,7 @@ async function load<E extends EngineCore>(
 
 /** When all is done: nothing of it may delay the start. */
 async function tellOfStart({ config, version }: ProcessParts, times: StartTimes, revision: string): Promise<void> {
-  if (config.tracing === undefined) return;
-  const { openTracer } = await import('./door.ts');
-  const tracer = await openTracer(config, version);
+  const tracer = await openTracer(config.tracing, { service: 'kubembed-runtime', version });
   if (tracer === undefined) return;
   traceStart(tracer, times, { 'gen_ai.request.model': config.model, 'kubembed.revision': revision });
   await tracer.close();

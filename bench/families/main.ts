@@ -1,20 +1,16 @@
 // The families bench: kubembed beside bare sessions of the same graph, family by family, in turns and on the same texts.
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadTokenizer } from '../../runtime/engine/tokenizer.ts';
-import { minilm } from '../../tests/helpers/minilm.ts';
-import { unigramOf, writeMadeModel } from '../../tests/helpers/made-model.ts';
 import { circumstances, ROOT } from '../machine.ts';
 import type { FamiliesOptions } from '../options.ts';
 import { exitOnSignals } from '../process.ts';
 import { publish } from '../report.ts';
-import { buildCorpora, writeCorpora } from '../runtime/corpora.ts';
-import type { Corpora } from '../runtime/corpora.ts';
 import { build, checkoutPeer, PEERS } from '../runtime/peers.ts';
 import { runSession } from '../runtime/session.ts';
+import { createKinds, withShaped } from '../shapes.ts';
+import type { Kinds, ShapedModel } from '../shapes.ts';
 import { FAMILY_MODELS, INT8_MODELS } from './models.ts';
-import type { FamilyModel } from './models.ts';
 import { INT8_PEERS, OWN_PEERS, renderFamilies, renderInt8 } from './report.ts';
 import type { FamilyResult } from './report.ts';
 
@@ -22,36 +18,16 @@ const REPORTS = join(ROOT, 'reports');
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
-/** What all models with one kind of tokenizer have in common. */
-interface Shared {
-  readonly tokenizer: string;
-  readonly corpora: Corpora;
-  readonly corporaFile: string;
-}
-
-async function share(wordPieces: string, isWordPiece: boolean, folder: string): Promise<Shared> {
-  const { model } = JSON.parse(wordPieces) as { readonly model: { readonly vocab: Readonly<Record<string, number>> } };
-  const tokenizer = isWordPiece ? wordPieces : unigramOf(Object.keys(model.vocab));
-  const own = join(folder, isWordPiece ? 'word-pieces' : 'unigram');
-  await mkdir(own);
-  await writeFile(join(own, 'tokenizer.json'), tokenizer);
-  const [{ model: first } = { model: { maxTokens: 0 } }] = FAMILY_MODELS;
-  const corpora = await buildCorpora(await loadTokenizer({ folder: own, maxTokens: first.maxTokens }));
-  const corporaFile = join(own, 'corpora.json');
-  await writeCorpora(corpora, corporaFile);
-  return { tokenizer, corpora, corporaFile };
-}
-
 async function measure(
-  { name, shape, model }: FamilyModel,
-  { tokenizer, corpora, corporaFile }: Shared,
+  family: ShapedModel,
+  kinds: Kinds,
   options: FamiliesOptions,
   threads: number,
 ): Promise<FamilyResult> {
-  const store = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
-  try {
-    const snapshotDir = await writeMadeModel(store, model, { tokenizer });
-    const context = { modelId: model.id, store, snapshotDir, corpora, corporaFile, threads, python: '' };
+  const { name, shape } = family;
+  const { tokenizer, ...texts } = await kinds.of(family);
+  return await withShaped(family, tokenizer, async (repository) => {
+    const context = { ...repository, ...texts, threads, python: '' };
     const names = options.int8 ? INT8_PEERS : OWN_PEERS;
     const peers = [...PEERS.filter((peer) => names.includes(peer.name)), ...options.checkouts.map(checkoutPeer)];
     const { samples, peakRssMb, failed } = await runSession(peers, context, {
@@ -65,9 +41,7 @@ async function measure(
     });
     for (const { name: peer, reason } of failed) throw new Error(`${name}, ${peer}: ${reason}`);
     return { shape, samples, peakRssMb };
-  } finally {
-    await rm(store, { recursive: true, force: true });
-  }
+  });
 }
 
 export async function benchFamilies(options: FamiliesOptions): Promise<void> {
@@ -81,18 +55,14 @@ export async function benchFamilies(options: FamiliesOptions): Promise<void> {
   }
   const chosen = models.filter(({ name }) => families?.includes(name) ?? true);
   for (const path of [ROOT, ...checkouts.map((one) => one.path)]) build(path, 'runtime');
-  const { snapshotDir } = await minilm();
-  const wordPieces = await readFile(join(snapshotDir, 'tokenizer.json'), 'utf8');
   const folder = await mkdtemp(join(tmpdir(), 'kubembed-bench-'));
   await mkdir(REPORTS, { recursive: true });
   try {
-    const shared = new Map<boolean, Shared>();
+    const kinds = createKinds(folder);
     const results: FamilyResult[] = [];
     for (const family of chosen) {
       say(`${family.shape} …`);
-      const own = shared.get(family.wordPieces) ?? (await share(wordPieces, family.wordPieces, folder));
-      shared.set(family.wordPieces, own);
-      results.push(await measure(family, own, options, threads));
+      results.push(await measure(family, kinds, options, threads));
     }
     const { seconds, warmUpSeconds, repeats } = timing;
     const report = {

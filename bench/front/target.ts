@@ -84,7 +84,7 @@ const info: EngineInfo = {
 const topology = { workers: WORKERS, threadsPerWorker: 1, soloThreads: undefined, estimatedBytes: 0, shared: false };
 const { description } = opened;
 const { maxQueueTokens } = config;
-const compute = computeOn({ pool: standIn(), topology, packing: true, precision: 'float16', trials: [] }, info, {
+const compute = computeOn({ pool: standIn(), topology, mixing: 'any', precision: 'float16', trials: [] }, info, {
   description,
   maxQueueTokens,
   device: 'gpu',

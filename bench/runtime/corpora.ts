@@ -52,7 +52,8 @@ export function shuffled<T>(items: readonly T[], random: () => number): T[] {
   return order;
 }
 
-export type CorpusName = 'A' | 'B' | 'C' | 'C32' | 'D';
+export const CORPUS_NAMES = ['A', 'B', 'C', 'C32', 'D', 'L'] as const;
+export type CorpusName = (typeof CORPUS_NAMES)[number];
 
 export interface BenchText {
   readonly text: string;
@@ -78,6 +79,7 @@ const B_LENGTHS = { shortest: 176, longest: 224, count: 1000 } as const;
 const C_COUNT = 4096;
 const D_COUNT = 2048;
 const C32_INPUTS = 32;
+const L_COUNT = 64;
 
 async function readBook(text: string, tokenizer: Tokenizer): Promise<Book> {
   const words = wordsOf(text);
@@ -95,12 +97,13 @@ const inRequestsOf = (texts: readonly BenchText[], size: number): BenchRequest[]
     };
   });
 
-/** Where the corpora are in the prose; D is cut like C, and for the bench alone. */
+/** Where the corpora are in the prose; D, cut like C, and L are for the bench alone. */
 interface AllCuts extends Cuts {
   readonly D: readonly Cut[];
+  readonly L: readonly Cut[];
 }
 
-async function cut(english: string, tokenizer: Tokenizer): Promise<AllCuts> {
+async function cut(english: string, tokenizer: Tokenizer, longTokens = 0): Promise<AllCuts> {
   const book = await readBook(english, tokenizer);
   const windows = (count: number, seed: number, length: (random: () => number) => number): Cut[] => {
     const random = seededRandom(seed);
@@ -122,6 +125,7 @@ async function cut(english: string, tokenizer: Tokenizer): Promise<AllCuts> {
     B: windows(B_LENGTHS.count, 2, (random) => shortest + Math.round(random() * (longest - shortest))),
     C: windows(C_COUNT, 3, mixedLength),
     D: windows(D_COUNT, 4, mixedLength),
+    L: longTokens === 0 ? [] : windows(L_COUNT, 5, () => longTokens),
   };
 }
 
@@ -131,9 +135,10 @@ export async function findCuts(tokenizer: Tokenizer): Promise<Cuts> {
   return { A, B, C };
 }
 
-export async function buildCorpora(tokenizer: Tokenizer): Promise<Corpora> {
+/** @param longTokens of each text of L, which is empty where nobody asks for long texts */
+export async function buildCorpora(tokenizer: Tokenizer, longTokens = 0): Promise<Corpora> {
   const english = await readEnglish();
-  const cuts = await cut(english, tokenizer);
+  const cuts = await cut(english, tokenizer, longTokens);
   const tokenized = async (texts: readonly string[]): Promise<BenchText[]> =>
     await Promise.all(texts.map(async (text) => ({ text, ids: (await tokenizer.encode(text)).ids })));
   const sentences = sentencesOf(english);
@@ -142,12 +147,14 @@ export async function buildCorpora(tokenizer: Tokenizer): Promise<Corpora> {
     await tokenized(places.map(([start, end]) => words.slice(start, end).join(' ')));
   const a = await tokenized(cuts.A.map((at) => sentences[at]!));
   const [b, c, d] = [await windows(cuts.B), await windows(cuts.C), await windows(cuts.D)];
+  const l = await windows(cuts.L);
   return {
     A: { texts: a, requests: inRequestsOf(a, 1) },
     B: { texts: b, requests: inRequestsOf(b, 1) },
     C: { texts: c, requests: inRequestsOf(c, 1) },
     C32: { texts: c, requests: inRequestsOf(c, C32_INPUTS) },
     D: { texts: d, requests: inRequestsOf(d, D_COUNT) },
+    L: { texts: l, requests: inRequestsOf(l, 1) },
   };
 }
 

@@ -10,6 +10,7 @@ import type { Child, Command } from '../process.ts';
 import { quantile } from '../statistics.ts';
 import type { Measured } from '../statistics.ts';
 import type { Limit, LimitOrder } from '../peers/limit.ts';
+import type { CardUse } from '../card.ts';
 import type { Cell } from './cells.ts';
 import type { Corpora, CorpusName } from './corpora.ts';
 
@@ -42,6 +43,8 @@ export interface StartUp {
 
 /** What a window found. */
 export interface Findings {
+  /** Of an accelerator, where one computes. */
+  readonly card?: CardUse;
   readonly tokensPerSecond: number;
   readonly cpuPerMillion: number;
   /** Absent for the limit line, which answers nobody. */

@@ -47,7 +47,14 @@ it('starts TEI as it is given, measures it, and stops it', async () => {
   await writeFile(binary, STAND_IN);
   await chmod(binary, 0o755);
   const one = corpusOf(['a text']);
-  const corpora: Corpora = { A: one, B: one, C: one, C32: one, D: corpusOf(Array<string>(2048).fill('a text')) };
+  const corpora: Corpora = {
+    A: one,
+    B: one,
+    C: one,
+    C32: one,
+    L: one,
+    D: corpusOf(Array<string>(2048).fill('a text')),
+  };
   const running = await teiPeer(binary).start(
     {
       ...{ modelId: 'org/model', snapshotDir: '/snapshot', store: folder, corporaFile: '', threads: 2, python: '' },
@@ -62,7 +69,7 @@ it('starts TEI as it is given, measures it, and stops it', async () => {
     ]);
     const timing = { seconds: 0.2, warmUpSeconds: 0, repeats: 1, retries: 0 };
     for (const corpus of ['A', 'D'] as const) {
-      const found = await running.measure({ cell: { corpus, concurrency: 2, target: 1 }, round: 1, timing });
+      const found = await running.measure({ cell: { corpus, concurrency: 2 }, round: 1, timing });
       expect(found.errors).toBe(0);
       expect(found.requests).toBeGreaterThan(0);
       expect(found.tokensPerSecond).toBeGreaterThan(0);

@@ -23,15 +23,19 @@ export interface Peer {
 
 // kubembed: as in its images, for what is measured runs as what is shipped.
 
-interface RuntimeChoices {
+export interface RuntimeChoices {
   readonly precision: 'float32' | 'float16' | 'int8';
   readonly device: 'cpu' | 'gpu';
+  /** `declared`: the repository's own. */
+  readonly pooling: 'mean' | 'declared';
+  /** Further variables. */
+  readonly env: Readonly<Record<string, string>>;
   /** Where the sources are. */
   readonly checkout: string;
 }
 
-const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
-  const { precision = 'float32', device = 'cpu', checkout = ROOT } = choices;
+export const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
+  const { precision = 'float32', device = 'cpu', pooling = 'mean', checkout = ROOT, env } = choices;
   return {
     command: ({ modelId, store, threads }, port) => ({
       file: process.execPath,
@@ -44,7 +48,9 @@ const runtime = (choices: Partial<RuntimeChoices> = {}): ServerKind => {
         KUBEMBED_PORT: String(port),
         KUBEMBED_DEVICE: device,
         KUBEMBED_PRECISION: precision,
+        KUBEMBED_POOLING: pooling,
         KUBEMBED_TERMINATION_LOG: '/dev/null',
+        ...env,
         ...(device === 'cpu' && { KUBEMBED_THREADS: String(threads) }),
       },
     }),
@@ -57,7 +63,7 @@ export function build(checkout: string, ...processes: readonly string[]): void {
   run(process.execPath, ['--disable-warning=ExperimentalWarning', 'tools/build/bundle.ts', ...processes], checkout);
 }
 
-function run(file: string, args: readonly string[], cwd: string): void {
+export function run(file: string, args: readonly string[], cwd: string): void {
   const { status, error } = spawnSync(file, args, { stdio: 'inherit', cwd });
   if (error !== undefined || status !== 0) {
     throw new Error(`${file} ${args.join(' ')}: ${error?.message ?? `exit code ${status}`}`);
@@ -67,13 +73,13 @@ function run(file: string, args: readonly string[], cwd: string): void {
 // The Python peers' own environment: an ignored folder, made on request from pinned requirements.
 
 const VENV = join(ROOT, '.venv-bench');
-const PEERS_FOLDER = join(ROOT, 'bench', 'peers');
+export const PEERS_FOLDER = join(ROOT, 'bench', 'peers');
 export const VENV_PYTHON = join(VENV, 'bin', 'python');
 /** The plain ONNX export, for the peers that run ONNX files. */
 const ONNX_FOLDER = join(VENV, 'models', 'minilm');
 
 const HINT = 'npm run bench -- setup';
-const missingPython = (python: string): string | undefined =>
+export const missingPython = (python: string): string | undefined =>
   existsSync(python) ? undefined : `no Python environment (${HINT})`;
 const missingOnnx = (): string | undefined =>
   // Written last, so that an interrupted set-up does not look like a finished one.
@@ -90,7 +96,7 @@ export function setUpVenv(snapshotDir: string): void {
 
 // What people would use instead.
 
-const OFFLINE = { HF_HUB_OFFLINE: '1' } as const;
+export const OFFLINE = { HF_HUB_OFFLINE: '1' } as const;
 
 const torchService: ServerKind = {
   // One padded batch of 2,048 would need tens of gigabytes.
@@ -144,12 +150,12 @@ const tei = (binary: string): ServerKind => ({
 
 // The table.
 
-const available = (): undefined => undefined;
-const everything = (): boolean => true;
+export const available = (): undefined => undefined;
+export const everything = (): boolean => true;
 /** With 64 requests of 32 inputs in the queue the slower peers would take minutes for each window. */
 const notTheLongestQueue = ({ corpus, concurrency }: Cell): boolean => corpus !== 'C32' || concurrency <= 8;
 /** A library call has no queue of clients. */
-const oneClient = ({ concurrency }: Cell): boolean => concurrency === 1;
+export const oneClient = ({ concurrency }: Cell): boolean => concurrency === 1;
 
 const own = (name: string, title: string, choices: Partial<RuntimeChoices>, onRequest: boolean): Peer => ({
   ...{ name, title, onRequest, missing: available, takes: everything },
@@ -158,10 +164,6 @@ const own = (name: string, title: string, choices: Partial<RuntimeChoices>, onRe
 const other = (name: string, title: string, kind: ServerKind, missing: Peer['missing']): Peer => ({
   ...{ name, title, missing, takes: notTheLongestQueue },
   start: server(kind),
-});
-const calledInALoop = (name: string, title: string, choices: Parameters<typeof library>[0]): Peer => ({
-  ...{ name, title, missing: missingPython, takes: oneClient, onRequest: choices.device === 'cuda' },
-  start: library(choices),
 });
 
 export const PEERS: readonly Peer[] = [
@@ -175,12 +177,12 @@ export const PEERS: readonly Peer[] = [
   },
   own('kubembed', 'kubembed', {}, false),
   own('kubembed-int8', 'kubembed int8', { precision: 'int8' }, true),
-  own('gpu', 'kubembed, GPU', { device: 'gpu', precision: 'float16' }, true),
-  own('gpu-float32', 'kubembed, GPU, float32', { device: 'gpu' }, true),
   other('torch', 'FastAPI + PyTorch', torchService, missingPython),
-  calledInALoop('sentence-transformers', 'sentence-transformers (library)', { device: 'cpu', precision: 'float32' }),
-  calledInALoop('torch-gpu', 'sentence-transformers, GPU', { device: 'cuda', precision: 'float16' }),
-  calledInALoop('torch-gpu-256', 'the same, batches of 256', { device: 'cuda', precision: 'float16', batchSize: 256 }),
+  {
+    ...{ name: 'sentence-transformers', title: 'sentence-transformers (library)', missing: missingPython },
+    takes: oneClient,
+    start: library({ device: 'cpu', precision: 'float32' }),
+  },
   other('infinity', 'Infinity, torch', infinityTorch, missingPython),
   other('infinity-onnx', 'Infinity, ONNX', infinityOnnx, (python) => missingPython(python) ?? missingOnnx()),
   other('transformersjs', 'transformers.js + Express', transformersJs, missingOnnx),

@@ -3,12 +3,12 @@ import { table } from '../../tools/docs/markdown.ts';
 import { list, met, times, whole } from '../report.ts';
 import { median, pairedRatio, pairedRatios, samplesOf, spreadOf } from '../statistics.ts';
 import { CPU_TARGET, INT8_TARGETS, MAX_PEAK_RSS_MB, START_TARGET, cellName } from './cells.ts';
-import type { Cell } from './cells.ts';
+import type { JudgedCell } from './cells.ts';
 import type { Sample } from './peer.ts';
 import type { SessionResults } from './session.ts';
 
 export interface Results extends Omit<SessionResults, 'failed'> {
-  readonly cells: readonly Cell[];
+  readonly cells: readonly JudgedCell[];
   readonly hasVnni: boolean;
 }
 
@@ -27,7 +27,7 @@ const cpuPerMillion = (sample: Sample): number => sample.cpuPerMillion;
 // Targets.
 
 export interface CellVerdict {
-  readonly cell: Cell;
+  readonly cell: JudgedCell;
   /** Of the limit line's tokens per second, in the same rounds. */
   readonly share: number;
   /** The least and the most of all rounds. */

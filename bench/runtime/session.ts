@@ -1,15 +1,17 @@
 // One interleaved run: everyone is started, checked, measured cell by cell in turning order, and stopped.
 import { errorText } from '../../common/util/text.ts';
-import { distance, minilmReferences } from '../../tests/helpers/references.ts';
+import { minilmReferences } from '../../tests/helpers/references.ts';
 import { peakRssMb } from '../machine.ts';
 import type { RuntimeOptions } from '../options.ts';
 import { rotated } from '../statistics.ts';
+import { smallestCosine } from '../vectors.ts';
 import { CELLS, cellName } from './cells.ts';
 import type { Cell } from './cells.ts';
 import type { BenchContext, Findings, RunningPeer, Sample, StartUp, Window } from './peer.ts';
 import type { Peer } from './peers.ts';
 
-export interface SessionOptions extends Pick<RuntimeOptions, 'cells' | 'timing' | 'starts' | 'quick'> {
+export interface SessionOptions extends Pick<RuntimeOptions, 'timing' | 'starts' | 'quick'> {
+  readonly cells: readonly Cell[];
   /** Whether the vectors of servers are compared with those of sentence-transformers for all-MiniLM-L6-v2. */
   readonly compares: boolean;
   readonly logFile: (peer: string) => string;
@@ -46,18 +48,8 @@ async function startRepeatedly(peer: Peer, context: BenchContext, options: Sessi
   }
 }
 
-/** Each text alone, and all in one request. Numbers of a server that gives other vectors would be worth nothing. */
-async function smallestCosine(embed: NonNullable<RunningPeer['embed']>): Promise<number> {
-  // What may have more than 256 tokens is cut at other limits by some peers.
-  const references = (await minilmReferences()).filter(({ text }) => text.length > 0 && text.length < 250);
-  const alone: number[][] = [];
-  for (const { text } of references) alone.push(...(await embed([text])));
-  const together = await embed(references.map(({ text }) => text));
-  const distances = [alone, together].flatMap((vectors) =>
-    references.map(({ vector }, index) => distance(vectors[index] ?? [], vector)),
-  );
-  return 1 - Math.max(...distances);
-}
+/** What may have more than 256 tokens is cut at other limits by some peers. */
+const comparable = async () => (await minilmReferences()).filter(({ text }) => text.length > 0 && text.length < 250);
 
 const isDisturbed = ({ foreignCores }: Findings): boolean => foreignCores > TOO_MUCH_FOREIGN_LOAD;
 
@@ -124,7 +116,7 @@ export async function runSession(peers: readonly Peer[], context: BenchContext, 
     running.push({ peer, process });
     startUps[peer.name] = own;
     if (options.compares && process.embed !== undefined)
-      smallestCosines[peer.name] = await smallestCosine(process.embed);
+      smallestCosines[peer.name] = await smallestCosine(process.embed, await comparable());
   };
   try {
     for (const peer of peers) {

@@ -1,6 +1,7 @@
 // What runs tokenised texts: admission, the scheduler and the workers of a process, and how their results get back to the requests.
+import { ownBlock } from '../graph/layout.ts';
 import { choosePooling, declaredPooling, printPooling } from '../model/modules.ts';
-import { cpuCosts, createCapacityMeter, gpuCosts } from '../scheduler/batching.ts';
+import { cpuCosts, createCapacityMeter, gpuCosts, int8Costs } from '../scheduler/batching.ts';
 import type { CapacityMeter, Sequence } from '../scheduler/batching.ts';
 import { gatherTimes } from '../scheduler/gathering.ts';
 import { createScheduler } from '../scheduler/scheduler.ts';
@@ -8,7 +9,7 @@ import type { Admission, Batch, RequestOffer, Scheduler } from '../scheduler/sch
 import { EngineError } from './contract.ts';
 import type { EngineCore, EngineInfo, EngineRun } from './contract.ts';
 import { loadModel } from './load.ts';
-import type { LoadedModel, ModelOptions } from './load.ts';
+import type { LoadedModel, Mixing, ModelOptions } from './load.ts';
 import type { Pool } from './pool.ts';
 import type { OpenRequest } from './requests.ts';
 import { createSolo } from './solo.ts';
@@ -48,6 +49,12 @@ export interface OwnCompute extends Compute, EngineCore {}
 const CPU_RUNS = { runTokens: 256, minRunTokens: 96 };
 const GPU_RUNS = { runTokens: 16_384, minRunTokens: 2048 };
 
+const COMPANIES: Readonly<Record<Mixing, (length: number) => number>> = {
+  any: () => 0,
+  blocks: ownBlock,
+  none: (length) => length,
+};
+
 const now = (): number => performance.now();
 
 /** Where all cores are no more than one worker has, nothing ever runs solo. */
@@ -69,7 +76,8 @@ function schedulerFor(
   solo: Solo,
   capacity: CapacityMeter,
 ): Scheduler {
-  const cost = (device === 'gpu' ? gpuCosts : cpuCosts)(description.hiddenSize);
+  const costs = device === 'gpu' ? gpuCosts : loaded.precision === 'int8' ? int8Costs : cpuCosts;
+  const cost = costs(description.hiddenSize);
   return createScheduler({
     ...(device === 'gpu' ? GPU_RUNS : CPU_RUNS),
     // On a GPU a run of many tokens takes as long as one of few, and says nothing of a token.
@@ -82,7 +90,7 @@ function schedulerFor(
     takesSolo: solo.takes,
     aloneMs: 100,
     gatherMs: 2,
-    packing: loaded.packing,
+    companyOf: COMPANIES[loaded.mixing],
     cost,
   });
 }

@@ -315,7 +315,7 @@ const LIMITS: SchedulerLimits = {
   aloneMs: 100,
   gatherMs: 0,
   gatherTimes: () => ({ returnMs: 0, maxGatherMs: 0 }),
-  packing: true,
+  companyOf: () => 0,
   cost: cpuCosts(384),
 };
 

@@ -1,11 +1,11 @@
-// The graph that a device gets (on a GPU without branches, which would run on the CPU), the precision that a CPU is faster in, the workers' trial.
+// The graph that a device gets (on a GPU without branches, which would run on the CPU), and the workers' trial.
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadFolder } from '../../tests/helpers/graph-session.ts';
 import { buildGraph } from '../graph/build.ts';
 import { layoutFor } from '../graph/layout.ts';
-import { fasterPrecision, measurePrecisions, tryWorkers } from './load.ts';
+import { tryWorkers } from './load.ts';
 import type { RunMessage } from './worker.ts';
 
 const FIXTURES = join(import.meta.dirname, '../../tests/fixtures/architectures');
@@ -22,21 +22,6 @@ describe.each(readdirSync(FIXTURES))('the graph of %s', (name) => {
     expect(graphFor('gpu').includes(BRANCH, 0, 'latin1')).toBe(false);
     expect(graphFor('cpu').includes(BRANCH, 0, 'latin1')).toBe(true);
   });
-});
-
-it.each([
-  [{ float32Ms: 3, int8Ms: 2 }, 'int8'],
-  [{ float32Ms: 2.1, int8Ms: 2 }, 'float32'],
-  [{ float32Ms: 2, int8Ms: 2.6 }, 'float32'],
-] as const)('%o are served as %s', (times, served) => {
-  expect(fasterPrecision(times)).toBe(served);
-});
-
-it('times a layer in both precisions', async () => {
-  const { float32Ms, int8Ms } = await measurePrecisions({ hiddenSize: 64 });
-  expect(float32Ms).toBeGreaterThan(0);
-  expect(int8Ms).toBeGreaterThan(0);
-  expect(Math.max(float32Ms, int8Ms)).toBeLessThan(Infinity);
 });
 
 describe('tryWorkers', () => {

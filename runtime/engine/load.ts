@@ -9,7 +9,6 @@ import { buildGraph } from '../graph/build.ts';
 import { planFile } from '../graph/repository-file.ts';
 import { layoutFor } from '../graph/layout.ts';
 import type { LayoutName } from '../graph/layout.ts';
-import { buildLinearTrial, TRIAL_INPUT } from '../graph/linear.ts';
 import type { GraphPrecision } from '../graph/weights.ts';
 import type { ModelDescription } from '../model/description.ts';
 import { choosePooling } from '../model/modules.ts';
@@ -39,10 +38,12 @@ export interface ModelChoices {
   readonly feedTokenEmbeddings?: boolean;
 }
 
+/** Which texts can share a run without changing each other's vectors: all, those of the same block, those of one length. */
+export type Mixing = 'any' | 'blocks' | 'none';
+
 export interface ChosenModel {
   readonly model: RunnableModel;
-  /** Whether texts of different lengths can share a run without changing each other's vectors. */
-  readonly packing: boolean;
+  readonly mixing: Mixing;
   /** That it computes in. */
   readonly precision: GraphPrecision;
   /** Bytes that one session holds for weights. */
@@ -60,12 +61,12 @@ async function ownGraph(choices: ModelChoices): Promise<ChosenModel> {
   const { files, description, pooling, precision, layout = 'flexible', feedTokenEmbeddings = false } = choices;
   const { weightFolder, tensors } = await tensorsOf(files);
   const graph = buildGraph(description, tensors, { pooling, layout, precision, feedTokenEmbeddings });
-  const { bytes, outputName, feedPlan: plan, weightBytes, mixesLengths, held } = graph;
+  const { bytes, outputName, feedPlan: plan, weightBytes, held } = graph;
   const table = graph.tokenEmbeddings;
   const tokenEmbeddings = table && { ...table, path: join(weightFolder, table.file) };
   return {
     model: { kind: 'graph', bytes, weightFolder, outputName, plan, tokenEmbeddings },
-    packing: mixesLengths,
+    mixing: plan.blocks === 'own' ? 'blocks' : 'any',
     precision,
     weightBytes,
     held,
@@ -95,7 +96,7 @@ async function repositoryFile(choices: ModelChoices, path: string): Promise<Chos
       vectorOutput: isVector ? outputName : undefined,
       tail: tail && { bytes: tail.bytes, weightFolder, outputName: tail.outputName, plan: tail.feedPlan },
     },
-    packing: false,
+    mixing: 'none',
     precision,
     weightBytes: sizes.reduce((sum, { size }) => sum + size, 0),
   };
@@ -128,7 +129,7 @@ export interface ModelOptions {
   readonly onLoading?: () => void;
 }
 
-export interface LoadedModel<T> extends Pick<ChosenModel, 'packing' | 'precision'> {
+export interface LoadedModel<T> extends Pick<ChosenModel, 'mixing' | 'precision'> {
   readonly pool: Pool;
   readonly beside: T;
   readonly topology: Topology;
@@ -156,7 +157,7 @@ export const tokenizerOptions = ({
 export async function loadModel<T>(options: ModelOptions, loadBeside: () => Promise<T>): Promise<LoadedModel<T>> {
   const { description, device, threads: cpus, memoryBytes, startedThreads: started, fronts = 1 } = options;
   const { maxTokens, hiddenSize, vocabularySize } = description;
-  const [{ model, packing, precision, weightBytes, held }, freeBytes] = await Promise.all([
+  const [{ model, mixing, precision, weightBytes, held }, freeBytes] = await Promise.all([
     chooseModel({ ...options, layout: layoutFor(device), feedTokenEmbeddings: device === 'cpu' }),
     freeScratchBytes(),
   ]);
@@ -172,7 +173,7 @@ export async function loadModel<T>(options: ModelOptions, loadBeside: () => Prom
   const { pool, beside } = await both(creating, loadBeside());
   await started?.close();
   try {
-    return { pool, beside, topology, packing, precision, trials: await tryWorkers(pool, description) };
+    return { pool, beside, topology, mixing, precision, trials: await tryWorkers(pool, description) };
   } catch (error) {
     await pool.close();
     throw error;
@@ -237,58 +238,6 @@ async function createSharingPool(setups: readonly WorkerSetup[], started?: Start
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-// Whether int8 is worth its rounding on this CPU: one linear layer of the model's size is timed in both precisions.
-
-type TrialPrecision = 'float32' | 'int8';
-
-export interface PrecisionTimes {
-  readonly float32Ms: number;
-  readonly int8Ms: number;
-}
-
-/** A wider layer has the same proportions and would only take longer. */
-const MAX_TRIAL_WIDTH = 512;
-/** A run's worth of texts. */
-const TRIAL_TOKENS = 64;
-/** The best of some: a neighbour may disturb one, and prepares nothing for the next. */
-const TRIAL_ROUNDS = 7;
-/** Replicas on CPUs of one kind must agree, so what is about as fast counts as no faster. */
-const WORTH_IT = 1.1;
-
-export const fasterPrecision = ({ float32Ms, int8Ms }: PrecisionTimes): TrialPrecision =>
-  float32Ms >= int8Ms * WORTH_IT ? 'int8' : 'float32';
-
-/** In turn, so that a clock that slows down does so for both. Takes 0.2 s at most, so it is not worth keeping. */
-export async function measurePrecisions({ hiddenSize }: { readonly hiddenSize: number }): Promise<PrecisionTimes> {
-  const float32 = await openTrial(hiddenSize, 'float32');
-  const int8 = await openTrial(hiddenSize, 'int8');
-  let best: PrecisionTimes = { float32Ms: Infinity, int8Ms: Infinity };
-  for (let round = 0; round < TRIAL_ROUNDS; round++) {
-    best = {
-      float32Ms: Math.min(best.float32Ms, await float32.time()),
-      int8Ms: Math.min(best.int8Ms, await int8.time()),
-    };
-  }
-  await Promise.all([float32.release(), int8.release()]);
-  return best;
-}
-
-async function openTrial(hiddenSize: number, precision: TrialPrecision) {
-  // Everywhere else sessions live in worker threads: this one alone does not load ONNX Runtime before it must.
-  const { createSession } = await import('./session.ts');
-  const inputs = Math.min(hiddenSize, MAX_TRIAL_WIDTH);
-  const { bytes, outputName, rows } = buildLinearTrial({ inputs, outputs: inputs * 4 }, TRIAL_TOKENS, precision);
-  const session = await createSession({ model: bytes }, { threads: 1, device: 'cpu' });
-  return {
-    async time() {
-      const started = performance.now();
-      await session.run({ [TRIAL_INPUT]: rows }, outputName);
-      return performance.now() - started;
-    },
-    release: () => session.release(),
-  };
 }
 
 // How many workers with how many threads, within the CPUs and the memory there are. Pure.

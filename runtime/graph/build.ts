@@ -27,7 +27,7 @@ import { qwen3, qwen3Bidirectional } from './architectures/qwen3.ts';
 import { roformer } from './architectures/roformer.ts';
 import { staticEmbedding } from './architectures/static.ts';
 import { t5 } from './architectures/t5.ts';
-import type { FeedPlan, LayoutName } from './layout.ts';
+import type { BlockRule, FeedPlan, LayoutName } from './layout.ts';
 import type { HeldByRuns } from './linear.ts';
 import { createLayout } from './layout.ts';
 import { applyModules, cutTo, toUnitLength } from './modules.ts';
@@ -50,11 +50,6 @@ export interface BuiltGraph {
   /** A serialised ONNX ModelProto whose initializers are external data in the weight folder. */
   readonly bytes: Uint8Array;
   readonly dimensions: number;
-  /**
-   * Whether texts of different lengths may share a run without changing each other's vectors. Not in int8: mixing lengths changes
-   * attention by 1e-7, which tips roundings, and the vectors move by up to 2e-2.
-   */
-  readonly mixesLengths: boolean;
   /** float32 `[texts, dimensions]`, each row of unit length. */
   readonly outputName: string;
   readonly feedPlan: FeedPlan;
@@ -209,6 +204,12 @@ export function buildTail(
   return { bytes: encodeGraph(context, 'modules', inputs, vectors), outputName: OUTPUT, feedPlan: plan };
 }
 
+/**
+ * In int8 a block that hangs on others changes attention by 1e-7, which tips roundings, and a vector moves by up to 2e-2: each text has
+ * its own, and its vector is the same to the last bit whoever else is in the run.
+ */
+const blocksFor = (precision: GraphPrecision): BlockRule => (precision === 'int8' ? 'own' : 'longest');
+
 /** @throws ModelError: why no graph can be built */
 export function buildGraph(description: ModelDescription, tensors: TensorIndex, options: GraphOptions): BuiltGraph {
   const architecture = findArchitecture(description);
@@ -242,9 +243,8 @@ export function buildGraph(description: ModelDescription, tensors: TensorIndex, 
   return {
     bytes: encodeGraph(context, description.architecture, layout.inputs, vectors),
     dimensions: vectors.width,
-    mixesLengths: precision !== 'int8',
     outputName: OUTPUT,
-    feedPlan: { layout: layoutName, pooling, positions },
+    feedPlan: { layout: layoutName, blocks: blocksFor(precision), pooling, positions },
     tokenEmbeddings: layout.fedTable(),
     weightBytes: weights.heldBytes(),
     held,

@@ -1,7 +1,7 @@
 // The inputs of a run: shapes, row bookkeeping and positions, for any texts.
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { distinctTokens, feedsFor } from './layout.ts';
+import { distinctTokens, feedsFor, ownBlock } from './layout.ts';
 
 const texts = fc.array(fc.array(fc.nat(99), { minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 8 });
 const MEAN = { modes: ['mean'], includePrompt: true } as const;
@@ -37,6 +37,28 @@ describe('feedsFor', () => {
         }
       }),
     );
+  });
+
+  describe('where each text has its own block', () => {
+    const own = { layout: 'flexible', blocks: 'own', pooling: MEAN } as const;
+    const ofLengths = (...lengths: readonly number[]) => lengths.map((length) => Array<number>(length).fill(7));
+    const shape = (feeds: ReturnType<typeof feedsFor>) => [...feeds['block_rows']!.dims, ...data(feeds, 'uniform')];
+
+    it('is as long as that of the text alone, in any company', () => {
+      expect(shape(feedsFor(ofLengths(20), own))).toEqual([1, 32, 0]);
+      expect(shape(feedsFor(ofLengths(17, 24, 20, 20), own))).toEqual([4, 32, 0]);
+      expect(feedsFor(ofLengths(17, 20), own)['mean_weights']?.dims).toEqual([2, 1, 32]);
+    });
+
+    it('has no padding for long texts, which run with those of their length', () => {
+      expect(shape(feedsFor(ofLengths(65, 65), own))).toEqual([2, 65, 1]);
+      expect(ownBlock(65)).toBe(65);
+    });
+
+    it('is no place for others', () => {
+      expect(() => feedsFor(ofLengths(16, 17), own)).toThrow(RangeError);
+      expect(() => feedsFor(ofLengths(65, 66), own)).toThrow(RangeError);
+    });
   });
 
   it('stays small when a GPU gets many texts at once', () => {

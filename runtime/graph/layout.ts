@@ -103,9 +103,27 @@ export type LayoutName = 'packed' | 'flexible';
  */
 export const layoutFor = (device: 'cpu' | 'gpu'): LayoutName => (device === 'gpu' ? 'packed' : 'flexible');
 
+/**
+ * How long blocks are. `longest`: as the longest text of the run, so that what a text adds up hangs on its company, in the last bits.
+ * `own`: as each text has it alone.
+ */
+export type BlockRule = 'longest' | 'own';
+
+const SHORT_BLOCKS = [16, 32, 48, 64];
+
+/**
+ * The length of a text's own block. Short texts share runs with others of their block; for long ones a run of their own is as good, and
+ * their block has no padding.
+ */
+export const ownBlock = (length: number): number => SHORT_BLOCKS.find((block) => length <= block) ?? length;
+
+const isShort = (length: number): boolean => length <= (SHORT_BLOCKS.at(-1) ?? 0);
+
 /** What the feed makers must know of a graph. */
 export interface FeedPlan {
   readonly layout: LayoutName;
+  /** Default: `longest`. */
+  readonly blocks?: BlockRule | undefined;
   readonly pooling: Pooling;
   /** Set when the model looks positions up in a table whose first row for text is `start`. */
   readonly positions?: Positions | undefined;
@@ -143,12 +161,23 @@ function positionsOf(texts: readonly TokenList[], tokens: number, plan: Position
   return positions;
 }
 
-/** Whether all texts have one length. */
-const uniformFeed = (lengths: Int32Array): Feed => ({
+/** Whether all texts have one length, and blocks no padding. */
+const isUniform = (lengths: Int32Array, blocks: BlockRule): boolean =>
+  lengths.every((length) => length === lengths[0] && (blocks === 'longest' || !isShort(length)));
+
+const uniformFeed = (isUniform: boolean): Feed => ({
   type: 'bool',
-  data: Uint8Array.of(lengths.every((length) => length === lengths[0]) ? 1 : 0),
+  data: Uint8Array.of(isUniform ? 1 : 0),
   dims: [],
 });
+
+/** @throws RangeError: texts whose blocks are not alike */
+function blockLengthOf(lengths: Int32Array, blocks: BlockRule): number {
+  if (blocks === 'longest') return lengths.reduce((most, length) => Math.max(most, length), 0);
+  const [block = 0, ...others] = new Set(Array.from(lengths, ownBlock));
+  if (others.length > 0) throw new RangeError('Texts of this graph share a run only with texts of the same block.');
+  return block;
+}
 
 /**
  * Texts of any lengths, at least one token each.
@@ -159,8 +188,9 @@ export function feedsFor(texts: readonly TokenList[], plan: FeedPlan, skips?: In
   if (lengths.length === 0 || lengths.includes(0)) {
     throw new RangeError('A pack holds one or more texts, without empty ones.');
   }
+  const { blocks = 'longest' } = plan;
   const tokens = lengths.reduce((sum, length) => sum + length, 0);
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
+  const longest = blockLengthOf(lengths, blocks);
   // Padding of a block reads row 0: any finite row will do, the attention mask drops it.
   const blockRows = new Int32Array(texts.length * longest);
   const rowBlocks = new Int32Array(tokens);
@@ -176,9 +206,9 @@ export function feedsFor(texts: readonly TokenList[], plan: FeedPlan, skips?: In
     block_rows: int32(blockRows, [texts.length, longest]),
     row_blocks: int32(rowBlocks, [tokens]),
     lengths: int32(lengths, [texts.length]),
-    ...poolingFeeds(lengths, plan.pooling, skips),
+    ...poolingFeeds({ lengths, longest, skips }, plan.pooling),
     ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
-    ...(plan.layout === 'flexible' && { uniform: uniformFeed(lengths) }),
+    ...(plan.layout === 'flexible' && { uniform: uniformFeed(isUniform(lengths, blocks)) }),
   };
 }
 

@@ -1,7 +1,7 @@
-// Linear layers, in floating point or in int8, and the trial which of the two a CPU is faster at.
-import { createGraphBuilder, encodeModel, MICROSOFT, OPSETS } from './onnx.ts';
+// Linear layers, in floating point or in int8.
+import { MICROSOFT } from './onnx.ts';
 import type { GraphBuilder, Value } from './onnx.ts';
-import type { GraphPrecision, Weights } from './weights.ts';
+import type { Weights } from './weights.ts';
 
 export interface LinearShape {
   readonly inputs: number;
@@ -165,52 +165,4 @@ export function linear(
   return graph.node('Gemm', [rows, weight, ...(bias === undefined ? [] : [bias])], {
     attributes: { transB: { int: shape.inputsFirst === true ? 0 : 1 } },
   });
-}
-
-// One layer as a graph of its own.
-
-export const TRIAL_INPUT = 'rows';
-
-/** Any values do, as long as none is special: the time does not depend on them. */
-function values(count: number): Float32Array {
-  const made = new Float32Array(count);
-  for (let index = 0; index < count; index++) made[index] = ((index * 7919) % 251) / 125 - 1;
-  return made;
-}
-
-export interface LinearTrial {
-  readonly bytes: Uint8Array;
-  readonly outputName: string;
-  /** Feed for `TRIAL_INPUT`. */
-  readonly rows: { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] };
-}
-
-export function buildLinearTrial(
-  { inputs, outputs }: LinearShape,
-  tokens: number,
-  precision: Extract<GraphPrecision, 'float32' | 'int8'>,
-): LinearTrial {
-  const graph = createGraphBuilder();
-  const tensor = (name: string, dims: readonly number[]) =>
-    graph.initializer({
-      name,
-      element: 'float32',
-      dims,
-      data: new Uint8Array(values(dims.reduce((product, dim) => product * dim, 1)).buffer),
-    });
-  const weights = { tensor, optional: tensor };
-  const outputName = linear({ graph, int8: precision === 'int8' }, TRIAL_INPUT, weights, { inputs, outputs });
-  const { nodes, initializers } = graph.collected();
-  return {
-    bytes: encodeModel({
-      name: 'linear',
-      opsets: OPSETS,
-      nodes,
-      initializers,
-      inputs: [{ name: TRIAL_INPUT, element: 'float32', dims: ['tokens', inputs] }],
-      outputs: [{ name: outputName, element: 'float32', dims: ['tokens', outputs] }],
-    }),
-    outputName,
-    rows: { type: 'float32', data: values(tokens * inputs), dims: [tokens, inputs] },
-  };
 }

@@ -132,11 +132,18 @@ export function poolRows(context: PoolingContext, rows: Value, { modes }: Poolin
   return context.graph.node('Concat', [first, ...others], { attributes: { axis: { int: -1 } } });
 }
 
-/** The feeds of `poolingInputs`. `skips`: tokens at the beginning of each text that take no part, never all of them. */
+export interface PooledTexts {
+  readonly lengths: Int32Array;
+  /** Of a block, at least the longest text's. */
+  readonly longest: number;
+  /** Tokens at the beginning of each text that take no part where prompts do not, never all of them. */
+  readonly skips: Int32Array | undefined;
+}
+
+/** The feeds of `poolingInputs`. */
 export function poolingFeeds(
-  lengths: Int32Array,
+  { lengths, longest, skips }: PooledTexts,
   { modes, includePrompt }: Pooling,
-  skips: Int32Array | undefined,
 ): Readonly<Record<string, Feed>> {
   const starts = new Int32Array(lengths.length);
   let row = 0;
@@ -145,7 +152,6 @@ export function poolingFeeds(
     row += length;
   }
   const from = includePrompt || skips === undefined ? new Int32Array(lengths.length) : skips;
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
   const span = { starts, lengths, from, longest };
   return Object.fromEntries(modes.map((mode) => [MODES[mode].input.name, MODES[mode].feed(span)]));
 }

@@ -1,9 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { cpuCosts, gpuCosts } from './batching.ts';
+import { cpuCosts, gpuCosts, int8Costs } from './batching.ts';
 import type { Sequence } from './batching.ts';
+import { ownBlock } from '../graph/layout.ts';
 import { createScheduler } from './scheduler.ts';
 import type { Batch, Scheduler, SchedulerLimits } from './scheduler.ts';
+
+const ANY = () => 0;
+const EQUAL = (length: number): number => length;
 
 const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   workers: 2,
@@ -17,7 +21,7 @@ const limits = (over: Partial<SchedulerLimits> = {}): SchedulerLimits => ({
   aloneMs: 100,
   gatherMs: 2,
   gatherTimes: () => ({ returnMs: 2, maxGatherMs: 5 }),
-  packing: true,
+  companyOf: ANY,
   cost: cpuCosts(384),
   ...over,
 });
@@ -59,21 +63,26 @@ const keyOf = ({ request, index }: Sequence): string => `${request}/${index}`;
 describe('scheduler', () => {
   it('runs every sequence exactly once, within the budget, equal lengths in groups', () => {
     fc.assert(
-      fc.property(offers, fc.integer({ min: 1, max: 4 }), fc.boolean(), (requests, workers, packing) => {
-        const scheduler = createScheduler(limits({ workers, packing }));
-        for (const request of requests) expect(offer(scheduler, request)).toBe('admitted');
-        const seen: string[] = [];
-        for (const batch of drain(scheduler, workers)) {
-          const run = batch.sequences.map(({ length }) => length);
-          expect(batch.tokens).toBe(sum(run));
-          if (run.length > 1) expect(batch.tokens).toBeLessThanOrEqual(256);
-          if (new Set(run).size > 1) expect(packing).toBe(true);
-          seen.push(...batch.sequences.map(keyOf));
-        }
-        const expected = requests.flatMap(({ id, lengths: all }) => all.map((_, index) => `${id}/${index}`));
-        expect(seen.sort()).toEqual(expected.sort());
-        expect(scheduler.stats()).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
-      }),
+      fc.property(
+        offers,
+        fc.integer({ min: 1, max: 4 }),
+        fc.constantFrom(ANY, ownBlock, EQUAL),
+        (requests, workers, companyOf) => {
+          const scheduler = createScheduler(limits({ workers, companyOf }));
+          for (const request of requests) expect(offer(scheduler, request)).toBe('admitted');
+          const seen: string[] = [];
+          for (const batch of drain(scheduler, workers)) {
+            const run = batch.sequences.map(({ length }) => length);
+            expect(batch.tokens).toBe(sum(run));
+            if (run.length > 1) expect(batch.tokens).toBeLessThanOrEqual(256);
+            expect(new Set(run.map(companyOf)).size).toBe(1);
+            seen.push(...batch.sequences.map(keyOf));
+          }
+          const expected = requests.flatMap(({ id, lengths: all }) => all.map((_, index) => `${id}/${index}`));
+          expect(seen.sort()).toEqual(expected.sort());
+          expect(scheduler.stats()).toEqual({ queuedInputs: 0, queuedTokens: 0, runningTokens: 0 });
+        },
+      ),
     );
   });
 
@@ -163,7 +172,7 @@ describe('scheduler', () => {
   it('never starves bulk: small requests without end leave it its share', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 250 }), fc.integer({ min: 1, max: 250 }), (bulkLength, smallLength) => {
-        const scheduler = createScheduler(limits({ packing: false }));
+        const scheduler = createScheduler(limits({ companyOf: EQUAL }));
         offer(scheduler, { id: 0, lengths: Array<number>(40).fill(bulkLength), priority: 'bulk' });
         let bulkRun = 0;
         let smallRun = 0;
@@ -199,6 +208,15 @@ describe('scheduler', () => {
     const share = tokens.get(1)! / (tokens.get(1)! + tokens.get(2)!);
     expect(share).toBeGreaterThan(0.4);
     expect(share).toBeLessThan(0.6);
+  });
+
+  it('in int8 packs what has the same block, and leaves the others to the next run', () => {
+    const scheduler = createScheduler(limits({ workers: 1, companyOf: ownBlock, cost: int8Costs(384) }));
+    offer(scheduler, { id: 1, lengths: [17, 15, 24, 20, 9, 70] });
+    const runs = drain(scheduler, 1).map(({ sequences }) =>
+      sequences.map(({ length }) => length).sort((a, b) => a - b),
+    );
+    expect(runs).toEqual([[17, 20, 24], [9, 15], [70]]);
   });
 
   it('packs short texts of like length when few wait, and runs long ones alone', () => {

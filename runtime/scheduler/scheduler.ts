@@ -47,8 +47,8 @@ export interface SchedulerLimits {
   readonly gatherMs: number;
   /** As of now. */
   readonly gatherTimes: () => GatherTimes;
-  /** Whether texts of different lengths may share a run. */
-  readonly packing: boolean;
+  /** Texts share a run where this says the same of their lengths. */
+  readonly companyOf: (length: number) => number;
   readonly cost: CostModel;
 }
 
@@ -222,7 +222,7 @@ export function createScheduler(limits: SchedulerLimits): Scheduler {
           { queue: second, budget: fillBudget },
         ],
         first: head.sequence,
-        packing: limits.packing,
+        companyOf: limits.companyOf,
         cost: limits.cost,
       });
       const batch = { ...formed, alone, solo };

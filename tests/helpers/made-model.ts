@@ -355,6 +355,14 @@ function tokenizerOf(kind: TokenizerKind, tokens: readonly string[], normalizer:
   });
 }
 
+/** As tokenizer_config.json names them. */
+function specialTokensOf(tokenizer: string): Config {
+  const { model } = JSON.parse(tokenizer) as { readonly model: { readonly type: TokenizerKind } };
+  return model.type === 'Unigram'
+    ? { cls_token: '<s>', sep_token: '</s>', pad_token: '<pad>', unk_token: '<unk>' }
+    : { cls_token: '[CLS]', sep_token: '[SEP]', pad_token: '[PAD]', unk_token: '[UNK]' };
+}
+
 // On disk, as `fetch` leaves it.
 
 const BYTES: Readonly<Record<Dtype, number>> = { F32: 4, F16: 2, BF16: 2 };
@@ -380,13 +388,20 @@ function blockOf(dtype: Dtype): Buffer {
 const bytesOf = (shape: readonly number[], dtype: Dtype): number =>
   shape.reduce((product, dim) => product * dim, BYTES[dtype]);
 
+/** One, little-endian. */
+const ONE: Readonly<Record<Dtype, readonly number[]>> = { F32: [0, 0, 0x80, 0x3f], F16: [0, 0x3c], BF16: [0x80, 0x3f] };
+
+/** What multiplies normed rows is one, else vectors would hardly depend on the text. Gemma adds one by itself. */
+const isOne = (name: string, { model_type: type }: Config): boolean =>
+  /norm\.weight$/i.test(name) && type !== 'gemma3_text';
+
 /** Writes block by block: a file may be larger than a process may be. */
-async function writeSafetensors(path: string, shapes: Shapes, dtype: Dtype): Promise<void> {
+async function writeSafetensors(path: string, { shapes, dtype, config }: MadeModel): Promise<void> {
   let length = 0;
   const entries = Object.entries(shapes).map(([name, shape]) => {
     const start = length;
     length += bytesOf(shape, dtype);
-    return [name, { dtype, shape, data_offsets: [start, length] }] as const;
+    return [name, { dtype, shape, data_offsets: [start, length] as const }] as const;
   });
   const text = JSON.stringify(Object.fromEntries(entries));
   const header = Buffer.from(text.padEnd(Math.ceil(text.length / 8) * 8));
@@ -397,27 +412,38 @@ async function writeSafetensors(path: string, shapes: Shapes, dtype: Dtype): Pro
     await file.write(Buffer.concat([size, header]));
     const block = blockOf(dtype);
     for (let left = length; left > 0; left -= block.length) await file.write(block.subarray(0, left));
+    for (const [, { data_offsets: offsets }] of entries.filter(([name]) => isOne(name, config))) {
+      const [start, end] = offsets;
+      const ones = Buffer.alloc(end - start, Uint8Array.from(ONE[dtype]));
+      await file.write(ones, 0, ones.length, size.length + header.length + start);
+    }
   } finally {
     await file.close();
   }
 }
 
 /** The tensors in as many files as there are, and the index that names the file of each. */
-async function writeShards(folder: string, { shapes, dtype }: MadeModel, shards: number): Promise<void> {
+async function writeShards(folder: string, model: MadeModel, shards: number): Promise<void> {
+  const { shapes } = model;
   const names = Object.keys(shapes);
   const fileOf = (shard: number): string => `model-0000${shard + 1}-of-0000${shards}.safetensors`;
   const shardOf = (index: number): number => Math.floor((index * shards) / names.length);
   for (let shard = 0; shard < shards; shard++) {
     const own = names.filter((_, index) => shardOf(index) === shard).map((name) => [name, shapes[name]!] as const);
-    await writeSafetensors(join(folder, fileOf(shard)), Object.fromEntries(own), dtype);
+    await writeSafetensors(join(folder, fileOf(shard)), { ...model, shapes: Object.fromEntries(own) });
   }
   const map = Object.fromEntries(names.map((name, index) => [name, fileOf(shardOf(index))]));
   await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map: map }));
 }
 
+const MADE_POOLINGS = ['cls_token', 'mean_tokens', 'lasttoken'] as const;
+export type MadePooling = (typeof MADE_POOLINGS)[number];
+
 export interface MadeFiles {
   /** As JSON. */
   readonly tokenizer: string;
+  /** Default: of all tokens the mean. */
+  readonly pooling?: MadePooling;
   /** Default 1: no index. */
   readonly shards?: number;
 }
@@ -426,16 +452,19 @@ export const MADE_REVISION = 'b'.repeat(40);
 
 /** Returns the snapshot's folder. */
 export async function writeMadeModel(store: string, model: MadeModel, files: MadeFiles): Promise<string> {
-  const { tokenizer, shards = 1 } = files;
+  const { tokenizer, pooling = 'mean_tokens', shards = 1 } = files;
   const folder = join(store, `models--${model.id.replace('/', '--')}`);
   const snapshot = join(folder, 'snapshots', MADE_REVISION);
   await mkdir(join(folder, 'refs'), { recursive: true });
   await mkdir(join(snapshot, '1_Pooling'), { recursive: true });
   const json: Readonly<Record<string, unknown>> = {
     'config.json': model.config,
-    'tokenizer_config.json': { tokenizer_class: 'PreTrainedTokenizerFast' },
+    'tokenizer_config.json': { tokenizer_class: 'PreTrainedTokenizerFast', ...specialTokensOf(tokenizer) },
     'sentence_bert_config.json': { max_seq_length: model.maxTokens },
-    '1_Pooling/config.json': { pooling_mode_mean_tokens: true },
+    '1_Pooling/config.json': {
+      word_embedding_dimension: model.config['hidden_size'] ?? model.config['d_model'],
+      ...Object.fromEntries(MADE_POOLINGS.map((one) => [`pooling_mode_${one}`, one === pooling])),
+    },
     'modules.json': [
       { idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' },
       { idx: 1, name: '1', path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
@@ -444,7 +473,7 @@ export async function writeMadeModel(store: string, model: MadeModel, files: Mad
   for (const [name, value] of Object.entries(json)) await writeFile(join(snapshot, name), JSON.stringify(value));
   await writeFile(join(snapshot, 'tokenizer.json'), tokenizer);
   if (shards > 1) await writeShards(snapshot, model, shards);
-  else await writeSafetensors(join(snapshot, 'model.safetensors'), model.shapes, model.dtype);
+  else await writeSafetensors(join(snapshot, 'model.safetensors'), model);
   await writeFile(join(folder, 'refs', 'main'), MADE_REVISION);
   return snapshot;
 }

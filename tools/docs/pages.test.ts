@@ -137,3 +137,11 @@ describe('the evidence for the README', () => {
     expect(rows.filter((row) => !/\.test\.ts`|`npm run |not tested/.test(row))).toEqual([]);
   });
 });
+
+it('numbers each decision once, in its name as in its title', () => {
+  const records = readdirSync(join(ROOT, 'docs/adr')).sort();
+  const numbers = records.map((name) => Number(name.slice(0, 4)));
+  expect(numbers).toEqual(records.map((_, index) => index + 1));
+  const titles = records.map((name) => Number(/^# (\d+)\. /.exec(read(`docs/adr/${name}`))?.[1]));
+  expect(titles).toEqual(numbers);
+});
