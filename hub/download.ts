@@ -1,4 +1,5 @@
 // One file from the hub: ranges side by side over several connections, each going on where it stopped, the whole proven at the end.
+import type { Readable } from 'node:stream';
 import pLimit from 'p-limit';
 import type { LimitFunction } from 'p-limit';
 import { together } from '../common/util/together.ts';
@@ -105,16 +106,42 @@ const gatherWrites = (partial: PartialFile, { at }: Range, onBytes: Download['on
   };
 };
 
-const write = async (body: AsyncIterable<Buffer>, partial: PartialFile, range: Range, onBytes: Download['onBytes']) => {
+/** A connection that gives less is as good as one that gives nothing: another goes on where it stopped, and may be faster. */
+const LEAST_BYTES_PER_SECOND = 1024;
+
+/** Ends a body of which too little comes for as long as one may give nothing at all. Time that writing takes does not count. */
+const watchRate = (body: Readable, stallMs: number) => {
+  const least = (LEAST_BYTES_PER_SECOND * stallMs) / 1000;
+  let bytes = 0;
+  let isWriting = false;
+  const timer = setInterval(() => {
+    if (bytes < least && !isWriting) body.destroy(new Error(`${bytes} bytes came in ${stallMs / 1000} s`));
+    bytes = 0;
+  }, stallMs);
+  return {
+    came: (length: number): void => {
+      bytes += length;
+      isWriting = true;
+    },
+    written: () => void (isWriting = false),
+    stop: () => clearInterval(timer),
+  };
+};
+
+const write = async (body: Readable, partial: PartialFile, range: Range, { repository, onBytes }: Download) => {
   const writes = gatherWrites(partial, range, onBytes);
+  const rate = watchRate(body, repository.retry.timeouts.stallMs);
   let end = range.start + range.have;
   try {
-    for await (const chunk of body) {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      rate.came(chunk.length);
       end += chunk.length;
       if (end > range.end) throw new Mismatch('more bytes came than were asked for');
       await writes.add(chunk);
+      rate.written();
     }
   } finally {
+    rate.stop();
     // What came before a cut is kept.
     await writes.flush();
   }
@@ -124,7 +151,7 @@ const bringRest = async (partial: PartialFile, range: Range, download: Download)
   const { signal } = download.repository.retry;
   const response = await requestRange(range, download);
   try {
-    await write(response.body as AsyncIterable<Buffer>, partial, range, download.onBytes);
+    await write(response.body, partial, range, download);
   } catch (error) {
     signal.throwIfAborted();
     const { code, words } = describeFailure(error);

@@ -9,6 +9,7 @@ import { EMBEDDING_MODELS } from '../api/types.ts';
 import type { EmbeddingModel } from '../api/types.ts';
 import { MODEL_IMMUTABLE } from '../api/validation.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
 import { isTracingVariable } from '../common/obs/tracing.ts';
 import { ownHosts } from '../common/http/origins.ts';
 import { ConfigError } from '../common/util/env.ts';
@@ -193,12 +194,7 @@ export async function startLocal({ config, log, through }: LocalOptions): Promis
   // The files come first: a model somebody wrote a file for is not made from the list as well.
   const models = followModelsDir(config.modelsDir, { client, namespace: NAMESPACE, warn }, signal);
   await Promise.all([catalog.loaded, models.loaded]);
-  const tracer =
-    settings.tracing &&
-    (await import('../common/obs/tracer.ts')).createTracer(settings.tracing, {
-      service: 'kubembed-operator',
-      version: packageVersion(),
-    });
+  const tracer = await openTracer(settings.tracing, { service: 'kubembed-operator', version: packageVersion() });
   const operator = startOperator({
     client: reached,
     registry,

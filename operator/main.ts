@@ -2,7 +2,7 @@
 import { startServer } from '../common/http/server.ts';
 import { switchLevelOnSignal, createLog } from '../common/obs/log.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
-import type { TracingConfig } from '../common/obs/tracing.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
 import { packageVersion } from '../common/util/process.ts';
 import { systemClock } from '../kube/clock.ts';
 import { loadConnection } from '../kube/config.ts';
@@ -18,14 +18,6 @@ const MAX_CONNECTIONS = 256;
 const config = readOperatorConfig(process.env);
 const logs = createLog({ name: 'operator', level: config.logLevel, readable: process.stdout.isTTY });
 const { log } = logs;
-
-/** Who does not trace does not load the SDK. */
-const openTracer = async (tracing: TracingConfig | undefined) =>
-  tracing &&
-  (await import('../common/obs/tracer.ts')).createTracer(tracing, {
-    service: 'kubembed-operator',
-    version: packageVersion(),
-  });
 
 const exit = (code: number): never => {
   logs.flush();
@@ -46,7 +38,7 @@ const client = createRestClient(connection, {
   userAgent: `kubembed-operator/${packageVersion()}`,
   observe: createApiCallMetrics(registry),
 });
-const tracer = await openTracer(config.tracing);
+const tracer = await openTracer(config.tracing, { service: 'kubembed-operator', version: packageVersion() });
 const operator = startOperator({ client, config, log, registry, tracer });
 const server = await startServer({
   host: config.host,

@@ -11,6 +11,7 @@ import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import type { HostCheck } from '../common/http/origins.ts';
 import { startServer } from '../common/http/server.ts';
 import { createRegistry } from '../common/obs/metrics.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
 import { collectAtRest } from '../common/util/rest.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { createInternalApp, createPublicApp } from './app.ts';
@@ -95,10 +96,7 @@ const start = async (
 ): Promise<RunningRouter> => {
   const { config, client, log, registry = createRegistry(), version = 'development', clock = SYSTEM_CLOCK } = options;
   const { now, random } = clock;
-  // Who does not trace does not load the SDK.
-  const tracer =
-    config.tracing &&
-    (await import('../common/obs/tracer.ts')).createTracer(config.tracing, { service: 'kubembed-router', version });
+  const tracer = await openTracer(config.tracing, { service: 'kubembed-router', version });
   stops.push(() => tracer?.close());
   let draining = false;
   const isDraining = (): boolean => draining;

@@ -2,9 +2,10 @@
 import { createEmbeddingsParser } from '../common/http/embeddings-parser.ts';
 import { startServer } from '../common/http/server.ts';
 import type { RunningServer } from '../common/http/server.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
+import type { Tracer } from '../common/obs/tracing.ts';
 import { collectAtRest } from '../common/util/rest.ts';
 import { createRuntimeApp } from './app.ts';
-import type { RuntimeConfig } from './config.ts';
 import type { OwnCompute } from './engine/compute.ts';
 import type { Engine } from './engine/contract.ts';
 import type { Fronts } from './front/fronts.ts';
@@ -18,10 +19,10 @@ export function ownDoor(deps: ProcessParts): Door<Engine> {
   const { config, version } = deps;
   const parser = createEmbeddingsParser();
   let server: RunningServer | undefined;
-  let tracer: Awaited<ReturnType<typeof openTracer>>;
+  let tracer: Tracer | undefined;
   return {
     async open(lifecycle) {
-      tracer = await openTracer(config, version);
+      tracer = await openTracer(config.tracing, { service: 'kubembed-runtime', version });
       const { host, port, maxConnections } = config;
       const handler = createRuntimeApp({ ...deps, lifecycle, parser, tracer });
       server = await startServer({ host, port, handler, limits: { maxConnections } });
@@ -35,10 +36,6 @@ export function ownDoor(deps: ProcessParts): Door<Engine> {
     },
   };
 }
-
-/** Who does not trace does not load the SDK. */
-export const openTracer = async ({ tracing }: Pick<RuntimeConfig, 'tracing'>, version: string) =>
-  tracing && (await import('../common/obs/tracer.ts')).createTracer(tracing, { service: 'kubembed-runtime', version });
 
 /** Front threads take them. */
 export function frontDoor({ config, registry, opening }: ProcessParts, fronts: Fronts): Door<OwnCompute> {

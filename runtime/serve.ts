@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import type { Log } from '../common/obs/log.ts';
+import { openTracer } from '../common/obs/open-tracer.ts';
 import type { RuntimeConfig } from './config.ts';
 import type { EngineCore } from './engine/contract.ts';
 import { createLifecycle, resultHeaders } from './lifecycle.ts';
@@ -129,9 +130,7 @@ async function load<E extends EngineCore>(
 
 /** When all is done: nothing of it may delay the start. */
 async function tellOfStart({ config, version }: ProcessParts, times: StartTimes, revision: string): Promise<void> {
-  if (config.tracing === undefined) return;
-  const { openTracer } = await import('./door.ts');
-  const tracer = await openTracer(config, version);
+  const tracer = await openTracer(config.tracing, { service: 'kubembed-runtime', version });
   if (tracer === undefined) return;
   traceStart(tracer, times, { 'gen_ai.request.model': config.model, 'kubembed.revision': revision });
   await tracer.close();

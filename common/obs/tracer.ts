@@ -16,13 +16,7 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { formatTraceparent, parseTraceparent, TRACEPARENT, TRACESTATE, tracestateOf } from './tracing.ts';
-import type { Span, SpanOptions, Tracer, TracingConfig } from './tracing.ts';
-
-export interface TracedProcess {
-  /** `kubembed-router`, unless OTEL_SERVICE_NAME says otherwise. */
-  readonly service: string;
-  readonly version: string;
-}
+import type { Span, SpanOptions, TracedProcess, Tracer, TracingConfig } from './tracing.ts';
 
 const KINDS = { server: SpanKind.SERVER, client: SpanKind.CLIENT, internal: SpanKind.INTERNAL } as const;
 /** A collector that does not answer must not hold back a process that was told to stop. */

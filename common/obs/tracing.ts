@@ -33,6 +33,12 @@ export interface Span {
   headers(): Readonly<Record<string, string>>;
 }
 
+export interface TracedProcess {
+  /** `kubembed-router`, unless OTEL_SERVICE_NAME says otherwise. */
+  readonly service: string;
+  readonly version: string;
+}
+
 export interface Tracer {
   /** Continues the trace that the headers name, or begins one. */
   begin(name: string, headers: IncomingHttpHeaders, options: SpanOptions): Span;

@@ -6,8 +6,8 @@ import { createEmbeddingsParser } from '../../common/http/embeddings-parser.ts';
 import { startServer } from '../../common/http/server.ts';
 import type { RunningServer } from '../../common/http/server.ts';
 import { createLog } from '../../common/obs/log.ts';
+import { openTracer } from '../../common/obs/open-tracer.ts';
 import { createRoutedApp } from '../app.ts';
-import { openTracer } from '../door.ts';
 import type { Embedder } from '../engine/contract.ts';
 import { createEmbed } from '../engine/embed.ts';
 import { loadTokenizer } from '../engine/tokenizer.ts';
@@ -26,7 +26,7 @@ async function run(port: MessagePort, setup: FrontSetup): Promise<void> {
   const lines = createLines((text, isUrgent) => send({ kind: 'lines', lines: text, isUrgent }));
   process.once('exit', lines.flush);
   const { log } = createLog({ name: 'runtime', level, readable, destination: lines });
-  const tracer = await openTracer(config, version);
+  const tracer = await openTracer(config.tracing, { service: 'kubembed-runtime', version });
   const tally = tallyOf(setup.tallies, setup.place);
   const registry = new Registry();
   const lifecycle = createLifecycle<Embedder>();

@@ -4,7 +4,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { Condition, ConditionType } from '../../api/conditions.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Event, Pod } from '../../kube/resources.ts';
-import { REGISTRY, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { REGISTRY, eventually, installChart, startCluster, tinyReplicas } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { folderClaim } from '../helpers/cluster-volume.ts';
@@ -134,7 +134,7 @@ beforeAll(async () => {
     'admissionPolicy.enabled': false,
     'huggingFace.endpoint': hub.endpoint,
     'images.runtimeGpu': { repository: 'kubembed/not-there', tag: 'v0', digest: '' },
-    'runtime.cpu.resources': { requests: { cpu: '10m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+    ...tinyReplicas('10m'),
     'runtime.gpu.resources': { requests: { cpu: '10m', memory: '64Mi' } },
   });
   await cluster.apply(...(await folderClaim(cluster, { name: 'nomount', namespace: NAMESPACE, path: '/nowhere' })));

@@ -7,7 +7,7 @@ import { findCondition } from '../../api/conditions.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Deployment, EndpointSlice, Pod } from '../../kube/resources.ts';
 import { START_STAGES } from '../../operator/starts.ts';
-import { REGISTRY, ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { REGISTRY, ENDPOINT, eventually, installChart, startCluster, tinyReplicas } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { componentPods, rolledOut } from '../helpers/cluster-model.ts';
@@ -48,7 +48,7 @@ const install = async (listed: readonly string[]): Promise<void> => {
     'huggingFace.endpoint': hub.endpoint,
     'router.statusPage': true,
     'runtime.openPodTemplates': true,
-    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+    ...tinyReplicas(),
   });
 };
 

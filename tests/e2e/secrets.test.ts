@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
-import { ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { ENDPOINT, eventually, installChart, startCluster, tinyReplicas } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { HAS_NODE } from '../helpers/cluster-node.ts';
@@ -68,7 +68,7 @@ beforeAll(async () => {
     'huggingFace.endpoint': hub.endpoint,
     'router.apiKeys.existingSecret': 'planted-keys',
     'router.statusPage': true,
-    'runtime.cpu.resources': { requests: { cpu: '10m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+    ...tinyReplicas('10m'),
   });
   await cluster.apply(model('right'), model('wrong'));
 });

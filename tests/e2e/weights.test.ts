@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import type { EmbeddingModel, EmbeddingModelSpec } from '../../api/types.ts';
 import type { Deployment, Event, Pod } from '../../kube/resources.ts';
-import { ENDPOINT, eventually, installChart, startCluster } from '../helpers/cluster.ts';
+import { ENDPOINT, eventually, installChart, startCluster, tinyReplicas } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { CLUSTER_STATE, HAS_NODE } from '../helpers/cluster-node.ts';
@@ -51,7 +51,7 @@ beforeAll(async () => {
     'huggingFace.endpoint': hub.endpoint,
     'runtime.cache': { existingClaim: 'weights' },
     'runtime.prefetch': true,
-    'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+    ...tinyReplicas(),
   });
 });
 

@@ -127,31 +127,47 @@ const namespace = (name: string): object => ({
   metadata: { name, labels: RESTRICTED },
 });
 
-/** A pod that does nothing until a test runs a script in it: a client like any other in the cluster. */
-async function startClientPod(cluster: Cluster, place: object): Promise<void> {
-  await cluster.apply(namespace(CLIENTS), {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'client', namespace: CLIENTS },
-    spec: {
-      ...place,
-      automountServiceAccountToken: false,
-      terminationGracePeriodSeconds: 0,
-      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
-      containers: [
-        {
-          name: 'client',
-          image: IMAGE,
-          args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
-          // Without a request a client is starved first on a busy machine, and its own delays look like the cluster's.
-          resources: { requests: { cpu: '100m', memory: '64Mi' } },
-          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-        },
-      ],
-    },
-  });
+interface IdlePod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly spec?: object;
+  readonly container?: object;
+}
+
+/** A pod that does nothing, and that the restricted Pod Security Standard allows. */
+export const idlePod = ({ name, namespace: where, spec = {}, container = {} }: IdlePod): object => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace: where },
+  spec: {
+    automountServiceAccountToken: false,
+    terminationGracePeriodSeconds: 0,
+    securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
+    containers: [
+      {
+        name,
+        image: IMAGE,
+        args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
+        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+        ...container,
+      },
+    ],
+    ...spec,
+  },
+});
+
+/** A client like any other in the cluster: tests run scripts in it. */
+async function startClientPod(cluster: Cluster, spec: object): Promise<void> {
+  // Without a request a client is starved first on a busy machine, and its own delays look like the cluster's.
+  const container = { resources: { requests: { cpu: '100m', memory: '64Mi' } } };
+  await cluster.apply(namespace(CLIENTS), idlePod({ name: 'client', namespace: CLIENTS, spec, container }));
   await cluster.kubectl(['wait', '-n', CLIENTS, '--for=condition=Ready', 'pod/client', '--timeout=120s']);
 }
+
+/** Of the chart: what a replica of a tiny model needs. */
+export const tinyReplicas = (cpu = '100m'): object => ({
+  'runtime.cpu.resources': { requests: { cpu, memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+});
 
 /** Installs the chart into a namespace that enforces the restricted Pod Security Standard; waits until it is ready. */
 export async function installChart(cluster: Cluster, values: object): Promise<void> {

@@ -29,6 +29,8 @@ export interface Fault {
   readonly stallAfterBytes?: number;
   readonly slowStartMs?: number;
   readonly bytesPerSecond?: number;
+  /** Size of the pieces in which the body is sent, where not of 64 KiB. */
+  readonly pieceBytes?: number;
   /** Announce and send this many bytes more (or fewer) than the file has. */
   readonly extraBytes?: number;
   /** Flip a bit of the first byte sent. */
@@ -112,12 +114,14 @@ const shaOf = (files: Iterable<RepoFile>): string => {
   return hash.digest('hex');
 };
 
-const openContent = (content: Content, start: number, end: number): Iterable<Buffer> | Readable => {
-  if (!Buffer.isBuffer(content)) return createReadStream(content.path, { start, end: end - 1 });
-  const pieces: Buffer[] = [];
-  for (let at = start; at < end; at += 65_536) pieces.push(content.subarray(at, Math.min(at + 65_536, end)));
-  return pieces;
-};
+function* piecesOf(content: Buffer, start: number, end: number, length: number): Iterable<Buffer> {
+  for (let at = start; at < end; at += length) yield content.subarray(at, Math.min(at + length, end));
+}
+
+const openContent = (content: Content, start: number, end: number, length = 65_536): Iterable<Buffer> | Readable =>
+  Buffer.isBuffer(content)
+    ? piecesOf(content, start, end, length)
+    : createReadStream(content.path, { start, end: end - 1, highWaterMark: length });
 
 const never = async (response: ServerResponse): Promise<void> =>
   await new Promise((resolve) => response.once('close', () => resolve()));
@@ -184,8 +188,8 @@ const sendFile = async (request: IncomingMessage, response: ServerResponse, file
   if (request.method === 'HEAD') response.end();
   // A flipped bit must not spoil the content itself.
   else if (fault.flip === true && Buffer.isBuffer(file.content)) {
-    await sendBody(response, openContent(Buffer.from(file.content), range.start, end), fault);
-  } else await sendBody(response, openContent(file.content, range.start, end), fault);
+    await sendBody(response, openContent(Buffer.from(file.content), range.start, end, fault.pieceBytes), fault);
+  } else await sendBody(response, openContent(file.content, range.start, end, fault.pieceBytes), fault);
 };
 
 class Refusal extends Error {

@@ -67,6 +67,7 @@ test('each byte is asked for once', async () => {
 test.each([
   ['cut connections', [{ match: BLOB, cutAfterBytes: 3 * MIB, times: 5 }]],
   ['a connection that gives nothing', [{ match: BLOB, stallAfterBytes: 100_000, times: 1 }]],
+  ['a connection that gives a byte now and then', [{ match: BLOB, bytesPerSecond: 20, pieceBytes: 1, times: 1 }]],
   ['a wrong byte in one range', [{ match: BLOB, flip: true, times: 1 }]],
   ['a range that is too long', [{ match: BLOB, extraBytes: 1000, times: 1 }]],
   ['a range that is too short', [{ match: BLOB, extraBytes: -1000, times: 1 }]],

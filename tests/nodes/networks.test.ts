@@ -10,10 +10,11 @@ import {
   CLIENTS,
   ENDPOINT,
   eventually,
+  idlePod,
   installChart,
-  REGISTRY,
   RESTRICTED,
   startCluster,
+  tinyReplicas,
 } from '../helpers/cluster.ts';
 import type { Cluster, Family } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
@@ -70,25 +71,6 @@ const ROWS: readonly Row[] = [
   ['ownModel', 'hub', 'hub', true],
 ];
 
-const idlePod = (name: string, namespace: string): object => ({
-  apiVersion: 'v1',
-  kind: 'Pod',
-  metadata: { name, namespace },
-  spec: {
-    automountServiceAccountToken: false,
-    terminationGracePeriodSeconds: 0,
-    securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
-    containers: [
-      {
-        name: 'idle',
-        image: `${REGISTRY}/kubembed/operator:0.1.0`,
-        args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
-        securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-      },
-    ],
-  },
-});
-
 const embeddingModel = (namespace: string, servedNames: readonly string[]): object => ({
   apiVersion: 'kubembed.dev/v1alpha1',
   kind: 'EmbeddingModel',
@@ -114,7 +96,7 @@ describe.each(['ipv4', 'ipv6', 'dual-stack'] as const)('a cluster of %s', (famil
       'networkPolicy.enabled': enabled,
       'router.replicas': 1,
       'operator.replicas': 1,
-      'runtime.cpu.resources': { requests: { cpu: '100m', memory: '64Mi' }, limits: { cpu: '1', memory: '512Mi' } },
+      ...tinyReplicas(),
       ...SERVICE[family],
     });
   };
@@ -128,7 +110,7 @@ describe.each(['ipv4', 'ipv6', 'dual-stack'] as const)('a cluster of %s', (famil
     await install(false);
     await cluster.apply({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: SHOP, labels: RESTRICTED } });
     await cluster.apply(
-      idlePod('neighbour', 'kubembed'),
+      idlePod({ name: 'neighbour', namespace: 'kubembed' }),
       embeddingModel(SHOP, ['shop/tiny']),
       embeddingModel('kubembed', ['org/tiny']),
     );

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findCondition } from '../../api/conditions.ts';
 import type { EmbeddingModel } from '../../api/types.ts';
 import type { Event, Pod } from '../../kube/resources.ts';
-import { ENDPOINT, eventually, FIRST_NODE, installChart, REGISTRY, startCluster } from '../helpers/cluster.ts';
+import { ENDPOINT, eventually, FIRST_NODE, idlePod, installChart, startCluster } from '../helpers/cluster.ts';
 import type { Cluster } from '../helpers/cluster.ts';
 import { serveHub } from '../helpers/cluster-hub.ts';
 import { prepareLoad } from '../helpers/cluster-load.ts';
@@ -96,26 +96,12 @@ describe('a claim that one node has to itself', () => {
     ).length;
 
   /** Somebody else's, on a node of choice, with the same claim. */
-  const intruder = (node: string): object => ({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name: 'intruder', namespace: NAMESPACE },
-    spec: {
-      nodeName: node,
-      automountServiceAccountToken: false,
-      securityContext: { runAsNonRoot: true, runAsUser: 65532, seccompProfile: { type: 'RuntimeDefault' } },
-      containers: [
-        {
-          name: 'idle',
-          image: `${REGISTRY}/kubembed/operator:0.1.0`,
-          args: ['--eval', 'setInterval(() => {}, 1 << 30)'],
-          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
-          volumeMounts: [{ name: 'store', mountPath: '/models' }],
-        },
-      ],
-      volumes: [{ name: 'store', persistentVolumeClaim: { claimName: CLAIM } }],
-    },
-  });
+  const intruder = (node: string): object =>
+    idlePod({
+      ...{ name: 'intruder', namespace: NAMESPACE },
+      container: { volumeMounts: [{ name: 'store', mountPath: '/models' }] },
+      spec: { nodeName: node, volumes: [{ name: 'store', persistentVolumeClaim: { claimName: CLAIM } }] },
+    });
 
   beforeAll(async () => {
     const path = join(CLUSTER_STATE, 'volumes', CLAIM);
