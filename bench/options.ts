@@ -317,9 +317,9 @@ int8      int8 beside float32: --families e5,base; C:8 as well; all else as fami
 bulk      --seconds S --rounds N --tokens N --threads N   a window of the bench; a whole job; default 12, 3, 200,000
 gpu       on a machine with an NVIDIA GPU: --models minilm,bge-m3,qwen3,gemma --peers st,vllm --cells A:1,L:8,…
           --python FILE --vllm FILE  interpreter with sentence-transformers; vLLM's executable
-          --seconds, --warm-up, --repeats, --threads, --quick   as above; about half an hour, --quick ten minutes
+          --seconds, --warm-up, --repeats, --threads, --quick   as above; about forty minutes, --quick ten
           --stand-in                 the CPU instead, with small models: tries the command, measures no GPU
-setup     the Python peers' environment; setup vllm: that of vLLM, about ten gigabytes
+setup     the Python peers' environment; setup vllm: that of vLLM, many gigabytes
 router    --parts ${PARTS.join(',')} --peer NAME=PATH --nginx FILE
           --seconds S --rounds N --minutes N   each window; of --parts memory
 front     --fronts 1,2 --seconds S --rounds N --connections N --depth N   how many threads; each window; the load

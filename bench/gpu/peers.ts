@@ -24,7 +24,7 @@ const VLLM_VENV = join(ROOT, '.venv-vllm');
 export const VLLM = join(VLLM_VENV, 'bin', 'vllm');
 const VLLM_HINT = 'npm run bench -- setup vllm';
 
-/** About ten gigabytes, with the CUDA libraries. */
+/** Many gigabytes, with the CUDA libraries. */
 export function setUpVllm(): void {
   if (!existsSync(VLLM_VENV)) run('python3', ['-m', 'venv', VLLM_VENV], ROOT);
   const requirements = join(PEERS_FOLDER, 'vllm-requirements.txt');
