@@ -157,7 +157,7 @@ export function renderModel(report: ModelReport): string {
 }
 
 /** Rounding of float16 hangs on which texts are in a run. */
-const SAME = { float16: 0.9999, float32: 0.999_999 } as const;
+const SAME = { float16: 0.9999, float32: 0.999_99 } as const;
 
 export function renderPair({ models, busyShare, memoryMb }: PairResult, circumstances: readonly string[]): string {
   const rows = models.map((model) => [

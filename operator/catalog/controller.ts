@@ -97,6 +97,8 @@ export interface CatalogControllerDeps {
 const KEY = { namespace: '', name: 'catalog' };
 const DEADLINE_MS = 600_000;
 const PARALLEL = 8;
+/** A name that was free in the plan, and taken when it was to be used. */
+const TAKEN_MS = 1000;
 /** Many models change together, and each look is at all of them: a tenth of the time at most goes into looking. */
 const GATHER_MS = 50;
 const GATHER_PER_LOOK = 10;
@@ -206,30 +208,34 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
 
   const isKnown = (key: ObjectKey): boolean => written.read(store, EMBEDDING_MODELS.kind, key) !== undefined;
 
-  async function applyAll(manifests: readonly Manifest[], signal: AbortSignal): Promise<void> {
+  /** @returns whether all were; somebody may have taken a name just now */
+  async function applyAll(manifests: readonly Manifest[], signal: AbortSignal): Promise<boolean> {
     // As of the plan: what the cache learns of later is somebody's own, and in nobody's plan.
     const planned = new Set(manifests.filter((manifest) => isKnown(keyOf(manifest))));
+    let areAll = true;
     await inParallel(manifests, async (manifest) => {
       const isPlanned = planned.has(manifest);
-      if (isPlanned || !isKnown(keyOf(manifest))) await applyOne(manifest, isPlanned, signal);
+      const isDone = isPlanned || !isKnown(keyOf(manifest)) ? await applyOne(manifest, isPlanned, signal) : true;
+      if (!isDone) areAll = false;
     });
+    return areAll;
   }
 
-  async function applyOne(manifest: Manifest, isPlanned: boolean, signal: AbortSignal): Promise<void> {
+  async function applyOne(manifest: Manifest, isPlanned: boolean, signal: AbortSignal): Promise<boolean> {
     const key = keyOf(manifest);
     const [id, hash] = [repeatId(EMBEDDING_MODELS.kind, key), hashOf(manifest)];
     const pause = deps.repeats.paused(id);
     if (pause?.hash === hash) {
       controller.enqueueAfter(KEY, pause.leftMs);
-      return;
+      return true;
     }
     const options = { fieldManager: CATALOG_FIELD_MANAGER, force: true, signal };
-    // Whoever has the name, the cache will tell of it soon.
-    if (!(await apply({ type: EMBEDDING_MODELS, manifest, store, isKnown: isPlanned }, deps, options))) return;
+    if (!(await apply({ type: EMBEDDING_MODELS, manifest, store, isKnown: isPlanned }, deps, options))) return false;
     if (deps.repeats.applied(id, hash)) {
       environment.log.warn({ model: formatKey(key) }, REASONS.Contested.message);
       deps.events.record(manifest, { type: 'Warning', reason: 'Contested', message: REASONS.Contested.message });
     }
+    return true;
   }
 
   async function reconcile(context: RunContext): Promise<ReconcileResult> {
@@ -256,8 +262,8 @@ export function createCatalogController(deps: CatalogControllerDeps, environment
     if (plan.apply.length + plan.prune.length > 0)
       log.info({ apply: plan.apply.length, prune: plan.prune.length, origin: read.origin }, 'Catalog changed');
     await inParallel(plan.prune, async (model) => await remove(EMBEDDING_MODELS, model, deps, signal));
-    await applyAll(plan.apply, signal);
-    return {};
+    // Whoever has a name, the cache tells of it until then.
+    return (await applyAll(plan.apply, signal)) ? {} : { requeueAfterMs: TAKEN_MS };
   }
 
   const controller = createController(

@@ -1,5 +1,5 @@
 // Mutation cache: read your own writes. What a write returned stands in for the cached object until the informer has moved on.
-import type { ApplyOptions, CallOptions, KubeClient } from '../../kube/client.ts';
+import type { ApplyOptions, KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
 import { ifPresent, isConflict } from '../../kube/client.ts';
 import { withoutHistory } from '../../kube/informer.ts';
@@ -90,7 +90,7 @@ interface Intent {
  * Applies a manifest, to an object of which nothing is known only where its name is free. The cache may be behind, and of what others make
  * it holds nothing: a forced apply would quietly take that over.
  *
- * @returns whether it was applied; if not, something has the name
+ * @returns whether it was applied; if not, something has the name, or had in this moment
  */
 export async function apply(
   { type, manifest, store, isKnown }: Intent,
@@ -98,23 +98,14 @@ export async function apply(
   options: ApplyOptions,
 ): Promise<boolean> {
   const key = keyOf(manifest);
-  const send = async (more: Partial<ApplyOptions>): Promise<void> =>
-    await written.write(store, key, async () => await client.apply(type, manifest, { ...options, ...more }));
-  if (!isKnown) {
-    try {
-      await send({ ifAbsent: true });
-      return true;
-    } catch (error) {
-      if (!isConflict(error)) throw error;
-    }
-    if ((await ifPresent(client.get(type, key, callOptions(options)))) !== undefined) return false;
-    // Conflicts have other causes as well: a quota that is counted at the same time.
+  try {
+    await written.write(store, key, async () => await client.apply(type, manifest, { ...options, ifAbsent: !isKnown }));
+    return true;
+  } catch (error) {
+    if (isKnown || !isConflict(error)) throw error;
+    return false;
   }
-  await send({});
-  return true;
 }
-
-const callOptions = ({ signal }: ApplyOptions): CallOptions => (signal === undefined ? {} : { signal });
 
 /** Deletes one object, and that very one: whoever has its name by now is left alone. */
 export async function remove(

@@ -6,7 +6,6 @@ import type { FetchProgress } from '../../common/http/fetch-progress.ts';
 import { rfc3339 } from '../../common/util/text.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import type { Clock } from '../../kube/clock.ts';
-import { ifPresent } from '../../kube/client.ts';
 import { EVENTS } from '../../kube/resources.ts';
 import type { Event, PersistentVolumeClaim, Pod } from '../../kube/resources.ts';
 import type { KubeObject, ObjectKey } from '../../kube/types.ts';
@@ -152,8 +151,11 @@ export async function lookAt(
   const absent = kinds.filter((kind) => snapshot.children[kind] === undefined);
   const found = await Promise.all(
     absent.map(async (kind): Promise<readonly [ChildKind, KubeObject | undefined]> => {
-      const get = client.get(CHILD_KINDS[kind].type, childKey(snapshot.model, kind), { signal });
-      return [kind, await ifPresent(get)];
+      const { namespace, name } = childKey(snapshot.model, kind);
+      // A right to get them would be one more.
+      const one = { namespace, fieldSelector: `metadata.name=${name}`, signal };
+      const { items } = await client.list<KubeObject>(CHILD_KINDS[kind].type, one);
+      return [kind, items[0]];
     }),
   );
   const there = found.filter(([, child]) => child !== undefined);

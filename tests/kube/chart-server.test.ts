@@ -56,15 +56,15 @@ const ROLES: Attempt = { group: 'rbac.authorization.k8s.io', resource: 'clusterr
 
 /** Who, what, and which verbs are allowed; every other verb of the list below is not. */
 const MATRIX: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
-  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', MODELS, 'list watch create patch delete'],
   ['operator', STATUS, 'patch'],
-  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
-  ['operator', { resource: 'services' }, 'get list watch create patch delete'],
-  ['operator', { resource: 'serviceaccounts' }, 'get list watch create patch delete'],
-  ['operator', { resource: 'configmaps' }, 'get list watch create patch'],
-  ['operator', { resource: 'persistentvolumeclaims' }, 'get list watch create patch'],
-  ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'get list watch create patch delete'],
-  ['operator', { group: 'networking.k8s.io', resource: 'networkpolicies' }, 'get list watch create patch delete'],
+  ['operator', DEPLOYMENTS, 'list watch create patch delete'],
+  ['operator', { resource: 'services' }, 'list watch create patch delete'],
+  ['operator', { resource: 'serviceaccounts' }, 'list watch create patch delete'],
+  ['operator', { resource: 'configmaps' }, 'list watch create patch'],
+  ['operator', { resource: 'persistentvolumeclaims' }, 'list watch create patch'],
+  ['operator', { group: 'policy', resource: 'poddisruptionbudgets' }, 'list watch create patch delete'],
+  ['operator', { group: 'networking.k8s.io', resource: 'networkpolicies' }, 'list watch create patch delete'],
   ['operator', { resource: 'pods' }, 'list watch'],
   ['operator', { resource: 'pods', subresource: 'exec' }, ''],
   ['operator', { resource: 'pods', subresource: 'log' }, ''],
@@ -126,10 +126,10 @@ describe('rights', () => {
 
 /** With `watch.namespaces: [other]`. */
 const CONFINED: readonly (readonly ['operator' | 'router', Attempt, string])[] = [
-  ['operator', MODELS, 'get list watch create patch delete'],
+  ['operator', MODELS, 'list watch create patch delete'],
   ['operator', { ...MODELS, namespace: 'models' }, ''],
   ['operator', { ...MODELS, namespace: 'kubembed' }, ''],
-  ['operator', DEPLOYMENTS, 'get list watch create patch delete'],
+  ['operator', DEPLOYMENTS, 'list watch create patch delete'],
   ['operator', { ...DEPLOYMENTS, namespace: 'kubembed' }, ''],
   ['operator', { resource: 'configmaps', namespace: 'kubembed' }, ''],
   ['operator', { resource: 'configmaps', namespace: 'kubembed', name: 'confined-catalog' }, 'list watch'],

@@ -80,8 +80,24 @@ describe('values', () => {
     ['a bad digest', { 'images.operator.digest': 'sha256:12' }, /images\/operator\/digest/],
     ['a bad level', { 'operator.logLevel': 'loud' }, /operator\/logLevel/],
     ['a pooling that is no rule', { unsetPooling: 'cls' }, /unsetPooling/],
+    [
+      'requests that wait for longer than a router drains',
+      { 'router.queue.seconds': '600' },
+      /router\.drainSeconds \(310\) must be more than router\.queue\.seconds \(600\)/,
+    ],
+    [
+      'a router that drains for as long as requests wait',
+      { 'router.drainSeconds': '300' },
+      /router\.drainSeconds \(300\) must be more than router\.queue\.seconds \(300\)/,
+    ],
   ])('refuses %s', async (_what, values, message) => {
     await expect(renderChart(values)).rejects.toThrow(message);
+  });
+
+  it('takes a short drain where requests wait for a shorter time still', async () => {
+    const text = await renderChart({ 'router.queue.seconds': '30', 'router.drainSeconds': '31' });
+    expect(text).toContain('{ name: KUBEMBED_DRAIN_SECONDS, value: "31" }');
+    expect(text).toContain('terminationGracePeriodSeconds: 41');
   });
 
   it('sets variables that operator and router understand', async () => {

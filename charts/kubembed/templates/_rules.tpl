@@ -1,15 +1,16 @@
 {{/* Rights of the operator over models and their children. No Secrets: tokens are named in pod specs, never read. */}}
 {{- define "kubembed.operatorRules" -}}
-- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [get, list, watch, create, patch, delete] }
+- { apiGroups: [kubembed.dev], resources: [embeddingmodels], verbs: [list, watch, create, patch, delete] }
 - { apiGroups: [kubembed.dev], resources: [embeddingmodels/status], verbs: [patch] }
 # For owner references that block deletion, where the server asks for this right.
 - { apiGroups: [kubembed.dev], resources: [embeddingmodels/finalizers], verbs: [update] }
-- { apiGroups: [apps], resources: [deployments], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [batch], resources: [jobs], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [""], resources: [services, serviceaccounts], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [""], resources: [configmaps, persistentvolumeclaims], verbs: [get, list, watch, create, patch] }
-- { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [get, list, watch, create, patch, delete] }
-- { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [get, list, watch, create, patch, delete] }
+# Children are found by lists, and by watches: none is read by its name.
+- { apiGroups: [apps], resources: [deployments], verbs: [list, watch, create, patch, delete] }
+- { apiGroups: [batch], resources: [jobs], verbs: [list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [services, serviceaccounts], verbs: [list, watch, create, patch, delete] }
+- { apiGroups: [""], resources: [configmaps, persistentvolumeclaims], verbs: [list, watch, create, patch] }
+- { apiGroups: [networking.k8s.io], resources: [networkpolicies], verbs: [list, watch, create, patch, delete] }
+- { apiGroups: [policy], resources: [poddisruptionbudgets], verbs: [list, watch, create, patch, delete] }
 - { apiGroups: [""], resources: [pods], verbs: [list, watch] }
 # Which pods are a model's own: labels prove nothing.
 - { apiGroups: [apps], resources: [replicasets], verbs: [list, watch] }
