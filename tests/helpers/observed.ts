@@ -8,13 +8,13 @@ import { EMBEDDING_MODELS } from '../../api/types.ts';
 import { createRegistry } from '../../common/obs/metrics.ts';
 import type { KubeClient } from '../../kube/client.ts';
 import { systemClock } from '../../kube/clock.ts';
-import { DEPLOYMENTS } from '../../kube/resources.ts';
-import type { Pod } from '../../kube/resources.ts';
+import { DEPLOYMENTS, PODS } from '../../kube/resources.ts';
+import type { Deployment, Pod } from '../../kube/resources.ts';
 import { createStoreClient, ApiStore } from '../../local/apiserver/store.ts';
 import { readOperatorConfig } from '../../operator/config.ts';
 import { createApiCallMetrics, createOperatorApp } from '../../operator/metrics.ts';
 import { startOperator } from '../../operator/start.ts';
-import { manifest } from './builders.ts';
+import { manifest, ownedBy } from './builders.ts';
 import { NAMESPACE, statedDemand, writtenCatalog } from './operator-fixture.ts';
 import { TINY_MODEL, createTinyStore, startRuntime } from './runtime-process.ts';
 import { embed, eventually, startStubCluster } from './stub-runtime-cluster.ts';
@@ -124,11 +124,35 @@ async function startBusyRouter(stack: AsyncDisposableStack, runtimePort: number)
   return url;
 }
 
-/** What a cluster does about Deployments, without the pods. */
+/** That has done all that a pod does until it is ready. */
+const readyPod = (deployment: Deployment): Pod => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: {
+    name: `${deployment.metadata.name}-1`,
+    namespace: 'ns',
+    labels: { 'kubembed.dev/model': 'tiny' },
+    ownerReferences: [ownedBy(deployment)],
+  },
+  spec: { nodeName: 'node', containers: [{ name: 'runtime', image: 'image' }] },
+});
+const READY_POD = {
+  podIP: '127.0.0.1',
+  initContainerStatuses: [{ name: 'fetch', ready: true, restartCount: 0, state: { terminated: { exitCode: 0 } } }],
+  containerStatuses: [{ name: 'runtime', ready: true, restartCount: 0, state: { running: {} } }],
+};
+
+/** What a cluster does about Deployments, with one pod. */
 async function keepUp(client: KubeClient): Promise<void> {
   const { items } = await client.list(DEPLOYMENTS, { namespace: 'ns' });
-  for (const { metadata, spec } of items) {
+  for (const deployment of items) {
+    const { metadata, spec } = deployment;
     const replicas = spec.replicas ?? 0;
+    if (replicas > 0) {
+      const pod = await client.apply(PODS, readyPod(deployment), { fieldManager: 'test', force: true });
+      const { name } = pod.metadata;
+      await client.patch(PODS, { namespace: 'ns', name }, { status: READY_POD }, { subresource: 'status' });
+    }
     const counts = { replicas, readyReplicas: replicas, updatedReplicas: replicas };
     const status = { ...counts, observedGeneration: metadata.generation };
     await client.patch(DEPLOYMENTS, { namespace: 'ns', name: metadata.name }, { status }, { subresource: 'status' });

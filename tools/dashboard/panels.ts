@@ -315,8 +315,14 @@ const operator: Row = {
     chart(
       'Stages of starts from zero',
       's',
-      'p50 of each, from the one before: pod created, has a node, an address, fetches, has fetched, serving container begun, ready.',
-      query('{{stage}}', quantile(0.5, 'kubembed_cold_start_stage_seconds_bucket', 'stage')),
+      'Mean of each since the operator began: pod created, has a node, an address, fetches, has fetched, serving container begun, ready.',
+      query(
+        '{{stage}}',
+        ratio(
+          sumBy('stage', 'kubembed_cold_start_stage_seconds_sum'),
+          sumBy('stage', 'kubembed_cold_start_stage_seconds_count'),
+        ),
+      ),
     ),
     chart(
       'Scale decisions',
