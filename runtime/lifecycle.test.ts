@@ -1,7 +1,7 @@
-import { mkdtemp, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { scratchFolder } from '../tests/helpers/scratch.ts';
 import { ModelError } from '../hub/files.ts';
 import { emptySpans } from './engine/requests.ts';
 import type { EmbedResult, EngineInfo } from './engine/contract.ts';
@@ -74,7 +74,7 @@ describe('the termination message', () => {
   });
 
   it('fits into what Kubernetes keeps, and never fails', async () => {
-    const path = join(await mkdtemp(join(tmpdir(), 'kubembed-')), 'message');
+    const path = join(scratchFolder(), 'message');
     await writeTerminationMessage(path, failureOf(new Error('x'.repeat(10_000)), 'CrashLooping'));
     expect((await readFile(path)).byteLength).toBeLessThan(4096);
     await expect(writeTerminationMessage(join(path, 'below', 'a', 'file'), {})).resolves.toBeUndefined();

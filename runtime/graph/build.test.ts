@@ -1,8 +1,8 @@
 // What graphs are built of and refused for: the cache's blobs, Dense modules, old tensor names, wrong or foreign models.
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../tests/helpers/scratch.ts';
 import { largestDifference, loadFolder, openGraph, readJson } from '../../tests/helpers/graph-session.ts';
 import { readTensorIndex } from '../model/tensors.ts';
 import { ModelError } from '../../hub/files.ts';
@@ -43,7 +43,7 @@ function writeTensors(path: string, tensors: Readonly<Record<string, { shape: nu
 describe('weights', () => {
   it('are found in shards that lie under blob names in one folder', async () => {
     const source = join(FIXTURES, 'bert-sharded-tanh');
-    const blobs = mkdtempSync(join(tmpdir(), 'blobs-'));
+    const blobs = scratchFolder();
     const shards = readdirSync(source).filter((file) => file.endsWith('.safetensors'));
     const files = shards.map((file, index): [string, string] => [file, join(blobs, `${index}`.repeat(40))]);
     for (const [file, blob] of files) copyFileSync(join(source, file), blob);
@@ -110,7 +110,7 @@ const DENSE = {
 
 describe('Dense modules', () => {
   it('are applied to the pooled vector, before the norm', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'dense-'));
+    const folder = scratchFolder();
     const weight = Array.from({ length: 5 * 32 }, (_, index) => Math.sin(index));
     mkdirSync(join(folder, '2_Dense'));
     writeTensors(join(folder, '2_Dense', 'model.safetensors'), {

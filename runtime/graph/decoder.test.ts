@@ -1,8 +1,7 @@
 // Decoders in half precision, in int8 and laid out for a GPU against themselves; what the twins hold to the original in float32.
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+
 import { beforeAll, describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../tests/helpers/scratch.ts';
 import { largestDifference, loadFolder, openFolder } from '../../tests/helpers/graph-session.ts';
 import { readTwin, writeTwin } from '../../tests/helpers/twins.ts';
 import { buildGraph } from './build.ts';
@@ -21,7 +20,7 @@ const LONG = Array.from({ length: 40 }, (_, at) => 3 + ((at * 37) % 300));
 const TEXTS = [LONG, [7], LONG.slice(5, 17)];
 
 describe.each(DECODERS)('%s', (name) => {
-  const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+  const folder = scratchFolder();
   let expected: number[][];
   const open = (layout: 'packed' | 'flexible', precision: 'float32' | 'float16' | 'int8') =>
     openFolder(folder, { pooling: 'mean', layout, precision });
@@ -51,7 +50,7 @@ describe.each(DECODERS)('%s', (name) => {
 it.each(DECODERS.filter((name) => name !== 'llama-bidirectional'))(
   '%s goes by the operator for decoders on a GPU, in half precision: no scores, masks or biases of all pairs',
   async (name) => {
-    const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+    const folder = scratchFolder();
     await writeTwin(readTwin(name), folder);
     const { description, tensors } = await loadFolder(folder);
     const { bytes } = buildGraph(description, tensors, { pooling: 'mean', layout: 'packed', precision: 'float16' });
@@ -63,7 +62,7 @@ it.each(DECODERS.filter((name) => name !== 'llama-bidirectional'))(
 );
 
 it('Gemma 3 refuses float16, which its hidden states overflow', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'decoder-'));
+  const folder = scratchFolder();
   await writeTwin(readTwin('gemma3-last'), folder);
   const opening = openFolder(folder, { pooling: 'mean', layout: 'packed', precision: 'float16' });
   await expect(opening).rejects.toThrow(/float16.*float32/);

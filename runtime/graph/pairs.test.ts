@@ -1,8 +1,8 @@
 // Long texts by parts against all pairs at once, as the layout for GPUs computes them.
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../tests/helpers/scratch.ts';
 import { largestDifference, loadFolder, openFolder } from '../../tests/helpers/graph-session.ts';
 import { readTwin, writeTwin } from '../../tests/helpers/twins.ts';
 import { buildGraph } from './build.ts';
@@ -18,7 +18,7 @@ const textOf = (length: number): number[] => Array.from({ length }, (_, at) => 5
 const TWINS = ['umt5-mean', 'jina-bert-v2', 'deberta-v3', 'gemma2-last'];
 
 describe.each(TWINS)('%s', (name) => {
-  const folder = mkdtempSync(join(tmpdir(), 'pairs-'));
+  const folder = scratchFolder();
   beforeAll(async () => {
     await writeTwin(readTwin(name), folder);
     const path = join(folder, 'config.json');

@@ -1,9 +1,9 @@
 // Headers of safetensors files: what is read, and every way of being wrong that is refused.
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { scratchFolder } from '../../tests/helpers/scratch.ts';
 import { ModelError } from '../../hub/files.ts';
 import { parseHeader, readHeader } from './safetensors.ts';
 import { readTensorIndex } from './tensors.ts';
@@ -28,7 +28,7 @@ function fileOf(header: unknown, dataBytes: number): Uint8Array {
   return file;
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'safetensors-'));
+const folder = scratchFolder();
 function onDisk(name: string, bytes: Uint8Array): string {
   const path = join(folder, name);
   writeFileSync(path, bytes);
