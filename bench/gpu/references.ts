@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import type { Corpora } from '../runtime/corpora.ts';
 import { OFFLINE } from '../runtime/peers.ts';
 import type { Reference } from '../../tests/helpers/references.ts';
+import { giveInput } from '../../tests/helpers/standard-input.ts';
 
 const SCRIPT = fileURLToPath(new URL('../peers/reference_vectors.py', import.meta.url));
 const MAX_ANSWER_BYTES = 256 << 20;
@@ -23,7 +24,7 @@ export async function referenceVectors(
     env: { ...process.env, ...OFFLINE },
     maxBuffer: MAX_ANSWER_BYTES,
   });
-  asked.child.stdin?.end(JSON.stringify(texts));
+  giveInput(asked.child, JSON.stringify(texts));
   const vectors = JSON.parse((await asked).stdout) as number[][];
   return texts.map((text, index) => ({ text, vector: Float32Array.from(vectors[index] ?? []) }));
 }

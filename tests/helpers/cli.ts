@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { giveInput } from './standard-input.ts';
 
 const BIN = fileURLToPath(new URL('../../cli/kubembed.mjs', import.meta.url));
 
@@ -50,8 +51,7 @@ export function startCli(args: readonly string[], { input, env = {}, cwd }: CliO
   let error = '';
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (error += chunk.toString()));
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(input ?? '');
+  giveInput(child, input);
   const done = new Promise<CliResult>((resolve) => {
     child.once('close', (code) => resolve({ code: code ?? -1, out, error }));
   });

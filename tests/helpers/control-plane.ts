@@ -17,6 +17,7 @@ import { AUDIT_POLICY, readRequests, readWrites } from './control-plane-audit.ts
 import type { Write } from './control-plane-audit.ts';
 import { createPki, kubeconfig } from './control-plane-pki.ts';
 import type { KeyPair, Pki } from './control-plane-pki.ts';
+import { giveInput } from './standard-input.ts';
 
 const run = promisify(execFile);
 const ROOT = join(import.meta.dirname, '..', '..');
@@ -155,7 +156,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   };
   async function kubectl(args: readonly string[], input = ''): Promise<string> {
     const call = run(join(bin, 'kubectl'), ['--kubeconfig', adminConfig, ...args], { maxBuffer: 1 << 26 });
-    call.child.stdin?.end(input);
+    giveInput(call.child, input);
     return (await call).stdout;
   }
   async function stop(): Promise<void> {

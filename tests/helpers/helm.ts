@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { buildTier } from '../../tools/cluster/build.ts';
+import { giveInput } from './standard-input.ts';
 
 const run = promisify(execFile);
 export const CHART = join(import.meta.dirname, '..', '..', 'charts', 'kubembed');
@@ -29,7 +30,7 @@ export async function execute(
     maxBuffer: 256 * 1024 * 1024,
     timeout: options.timeoutMs ?? 300_000,
   });
-  running.child.stdin?.end(options.stdin ?? '');
+  giveInput(running.child, options.stdin);
   return (await running).stdout;
 }
 

@@ -9,6 +9,7 @@ import { parse, stringify } from 'yaml';
 import type { Container, Pod } from '../../kube/resources.ts';
 import { provide } from '../../tools/debian.ts';
 import { CHART } from './helm.ts';
+import { giveInput } from './standard-input.ts';
 
 const run = promisify(execFile);
 const ADDRESS = '127.0.0.1:29090';
@@ -121,7 +122,7 @@ export async function startPrometheus(pods: readonly Pod[]): Promise<Prometheus>
 export async function scrapeOnce(url: string): Promise<string> {
   const response = await fetch(url);
   const checking = run('promtool', ['check', 'metrics']);
-  checking.child.stdin?.end(await response.text());
+  giveInput(checking.child, await response.text());
   const { stdout, stderr } = await checking.catch((error: unknown) => error as { stdout: string; stderr: string });
   return stdout + stderr;
 }
