@@ -156,6 +156,7 @@ export function startOperator(options: OperatorOptions): RunningOperator {
     return model && modelKey(model);
   };
   const starts = createStarts({
+    models: caches.models,
     pods: caches.pods,
     keyOf,
     now: () => performance.now(),

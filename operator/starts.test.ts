@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest';
 import type { Span, SpanEnd, SpanOptions, Tracer } from '../common/obs/tracing.ts';
+import type { EmbeddingModel } from '../api/types.ts';
 import type { Pod } from '../kube/resources.ts';
+import { manifest } from '../tests/helpers/builders.ts';
 import { createStarts, stagesOfPod } from './starts.ts';
 
 const KEY = 'default/minilm';
@@ -56,7 +58,14 @@ const setUp = () => {
     begin: (name, headers, options) => span(name, options, headers['traceparent']),
     close: () => Promise.resolve(),
   };
+  const modelHandlers = new Set<(old: EmbeddingModel | undefined, next: EmbeddingModel | undefined) => void>();
   const starts = createStarts({
+    models: {
+      onChange: (handler) => {
+        modelHandlers.add(handler);
+        return () => modelHandlers.delete(handler);
+      },
+    },
     pods: {
       onChange: (handler) => {
         handlers.add(handler);
@@ -72,7 +81,10 @@ const setUp = () => {
     nowMs += afterMs;
     for (const handler of handlers) handler(undefined, next);
   };
-  return { starts, told, observed, see };
+  const changeModel = (old: EmbeddingModel, next: EmbeddingModel | undefined): void => {
+    for (const handler of modelHandlers) handler(old, next);
+  };
+  return { starts, told, observed, see, changeModel };
 };
 
 it('tells what a pod has reached; a fetch that failed is none', () => {
@@ -134,5 +146,17 @@ it('ends as given up when the model is to have no replicas any more, or begins a
   starts.giveUp(KEY);
   see(pod());
   expect(told.map(({ end }) => end)).toEqual([{ error: 'given_up' }, { error: 'given_up' }]);
+  expect(observed).toEqual([]);
+});
+
+it('ends as given up when the model goes, and not when it changes', () => {
+  const { starts, told, observed, see, changeModel } = setUp();
+  starts.begin(KEY, undefined);
+  changeModel(manifest('other'), undefined);
+  changeModel(manifest('minilm'), manifest('minilm'));
+  expect(told[0]?.end).toBeUndefined();
+  changeModel(manifest('minilm'), undefined);
+  expect(told[0]?.end).toEqual({ error: 'given_up' });
+  see(pod());
   expect(observed).toEqual([]);
 });

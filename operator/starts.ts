@@ -1,5 +1,6 @@
 // Starts from zero, told as metrics and spans: when the operator saw each stage, from its decision to a container that is ready.
-import { FETCH_CONTAINER, SERVE_CONTAINER } from '../api/names.ts';
+import { FETCH_CONTAINER, modelKey, SERVE_CONTAINER } from '../api/names.ts';
+import type { EmbeddingModel } from '../api/types.ts';
 import { TRACEPARENT } from '../common/obs/tracing.ts';
 import type { Span, Tracer } from '../common/obs/tracing.ts';
 import type { Informer } from '../kube/informer.ts';
@@ -29,6 +30,7 @@ export function stagesOfPod({ spec, status = {} }: Pod): readonly StartStage[] {
 }
 
 export interface StartsDeps {
+  readonly models: Pick<Informer<EmbeddingModel>, 'onChange'>;
   readonly pods: Pick<Informer<Pod>, 'onChange'>;
   /** Key of the model whose pod it is. */
   readonly keyOf: (pod: Pod) => string | undefined;
@@ -51,7 +53,7 @@ interface Start {
   lastMs: number;
 }
 
-export function createStarts({ pods, keyOf, now, observe, tracer }: StartsDeps): Starts {
+export function createStarts({ models, pods, keyOf, now, observe, tracer }: StartsDeps): Starts {
   const all = new Map<string, Start>();
 
   const giveUp = (key: string): void => {
@@ -77,6 +79,10 @@ export function createStarts({ pods, keyOf, now, observe, tracer }: StartsDeps):
     start.span?.set({ 'k8s.pod.name': pod.metadata.name });
     start.span?.end();
     all.delete(key);
+  });
+
+  models.onChange((gone, model) => {
+    if (gone !== undefined && model === undefined) giveUp(modelKey(gone));
   });
 
   return {

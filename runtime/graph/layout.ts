@@ -161,15 +161,11 @@ function positionsOf(texts: readonly TokenList[], tokens: number, plan: Position
   return positions;
 }
 
-/** Whether all texts have one length, and blocks no padding. */
-const isUniform = (lengths: Int32Array, blocks: BlockRule): boolean =>
-  lengths.every((length) => length === lengths[0] && (blocks === 'longest' || !isShort(length)));
-
-const uniformFeed = (isUniform: boolean): Feed => ({
-  type: 'bool',
-  data: Uint8Array.of(isUniform ? 1 : 0),
-  dims: [],
-});
+/** Whether all texts have one length. A short one goes the masked way where its block is its own, even if it fills it: others of the block do not. */
+function uniformFeed(lengths: Int32Array, blocks: BlockRule): Feed {
+  const isUniform = lengths.every((length) => length === lengths[0] && (blocks === 'longest' || !isShort(length)));
+  return { type: 'bool', data: Uint8Array.of(isUniform ? 1 : 0), dims: [] };
+}
 
 /** @throws RangeError: texts whose blocks are not alike */
 function blockLengthOf(lengths: Int32Array, blocks: BlockRule): number {
@@ -208,7 +204,7 @@ export function feedsFor(texts: readonly TokenList[], plan: FeedPlan, skips?: In
     lengths: int32(lengths, [texts.length]),
     ...poolingFeeds({ lengths, longest, skips }, plan.pooling),
     ...(plan.positions && { position_ids: int32(positionsOf(texts, tokens, plan.positions), [1, tokens]) }),
-    ...(plan.layout === 'flexible' && { uniform: uniformFeed(isUniform(lengths, blocks)) }),
+    ...(plan.layout === 'flexible' && { uniform: uniformFeed(lengths, blocks) }),
   };
 }
 
